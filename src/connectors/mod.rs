@@ -1,0 +1,112 @@
+//! Bytes in, bytes out: sources of rows outside the server.
+//!
+//! A source knows bytes, formats and positions; it does not know event time. `runtime/ingest.rs`
+//! extracts timestamps, makes watermarks and refuses late rows, once for all sources.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+
+use crate::clock::Clock;
+use crate::error::{Classify, SqlState};
+
+/// Result of a connector.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why a connector cannot go on, or cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An unknown connector, format or option, or an option without meaning.
+    #[error("{message}")]
+    Option {
+        /// Names the option and its value.
+        message: String,
+        /// What would be right.
+        hint: Option<String>,
+    },
+    /// The outside world failed.
+    #[error("{what}: {source}")]
+    Io {
+        /// The file or address.
+        what: String,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// A file or message that as a whole is not of its format.
+    #[error("{what}: {reason}")]
+    Format {
+        /// The file or address.
+        what: String,
+        /// The cause.
+        reason: String,
+    },
+}
+
+impl Classify for Error {
+    fn sqlstate(&self) -> SqlState {
+        match self {
+            Error::Option { .. } => SqlState::INVALID_PARAMETER_VALUE,
+            Error::Io { .. } => SqlState::IO_ERROR,
+            Error::Format { .. } => SqlState::INVALID_TEXT_REPRESENTATION,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Error::Option { hint, .. } => hint.clone(),
+            Error::Io { .. } | Error::Format { .. } => None,
+        }
+    }
+}
+
+/// A record that could not be decoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadRecord {
+    /// Where it stood: file and line (from 1), or row of a binary file.
+    pub place: String,
+    /// Why it could not be decoded.
+    pub reason: String,
+    /// The raw record as text, cut to a few hundred characters.
+    pub raw: String,
+}
+
+/// What a source delivers at a time.
+#[derive(Clone, Debug)]
+pub struct SourceBatch {
+    /// Rows of the declared schema, in order of arrival.
+    pub rows: RecordBatch,
+    /// Records that could not be decoded, between those rows.
+    pub bad: Vec<BadRecord>,
+    /// Where reading goes on after this batch.
+    pub position: SourcePosition,
+}
+
+/// Where reading goes on: opaque text that only its connector understands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SourcePosition(pub String);
+
+/// Rows from outside, in order.
+#[async_trait]
+pub trait Source: Send {
+    /// Waits for the next rows; `None` at the end of a bounded source. Cancel-safe. Delivers at most
+    /// `rows_max` rows, and what is there at once rather than waiting to fill a batch.
+    async fn next(&mut self, rows_max: usize) -> Result<Option<SourceBatch>>;
+}
+
+/// What a stream or table says about its connector: `FROM`/`WITH` options and the declared columns.
+#[derive(Clone, Debug)]
+pub struct SourceSpec {
+    /// Options of the WITH clause, keys in lower case.
+    pub options: BTreeMap<String, String>,
+    /// Declared columns, in order; rows are delivered in this schema.
+    pub schema: SchemaRef,
+    /// Name of the event-time column, if any (for `rate` by event time).
+    pub event_time: Option<String>,
+    /// Where to start; the default is the beginning.
+    pub from: SourcePosition,
+    /// Tells the time, for pacing.
+    pub clock: Arc<dyn Clock>,
+}

@@ -1,0 +1,266 @@
+//! The data model: a delta is a bag of timed, signed rows.
+//!
+//! # Semantics
+//! A [`Delta`] is a bag of `(row, ts, weight)` triples over Arrow columns: "at instant `ts` the row's
+//! multiplicity changes by `weight`". It is STREAM's +/- elements, DBSP's Z-set and differential
+//! dataflow's collection trace in one. There is no update: a change of a row is a retraction of the
+//! old one and an insertion of the new one.
+//!
+//! # Invariants
+//! 1. `rows`, `ts` and `weights` have equal length, and `ts` and `weights` hold no NULL.
+//! 2. No weight is 0.
+//! 3. Rows of equal `ts` stand in seq order (durable arrival order), which only order-sensitive
+//!    windows look at.
+//!
+//! Two deltas with equal consolidated forms are equal in meaning.
+//!
+//! # Cost
+//! Append-only changes carry no weight column ([`Weights::Ones`]) and changes of one instant no time
+//! column ([`Instants::All`]).
+//!
+//! # References
+//! Budiu et al., DBSP (VLDB 2023); McSherry et al., Differential dataflow (CIDR 2013).
+
+use arrow::array::{
+    Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, TimestampMicrosecondArray, UInt32Array,
+};
+use arrow::compute;
+use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
+
+use crate::time::Timestamp;
+
+mod consolidate;
+pub mod partition;
+pub mod pretty;
+
+pub use consolidate::{consolidate, consolidate_batch};
+
+/// When the rows of a delta take effect.
+#[derive(Clone, Debug)]
+pub enum Instants {
+    /// All at one instant.
+    All(Timestamp),
+    /// Each at its own, in microseconds since the Unix epoch.
+    Each(TimestampMicrosecondArray),
+}
+
+/// Signed multiplicities of the rows of a delta.
+#[derive(Clone, Debug)]
+pub enum Weights {
+    /// Every row once: nothing is retracted.
+    Ones,
+    /// One weight per row, none 0.
+    Each(Int64Array),
+}
+
+/// A bag of changes: columnar `(row, ts, weight)` triples.
+#[derive(Clone, Debug)]
+pub struct Delta {
+    rows: RecordBatch,
+    ts: Instants,
+    weights: Weights,
+}
+
+impl Delta {
+    /// A delta of the given parts. Lengths must agree.
+    pub fn new(rows: RecordBatch, ts: Instants, weights: Weights) -> Self {
+        if let Instants::Each(ts) = &ts {
+            assert_eq!(ts.len(), rows.num_rows(), "one timestamp per row");
+        }
+        if let Weights::Each(weights) = &weights {
+            assert_eq!(weights.len(), rows.num_rows(), "one weight per row");
+        }
+        Self { rows, ts, weights }
+    }
+
+    /// Every row once, all at one instant.
+    pub fn inserts(rows: RecordBatch, at: Timestamp) -> Self {
+        Self { rows, ts: Instants::All(at), weights: Weights::Ones }
+    }
+
+    /// No change, of the given row type.
+    pub fn empty(schema: SchemaRef) -> Self {
+        Self::inserts(RecordBatch::new_empty(schema), Timestamp::MIN)
+    }
+
+    /// Number of triples.
+    pub fn len(&self) -> usize {
+        self.rows.num_rows()
+    }
+
+    /// Whether there is no triple.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The rows.
+    pub fn rows(&self) -> &RecordBatch {
+        &self.rows
+    }
+
+    /// The row type.
+    pub fn schema(&self) -> SchemaRef {
+        self.rows.schema()
+    }
+
+    /// When the rows take effect.
+    pub fn ts(&self) -> &Instants {
+        &self.ts
+    }
+
+    /// How often.
+    pub fn weights(&self) -> &Weights {
+        &self.weights
+    }
+
+    /// Returns the instant of row `i`.
+    pub fn ts_at(&self, i: usize) -> Timestamp {
+        match &self.ts {
+            Instants::All(at) => *at,
+            Instants::Each(ts) => Timestamp(ts.value(i)),
+        }
+    }
+
+    /// Returns the weight of row `i`.
+    pub fn weight(&self, i: usize) -> i64 {
+        match &self.weights {
+            Weights::Ones => 1,
+            Weights::Each(weights) => weights.value(i),
+        }
+    }
+
+    /// Returns the instants as an array.
+    pub fn ts_array(&self) -> TimestampMicrosecondArray {
+        match &self.ts {
+            Instants::All(at) => TimestampMicrosecondArray::from_value(at.0, self.len()),
+            Instants::Each(ts) => ts.clone(),
+        }
+    }
+
+    /// Returns the weights as an array.
+    pub fn weight_array(&self) -> Int64Array {
+        match &self.weights {
+            Weights::Ones => Int64Array::from_value(1, self.len()),
+            Weights::Each(weights) => weights.clone(),
+        }
+    }
+
+    /// Replaces the rows, one for one; `rows` may have another schema.
+    #[must_use]
+    pub fn with_rows(self, rows: RecordBatch) -> Self {
+        Self::new(rows, self.ts, self.weights)
+    }
+
+    /// Lets every change take effect at `at` instead.
+    #[must_use]
+    pub fn at(self, at: Timestamp) -> Self {
+        Self { ts: Instants::All(at), ..self }
+    }
+
+    /// The same changes with opposite signs.
+    #[must_use]
+    pub fn negate(self) -> Self {
+        let weights = match &self.weights {
+            Weights::Ones => Int64Array::from_value(-1, self.rows.num_rows()),
+            Weights::Each(weights) => weights.unary(|w: i64| -w),
+        };
+        Self { weights: Weights::Each(weights), ..self }
+    }
+
+    /// Keeps the rows for which `keep` is true; NULL counts as not true.
+    pub fn filter(&self, keep: &BooleanArray) -> Result<Self, ArrowError> {
+        if keep.true_count() == self.len() {
+            return Ok(self.clone());
+        }
+        let rows = compute::filter_record_batch(&self.rows, keep)?;
+        let ts = match &self.ts {
+            Instants::All(at) => Instants::All(*at),
+            Instants::Each(ts) => Instants::Each(downcast_ts(&compute::filter(ts, keep)?)),
+        };
+        let weights = match &self.weights {
+            Weights::Ones => Weights::Ones,
+            Weights::Each(w) => Weights::Each(downcast_weights(&compute::filter(w, keep)?)),
+        };
+        Ok(Self { rows, ts, weights })
+    }
+
+    /// Takes rows by index, in the given order; an index may repeat.
+    pub fn take(&self, indices: &UInt32Array) -> Result<Self, ArrowError> {
+        let rows = compute::take_record_batch(&self.rows, indices)?;
+        let ts = match &self.ts {
+            Instants::All(at) => Instants::All(*at),
+            Instants::Each(ts) => Instants::Each(downcast_ts(&compute::take(ts, indices, None)?)),
+        };
+        let weights = match &self.weights {
+            Weights::Ones => Weights::Ones,
+            Weights::Each(w) => Weights::Each(downcast_weights(&compute::take(w, indices, None)?)),
+        };
+        Ok(Self { rows, ts, weights })
+    }
+
+    /// A zero-copy part of the delta.
+    #[must_use]
+    pub fn slice(&self, offset: usize, length: usize) -> Self {
+        let ts = match &self.ts {
+            Instants::All(at) => Instants::All(*at),
+            Instants::Each(ts) => Instants::Each(ts.slice(offset, length)),
+        };
+        let weights = match &self.weights {
+            Weights::Ones => Weights::Ones,
+            Weights::Each(weights) => Weights::Each(weights.slice(offset, length)),
+        };
+        Self { rows: self.rows.slice(offset, length), ts, weights }
+    }
+
+    /// Concatenates deltas of one schema, in order.
+    pub fn concat(schema: &SchemaRef, deltas: &[Delta]) -> Result<Self, ArrowError> {
+        match deltas {
+            [] => return Ok(Self::empty(schema.clone())),
+            [one] => return Ok(one.clone()),
+            _ => {}
+        }
+        let rows = compute::concat_batches(schema, deltas.iter().map(|d| &d.rows))?;
+        let ts = match Self::common_instant(deltas) {
+            Some(at) => Instants::All(at),
+            None => {
+                let parts: Vec<_> = deltas.iter().map(Delta::ts_array).collect();
+                let parts: Vec<&dyn Array> = parts.iter().map(|p| p as &dyn Array).collect();
+                Instants::Each(downcast_ts(&compute::concat(&parts)?))
+            }
+        };
+        let weights = if deltas.iter().all(|d| matches!(d.weights, Weights::Ones)) {
+            Weights::Ones
+        } else {
+            let parts: Vec<_> = deltas.iter().map(Delta::weight_array).collect();
+            let parts: Vec<&dyn Array> = parts.iter().map(|p| p as &dyn Array).collect();
+            Weights::Each(downcast_weights(&compute::concat(&parts)?))
+        };
+        Ok(Self { rows, ts, weights })
+    }
+
+    fn common_instant(deltas: &[Delta]) -> Option<Timestamp> {
+        let mut common = None;
+        for delta in deltas.iter().filter(|d| !d.is_empty()) {
+            match (&delta.ts, common) {
+                (Instants::All(at), None) => common = Some(*at),
+                (Instants::All(at), Some(seen)) if *at == seen => {}
+                _ => return None,
+            }
+        }
+        Some(common.unwrap_or(Timestamp::MIN))
+    }
+
+    /// Sums the weights of equal `(row, ts)` and drops zeros.
+    pub fn consolidate(&self) -> Result<Self, ArrowError> {
+        consolidate(self)
+    }
+}
+
+fn downcast_ts(array: &ArrayRef) -> TimestampMicrosecondArray {
+    array.as_any().downcast_ref().cloned().expect("kernels keep the type of timestamps")
+}
+
+fn downcast_weights(array: &ArrayRef) -> Int64Array {
+    array.as_any().downcast_ref().cloned().expect("kernels keep the type of weights")
+}

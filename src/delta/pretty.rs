@@ -1,0 +1,1 @@
+//! Text tables to deltas and back, for tests and debugging.

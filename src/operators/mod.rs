@@ -1,0 +1,163 @@
+//! Relation-to-relation and relation-to-stream operators: folds of deltas.
+//!
+//! # Contract
+//! The task (`runtime/task.rs`) is the only caller. Per instant it calls `on_delta` for what arrived
+//! on each port, ports in order, then `on_instant` once; after the instants of a commit it calls
+//! `on_watermark` if the watermark of all ports moved. On the EVENT clock instants are instants of
+//! event time, complete and in order, because the task holds rows back until the watermark has passed
+//! them; on the ARRIVAL clock a commit is one instant. An operator whose [`Instantwise`] is `Any`
+//! may get several instants in one call, and must then time-stamp what it emits per instant.
+//!
+//! # Errors of rows
+//! A row whose expression fails (division by zero, a cast) contributes nothing: the operator reports it
+//! to [`Output::quarantine`] and goes on. Its later retraction fails the same way, so it cancels. An
+//! operator returns `Err` only for what no row can be blamed for; the view then is suspended.
+//!
+//! # Invariants
+//! 1. An operator never blocks, reads a clock, does I/O, logs, or knows how many copies of it run.
+//! 2. Given the same calls in the same order it emits the same output.
+//! 3. Nothing is emitted with `ts` below a watermark it has forwarded.
+
+use arrow::array::RecordBatch;
+use arrow::error::ArrowError;
+use datafusion::error::DataFusionError;
+
+use crate::delta::Delta;
+use crate::error::{Classify, SqlState};
+use crate::time::{Timestamp, Watermark};
+
+/// The number of an operator's input, from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Port(pub usize);
+
+/// Result of an operator.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What no single row can be blamed for.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An Arrow kernel failed.
+    #[error("{0}")]
+    Arrow(#[from] ArrowError),
+    /// An expression failed on a whole batch and on no row alone.
+    #[error("{0}")]
+    Expression(#[from] DataFusionError),
+    /// Saved state that does not fit the operator.
+    #[error("state of operator {operator} does not fit: {reason}")]
+    State {
+        /// The operator's name.
+        operator: &'static str,
+        /// What does not fit.
+        reason: String,
+    },
+}
+
+impl Classify for Error {
+    fn sqlstate(&self) -> SqlState {
+        match self {
+            Error::Arrow(_) | Error::Expression(_) => SqlState::INTERNAL_ERROR,
+            Error::State { .. } => SqlState::DATA_CORRUPTED,
+        }
+    }
+}
+
+/// How an operator wants the instants of a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Instantwise {
+    /// One instant per round of calls.
+    One,
+    /// Many instants at once are fine.
+    Any,
+}
+
+/// A node of the dataflow: folds deltas into state and emits deltas.
+pub trait Operator: Send {
+    /// Folds `delta`, which arrived on `port`.
+    fn on_delta(&mut self, port: Port, delta: Delta, out: &mut Output) -> Result<()>;
+
+    /// Every row of instant `at` (and before) has been delivered, on every port. Stateful operators emit
+    /// their consolidated change here.
+    fn on_instant(&mut self, _at: Timestamp, _out: &mut Output) -> Result<()> {
+        Ok(())
+    }
+
+    /// Event time has reached `watermark` on every port. Called with strictly increasing values.
+    fn on_watermark(&mut self, _watermark: Watermark, _out: &mut Output) -> Result<()> {
+        Ok(())
+    }
+
+    /// Writes what `load` needs. Stateless operators keep the defaults.
+    fn save(&self, _to: &mut StateWriter) -> Result<()> {
+        Ok(())
+    }
+
+    /// Restores what `save` wrote, into a freshly built operator.
+    fn load(&mut self, _from: &mut StateReader) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// A row that could not be computed.
+#[derive(Clone, Debug)]
+pub struct RowError {
+    /// The code of the failure, e.g. 22012.
+    pub sqlstate: SqlState,
+    /// What failed, in one line.
+    pub message: String,
+    /// The input row, as text.
+    pub row: String,
+    /// Its weight: a negative one cancels an earlier report.
+    pub weight: i64,
+}
+
+/// What one call emits.
+#[derive(Debug, Default)]
+pub struct Output {
+    /// Changes, in order.
+    pub deltas: Vec<Delta>,
+    /// Rows that could not be computed.
+    pub errors: Vec<RowError>,
+}
+
+impl Output {
+    /// Emits a delta; an empty one is dropped.
+    pub fn push(&mut self, delta: Delta) {
+        if !delta.is_empty() {
+            self.deltas.push(delta);
+        }
+    }
+
+    /// Reports a row that could not be computed.
+    pub fn quarantine(&mut self, error: RowError) {
+        self.errors.push(error);
+    }
+}
+
+/// Named record batches that make up an operator's saved state.
+#[derive(Debug, Default)]
+pub struct StateWriter {
+    /// Sections in the order written.
+    pub sections: Vec<(String, RecordBatch)>,
+}
+
+impl StateWriter {
+    /// Adds a section.
+    pub fn put(&mut self, name: &str, batch: RecordBatch) {
+        self.sections.push((name.to_owned(), batch));
+    }
+}
+
+/// Reads back the sections a [`StateWriter`] took.
+#[derive(Debug, Default)]
+pub struct StateReader {
+    /// Sections not yet taken.
+    pub sections: Vec<(String, RecordBatch)>,
+}
+
+impl StateReader {
+    /// Takes the next section of that name, if there is one.
+    pub fn take(&mut self, name: &str) -> Option<RecordBatch> {
+        let i = self.sections.iter().position(|(n, _)| n == name)?;
+        Some(self.sections.remove(i).1)
+    }
+}

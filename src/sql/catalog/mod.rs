@@ -1,0 +1,228 @@
+//! The catalog: schemas and the objects in them, by name and by oid.
+//!
+//! # Invariants
+//! 1. Names are unique within a schema over all kinds, as in Postgres.
+//! 2. An oid is given once and never reused.
+//! 3. An object's `depends_on` are oids of existing objects; dropping one of them needs CASCADE.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+
+use crate::sql::types::SqlType;
+
+/// First oid given to a user's object; below are Postgres's own.
+pub const FIRST_OID: u32 = 16_384;
+
+/// An object's identity, as in `pg_class.oid`.
+pub type Oid = u32;
+
+/// The schema that unqualified names fall into.
+pub const PUBLIC: &str = "public";
+
+/// A column of a relation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Column {
+    /// Name, already folded.
+    pub name: String,
+    /// Type as the user declared it (keeps varchar(n), json, uuid, ..).
+    pub sql_type: SqlType,
+    /// Type in memory.
+    pub data_type: DataType,
+    /// Whether NULL is refused.
+    pub not_null: bool,
+    /// `DEFAULT` expression, as SQL text.
+    pub default: Option<String>,
+    /// `COMMENT ON COLUMN`.
+    pub comment: Option<String>,
+}
+
+/// A stream, table or view.
+#[derive(Clone, Debug)]
+pub struct Object {
+    /// Identity.
+    pub oid: Oid,
+    /// Schema.
+    pub schema: String,
+    /// Name within the schema.
+    pub name: String,
+    /// Columns in order.
+    pub columns: Vec<Column>,
+    /// What it is.
+    pub kind: ObjectKind,
+    /// The CREATE statement as the user wrote it.
+    pub sql: Arc<str>,
+    /// Objects it reads.
+    pub depends_on: BTreeSet<Oid>,
+    /// `COMMENT ON`.
+    pub comment: Option<String>,
+}
+
+/// What an object is.
+#[derive(Clone, Debug)]
+pub enum ObjectKind {
+    /// A stream.
+    Stream(Arc<StreamDef>),
+    /// A table.
+    Table(Arc<TableDef>),
+    /// A view.
+    View(Arc<ViewDef>),
+}
+
+/// What makes a stream.
+#[derive(Clone, Debug)]
+pub struct StreamDef {
+    /// Index of the event-time column; `None` on CLOCK SYSTEM.
+    pub event_time: Option<usize>,
+    /// Text of the watermark expression, for display.
+    pub watermark: Option<String>,
+    /// Text of the policy for refused rows, for display.
+    pub late: String,
+    /// The stream that takes refused rows.
+    pub late_into: Option<Oid>,
+    /// Connector and its options; `None` is fed by INSERT and COPY alone.
+    pub options: BTreeMap<String, String>,
+}
+
+/// What makes a table.
+#[derive(Clone, Debug)]
+pub struct TableDef {
+    /// Indices of the primary key columns; empty means none.
+    pub primary_key: Vec<usize>,
+    /// Connector and its options.
+    pub options: BTreeMap<String, String>,
+}
+
+/// What makes a view.
+#[derive(Clone, Debug)]
+pub struct ViewDef {
+    /// `CREATE MATERIALIZED VIEW`.
+    pub materialized: bool,
+    /// Whether its content is kept up to date; else it is inlined where it is read.
+    pub maintained: bool,
+    /// The query's text.
+    pub query: Arc<str>,
+}
+
+impl Object {
+    /// Returns the object's row type in memory.
+    pub fn arrow_schema(&self) -> SchemaRef {
+        let fields = self.columns.iter().map(|column| {
+            Field::new(&column.name, column.data_type.clone(), true)
+                .with_metadata(column.sql_type.metadata().into())
+        });
+        Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+    }
+
+    /// Returns the word for its kind: `stream`, `table`, `view`, `materialized view`.
+    pub fn kind_name(&self) -> &'static str {
+        match &self.kind {
+            ObjectKind::Stream(_) => "stream",
+            ObjectKind::Table(_) => "table",
+            ObjectKind::View(view) if view.materialized => "materialized view",
+            ObjectKind::View(_) => "view",
+        }
+    }
+}
+
+/// All schemas and objects.
+#[derive(Clone, Debug)]
+pub struct Catalog {
+    schemas: BTreeMap<String, Oid>,
+    objects: BTreeMap<Oid, Arc<Object>>,
+    names: BTreeMap<(String, String), Oid>,
+    next_oid: Oid,
+}
+
+impl Default for Catalog {
+    fn default() -> Self {
+        Self {
+            schemas: BTreeMap::from([(PUBLIC.to_owned(), 2200)]),
+            objects: BTreeMap::new(),
+            names: BTreeMap::new(),
+            next_oid: FIRST_OID,
+        }
+    }
+}
+
+impl Catalog {
+    /// Gives out a fresh oid.
+    pub fn fresh_oid(&mut self) -> Oid {
+        let oid = self.next_oid;
+        self.next_oid += 1;
+        oid
+    }
+
+    /// Schemas with their oids, by name.
+    pub fn schemas(&self) -> impl Iterator<Item = (&str, Oid)> {
+        self.schemas.iter().map(|(name, oid)| (name.as_str(), *oid))
+    }
+
+    /// Returns whether the schema exists.
+    pub fn has_schema(&self, schema: &str) -> bool {
+        self.schemas.contains_key(schema)
+    }
+
+    /// Adds a schema; returns whether it is new.
+    pub fn create_schema(&mut self, schema: &str) -> bool {
+        if self.has_schema(schema) {
+            return false;
+        }
+        let oid = self.fresh_oid();
+        self.schemas.insert(schema.to_owned(), oid);
+        true
+    }
+
+    /// Removes an empty schema.
+    pub fn drop_schema(&mut self, schema: &str) {
+        self.schemas.remove(schema);
+    }
+
+    /// Objects by oid.
+    pub fn objects(&self) -> impl Iterator<Item = &Arc<Object>> {
+        self.objects.values()
+    }
+
+    /// Returns the object of that oid.
+    pub fn get(&self, oid: Oid) -> Option<&Arc<Object>> {
+        self.objects.get(&oid)
+    }
+
+    /// Returns the object of that schema and name.
+    pub fn find(&self, schema: &str, name: &str) -> Option<&Arc<Object>> {
+        let oid = self.names.get(&(schema.to_owned(), name.to_owned()))?;
+        self.objects.get(oid)
+    }
+
+    /// Adds or replaces an object.
+    pub fn insert(&mut self, object: Object) -> Arc<Object> {
+        let object = Arc::new(object);
+        self.names.insert((object.schema.clone(), object.name.clone()), object.oid);
+        self.objects.insert(object.oid, Arc::clone(&object));
+        object
+    }
+
+    /// Removes an object.
+    pub fn remove(&mut self, oid: Oid) -> Option<Arc<Object>> {
+        let object = self.objects.remove(&oid)?;
+        self.names.remove(&(object.schema.clone(), object.name.clone()));
+        Some(object)
+    }
+
+    /// Returns the objects that read `oid`, directly or through others, those that nobody reads first:
+    /// an order in which they can be dropped.
+    pub fn dependents(&self, oid: Oid) -> Vec<Arc<Object>> {
+        let mut found: Vec<Arc<Object>> = Vec::new();
+        let mut readers = BTreeSet::from([oid]);
+        // Oids grow with creation and a reader is younger than what it reads: one pass suffices.
+        for object in self.objects.values() {
+            if !object.depends_on.is_disjoint(&readers) {
+                readers.insert(object.oid);
+                found.push(Arc::clone(object));
+            }
+        }
+        found.reverse();
+        found
+    }
+}

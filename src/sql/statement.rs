@@ -1,0 +1,401 @@
+//! Statements as the parser hands them on: sqlparser's tree plus what StreamSQL adds to it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use sqlparser::ast;
+
+/// One statement of the user's text.
+#[derive(Clone, Debug)]
+pub struct Statement {
+    /// The statement's own text, without the semicolon.
+    pub text: Arc<str>,
+    /// Where `text` starts in the string that was parsed, in characters from 0 (for positions).
+    pub offset: usize,
+    /// What it says.
+    pub kind: StatementKind,
+}
+
+/// What a statement says.
+#[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a statement lives once, not in arrays")]
+pub enum StatementKind {
+    /// SELECT, VALUES, WITH ..; a top-level EMIT or xSTREAM makes it an implicit SUBSCRIBE.
+    Query(Query),
+    /// `SUBSCRIBE [TO] name | (query) [WITH (..)] ..`
+    Subscribe(Subscribe),
+    /// `CREATE STREAM`.
+    CreateStream(CreateStream),
+    /// `CREATE TABLE`; constraints and defaults are in the tree.
+    CreateTable(CreateTable),
+    /// `CREATE [MATERIALIZED] VIEW name AS query`.
+    CreateView(CreateView),
+    /// `DROP STREAM | TABLE | VIEW | MATERIALIZED VIEW | SCHEMA`.
+    Drop(Drop),
+    /// `CREATE SCHEMA [IF NOT EXISTS] name`.
+    CreateSchema {
+        /// The schema.
+        name: ast::Ident,
+        /// Whether an existing one is fine.
+        if_not_exists: bool,
+    },
+    /// `ALTER STREAM name HEARTBEAT expr`.
+    Heartbeat {
+        /// The stream.
+        stream: ast::ObjectName,
+        /// A constant timestamp expression.
+        at: ast::Expr,
+    },
+    /// `COMMENT ON STREAM | TABLE | VIEW | COLUMN name IS '..'`.
+    Comment {
+        /// STREAM, TABLE, VIEW or COLUMN.
+        kind: String,
+        /// The object, or table and column.
+        name: ast::ObjectName,
+        /// The text; `None` removes it.
+        text: Option<String>,
+    },
+    /// INSERT, UPDATE, DELETE (a query inside may hold windows).
+    Dml {
+        /// The tree.
+        statement: Box<ast::Statement>,
+        /// Windows of its queries.
+        windows: Arc<[WindowSpec]>,
+    },
+    /// `COPY table FROM STDIN`.
+    CopyFrom(CopyFrom),
+    /// `COPY table | (query) | (SUBSCRIBE ..) TO STDOUT`.
+    CopyTo(CopyTo),
+    /// `EXPLAIN [(..)] statement`.
+    Explain(Explain),
+    /// `DECLARE name [NO SCROLL] CURSOR [WITH|WITHOUT HOLD] FOR query | SUBSCRIBE ..`.
+    Declare {
+        /// The cursor's name.
+        name: ast::Ident,
+        /// Whether it outlives the transaction.
+        hold: bool,
+        /// What it runs: a `Query` or a `Subscribe`.
+        statement: Box<Statement>,
+    },
+    /// `FETCH [FORWARD] n | ALL | NEXT FROM name [WITH (timeout = '..')]`.
+    Fetch {
+        /// The cursor's name.
+        name: ast::Ident,
+        /// How many rows; `None` is ALL.
+        count: Option<u64>,
+        /// How long to wait for rows, in milliseconds.
+        timeout_ms: Option<u64>,
+    },
+    /// `CLOSE name | ALL` (`None`).
+    Close(Option<ast::Ident>),
+    /// `PREPARE name [(types)] AS statement`.
+    Prepare {
+        /// The statement's name.
+        name: ast::Ident,
+        /// Declared parameter types.
+        types: Vec<ast::DataType>,
+        /// The statement.
+        statement: Box<Statement>,
+    },
+    /// `EXECUTE name [(args)]`.
+    Execute {
+        /// The statement's name.
+        name: ast::Ident,
+        /// Arguments: constant expressions.
+        args: Vec<ast::Expr>,
+    },
+    /// `DEALLOCATE [PREPARE] name | ALL` (`None`).
+    Deallocate(Option<ast::Ident>),
+    /// `SHOW WATERMARKS`.
+    ShowWatermarks,
+    /// `SHOW name | ALL`.
+    Show(String),
+    /// `SET [SESSION | LOCAL] name = value | TO DEFAULT` (`None`).
+    Set {
+        /// Whether it ends with the transaction.
+        local: bool,
+        /// Name in lower case; `TIME ZONE` is `timezone`.
+        name: String,
+        /// The value as text.
+        value: Option<String>,
+    },
+    /// `RESET name | ALL` (`None`).
+    Reset(Option<String>),
+    /// BEGIN, START TRANSACTION.
+    Begin,
+    /// COMMIT, END.
+    Commit,
+    /// ROLLBACK, ABORT.
+    Rollback,
+    /// SAVEPOINT, RELEASE, ROLLBACK TO: the command tag.
+    Savepoint(&'static str),
+    /// `DISCARD ALL | PLANS | ..`, `LISTEN`, `UNLISTEN`, `NOTIFY`, `LOCK`, ..: accepted, without effect;
+    /// holds the command tag.
+    NoOp(&'static str),
+    /// Nothing but blanks and comments.
+    Empty,
+}
+
+/// A query with the parts of StreamSQL that sqlparser has no place for.
+///
+/// `FROM s [RANGE ..]` stands in the tree as the table function `cql_window(s, 'w0')`, where `w0` is
+/// `windows[0]`; TUMBLE, HOP, .. stand as table functions of their own name, with `TABLE x` reduced to `x`
+/// and `DESCRIPTOR(c)` kept.
+#[derive(Clone, Debug)]
+pub struct Query {
+    /// The rewritten tree; its spans are those of the user's text.
+    pub ast: Box<ast::Query>,
+    /// Bracket windows by number.
+    pub windows: Arc<[WindowSpec]>,
+    /// The EMIT clause of the outermost query.
+    pub emit: Option<Emit>,
+}
+
+/// The content of a window bracket.
+#[derive(Clone, Debug, PartialEq)]
+pub enum WindowSpec {
+    /// `[NOW]`: the current instant.
+    Now,
+    /// `[UNBOUNDED]`, `[RANGE UNBOUNDED]`.
+    Unbounded,
+    /// `[RANGE T [INCLUSIVE] [SLIDE L [OFFSET o]]]`, in microseconds.
+    Range {
+        /// Length; > 0.
+        size: i64,
+        /// Whether the old end belongs to the window.
+        inclusive: bool,
+        /// Slide and offset.
+        slide: Option<(i64, i64)>,
+    },
+    /// `[ROWS n [SLIDE m]]`.
+    Rows {
+        /// How many.
+        count: u64,
+        /// Only whole batches of so many count.
+        slide: Option<u64>,
+    },
+    /// `[PARTITION BY e, .. ROWS n [RANGE T]]`.
+    Partitioned {
+        /// Partition expressions over the stream's columns.
+        keys: Vec<ast::Expr>,
+        /// Rows per partition.
+        count: u64,
+        /// Further bound by time, in microseconds.
+        range: Option<i64>,
+    },
+    /// `[CURRENT T]`, in microseconds.
+    Current {
+        /// Length of the period.
+        size: i64,
+    },
+}
+
+/// When results become visible.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Emit {
+    /// `EMIT CHANGES`.
+    Changes,
+    /// `EMIT ON WINDOW CLOSE | FINAL | AFTER WATERMARK`.
+    OnWindowClose,
+    /// `EMIT AFTER DELAY`, in microseconds.
+    AfterDelay(i64),
+    /// `EMIT EVERY`, in microseconds.
+    Every(i64),
+}
+
+/// `SUBSCRIBE`.
+#[derive(Clone, Debug)]
+pub struct Subscribe {
+    /// What is followed; a name is `SELECT * FROM name`.
+    pub query: Query,
+    /// Whether the content at the start comes first (default true).
+    pub snapshot: bool,
+    /// Whether progress lines are sent (default false).
+    pub progress: bool,
+}
+
+/// `CREATE STREAM`.
+#[derive(Clone, Debug)]
+pub struct CreateStream {
+    /// Name, possibly with a schema.
+    pub name: ast::ObjectName,
+    /// Whether an existing one is fine.
+    pub if_not_exists: bool,
+    /// Columns with their options.
+    pub columns: Vec<ast::ColumnDef>,
+    /// `WATERMARK FOR col AS expr`.
+    pub watermark: Option<WatermarkClause>,
+    /// `LATE ..`; `None` is DROP.
+    pub late: LatePolicy,
+    /// `CLOCK ..`.
+    pub clock: Option<StreamClock>,
+    /// `PARTITION KEY (..)`.
+    pub partition_key: Vec<ast::Ident>,
+    /// `WITH (k = v, ..)` and `FROM connector (..)`; keys in lower case.
+    pub options: BTreeMap<String, String>,
+}
+
+/// `WATERMARK FOR column AS expr ..`.
+#[derive(Clone, Debug)]
+pub struct WatermarkClause {
+    /// Event-time column.
+    pub column: ast::Ident,
+    /// What is promised after a row: an expression over its columns, usually `ts - delay`.
+    pub expr: ast::Expr,
+    /// `IDLE TIMEOUT`, in microseconds.
+    pub idle_timeout: Option<i64>,
+    /// `ON IDLE ADVANCE TO expr`, where `now()` is the system time.
+    pub on_idle_advance_to: Option<ast::Expr>,
+    /// `MAX AHEAD`, in microseconds.
+    pub max_ahead: Option<i64>,
+}
+
+/// What becomes of refused rows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum LatePolicy {
+    /// Counted only.
+    #[default]
+    Drop,
+    /// Sent to a stream that is created with this one.
+    Into(ast::ObjectName),
+    /// The INSERT fails.
+    Error,
+}
+
+/// `CLOCK EVENT | ROW | SYSTEM`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamClock {
+    /// Event time of a column.
+    Event,
+    /// Row number.
+    Row,
+    /// Logged commit time.
+    System,
+}
+
+/// `CREATE TABLE`.
+#[derive(Clone, Debug)]
+pub struct CreateTable {
+    /// Name, possibly with a schema.
+    pub name: ast::ObjectName,
+    /// Whether an existing one is fine.
+    pub if_not_exists: bool,
+    /// Columns with their options.
+    pub columns: Vec<ast::ColumnDef>,
+    /// Primary key columns, from a column option or a table constraint.
+    pub primary_key: Vec<ast::Ident>,
+    /// `CREATE TABLE x AS query`.
+    pub query: Option<Query>,
+    /// `WITH (k = v, ..)`; keys in lower case.
+    pub options: BTreeMap<String, String>,
+}
+
+/// `CREATE [MATERIALIZED] VIEW`.
+#[derive(Clone, Debug)]
+pub struct CreateView {
+    /// Name, possibly with a schema.
+    pub name: ast::ObjectName,
+    /// Whether an existing one is fine.
+    pub if_not_exists: bool,
+    /// `OR REPLACE`.
+    pub or_replace: bool,
+    /// `MATERIALIZED`.
+    pub materialized: bool,
+    /// Column names in place of the query's own.
+    pub columns: Vec<ast::Ident>,
+    /// The query.
+    pub query: Query,
+    /// The query's own text, from which it is parsed again after a restart.
+    pub query_text: Arc<str>,
+    /// `WITH (k = v, ..)`; keys in lower case.
+    pub options: BTreeMap<String, String>,
+}
+
+/// `DROP ..`.
+#[derive(Clone, Debug)]
+pub struct Drop {
+    /// Of which kind.
+    pub kind: DropKind,
+    /// The objects.
+    pub names: Vec<ast::ObjectName>,
+    /// Whether missing ones are fine.
+    pub if_exists: bool,
+    /// Whether dependent objects go too.
+    pub cascade: bool,
+}
+
+/// The kind of object that DROP names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DropKind {
+    /// STREAM.
+    Stream,
+    /// TABLE.
+    Table,
+    /// VIEW.
+    View,
+    /// MATERIALIZED VIEW.
+    MaterializedView,
+    /// SCHEMA.
+    Schema,
+}
+
+/// Format of COPY data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CopyOptions {
+    /// Text, CSV or binary.
+    pub format: CopyFormat,
+    /// Column separator; text: tab, CSV: comma.
+    pub delimiter: char,
+    /// How NULL is written; text: `\N`, CSV: the empty string without quotes.
+    pub null: String,
+    /// Whether the first line names the columns.
+    pub header: bool,
+    /// CSV quote.
+    pub quote: char,
+    /// CSV escape within quotes.
+    pub escape: char,
+}
+
+/// Format of COPY data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CopyFormat {
+    /// Postgres's text format.
+    Text,
+    /// CSV as Postgres writes it.
+    Csv,
+    /// Postgres's binary format (out only).
+    Binary,
+}
+
+/// `COPY name [(columns)] FROM STDIN`.
+#[derive(Clone, Debug)]
+pub struct CopyFrom {
+    /// Stream or table.
+    pub name: ast::ObjectName,
+    /// Columns in the data's order; empty means all.
+    pub columns: Vec<ast::Ident>,
+    /// Format.
+    pub options: CopyOptions,
+}
+
+/// `COPY .. TO STDOUT`.
+#[derive(Clone, Debug)]
+pub struct CopyTo {
+    /// A `Query` or a `Subscribe`; `COPY t (a, b)` is `SELECT a, b FROM t`.
+    pub source: Box<Statement>,
+    /// Format.
+    pub options: CopyOptions,
+}
+
+/// `EXPLAIN`.
+#[derive(Clone, Debug)]
+pub struct Explain {
+    /// The explained statement: a query, SUBSCRIBE, CREATE VIEW, or DML.
+    pub statement: Box<Statement>,
+    /// VERBOSE.
+    pub verbose: bool,
+    /// ANALYZE.
+    pub analyze: bool,
+    /// FORMAT JSON.
+    pub json: bool,
+}

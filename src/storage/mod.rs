@@ -1,0 +1,1 @@
+//! State of operators, base relations and retained rows.
