@@ -13,3 +13,9 @@ impl SqlType {
         [("pg_type".to_owned(), self.name.clone())]
     }
 }
+/// x
+pub fn column_type(
+    _: &sqlparser::ast::DataType,
+) -> super::Result<(SqlType, arrow::datatypes::DataType)> {
+    Err(super::Error)
+}
