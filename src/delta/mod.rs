@@ -22,7 +22,8 @@
 //! Budiu et al., DBSP (VLDB 2023); McSherry et al., Differential dataflow (CIDR 2013).
 
 use arrow::array::{
-    Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, TimestampMicrosecondArray, UInt32Array,
+    Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions,
+    TimestampMicrosecondArray, UInt32Array,
 };
 use arrow::compute;
 use arrow::datatypes::SchemaRef;
@@ -255,6 +256,16 @@ impl Delta {
     pub fn consolidate(&self) -> Result<Self, ArrowError> {
         consolidate(self)
     }
+}
+
+/// Builds a batch of `len` rows, also when there is no column.
+pub fn batch(
+    schema: SchemaRef,
+    columns: Vec<ArrayRef>,
+    len: usize,
+) -> Result<RecordBatch, ArrowError> {
+    let options = RecordBatchOptions::new().with_row_count(Some(len));
+    RecordBatch::try_new_with_options(schema, columns, &options)
 }
 
 fn downcast_ts(array: &ArrayRef) -> TimestampMicrosecondArray {
