@@ -1,0 +1,56 @@
+//! Plan nodes to operators: the one match.
+
+use std::sync::Arc;
+
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::Column;
+
+use super::Result;
+use super::stage::Order;
+use crate::operators::{self, Constant, Filter, Instantwise, Operator, Project, Union};
+use crate::planner::plan::{Clock, Node, Op, Window};
+
+/// How a node sees time in a block of that clock.
+pub(super) fn order(node: &Node, clock: Clock) -> Order {
+    match (&node.op, clock) {
+        // Scans give the changes of an ARRIVAL block their time.
+        (Op::Scan(_) | Op::Values(_), Clock::Arrival) | (Op::Values(_), Clock::Event) => Order::Commits,
+        (Op::Scan(_) | Op::Filter(_) | Op::Project(_) | Op::Assign(_), _) => Order::Passing,
+        (Op::Union, Clock::Arrival) => Order::Passing,
+        (_, Clock::Arrival) => Order::Commits,
+        (_, Clock::Event) if node.properties.timeless => Order::Commits,
+        (_, Clock::Event) => Order::Instants(instantwise(node)),
+    }
+}
+
+fn instantwise(node: &Node) -> Instantwise {
+    use datafusion::common::JoinType;
+    match &node.op {
+        Op::Join(join) if join.kind == JoinType::Inner => Instantwise::Any,
+        Op::Window(Window::Range { .. }) | Op::Union | Op::OnClose(_) => Instantwise::Any,
+        _ => Instantwise::One,
+    }
+}
+
+/// Builds the operator of a node for one shard.
+pub(super) fn operator(node: &Node, shard: usize) -> Result<Box<dyn Operator>> {
+    let schema = || Arc::clone(&node.schema);
+    let input = |i: usize| Arc::clone(&node.inputs[i].schema);
+    Ok(match &node.op {
+        Op::Scan(scan) => {
+            let columns = scan.projection.iter().enumerate().map(|(i, column)| {
+                let name = node.schema.field(i).name();
+                Arc::new(Column::new(name, *column)) as Arc<dyn PhysicalExpr>
+            });
+            Box::new(Project::new(columns.collect::<Vec<_>>(), schema()))
+        }
+        // A constant relation exists once.
+        Op::Values(rows) if shard == 0 => Box::new(Constant::new(rows.clone())),
+        Op::Values(rows) => Box::new(Constant::new(rows.slice(0, 0))),
+        Op::Filter(predicate) => Box::new(Filter::new(Arc::clone(predicate))),
+        Op::Project(exprs) => Box::new(Project::new(exprs.clone(), schema())),
+        Op::Union => Box::new(Union::new(schema())),
+        Op::Exchange(_) => unreachable!("exchanges are edges"),
+        _ => stateful(node)?,
+    })
+}
