@@ -64,6 +64,11 @@ impl Dialect for StreamSql {
         POSTGRES.prec_value(precedence)
     }
 
+    /// `INSERT .. SELECT 1 ON CONFLICT ..`: ON is no alias.
+    fn is_column_alias(&self, keyword: &Keyword, parser: &mut Parser) -> bool {
+        *keyword != Keyword::ON && POSTGRES.is_column_alias(keyword, parser)
+    }
+
     like_postgres! {
         allow_extract_custom
         allow_extract_single_quotes

@@ -344,7 +344,15 @@ impl Prepass<'_> {
         let number = format!("w{}", self.windows.len());
         self.windows.push(spec);
         let at = self.out[start].span;
-        self.out.splice(start..start, [made_word(WINDOW_FUNCTION, at), made(Token::LParen, at)]);
+        let mut call = vec![made_word(WINDOW_FUNCTION, at), made(Token::LParen, at)];
+        // As an argument, sqlparser takes only a subquery that starts with a keyword.
+        let starts_with_parenthesis = name.is_none() && self.out[start + 1].token == Token::LParen;
+        if starts_with_parenthesis {
+            call.extend([made(Token::LParen, at), made_word("SELECT", at)]);
+            call.extend([made(Token::Mul, at), made_word("FROM", at)]);
+            self.out.push(made(Token::RParen, bracket));
+        }
+        self.out.splice(start..start, call);
         self.out.extend([
             made(Token::Comma, bracket),
             made(Token::SingleQuotedString(number), bracket),

@@ -30,7 +30,13 @@ impl<'a> Script<'a> {
             .map_err(|error| lexical_error(text, error))?;
         let tokens = without_blanks(all);
         let bytes = byte_ranges(text, &tokens);
-        Ok(Self { text, tokens, bytes })
+        let script = Self { text, tokens, bytes };
+        // sqlparser would take the second string for an alias.
+        let twin = script.tokens.windows(2).position(|pair| pair.iter().all(is_string));
+        match twin {
+            Some(first) => Err(script.unexpected(first + 1, None)),
+            None => Ok(script),
+        }
     }
 
     /// The tokens of a range.
@@ -202,6 +208,16 @@ fn byte_ranges(text: &str, tokens: &[TokenWithSpan]) -> Vec<Range<usize>> {
         chars.offset()
     };
     tokens.iter().map(|token| byte_of(token.span.start)..byte_of(token.span.end)).collect()
+}
+
+fn is_string(token: &TokenWithSpan) -> bool {
+    matches!(
+        token.token,
+        Token::SingleQuotedString(_)
+            | Token::EscapedStringLiteral(_)
+            | Token::UnicodeStringLiteral(_)
+            | Token::DollarQuotedString(_)
+    )
 }
 
 /// Makes a token that the user did not write but that stands for what they wrote at `span`.
