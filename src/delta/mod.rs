@@ -31,6 +31,7 @@ use arrow::error::ArrowError;
 
 use crate::time::Timestamp;
 
+pub mod codec;
 mod consolidate;
 pub mod partition;
 pub mod pretty;

@@ -56,20 +56,34 @@ impl Expressions {
 
     /// Returns the rows of `delta` for which every expression has a value, and the values.
     pub fn evaluate(&self, delta: Delta, out: &mut Output) -> Result<(Delta, Vec<ArrayRef>)> {
+        let (sound, columns) = self.evaluate_sound(&delta, out)?;
+        match sound {
+            None => Ok((delta, columns)),
+            Some(sound) => Ok((delta.filter(&sound)?, columns)),
+        }
+    }
+
+    /// Returns for which rows of `delta` every expression has a value, if not for all, and the values of
+    /// those.
+    pub fn evaluate_sound(
+        &self,
+        delta: &Delta,
+        out: &mut Output,
+    ) -> Result<(Option<BooleanArray>, Vec<ArrayRef>)> {
         let error = match self.columns(delta.rows()) {
-            Ok(columns) => return Ok((delta, columns)),
+            Ok(columns) => return Ok((None, columns)),
             Err(error) => error,
         };
         let mut failures = Vec::new();
         self.blame(delta.rows(), 0, error, &mut failures);
-        let mut keep = vec![true; delta.len()];
+        let mut sound = vec![true; delta.len()];
         for (row, error) in &failures {
-            keep[*row] = false;
+            sound[*row] = false;
             out.quarantine(row_error(error, delta.rows(), *row, delta.weight(*row)));
         }
-        let rest = delta.filter(&BooleanArray::from(keep))?;
-        let columns = self.columns(rest.rows())?;
-        Ok((rest, columns))
+        let sound = BooleanArray::from(sound);
+        let columns = self.columns(delta.filter(&sound)?.rows())?;
+        Ok((Some(sound), columns))
     }
 
     /// Evaluates every expression on every row.

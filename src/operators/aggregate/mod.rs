@@ -39,12 +39,12 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 
 use super::evaluate::{Expressions, truths};
+use super::finality::{Finality, Frees};
 use super::{Instantwise, Operator, Output, Port, Result, StateReader, StateWriter};
 use crate::delta::{Delta, Weights};
 use crate::storage::RowSet;
 use crate::time::{Timestamp, Watermark};
 use fold::{Changes, Fold};
-use groups::Finality;
 use results::Results;
 
 mod best;
@@ -53,7 +53,6 @@ mod distinct;
 mod exact;
 mod extremum;
 mod fold;
-mod groups;
 mod other;
 mod results;
 mod save;
@@ -70,15 +69,6 @@ pub struct Call {
     pub function: Arc<AggregateFunctionExpr>,
     /// FILTER (WHERE ..).
     pub filter: Option<Arc<dyn PhysicalExpr>>,
-}
-
-/// When a group's result is final.
-#[derive(Clone, Copy, Debug)]
-pub struct Frees {
-    /// The group column that holds a time.
-    pub column: usize,
-    /// The group is final once the watermark is at least that time plus this many microseconds.
-    pub after: i64,
 }
 
 /// What an [`Aggregate`] is to compute.

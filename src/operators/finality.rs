@@ -1,23 +1,35 @@
-//! When groups are final: by the watermark and a time among their columns.
+//! When keyed state is final: by the watermark and a time among its columns.
+//!
+//! # Semantics
+//! What stands under a slot is final once the watermark has reached its time plus a constant; then it is
+//! freed, and rows that come for it later are ignored. NULL is never reached.
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int64Type};
 
-use super::Frees;
-use crate::operators::Result;
+use super::Result;
 use crate::storage::Timers;
 use crate::time::{Timestamp, Watermark};
 
-/// No time: the group is never final.
+/// No time: never final.
 const NEVER: i64 = i64::MAX;
 
-/// When groups are final.
+/// Which state a watermark makes final.
+#[derive(Clone, Copy, Debug)]
+pub struct Frees {
+    /// The column that holds a time: of the groups of an aggregate, of the rows of a join's side.
+    pub column: usize,
+    /// Final once the watermark is at least that time plus this many microseconds.
+    pub after: i64,
+}
+
+/// When slots are final.
 pub(super) struct Finality {
     frees: Frees,
     /// The last watermark.
     watermark: Watermark,
-    /// By slot: the watermark that makes the group final.
+    /// By slot: the watermark that makes it final.
     times: Vec<i64>,
     timers: Timers,
 }
@@ -37,7 +49,7 @@ impl Finality {
         self.watermark = watermark;
     }
 
-    /// Returns which rows belong to groups that are not final yet, or nothing if all do.
+    /// Returns which rows are not final yet, or nothing if all are not.
     pub(super) fn open(&self, columns: &[ArrayRef]) -> Result<Option<BooleanArray>> {
         if self.watermark == Watermark::MIN {
             return Ok(None);
@@ -48,11 +60,11 @@ impl Finality {
         Ok((!open.iter().all(|open| *open)).then(|| BooleanArray::from(open)))
     }
 
-    /// Sets timers for groups that are new.
-    pub(super) fn watch(&mut self, groups: &[u32], columns: &[ArrayRef]) -> Result<()> {
+    /// Sets timers for slots that are new.
+    pub(super) fn watch(&mut self, slots: &[u32], columns: &[ArrayRef]) -> Result<()> {
         let times = self.times_of(columns)?;
-        for (i, group) in groups.iter().enumerate() {
-            let known = *group as usize;
+        for (i, slot) in slots.iter().enumerate() {
+            let known = *slot as usize;
             if self.times.len() <= known {
                 self.times.resize(known + 1, NEVER);
             }
@@ -60,30 +72,29 @@ impl Finality {
                 let at = self.final_at(times.value(i));
                 self.times[known] = at;
                 if at != NEVER {
-                    self.timers.add(at, *group);
+                    self.timers.add(at, *slot);
                 }
             }
         }
         Ok(())
     }
 
-    /// Forgets a group that was freed.
-    pub(super) fn forget(&mut self, group: u32) {
-        if let Some(time) = self.times.get_mut(group as usize) {
+    /// Forgets a slot that was freed.
+    pub(super) fn forget(&mut self, slot: u32) {
+        if let Some(time) = self.times.get_mut(slot as usize) {
             *time = NEVER;
         }
     }
 
-    /// Moves the watermark and returns the groups that are final now.
+    /// Moves the watermark and returns the slots that are final now.
     pub(super) fn close(&mut self, watermark: Watermark) -> Vec<u32> {
         self.watermark = watermark;
         let mut closed = Vec::new();
-        while let Some((time, group)) = self.timers.take_due(|time| watermark.0 >= Timestamp(time))
-        {
-            // A group that was freed, or a timer of the slot's former group, is ignored.
-            if self.times[group as usize] == time {
-                self.times[group as usize] = NEVER;
-                closed.push(group);
+        while let Some((time, slot)) = self.timers.take_due(|time| watermark.0 >= Timestamp(time)) {
+            // The timer of a slot that was freed meanwhile, and perhaps given out again, is ignored.
+            if self.times[slot as usize] == time {
+                self.times[slot as usize] = NEVER;
+                closed.push(slot);
             }
         }
         closed
