@@ -26,6 +26,21 @@ use crate::delta::Delta;
 use crate::error::{Classify, SqlState};
 use crate::time::{Timestamp, Watermark};
 
+pub mod aggregate;
+pub mod evaluate;
+mod filter;
+mod finality;
+pub mod join;
+mod project;
+#[cfg(test)]
+pub(crate) mod testing;
+
+pub use aggregate::Aggregate;
+pub use filter::Filter;
+pub use finality::Frees;
+pub use join::Join;
+pub use project::Project;
+
 /// The number of an operator's input, from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Port(pub usize);
