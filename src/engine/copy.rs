@@ -83,9 +83,7 @@ impl CopySink for Sink {
         super::dml::check_not_null(&object, &rows)?;
         let count = rows.num_rows() as u64;
         let write = match object.kind {
-            ObjectKind::Table(_) => {
-                Write::Table(object.oid, Delta::inserts(rows, Timestamp::MIN))
-            }
+            ObjectKind::Table(_) => Write::Table(object.oid, Delta::inserts(rows, Timestamp::MIN)),
             ObjectKind::Stream(_) | ObjectKind::View(_) => Write::Rows(object.oid, rows),
         };
         engine.hub().room(&[object.oid]).await;

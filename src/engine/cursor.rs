@@ -126,7 +126,9 @@ impl State {
     async fn fill(&mut self, wait: Wait) -> Result<bool> {
         let next = match wait {
             Wait::Never => self.stream.next().now_or_never(),
-            Wait::Until(deadline) => tokio::time::timeout_at(deadline, self.stream.next()).await.ok(),
+            Wait::Until(deadline) => {
+                tokio::time::timeout_at(deadline, self.stream.next()).await.ok()
+            }
             Wait::ForEver => Some(self.stream.next().await),
         };
         match next {

@@ -56,7 +56,9 @@ impl Session {
                 self.create_schema(name, *if_not_exists)?
             }
             StatementKind::Heartbeat { stream, at } => self.heartbeat(stream, at).await?,
-            StatementKind::Comment { kind, name, text } => self.comment(kind, name, text.as_deref())?,
+            StatementKind::Comment { kind, name, text } => {
+                self.comment(kind, name, text.as_deref())?
+            }
             _ => return Err(Error::Internal("not a definition".into())),
         };
         drop(guard);
@@ -78,7 +80,8 @@ impl Session {
                 path.into_iter().find(|s| catalog.has_schema(s)).unwrap_or_else(|| PUBLIC.into())
             }
         };
-        if is_reserved(&last) || matches!(schema.as_str(), "pg_catalog" | "information_schema")
+        if is_reserved(&last)
+            || matches!(schema.as_str(), "pg_catalog" | "information_schema")
             || schema == system::SCHEMA
         {
             return Err(Error::hinted(
@@ -171,7 +174,8 @@ impl Session {
             self.taken(side_schema, side, false)?;
         }
         let event_time_column = time.as_ref().map(|t| arrow.field(t.column).name().clone());
-        let spec = source::spec(&self.engine, &create.options, &OWN_OPTIONS, &arrow, event_time_column)?;
+        let spec =
+            source::spec(&self.engine, &create.options, &OWN_OPTIONS, &arrow, event_time_column)?;
         let oid = self.engine.change_catalog(crate::sql::catalog::Catalog::fresh_oid);
         let side_oid = match (&side, &time) {
             (Some(side), Some(time)) => {
@@ -263,7 +267,10 @@ impl Session {
         if !matches!(data_type, DataType::Int64 | DataType::Timestamp(TimeUnit::Microsecond, _)) {
             return Err(Error::hinted(
                 SqlState::DATATYPE_MISMATCH,
-                format!("event time \"{}\" has type {}", columns[column].name, columns[column].sql_type.name),
+                format!(
+                    "event time \"{}\" has type {}",
+                    columns[column].name, columns[column].sql_type.name
+                ),
                 "Use a TIMESTAMP, TIMESTAMPTZ or BIGINT column.",
             ));
         }
@@ -444,7 +451,9 @@ impl Session {
         }
         let inside: Vec<_> = catalog.objects().filter(|o| o.schema == name).cloned().collect();
         if !inside.is_empty() && !drop.cascade {
-            let list = inside.iter().map(|o| format!("{} {} depends on schema {name}", o.kind_name(), o.name));
+            let list = inside
+                .iter()
+                .map(|o| format!("{} {} depends on schema {name}", o.kind_name(), o.name));
             return Err(Error::Refused {
                 message: format!("cannot drop schema {name} because other objects depend on it"),
                 sqlstate: SqlState::DEPENDENT_OBJECTS_STILL_EXIST,
@@ -489,10 +498,15 @@ impl Session {
         dependents.extend(side.iter().flat_map(|side| catalog.dependents(side.oid)));
         dependents.retain(|d| !gone.iter().any(|g| g.oid == d.oid));
         if !dependents.is_empty() && !cascade {
-            let list = dependents
-                .iter()
-                .rev()
-                .map(|d| format!("{} {} depends on {} {}", d.kind_name(), d.name, object.kind_name(), object.name));
+            let list = dependents.iter().rev().map(|d| {
+                format!(
+                    "{} {} depends on {} {}",
+                    d.kind_name(),
+                    d.name,
+                    object.kind_name(),
+                    object.name
+                )
+            });
             return Err(Error::Refused {
                 message: format!(
                     "cannot drop {} {} because other objects depend on it",
@@ -600,7 +614,9 @@ pub(super) fn timestamp_value(value: &ScalarValue) -> Option<Timestamp> {
         ScalarValue::TimestampMillisecond(Some(millis), _) => {
             Some(Timestamp(millis.checked_mul(1_000)?))
         }
-        ScalarValue::TimestampSecond(Some(secs), _) => Some(Timestamp(secs.checked_mul(1_000_000)?)),
+        ScalarValue::TimestampSecond(Some(secs), _) => {
+            Some(Timestamp(secs.checked_mul(1_000_000)?))
+        }
         _ => None,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch};
+use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::DataType;
 use datafusion::catalog::MemTable;
@@ -20,7 +20,7 @@ use crate::planner::bind::{bind_dml, bind_query};
 use crate::planner::relation::Names;
 use crate::runtime::hub::{Receipt, Write};
 use crate::sql::catalog::{Object, ObjectKind};
-use crate::sql::parser::parse_query_text;
+use crate::sql::parse_query_text;
 use crate::sql::statement::WindowSpec;
 use crate::storage::{NONE, RowSet};
 use crate::time::Timestamp;
@@ -69,7 +69,10 @@ impl Session {
             return Err(Error::unsupported("RETURNING is not supported yet", "Use SELECT."));
         }
         let ast::TableObject::TableName(name) = &insert.table else {
-            return Err(Error::unsupported("INSERT into a function is not supported", "Name a table."));
+            return Err(Error::unsupported(
+                "INSERT into a function is not supported",
+                "Name a table.",
+            ));
         };
         let object = self.find(name)?;
         if matches!(object.kind, ObjectKind::View(_)) {
@@ -109,7 +112,10 @@ impl Session {
             (_, Some(_)) => {
                 return Err(Error::hinted(
                     SqlState::WRONG_OBJECT_TYPE,
-                    format!("ON CONFLICT needs a table with a primary key, and \"{}\" has none", object.name),
+                    format!(
+                        "ON CONFLICT needs a table with a primary key, and \"{}\" has none",
+                        object.name
+                    ),
                     "A stream only appends; create a TABLE with a PRIMARY KEY.",
                 ));
             }
@@ -133,11 +139,13 @@ impl Session {
         let columns = |rows: &RecordBatch| -> Vec<ArrayRef> {
             key.iter().map(|i| Arc::clone(rows.column(*i))).collect()
         };
-        let types = key.iter().map(|i| rows.schema().field(*i).data_type().clone()).collect::<Vec<_>>();
+        let types =
+            key.iter().map(|i| rows.schema().field(*i).data_type().clone()).collect::<Vec<_>>();
         let mut index = RowSet::new(types)?;
         index.intern(&columns(&present), present.num_rows())?;
         let found = index.find(&columns(&rows), rows.num_rows())?;
-        let mut seen = RowSet::new(key.iter().map(|i| rows.schema().field(*i).data_type().clone()))?;
+        let mut seen =
+            RowSet::new(key.iter().map(|i| rows.schema().field(*i).data_type().clone()))?;
         let slots = seen.intern(&columns(&rows), rows.num_rows())?;
         let mut first = vec![true; seen.bound()];
         let (mut fresh, mut clashing) = (Vec::new(), Vec::new());
@@ -160,7 +168,7 @@ impl Session {
             }
         }
         let take = |rows: &RecordBatch, indices: Vec<u32>| {
-            arrow::compute::take_record_batch(rows, &indices.into())
+            arrow::compute::take_record_batch(rows, &UInt32Array::from(indices))
         };
         let inserted = take(&rows, fresh)?;
         let mut deltas = vec![Delta::inserts(inserted.clone(), Timestamp::MIN)];
@@ -205,9 +213,8 @@ impl Session {
             op: ast::BinaryOperator::Eq,
             right: Box::new(qualified(&excluded, *i)),
         });
-        let condition = equal.chain(action.selection.iter().map(|s| {
-            ast::Expr::Nested(Box::new(s.clone()))
-        }));
+        let condition =
+            equal.chain(action.selection.iter().map(|s| ast::Expr::Nested(Box::new(s.clone()))));
         let selection = condition.reduce(|left, right| ast::Expr::BinaryOp {
             left: Box::new(left),
             op: ast::BinaryOperator::And,

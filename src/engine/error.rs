@@ -76,11 +76,7 @@ impl Error {
     }
 
     /// A refusal with a hint.
-    pub fn hinted(
-        sqlstate: SqlState,
-        message: impl Into<String>,
-        hint: impl Into<String>,
-    ) -> Self {
+    pub fn hinted(sqlstate: SqlState, message: impl Into<String>, hint: impl Into<String>) -> Self {
         Error::Refused { message: message.into(), sqlstate, detail: None, hint: Some(hint.into()) }
     }
 

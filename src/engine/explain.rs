@@ -33,7 +33,10 @@ pub(super) async fn explain(
         ));
     }
     if explain.json {
-        return Err(Error::unsupported("EXPLAIN (FORMAT JSON) is not supported yet", "Use EXPLAIN."));
+        return Err(Error::unsupported(
+            "EXPLAIN (FORMAT JSON) is not supported yet",
+            "Use EXPLAIN.",
+        ));
     }
     let text = match &explain.statement.kind {
         StatementKind::Query(query) => plan_text(session, query, params)?,

@@ -1,7 +1,7 @@
 //! The functions of the language and the settings of DataFusion that give them Postgres's meaning.
 
-use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::SessionState;
+use datafusion::execution::SessionStateBuilder;
 use datafusion::prelude::SessionConfig;
 
 /// Returns the functions, planners and settings that every statement shares.

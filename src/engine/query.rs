@@ -17,17 +17,17 @@ use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::{concat_batches, filter_record_batch};
 use arrow::datatypes::SchemaRef;
 use datafusion::catalog::MemTable;
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::common::{ParamValues, ScalarValue};
 use datafusion::datasource::provider_as_source;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
-use datafusion::physical_plan::{execute_stream, SendableRecordBatchStream};
+use datafusion::physical_plan::{SendableRecordBatchStream, execute_stream};
 use futures::{StreamExt, TryStreamExt};
 
-use super::outcome::{Rows, RowStream};
-use super::{Engine, Error, Result};
+use super::outcome::{RowStream, Rows};
+use super::{Engine, Result};
 use crate::delta::Delta;
 use crate::planner::bind::visible_names;
 use crate::planner::lower::window_node;
@@ -71,7 +71,8 @@ pub async fn run(engine: &Engine, plan: LogicalPlan, params: &[ScalarValue]) -> 
     let stream: RowStream = stream
         .map(move |batch| {
             let batch = batch?;
-            let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+            let options =
+                arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
             Ok(RecordBatch::try_new_with_options(
                 Arc::clone(&out),
                 batch.columns().to_vec(),
@@ -153,14 +154,19 @@ impl At {
                 && !matches!(window.kind, WindowKind::Assign(_))
             {
                 let rows = self.window(window)?;
-                return Ok(Transformed::new(values_of(&node, rows)?, true, TreeNodeRecursion::Jump));
+                return Ok(Transformed::new(
+                    values_of(&node, rows)?,
+                    true,
+                    TreeNodeRecursion::Jump,
+                ));
             }
             match scanned(&node) {
                 None => Ok(Transformed::no(node)),
                 Some(source) => {
-                    let table = MemTable::try_new(source.object.arrow_schema(), vec![vec![
-                        self.content(source)?,
-                    ]])?;
+                    let table = MemTable::try_new(
+                        source.object.arrow_schema(),
+                        vec![vec![self.content(source)?]],
+                    )?;
                     let LogicalPlan::TableScan(mut scan) = node else { unreachable!("scanned") };
                     scan.source = provider_as_source(Arc::new(table));
                     Ok(Transformed::yes(LogicalPlan::TableScan(scan)))
@@ -233,7 +239,8 @@ fn window_input(plan: &LogicalPlan) -> Option<&RelationSource> {
 /// A scan of given rows with the columns of the node it stands for.
 fn values_of(node: &LogicalPlan, rows: RecordBatch) -> Result<LogicalPlan, DataFusionError> {
     let table = MemTable::try_new(rows.schema(), vec![vec![rows]])?;
-    let scan = LogicalPlanBuilder::scan("$rows", provider_as_source(Arc::new(table)), None)?.build()?;
+    let scan =
+        LogicalPlanBuilder::scan("$rows", provider_as_source(Arc::new(table)), None)?.build()?;
     let columns = scan.schema().iter().zip(node.schema().iter()).map(|(new, (qualifier, old))| {
         Expr::from(new).alias_qualified(qualifier.cloned(), old.name())
     });
@@ -254,16 +261,12 @@ async fn assign_windows(mut plan: LogicalPlan, state: &SessionState) -> Result<L
             &window.exprs[0],
             analyzed,
             &datafusion::execution::context::ExecutionProps::new(),
-            &datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext::default(),
+            &datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext::default(
+            ),
         )?;
         let times = time.evaluate(&rows)?.into_array(rows.num_rows())?;
-        let rows = windows::snapshot::assign(
-            &rows,
-            &times,
-            hopping.slide,
-            hopping.size,
-            hopping.offset,
-        )?;
+        let rows =
+            windows::snapshot::assign(&rows, &times, hopping.slide, hopping.size, hopping.offset)?;
         let mut rows = Some(rows);
         plan = plan
             .transform_down_with_subqueries(|node| {
@@ -293,7 +296,6 @@ fn innermost_tvf(plan: &LogicalPlan) -> Result<Option<WindowNode>> {
     })?;
     Ok(found)
 }
-
 
 /// Returns whether a plan reads a stream, directly or through a maintained view, or has a window.
 pub fn reads_stream(plan: &LogicalPlan) -> Result<bool> {

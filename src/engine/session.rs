@@ -16,8 +16,8 @@ use super::cursor::Cursor;
 use super::outcome::Rows;
 use super::relations::StatementRelations;
 use super::{
-    Client, Description, Engine, Error, Notice, Outcome, Result, TransactionStatus, cursor, explain,
-    query, subscribe,
+    Client, Description, Engine, Error, Notice, Outcome, Result, TransactionStatus, cursor,
+    explain, query, subscribe,
 };
 use crate::error::SqlState;
 use crate::planner::bind::bind_query;
@@ -66,7 +66,7 @@ impl Session {
     pub(super) fn new(engine: Arc<Engine>, client: Client) -> Self {
         let mut variables = Variables::default();
         // An application name of any text is fine.
-        let _ = variables.set("application_name", &client.application_name);
+        let _ = variables.set_startup("application_name", &client.application_name);
         Self {
             engine,
             client,
@@ -81,7 +81,7 @@ impl Session {
 
     /// Parses a string of statements. An error carries the location within `sql`.
     pub fn parse(&self, sql: &str) -> Result<Vec<Statement>> {
-        Ok(sql::parser::parse(sql)?)
+        Ok(sql::parse(sql)?)
     }
 
     /// The transaction block's state, for ReadyForQuery. `execute` keeps it.
@@ -119,26 +119,11 @@ impl Session {
 
     /// `statement_timeout` in milliseconds; 0 is none.
     pub fn statement_timeout_ms(&self) -> u64 {
-        let text = self.variables.get("statement_timeout").unwrap_or_default();
-        let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
-        let value = digits.parse::<u64>().unwrap_or(0);
-        let unit = match text[digits.len()..].trim() {
-            "s" => 1_000,
-            "min" => 60_000,
-            "h" => 3_600_000,
-            "d" => 86_400_000,
-            _ => 1,
-        };
-        value.saturating_mul(unit)
+        self.variables.statement_timeout_ms()
     }
 
     pub(super) fn notice(&mut self, code: SqlState, message: impl Into<String>) {
-        self.notices.push(Notice {
-            severity: "NOTICE",
-            code,
-            message: message.into(),
-            hint: None,
-        });
+        self.notices.push(Notice { severity: "NOTICE", code, message: message.into(), hint: None });
     }
 
     pub(super) fn warning(
@@ -152,16 +137,9 @@ impl Session {
 
     /// Schemas for unqualified names.
     pub(super) fn search_path(&self) -> Vec<String> {
-        let text = self.variables.get("search_path").unwrap_or_default();
-        let path = text.split(',').map(|part| {
-            let part = part.trim();
-            match part.strip_prefix('"').and_then(|p| p.strip_suffix('"')) {
-                Some("$user") => self.client.user.clone(),
-                Some(quoted) => quoted.to_owned(),
-                None => part.to_ascii_lowercase(),
-            }
-        });
-        path.filter(|schema| !schema.is_empty()).collect()
+        let path = self.variables.search_path().into_iter();
+        let user = |name: String| if name == "$user" { self.client.user.clone() } else { name };
+        path.map(user).collect()
     }
 
     /// Names as a statement that starts now sees them.
@@ -249,8 +227,7 @@ impl Session {
     async fn query(&mut self, _text: &str, query: &Query, params: &[ScalarValue]) -> Result<Rows> {
         let plan = {
             let relations = self.relations();
-            let names =
-                Names::new(&relations, self.engine.functions(), Arc::clone(&query.windows));
+            let names = Names::new(&relations, self.engine.functions(), Arc::clone(&query.windows));
             bind_query(query, &names)?
         };
         query::run(&self.engine, plan, params).await
@@ -261,16 +238,13 @@ impl Session {
         let done = |tag: &str| Ok(Outcome::Done(tag.to_owned()));
         match kind {
             StatementKind::Set { local, name, value } => {
-                let in_block = self.block.is_some();
-                match value {
-                    Some(value) if *local && in_block => self.variables.set_local(name, value)?,
-                    Some(_) if *local => self.warning(
-                        SqlState::NO_ACTIVE_SQL_TRANSACTION,
-                        "SET LOCAL can only be used in transaction blocks",
-                        None,
-                    ),
-                    Some(value) => self.variables.set(name, value)?,
-                    None => self.variables.reset(name)?,
+                if !*local {
+                    self.variables.set(name, value.as_deref())?;
+                } else if self.block.is_some() {
+                    self.variables.set_local(name, value.as_deref())?;
+                } else {
+                    let code = SqlState::NO_ACTIVE_SQL_TRANSACTION;
+                    self.warning(code, "SET LOCAL can only be used in transaction blocks", None);
                 }
                 done("SET")
             }
@@ -296,6 +270,7 @@ impl Session {
                     self.warning(code, "there is already a transaction in progress", None);
                 } else {
                     self.block = Some(Block::default());
+                    self.variables.begin();
                 }
                 done("BEGIN")
             }
@@ -337,7 +312,11 @@ impl Session {
             let tag = if commit { "COMMIT" } else { "ROLLBACK" };
             return Ok(Outcome::Done(tag.to_owned()));
         };
-        self.variables.end_block(commit && !block.failed);
+        if commit && !block.failed {
+            self.variables.commit();
+        } else {
+            self.variables.rollback();
+        }
         self.cursors.retain(|_, cursor| cursor.hold);
         if commit && !block.failed {
             if !block.writes.is_empty() {
@@ -438,9 +417,7 @@ impl Session {
                 self.describe_subscribe(query, false, declared)
             }
             StatementKind::Query(query) => self.describe_query(query, declared),
-            StatementKind::Subscribe(s) => {
-                self.describe_subscribe(&s.query, s.progress, declared)
-            }
+            StatementKind::Subscribe(s) => self.describe_subscribe(&s.query, s.progress, declared),
             StatementKind::Dml { statement, windows } => {
                 self.describe_dml(statement, windows, declared)
             }
@@ -461,11 +438,7 @@ impl Session {
         }
     }
 
-    fn describe_query(
-        &self,
-        query: &Query,
-        declared: &[Option<DataType>],
-    ) -> Result<Description> {
+    fn describe_query(&self, query: &Query, declared: &[Option<DataType>]) -> Result<Description> {
         let relations = self.relations();
         let names = Names::new(&relations, self.engine.functions(), Arc::clone(&query.windows));
         let plan = bind_query(query, &names)?;

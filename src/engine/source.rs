@@ -199,7 +199,12 @@ impl Pump {
         while let Some(batch) = source.next(rows_max).await? {
             let SourceBatch { rows, bad, .. } = batch;
             for record in bad {
-                self.report(SqlState::INVALID_TEXT_REPRESENTATION, record.reason, record.raw, Some(record.place));
+                self.report(
+                    SqlState::INVALID_TEXT_REPRESENTATION,
+                    record.reason,
+                    record.raw,
+                    Some(record.place),
+                );
             }
             let rows = self.without_nulls(rows)?;
             if rows.num_rows() == 0 {

@@ -65,10 +65,10 @@ impl Session {
         params: &[ScalarValue],
     ) -> Result<Rows> {
         let (plan, columns) = self.continuous(query, params)?;
-        let rows_max = self.variables.get("subscribe_buffer").and_then(|v| v.parse().ok());
-        let feed = Arc::new(Feed::new(rows_max.unwrap_or(1_000_000), true));
-        let followed = followed(&plan.root)
-            .and_then(|oid| self.engine.hub().view(oid).map(|job| (oid, job)));
+        let rows_max = usize::try_from(self.variables.subscribe_buffer_rows());
+        let feed = Arc::new(Feed::new(rows_max.unwrap_or(usize::MAX), true));
+        let followed =
+            followed(&plan.root).and_then(|oid| self.engine.hub().view(oid).map(|job| (oid, job)));
         let (shape, first, job) = match followed {
             Some((oid, job)) => {
                 let properties = self.engine.properties_of(oid);
@@ -157,9 +157,10 @@ fn followed(node: &Node) -> Option<Oid> {
         }
         Op::Project(exprs) => {
             let identity = exprs.len() == node.inputs[0].schema.fields().len()
-                && exprs.iter().enumerate().all(|(i, e)| {
-                    e.downcast_ref::<Column>().is_some_and(|c| c.index() == i)
-                });
+                && exprs
+                    .iter()
+                    .enumerate()
+                    .all(|(i, e)| e.downcast_ref::<Column>().is_some_and(|c| c.index() == i));
             identity.then(|| followed(&node.inputs[0])).flatten()
         }
         _ => None,
@@ -206,7 +207,8 @@ impl Shape {
             fields.push(Field::new("hw_progressed", DataType::Boolean, false));
         }
         fields.extend(columns.fields().iter().zip(names).map(|(field, name)| {
-            Field::new(name, field.data_type().clone(), true).with_metadata(field.metadata().clone())
+            Field::new(name, field.data_type().clone(), true)
+                .with_metadata(field.metadata().clone())
         }));
         Self { clock, time, schema: Arc::new(Schema::new(fields)), progress }
     }
@@ -222,10 +224,8 @@ impl Shape {
     }
 
     fn changes(&self, delta: &Delta) -> Result<RecordBatch> {
-        let mut columns = vec![
-            self.times(delta.ts_array())?,
-            Arc::new(delta.weight_array()) as ArrayRef,
-        ];
+        let mut columns =
+            vec![self.times(delta.ts_array())?, Arc::new(delta.weight_array()) as ArrayRef];
         if self.progress {
             columns.push(Arc::new(BooleanArray::from(vec![false; delta.len()])));
         }
@@ -280,8 +280,7 @@ fn rows(guard: Guard, shape: Shape, first: Option<Snapshot>, options: Options) -
     let schema = Arc::clone(&shape.schema);
     let last_progress = Timestamp::MIN;
     let pending = Vec::new();
-    let reader =
-        Reader { guard, shape, options, first, started: false, last_progress, pending };
+    let reader = Reader { guard, shape, options, first, started: false, last_progress, pending };
     let stream = stream::unfold(Some(reader), |reader| async move {
         let mut reader = reader?;
         match reader.next().await {

@@ -105,7 +105,11 @@ impl Table {
 }
 
 /// A watermark or event time as text, in the type of the stream's event time.
-fn event_time(def: &StreamDef, columns: &[crate::sql::catalog::Column], at: Timestamp) -> Option<String> {
+fn event_time(
+    def: &StreamDef,
+    columns: &[crate::sql::catalog::Column],
+    at: Timestamp,
+) -> Option<String> {
     if at == Timestamp::MIN {
         return None;
     }
@@ -126,9 +130,8 @@ fn streams(engine: &Engine, catalog: &Catalog) -> Table {
         })
         .collect();
     let each = || rows.iter();
-    let refused = |reason: Reason| {
-        each().map(move |(s, ..)| s.refused.get(&reason).copied().unwrap_or(0))
-    };
+    let refused =
+        |reason: Reason| each().map(move |(s, ..)| s.refused.get(&reason).copied().unwrap_or(0));
     Table::new()
         .text("schema_name", each().map(|(_, o, _)| Some(o.schema.clone())))
         .text("name", each().map(|(_, o, _)| Some(o.name.clone())))
@@ -283,15 +286,13 @@ impl Session {
             StatementKind::Show(name) if name == "all" => {
                 let all: Vec<_> = self.variables.iter().collect();
                 Table::new()
-                    .text("name", all.iter().map(|v| Some(v.name)))
-                    .text("setting", all.iter().map(|v| Some(v.value.clone())))
-                    .text("description", all.iter().map(|v| Some(v.doc)))
+                    .text("name", all.iter().map(|(v, _)| Some(v.name)))
+                    .text("setting", all.iter().map(|(_, value)| Some(value.clone())))
+                    .text("description", all.iter().map(|(v, _)| Some(v.doc)))
                     .batch()
             }
             StatementKind::Show(name) => {
-                let value = self.variables.get(name).ok_or_else(|| {
-                    Error::Sql(crate::sql::Error::UndefinedVariable { name: name.clone() })
-                })?;
+                let value = self.variables.get(name)?;
                 Table::new().text(name, [Some(value)].into_iter()).batch()
             }
             _ => return Err(Error::Internal("not SHOW".into())),
@@ -304,8 +305,15 @@ impl Session {
 /// SHOW WATERMARKS: how far each stream is, and since when.
 fn watermarks(engine: &Engine) -> RecordBatch {
     let all = streams(engine, &engine.catalog()).batch();
-    let wanted =
-        ["name", "watermark", "watermark_moved_at", "partitions", "idle_partitions", "rows", "late"];
+    let wanted = [
+        "name",
+        "watermark",
+        "watermark_moved_at",
+        "partitions",
+        "idle_partitions",
+        "rows",
+        "late",
+    ];
     let indices = wanted.iter().map(|name| all.schema().index_of(name));
     let indices = indices.collect::<Result<Vec<_>, _>>().expect("columns of hw.streams");
     all.project(&indices).expect("columns of hw.streams")

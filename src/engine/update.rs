@@ -22,7 +22,7 @@ use crate::runtime::content::repeated;
 use crate::runtime::hub::{Read, Write};
 use crate::sql::catalog::{Object, ObjectKind};
 use crate::sql::names::fold;
-use crate::sql::parser::parse_query_text;
+use crate::sql::parse_query_text;
 use crate::sql::statement::{Query, WindowSpec};
 use crate::time::Timestamp;
 
@@ -74,7 +74,10 @@ impl Session {
         let (ast::FromTable::WithFromKeyword(from) | ast::FromTable::WithoutKeyword(from)) =
             &delete.from;
         let [table] = from.as_slice() else {
-            return Err(Error::unsupported("DELETE from several tables is not supported", "Name one."));
+            return Err(Error::unsupported(
+                "DELETE from several tables is not supported",
+                "Name one.",
+            ));
         };
         let object = self.target(table)?;
         let query = delete_query(&object, delete, table, windows)?;
@@ -97,7 +100,10 @@ impl Session {
     /// The table that a statement changes.
     fn target(&self, table: &ast::TableWithJoins) -> Result<Arc<Object>> {
         let ast::TableFactor::Table { name, .. } = &table.relation else {
-            return Err(Error::unsupported("changing a subquery is not supported", "Name a table."));
+            return Err(Error::unsupported(
+                "changing a subquery is not supported",
+                "Name a table.",
+            ));
         };
         let object = self.find(name)?;
         match &object.kind {
@@ -124,13 +130,16 @@ pub(super) fn as_query(
 ) -> Result<Query> {
     match statement {
         ast::Statement::Update(update) => {
-            update_query(&session.target(&update.table)?, update, windows)
+            let object = session.target(&update.table)?;
+            update_query(&object, update, windows)
         }
         ast::Statement::Delete(delete) => {
             let (ast::FromTable::WithFromKeyword(from) | ast::FromTable::WithoutKeyword(from)) =
                 &delete.from;
-            let table = from.first().ok_or_else(|| Error::Internal("DELETE without table".into()))?;
-            delete_query(&session.target(table)?, delete, table, windows)
+            let table =
+                from.first().ok_or_else(|| Error::Internal("DELETE without table".into()))?;
+            let object = session.target(table)?;
+            delete_query(&object, delete, table, windows)
         }
         _ => Err(Error::Internal("not UPDATE or DELETE".into())),
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::logical_expr::LogicalPlan;
 
 use super::session::Session;
@@ -18,6 +18,7 @@ use crate::runtime::hub::JobSpec;
 use crate::sql::catalog::{Object, ObjectKind, ViewDef};
 use crate::sql::names::fold;
 use crate::sql::statement::CreateView;
+use crate::sql::variables::UnboundedState;
 
 impl Session {
     pub(super) fn create_view(&mut self, create: &CreateView, text: Arc<str>) -> Result<String> {
@@ -111,13 +112,13 @@ impl Session {
 
     /// Warns of state that only grows, or refuses it, as `unbounded_state` says.
     fn verdict(&mut self, name: &str, plan: &Plan) -> Result<()> {
-        let setting = self.variables.get("unbounded_state").unwrap_or_default();
-        if setting == "allow" {
+        let setting = self.variables.unbounded_state();
+        if setting == UnboundedState::Allow {
             return Ok(());
         }
         for (what, hint) in warnings(plan) {
             let message = format!("the state of view \"{name}\" grows without bound: {what}");
-            if setting == "refuse" {
+            if setting == UnboundedState::Refuse {
                 return Err(Error::unsupported(message, hint));
             }
             self.warning(SqlState::WARNING, message, Some(hint));
@@ -137,7 +138,8 @@ fn inlinable(plan: &LogicalPlan) -> Result<bool> {
                     stateless &= source.kind() == ScanKind::Stream;
                 }
             }
-            LogicalPlan::Projection(_) | LogicalPlan::Filter(_) | LogicalPlan::SubqueryAlias(_) => {}
+            LogicalPlan::Projection(_) | LogicalPlan::Filter(_) | LogicalPlan::SubqueryAlias(_) => {
+            }
             LogicalPlan::Union(_) => {}
             other => {
                 let tvf = window_node(other)

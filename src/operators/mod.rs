@@ -27,6 +27,7 @@ use crate::error::{Classify, SqlState};
 use crate::time::{Timestamp, Watermark};
 
 pub mod aggregate;
+mod constant;
 pub mod evaluate;
 mod filter;
 mod finality;
@@ -34,12 +35,15 @@ pub mod join;
 mod project;
 #[cfg(test)]
 pub(crate) mod testing;
+mod union;
 
 pub use aggregate::Aggregate;
+pub use constant::Constant;
 pub use filter::Filter;
 pub use finality::Frees;
 pub use join::Join;
 pub use project::Project;
+pub use union::Union;
 
 /// The number of an operator's input, from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef, TimeUnit};
-use datafusion::common::{DFSchema, TableReference};
 use datafusion::common::config::ConfigOptions;
+use datafusion::common::{DFSchema, TableReference};
 use datafusion::error::{DataFusionError, Result as DfResult};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::planner::{
@@ -161,7 +161,7 @@ impl<'a> Names<'a> {
                     hint: "Use CREATE MATERIALIZED VIEW for one of the views below.".into(),
                 });
             }
-            let query = sql::parser::parse_query_text(&view.query)?;
+            let query = sql::parse_query_text(&view.query)?;
             let inside = self.inside(Arc::clone(&query.windows));
             let plan = super::bind::bind_query(&query, &inside)?;
             let plan = super::bind::rename(plan, &object)?;
@@ -172,7 +172,7 @@ impl<'a> Names<'a> {
         let mut defaults = BTreeMap::new();
         for column in &object.columns {
             if let Some(text) = &column.default {
-                let expr = sql::parser::parse_expression(text)?;
+                let expr = sql::parse_expression(text)?;
                 let bound = super::bind::bind_expr(&expr, &DFSchema::empty(), self)?;
                 defaults.insert(column.name.clone(), bound);
             }

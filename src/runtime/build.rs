@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::Result;
 use super::errors::ErrorLog;
 use super::exchange::{Sender, Split};
 use super::hub::JobSpec;
@@ -14,7 +15,6 @@ use super::pool::Ready;
 use super::publication::Publication;
 use super::stage::{Feed, PortState, Stage};
 use super::task::{Supervisor, Task};
-use super::Result;
 use crate::planner::plan::{Node, Op, Plan, ScanKind};
 use crate::sql::catalog::Oid;
 
@@ -85,7 +85,9 @@ impl<'a> Fragments<'a> {
                 let port = self.group(fragment, Group::Edge(from));
                 return port;
             }
-            Op::Scan(scan) => ports.push(self.group(fragment, Group::Entry(scan.object, scan.kind))),
+            Op::Scan(scan) => {
+                ports.push(self.group(fragment, Group::Entry(scan.object, scan.kind)))
+            }
             Op::Values(_) => ports.push(self.group(fragment, Group::Entry(TICK, ScanKind::Table))),
             _ => {
                 for input in &node.inputs {
@@ -122,7 +124,12 @@ pub fn result_shards(plan: &Plan, shards: usize) -> usize {
 
 impl Builder {
     /// Builds a query whose result goes to `publication`.
-    pub fn job(&self, id: JobId, spec: &JobSpec<'_>, publication: Arc<Publication>) -> Result<Arc<Job>> {
+    pub fn job(
+        &self,
+        id: JobId,
+        spec: &JobSpec<'_>,
+        publication: Arc<Publication>,
+    ) -> Result<Arc<Job>> {
         let watch = Watch::new(spec.name, Arc::clone(&publication), Arc::clone(&self.errors));
         let fragments = Fragments::cut(spec.plan);
         let mut tasks: Vec<Vec<Arc<Task>>> = Vec::new();

@@ -1,6 +1,6 @@
 //! What a maintained view holds: rows appended, rows with weights, or nothing.
 
-use arrow::array::{Int64Array, RecordBatch};
+use arrow::array::{Int64Array, RecordBatch, UInt32Array};
 use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
@@ -92,7 +92,7 @@ pub fn repeated(rows: &RecordBatch, weights: &Int64Array) -> Result<RecordBatch,
     for (i, weight) in (0u32..).zip(weights.values()) {
         indices.extend((0..*weight).map(|_| i));
     }
-    arrow::compute::take_record_batch(rows, &indices.into())
+    arrow::compute::take_record_batch(rows, &UInt32Array::from(indices))
 }
 
 /// Rows beyond which a batch is not merged any more.

@@ -8,7 +8,7 @@ use crate::error::{Classify, SqlState};
 use crate::operators;
 
 /// Result of the runtime.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a commit or a query cannot be taken.
 #[derive(Debug, thiserror::Error)]
@@ -25,7 +25,9 @@ pub enum Error {
         detail: String,
     },
     /// NULL where it may not be.
-    #[error("null value in column \"{column}\" of relation \"{relation}\" violates not-null constraint")]
+    #[error(
+        "null value in column \"{column}\" of relation \"{relation}\" violates not-null constraint"
+    )]
     NotNull {
         /// Stream or table.
         relation: String,

@@ -101,7 +101,9 @@ fn by_hash(keys: &[Arc<dyn PhysicalExpr>], delta: &Delta, shards: usize) -> Resu
         match evaluate(keys, &row) {
             Err(_) => parts[0].push(row),
             Ok(columns) => {
-                for (part, piece) in partition::by_hash(&row, &columns, shards)?.into_iter().enumerate() {
+                for (part, piece) in
+                    partition::by_hash(&row, &columns, shards)?.into_iter().enumerate()
+                {
                     if !piece.is_empty() {
                         parts[part].push(piece);
                     }

@@ -504,7 +504,8 @@ impl State {
                 receipt.refused += refused.len();
                 let watermark = stream.watermark();
                 let side = stream.side_rows(&rows, &refused, time)?;
-                if let Some((side, rows)) = side.filter(|(side, _)| self.streams.contains_key(side)) {
+                if let Some((side, rows)) = side.filter(|(side, _)| self.streams.contains_key(side))
+                {
                     self.write(Write::Rows(side, rows), changes, &mut receipt.clone())?;
                 }
                 (oid, admitted, watermark)

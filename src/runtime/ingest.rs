@@ -16,7 +16,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, TimestampMicrosecondArray};
+use arrow::array::{UInt32Array, Array, ArrayRef, AsArray, Int64Array, RecordBatch, TimestampMicrosecondArray};
 use arrow::compute::{cast, take_record_batch};
 use arrow::datatypes::{DataType, Int64Type, TimestampMicrosecondType};
 use arrow::row::{OwnedRow, RowConverter, SortField};
@@ -167,7 +167,7 @@ impl Ingest {
         let admitted = if refused.is_empty() {
             timed(rows, ts)
         } else {
-            let kept = kept.into();
+            let kept = UInt32Array::from(kept);
             let ts = arrow::compute::take(&ts, &kept, None)?;
             timed(take_record_batch(&rows, &kept)?, ts.as_primitive::<Int64Type>().clone())
         };

@@ -69,7 +69,12 @@ pub struct Watch {
 impl Watch {
     /// For the query of that name.
     pub fn new(name: &str, publication: Arc<Publication>, errors: Arc<ErrorLog>) -> Arc<Self> {
-        Arc::new(Self { name: name.to_owned(), stopped: AtomicBool::new(false), publication, errors })
+        Arc::new(Self {
+            name: name.to_owned(),
+            stopped: AtomicBool::new(false),
+            publication,
+            errors,
+        })
     }
 }
 
@@ -116,7 +121,8 @@ impl Job {
         watch: Arc<Watch>,
         batch_rows: usize,
     ) -> Arc<Self> {
-        let mut inputs: Vec<Oid> = entries.iter().map(|e| e.object).filter(|o| *o != TICK).collect();
+        let mut inputs: Vec<Oid> =
+            entries.iter().map(|e| e.object).filter(|o| *o != TICK).collect();
         inputs.sort_unstable();
         inputs.dedup();
         let publication = Arc::clone(&watch.publication);

@@ -22,5 +22,6 @@ pub mod table;
 pub mod task;
 
 mod error;
+mod operator;
 
 pub use error::{Error, Result};

@@ -118,12 +118,7 @@ impl Stage {
         Ok(())
     }
 
-    fn commit(
-        &mut self,
-        at: Timestamp,
-        deltas: Vec<Vec<Delta>>,
-        out: &mut Output,
-    ) -> Result<()> {
+    fn commit(&mut self, at: Timestamp, deltas: Vec<Vec<Delta>>, out: &mut Output) -> Result<()> {
         let changed = deltas.iter().any(|port| !port.is_empty());
         for (port, deltas) in deltas.into_iter().enumerate() {
             for delta in deltas {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, Int64Array, IntervalMonthDayNanoArray, RecordBatch, StringArray,
-    TimestampMicrosecondArray,
+    TimestampMicrosecondArray, UInt32Array,
 };
 use arrow::compute::take_record_batch;
 use arrow::datatypes::{
@@ -126,10 +126,8 @@ impl Stream {
         let admission = self.ingest.clone().admit(rows.clone(), now)?;
         let Some(refusal) = admission.refused.first() else { return Ok(()) };
         let ts = refusal.ts.map_or("none".to_owned(), |ts| self.show(ts));
-        let detail = format!(
-            "Its event time is {ts}, the watermark {}.",
-            self.show(refusal.watermark.0.0)
-        );
+        let detail =
+            format!("Its event time is {ts}, the watermark {}.", self.show(refusal.watermark.0.0));
         let reason = refusal.reason.as_str();
         Err(Error::Refused { stream: self.name.clone(), reason, detail })
     }
@@ -186,7 +184,7 @@ impl Stream {
         if refused.is_empty() {
             return Ok(None);
         }
-        let indices = refused.iter().map(|r| r.row).collect::<Vec<_>>().into();
+        let indices = UInt32Array::from_iter_values(refused.iter().map(|r| r.row));
         let mut columns = take_record_batch(rows, &indices)?.columns().to_vec();
         let known = |w: Watermark| (w != Watermark::MIN).then_some(w.0.0);
         let watermarks: Int64Array = refused.iter().map(|r| known(r.watermark)).collect();
@@ -198,7 +196,8 @@ impl Stream {
         columns.push(match time {
             DataType::Int64 => Arc::new(refused.iter().map(by).collect::<Int64Array>()) as ArrayRef,
             _ => {
-                let span = |micros: i64| IntervalMonthDayNano::new(0, 0, micros.saturating_mul(1_000));
+                let span =
+                    |micros: i64| IntervalMonthDayNano::new(0, 0, micros.saturating_mul(1_000));
                 let spans = refused.iter().map(|r| by(r).map(span));
                 Arc::new(spans.collect::<IntervalMonthDayNanoArray>())
             }

@@ -70,7 +70,9 @@ impl Feed {
                 ),
             });
         } else {
-            if delta.is_empty() && let Some(last) = queue.changes.back_mut() {
+            if delta.is_empty()
+                && let Some(last) = queue.changes.back_mut()
+            {
                 last.progress = last.progress.max(progress);
             } else {
                 queue.rows += delta.len();

@@ -111,15 +111,13 @@ impl Task {
             match step {
                 Ok(Ok(errors)) if errors.is_empty() => {}
                 Ok(Ok(errors)) => self.supervisor.rows_failed(errors),
-                Ok(Err(error)) => self.supervisor.suspend(Fault {
-                    sqlstate: error.sqlstate(),
-                    message: error.to_string(),
-                }),
+                Ok(Err(error)) => self
+                    .supervisor
+                    .suspend(Fault { sqlstate: error.sqlstate(), message: error.to_string() }),
                 Err(panic) => self.supervisor.suspend(Fault::panic(panic.as_ref())),
             }
         }
-        let idle =
-            self.state.compare_exchange(RUNNING, IDLE, Ordering::AcqRel, Ordering::Acquire);
+        let idle = self.state.compare_exchange(RUNNING, IDLE, Ordering::AcqRel, Ordering::Acquire);
         if idle.is_err() {
             self.state.store(QUEUED, Ordering::Release);
             self.ready.push(Arc::clone(self));
@@ -174,4 +172,3 @@ fn gather(packets: &mut [Option<Packet>]) -> Arrived {
     }
     Arrived { deltas, watermark }
 }
-
