@@ -11,6 +11,7 @@ use crate::sql::statement::Statement;
 
 mod error;
 pub mod outcome;
+pub mod pg_catalog;
 
 pub use error::{Error, Result};
 pub use outcome::{Client, Description, Notice, Outcome, TransactionStatus};

@@ -43,6 +43,7 @@ pub(super) fn parse(text: &str, target: &DataType, zone: Option<Tz>) -> Result<S
             ScalarValue::TimestampMicrosecond(Some(micros), tz.clone())
         }
         list if element_field(list).is_some() => return array(text, list, zone),
+        DataType::Interval(_) => ScalarValue::Utf8(Some(with_units(trimmed))),
         _ => ScalarValue::Utf8(Some(trimmed.to_owned())),
     };
     let dated = matches!(target, DataType::Date32 | DataType::Time64(_) | DataType::Interval(_));
@@ -104,6 +105,24 @@ fn instant(text: &str, zone: Option<Tz>) -> Option<i64> {
         None => string_to_datetime(&Utc, text).ok()?.timestamp_micros(),
     };
     Some(micros)
+}
+
+/// Spells the `hh:mm:ss` of an interval out, which is how Postgres prints it and Arrow does not read it.
+fn with_units(interval: &str) -> String {
+    let words = interval.split_whitespace().map(|word| {
+        let (sign, clock) = match word.strip_prefix('-') {
+            Some(clock) => ("-", clock),
+            None => ("", word.strip_prefix('+').unwrap_or(word)),
+        };
+        match clock.split(':').collect::<Vec<_>>().as_slice() {
+            [hours, minutes, seconds] => {
+                format!("{sign}{hours} hours {sign}{minutes} minutes {sign}{seconds} seconds")
+            }
+            [hours, minutes] => format!("{sign}{hours} hours {sign}{minutes} minutes"),
+            _ => format!("{sign}{clock}"),
+        }
+    });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// Reads `{a,"b c",NULL}`.
