@@ -52,8 +52,8 @@ pub(super) async fn start(
         Some(Ok(PgWireFrontendMessage::Startup(startup))) => startup,
         Some(Ok(PgWireFrontendMessage::CancelRequest(request))) => {
             // No reply: the client waits for the socket to close.
-            if let SecretKey::I32(secret) = request.secret_key {
-                registry.cancel(request.pid, secret);
+            if let Ok(secret) = <[u8; 4]>::try_from(request.secret_key.to_bytes().as_ref()) {
+                registry.cancel(request.pid, i32::from_be_bytes(secret));
             }
             return Ok(None);
         }
