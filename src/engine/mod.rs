@@ -16,6 +16,7 @@ mod error;
 mod explain;
 mod functions;
 pub mod outcome;
+pub mod pg_catalog;
 mod query;
 mod relations;
 mod session;
