@@ -24,7 +24,7 @@ use tracing::{info, warn};
 
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Address, Config, cores};
-use crate::engine::Engine;
+use crate::engine::{Engine, EngineOptions};
 use crate::http::{self, Health};
 use crate::telemetry;
 
@@ -106,15 +106,15 @@ impl Server {
         let health = Arc::new(Health::new(telemetry::metrics().clone(), STARTING));
         let http = tokio::spawn(http::serve(http, Arc::clone(&health), shutdown.clone()));
 
-        let options = placeholder::EngineOptions {
+        let options = EngineOptions {
             shards: config.shards,
             batch_rows: config.batch_rows,
             threads: cores(),
         };
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let engine = placeholder::start(options, clock).map_err(StartError::Engine)?;
+        let engine = Engine::start(options, clock).map_err(StartError::Engine)?;
         let wire =
-            tokio::spawn(placeholder::serve(Arc::clone(&engine), postgres, shutdown.clone()));
+            tokio::spawn(crate::wire::serve(Arc::clone(&engine), postgres, shutdown.clone()));
         health.unblock(STARTING);
         info!(
             data_dir = %config.data_dir.display(), %postgres_address, %http_address,
@@ -170,7 +170,7 @@ impl Server {
         if tokio::time::timeout(SHUTDOWN_MAX, parts).await.is_err() {
             warn!(seconds = SHUTDOWN_MAX.as_secs(), "connections did not end in time");
         }
-        placeholder::shutdown(&self.engine).await;
+        self.engine.shutdown().await;
         info!("stopped");
         ended.unwrap_or(Ok(()))
     }
@@ -236,92 +236,5 @@ fn open_data_dir(path: &Path) -> Result<File, StartError> {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(StartError::InUse { path: path.to_owned() }),
         Err(TryLockError::Error(source)) => Err(read_only(source)),
-    }
-}
-
-/// Stands in for what other branches write: on merge, `crate::engine::EngineOptions`, `Engine::start`,
-/// `Engine::shutdown` and `crate::wire::serve` take these places and this module goes.
-mod placeholder {
-    use std::io;
-    use std::sync::Arc;
-
-    use tokio::net::TcpListener;
-    use tokio_util::sync::CancellationToken;
-
-    use crate::clock::Clock;
-    use crate::engine::Engine;
-
-    pub struct EngineOptions {
-        pub shards: usize,
-        pub batch_rows: usize,
-        pub threads: usize,
-    }
-
-    pub fn start(options: EngineOptions, _clock: Arc<dyn Clock>) -> io::Result<Arc<Engine>> {
-        tracing::debug!(options.shards, options.batch_rows, options.threads, "no engine yet");
-        Ok(Arc::new(Engine {}))
-    }
-
-    pub async fn shutdown(_engine: &Arc<Engine>) {}
-
-    pub async fn serve(
-        _engine: Arc<Engine>,
-        _listener: TcpListener,
-        shutdown: CancellationToken,
-    ) -> io::Result<()> {
-        shutdown.cancelled().await;
-        Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn config(data_dir: &Path) -> Config {
-        Config {
-            data_dir: data_dir.to_owned(),
-            listen: Address::local(0),
-            http: Address::local(0),
-            ..Config::default()
-        }
-    }
-
-    async fn failure(config: &Config) -> String {
-        match Server::start(config).await {
-            Ok(_) => panic!("started"),
-            Err(error) => error.to_string(),
-        }
-    }
-
-    #[tokio::test]
-    async fn starts_on_a_missing_directory_and_stops() {
-        let dir = tempfile::tempdir().unwrap();
-        let config = config(&dir.path().join("a/b"));
-        let server = Server::start(&config).await.unwrap();
-        assert!(server.ready_line().starts_with("highwater ready: postgres on 127.0.0.1:"));
-        assert_ne!(server.postgres_address().port(), 0);
-        assert!(failure(&config).await.contains("is in use by another highwater server"));
-        server.run_until(async {}).await.unwrap();
-        Server::start(&config).await.unwrap().run_until(async {}).await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_file_is_no_data_directory() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        assert!(failure(&config(file.path())).await.ends_with("is not a directory"));
-        let below = failure(&config(&file.path().join("x"))).await;
-        assert!(below.starts_with("could not create data directory"), "{below}");
-    }
-
-    #[tokio::test]
-    async fn a_taken_address_is_named_with_its_option() {
-        let dir = tempfile::tempdir().unwrap();
-        let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = taken.local_addr().unwrap().port();
-        let config = Config { http: Address::local(port), ..config(dir.path()) };
-        let message = failure(&config).await;
-        let expected = format!("could not listen on 127.0.0.1:{port} (option \"http\"): ");
-        assert!(message.starts_with(&expected), "{message}");
     }
 }

@@ -16,7 +16,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{UInt32Array, Array, ArrayRef, AsArray, Int64Array, RecordBatch, TimestampMicrosecondArray};
+use arrow::array::{
+    Array, ArrayRef, AsArray, Int64Array, RecordBatch, TimestampMicrosecondArray, UInt32Array,
+};
 use arrow::compute::{cast, take_record_batch};
 use arrow::datatypes::{DataType, Int64Type, TimestampMicrosecondType};
 use arrow::row::{OwnedRow, RowConverter, SortField};

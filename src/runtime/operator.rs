@@ -7,11 +7,13 @@ use datafusion::physical_expr::expressions::Column;
 
 use super::Result;
 use super::stage::Order;
-use datafusion::common::JoinType;
-use crate::operators::join::{JoinKind, JoinOptions, JoinSide};
 use crate::operators::aggregate::{AggregateOptions, Call};
-use crate::operators::{Aggregate, Join, Constant, Filter, Frees, Instantwise, Operator, Project, Union};
+use crate::operators::join::{JoinKind, JoinOptions, JoinSide};
+use crate::operators::{
+    Aggregate, Constant, Filter, Frees, Instantwise, Join, Operator, Project, Union,
+};
 use crate::planner::plan::{Clock, Close, Node, Op, Window};
+use datafusion::common::JoinType;
 
 /// How a node sees time in a block of that clock.
 pub(super) fn order(node: &Node, clock: Clock) -> Order {
