@@ -175,7 +175,7 @@ impl Session {
         let mut count = inserted.num_rows();
         if let ast::OnConflictAction::DoUpdate(action) = &conflict.action {
             let excluded = take(&rows, clashing)?;
-            let pairs = self.conflict_updates(object, &key, excluded, action, params).await?;
+            let pairs = self.conflict_updates(object, (&key, excluded), action, params).await?;
             check_not_null(object, &pairs.new)?;
             count += pairs.new.num_rows();
             deltas.push(Delta::inserts(pairs.old, Timestamp::MIN).negate());
@@ -190,8 +190,7 @@ impl Session {
     async fn conflict_updates(
         &mut self,
         object: &Arc<Object>,
-        key: &[usize],
-        excluded: RecordBatch,
+        (key, excluded): (&[usize], RecordBatch),
         action: &ast::DoUpdate,
         params: &[ScalarValue],
     ) -> Result<update::Pairs> {
@@ -221,7 +220,13 @@ impl Session {
             right: Box::new(right),
         });
         let mut query = parse_query_text("SELECT 1 FROM a, excluded")?;
-        update::fill(&mut query, object, &name, &alias, &action.assignments, selection)?;
+        let change = update::Change {
+            name: &name,
+            alias: &alias,
+            assignments: &action.assignments,
+            selection,
+        };
+        update::fill(&mut query, object, change)?;
         update::run_pairs(self, &relations, object, &query, params).await
     }
 

@@ -8,10 +8,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use datafusion::execution::SessionState;
 use tokio::task::JoinHandle;
 
+mod columns;
 mod copy;
+mod create;
 mod cursor;
 mod ddl;
 mod dml;
+mod drop;
 mod error;
 mod explain;
 mod functions;

@@ -35,7 +35,7 @@ use crate::planner::plan::ScanKind;
 use crate::planner::relation::RelationSource;
 use crate::planner::window::{WindowKind, WindowNode};
 use crate::runtime::content::repeated;
-use crate::runtime::hub::Read;
+use crate::runtime::read::Read;
 use crate::sql::catalog::Oid;
 use crate::time::{Timestamp, Watermark};
 use crate::windows;

@@ -19,7 +19,8 @@ use crate::error::SqlState;
 use crate::planner::bind::bind_query;
 use crate::planner::relation::Names;
 use crate::runtime::content::repeated;
-use crate::runtime::hub::{Read, Write};
+use crate::runtime::hub::Write;
+use crate::runtime::read::Read;
 use crate::sql::catalog::{Object, ObjectKind};
 use crate::sql::names::fold;
 use crate::sql::parse_query_text;
@@ -156,7 +157,13 @@ fn update_query(
     let alias = alias_of(object, alias.as_ref());
     let mut query = parse_query_text("SELECT 1 FROM a")?;
     query.windows = Arc::clone(windows);
-    fill(&mut query, object, name, &alias, &update.assignments, update.selection.clone())?;
+    let change = Change {
+        name,
+        alias: &alias,
+        assignments: &update.assignments,
+        selection: update.selection.clone(),
+    };
+    fill(&mut query, object, change)?;
     if let Some(from) = &update.from {
         let (ast::UpdateTableFromKind::BeforeSet(more) | ast::UpdateTableFromKind::AfterSet(more)) =
             from;
@@ -208,15 +215,21 @@ fn old_columns(object: &Object, alias: &ast::Ident) -> Vec<ast::SelectItem> {
     columns.collect()
 }
 
+/// What an UPDATE does to its table.
+pub(super) struct Change<'a> {
+    /// The table's name in the statement.
+    pub name: &'a ast::ObjectName,
+    /// What its columns are qualified with.
+    pub alias: &'a ast::Ident,
+    /// SET.
+    pub assignments: &'a [ast::Assignment],
+    /// WHERE.
+    pub selection: Option<ast::Expr>,
+}
+
 /// Makes a template the query for old and new columns: its first table becomes the object's.
-pub(super) fn fill(
-    query: &mut Query,
-    object: &Object,
-    name: &ast::ObjectName,
-    alias: &ast::Ident,
-    assignments: &[ast::Assignment],
-    selection: Option<ast::Expr>,
-) -> Result<()> {
+pub(super) fn fill(query: &mut Query, object: &Object, change: Change<'_>) -> Result<()> {
+    let Change { name, alias, assignments, selection } = change;
     let mut new: Vec<ast::Expr> = object
         .columns
         .iter()

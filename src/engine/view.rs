@@ -5,8 +5,9 @@ use std::sync::Arc;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::logical_expr::LogicalPlan;
 
+use super::columns::columns_of;
 use super::session::Session;
-use super::{Error, Result, ddl, query, subscribe};
+use super::{Error, Result, query, subscribe};
 use crate::error::SqlState;
 use crate::planner::bind::{bind_query, visible_names};
 use crate::planner::explain::warnings;
@@ -23,18 +24,7 @@ use crate::sql::variables::UnboundedState;
 impl Session {
     pub(super) fn create_view(&mut self, create: &CreateView, text: Arc<str>) -> Result<String> {
         let tag = if create.materialized { "CREATE MATERIALIZED VIEW" } else { "CREATE VIEW" };
-        if create.or_replace {
-            return Err(Error::unsupported(
-                "CREATE OR REPLACE VIEW is not supported yet",
-                "DROP the view and create it again.",
-            ));
-        }
-        if let Some(option) = create.options.keys().next() {
-            return Err(Error::unsupported(
-                format!("view option \"{option}\" is not supported yet"),
-                "Leave the WITH clause out.",
-            ));
-        }
+        refuse_later(create)?;
         let (schema, name) = self.new_name(&create.name)?;
         if self.taken(&schema, &name, create.if_not_exists)? {
             return Ok(tag.into());
@@ -50,13 +40,13 @@ impl Session {
         let maintained = create.materialized || emit || !inlinable(&bound)?;
         let (plan, columns) = if maintained {
             let plan = lower::continuous(bound, on_close, functions)?;
-            let columns = ddl::columns_of(&plan.root.schema, &plan_names)?;
+            let columns = columns_of(&plan.root.schema, &plan_names)?;
             (Some(plan), columns)
         } else {
             // Planned to the end, so that a bad view is refused now and not when it is read.
             let options = functions.config_options();
             let bound = functions.analyzer().execute_and_check(bound, options, |_, _| {})?;
-            let columns = ddl::columns_of(&query::named_schema(&bound, &plan_names), &plan_names)?;
+            let columns = columns_of(&query::named_schema(&bound, &plan_names), &plan_names)?;
             (None, columns)
         };
         if let Some(plan) = &plan {
@@ -125,6 +115,23 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// Refuses what is to come.
+fn refuse_later(create: &CreateView) -> Result<()> {
+    if create.or_replace {
+        return Err(Error::unsupported(
+            "CREATE OR REPLACE VIEW is not supported yet",
+            "DROP the view and create it again.",
+        ));
+    }
+    if let Some(option) = create.options.keys().next() {
+        return Err(Error::unsupported(
+            format!("view option \"{option}\" is not supported yet"),
+            "Leave the WITH clause out.",
+        ));
+    }
+    Ok(())
 }
 
 /// Returns whether a view keeps nothing: it reads tables only, or is a filter and projection of streams.

@@ -138,7 +138,8 @@ impl Builder {
             let width = fragments.width(number, self.shards);
             let mut of_fragment = Vec::with_capacity(width);
             for shard in 0..width {
-                let sender = self.sender(&fragments, number, shard, &tasks, &publication);
+                let result = || Sender::Result { publication: Arc::clone(&publication), shard };
+                let sender = self.sender(&fragments, number, shard, &tasks).unwrap_or_else(result);
                 let (channels, stages) = self.stages(&fragments, number, shard, spec.plan)?;
                 let supervisor = Arc::clone(&watch) as Arc<dyn Supervisor>;
                 let ready = Arc::clone(&self.ready);
@@ -164,24 +165,22 @@ impl Builder {
         }
     }
 
-    /// Where a task's output goes: to the tasks of the fragment that reads it, which are built before.
+    /// Where a task's output goes: to the tasks of the fragment that reads it, which are built before;
+    /// `None` is the query's result.
     fn sender(
         &self,
         fragments: &Fragments<'_>,
         number: usize,
         shard: usize,
         tasks: &[Vec<Arc<Task>>],
-        publication: &Arc<Publication>,
-    ) -> Sender {
-        let Some(split) = &fragments.list[number].split else {
-            return Sender::Result { publication: Arc::clone(publication), shard };
-        };
+    ) -> Option<Sender> {
+        let split = fragments.list[number].split.as_ref()?;
         for (reader, fragment) in fragments.list[..number].iter().enumerate() {
             let mut channel = shard;
             for group in &fragment.groups {
                 if matches!(group, Group::Edge(from) if *from == number) {
                     let targets = tasks[reader].clone();
-                    return Sender::Tasks { targets, channel, split: split.clone() };
+                    return Some(Sender::Tasks { targets, channel, split: split.clone() });
                 }
                 channel += self.channels(fragments, group);
             }

@@ -20,7 +20,7 @@ pub enum Content {
         batches: Vec<RecordBatch>,
     },
     /// Distinct rows with weights, and the last snapshot of them.
-    Bag(Bag, Option<(RecordBatch, Int64Array)>),
+    Bag(Box<Bag>, Option<(RecordBatch, Int64Array)>),
 }
 
 impl Content {
@@ -29,7 +29,7 @@ impl Content {
         Ok(if append_only {
             Content::Log { schema, batches: Vec::new() }
         } else {
-            Content::Bag(Bag::new(schema)?, None)
+            Content::Bag(Box::new(Bag::new(schema)?), None)
         })
     }
 
@@ -74,7 +74,7 @@ impl Content {
     }
 
     /// Number of rows held.
-    pub fn len(&self) -> usize {
+    pub fn row_count(&self) -> usize {
         match self {
             Content::None(_) => 0,
             Content::Log { batches, .. } => batches.iter().map(RecordBatch::num_rows).sum(),

@@ -84,7 +84,7 @@ impl History {
     }
 
     /// Number of rows.
-    pub fn len(&self) -> usize {
+    pub fn row_count(&self) -> usize {
         self.rows
     }
 }

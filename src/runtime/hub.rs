@@ -15,25 +15,25 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::array::RecordBatch;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 
 use super::build;
 use super::content::Content;
 use super::errors::ErrorLog;
-use super::ingest::{Admission, Reason};
 use super::job::{Fault, Job, JobId};
-use super::packet::{Commit, Packet};
+use super::packet::Commit;
 use super::pool::Pool;
-use super::publication::{Publication, Snapshot};
-use super::stream::{LateRow, Stream};
+use super::publication::Publication;
+use super::state::{Changed, State};
+use super::stream::Stream;
 use super::subscription::Feed;
 use super::table::Table;
 use super::{Error, Result};
 use crate::clock::Clock;
-use crate::delta::{Delta, Instants, Weights};
+use crate::delta::Delta;
 use crate::planner::plan::{self, Plan};
 use crate::sql::catalog::Oid;
-use crate::time::{Position, Timestamp, Watermark};
+use crate::time::{Position, Timestamp};
 
 /// Commits on their way through one query before the writers that feed it have to wait.
 const IN_FLIGHT_MAX: u64 = 32;
@@ -76,60 +76,6 @@ pub struct JobSpec<'a> {
     pub feed: Option<Arc<Feed>>,
 }
 
-/// What a stream or table looks like to the system relations.
-#[derive(Clone, Debug)]
-pub struct StreamStatus {
-    /// Which stream.
-    pub oid: Oid,
-    /// Rows taken since the server started.
-    pub admitted: u64,
-    /// Rows retained.
-    pub retained: usize,
-    /// Event time reached.
-    pub watermark: Watermark,
-    /// When the watermark last moved.
-    pub moved_at: Timestamp,
-    /// Refused rows by reason.
-    pub refused: BTreeMap<Reason, u64>,
-    /// Partitions, and those of them that are idle.
-    pub partitions: (usize, usize),
-}
-
-/// What of a running query the system relations show.
-#[derive(Clone, Debug)]
-pub struct JobStatus {
-    /// The view.
-    pub oid: Option<Oid>,
-    /// Name.
-    pub name: String,
-    /// Event time reached.
-    pub watermark: Watermark,
-    /// Distinct rows held.
-    pub rows: usize,
-    /// Commits on their way.
-    pub in_flight: u64,
-    /// Why it stopped.
-    pub fault: Option<Fault>,
-}
-
-#[derive(Default)]
-struct State {
-    position: Position,
-    time: Option<Timestamp>,
-    streams: BTreeMap<Oid, Stream>,
-    tables: BTreeMap<Oid, Table>,
-    jobs: BTreeMap<JobId, Arc<Job>>,
-    views: BTreeMap<Oid, JobId>,
-    next_job: JobId,
-    closed: bool,
-}
-
-/// What a commit did to one object.
-struct Changed {
-    deltas: Vec<Delta>,
-    watermark: Watermark,
-}
-
 /// The one place that orders everything.
 pub struct Hub {
     state: Mutex<State>,
@@ -161,7 +107,7 @@ impl Hub {
         }))
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -321,96 +267,10 @@ impl Hub {
         Ok(job)
     }
 
-    /// Reads objects at one log position: streams as retained, tables and views as they are.
-    pub fn read(&self, oids: &[Oid]) -> Result<Reads> {
-        let mut guard = self.lock();
-        let state = &mut *guard;
-        let time = state.time.unwrap_or_else(|| self.clock.now());
-        let commit = Commit { position: state.position, time };
-        let mut reads = Reads { commit, ready: BTreeMap::new(), waiting: BTreeMap::new() };
-        for oid in oids {
-            if let Some(stream) = state.streams.get(oid) {
-                reads.ready.insert(*oid, Read::Stream(stream.deltas(), stream.watermark()));
-            } else if let Some(table) = state.tables.get_mut(oid) {
-                let (rows, weights) = table.snapshot()?;
-                let watermark = Watermark::MAX;
-                let snapshot = Snapshot { rows, weights, watermark, commit };
-                reads.ready.insert(*oid, Read::Relation(snapshot));
-            } else if let Some(job) = state.views.get(oid).and_then(|id| state.jobs.get(id)) {
-                let (sender, receiver) = oneshot::channel();
-                job.publication.when_current(Box::new(move |state| {
-                    let snapshot = match state {
-                        Ok(state) => state.snapshot().map_err(Error::from),
-                        Err(fault) => Err(Error::from(fault.clone())),
-                    };
-                    // The reader may have gone; then nobody wants the answer.
-                    let _ = sender.send(snapshot);
-                }));
-                reads.waiting.insert(*oid, receiver);
-            } else {
-                return Err(Error::Gone(format!("with oid {oid}")));
-            }
-        }
-        Ok(reads)
-    }
-
-    /// Follows a running view from now on; the answer is its content at that position.
-    pub fn follow(&self, oid: Oid, feed: Arc<Feed>) -> Result<oneshot::Receiver<Result<Snapshot>>> {
-        let state = self.lock();
-        let job = state.views.get(&oid).and_then(|id| state.jobs.get(id));
-        let job = job.ok_or_else(|| Error::Gone(format!("with oid {oid}")))?;
-        let (sender, receiver) = oneshot::channel();
-        job.publication.when_current(Box::new(move |state| {
-            let snapshot = match state {
-                Ok(state) => {
-                    state.subscribe(feed);
-                    state.snapshot().map_err(Error::from)
-                }
-                Err(fault) => Err(Error::from(fault.clone())),
-            };
-            let _ = sender.send(snapshot);
-        }));
-        Ok(receiver)
-    }
-
     /// The job that maintains a view.
     pub fn view(&self, oid: Oid) -> Option<Arc<Job>> {
         let state = self.lock();
         state.views.get(&oid).and_then(|id| state.jobs.get(id)).cloned()
-    }
-
-    /// Streams, for the system relations.
-    pub fn stream_status(&self) -> Vec<StreamStatus> {
-        self.lock().streams.iter().map(|(oid, stream)| stream.status(*oid)).collect()
-    }
-
-    /// The newest refused rows, by stream.
-    pub fn late_rows(&self) -> Vec<(Oid, LateRow)> {
-        let state = self.lock();
-        let rows = state.streams.iter();
-        rows.flat_map(|(oid, s)| s.late_rows().map(|row| (*oid, row.clone()))).collect()
-    }
-
-    /// Running queries, for the system relations.
-    pub fn job_status(&self) -> Vec<JobStatus> {
-        let jobs: Vec<_> = self.lock().jobs.values().cloned().collect();
-        let status = |job: Arc<Job>| {
-            let (watermark, rows) = job.publication.status();
-            JobStatus {
-                oid: job.oid,
-                name: job.name.clone(),
-                watermark,
-                rows,
-                in_flight: job.publication.in_flight(),
-                fault: job.publication.fault(),
-            }
-        };
-        jobs.into_iter().map(status).collect()
-    }
-
-    /// Number of rows of a table.
-    pub fn table_rows(&self, oid: Oid) -> Option<usize> {
-        self.lock().tables.get(&oid).map(Table::len)
     }
 
     /// The last commit.
@@ -435,184 +295,5 @@ impl Hub {
             job.publication.fail(&fault);
         }
         self.pool.stop();
-    }
-}
-
-/// What reading an object gives.
-pub enum Read {
-    /// A stream's retained rows with their times, and its watermark.
-    Stream(Vec<Delta>, Watermark),
-    /// A relation.
-    Relation(Snapshot),
-}
-
-/// Objects read at one log position.
-pub struct Reads {
-    /// The position.
-    pub commit: Commit,
-    ready: BTreeMap<Oid, Read>,
-    waiting: BTreeMap<Oid, oneshot::Receiver<Result<Snapshot>>>,
-}
-
-impl Reads {
-    /// Waits for the views that are still working on earlier commits.
-    pub async fn finish(mut self) -> Result<BTreeMap<Oid, Read>> {
-        for (oid, receiver) in std::mem::take(&mut self.waiting) {
-            let snapshot = receiver.await.map_err(|_| Error::ShuttingDown)??;
-            self.ready.insert(oid, Read::Relation(snapshot));
-        }
-        Ok(self.ready)
-    }
-}
-
-impl State {
-    /// Refuses what cannot be committed, before anything changes.
-    fn check(&self, writes: &[Write], now: Timestamp) -> Result<()> {
-        let gone = |oid: &Oid| Error::Gone(format!("with oid {oid}"));
-        let mut tables: BTreeMap<Oid, Vec<Delta>> = BTreeMap::new();
-        for write in writes {
-            match write {
-                Write::Rows(oid, rows) => {
-                    self.streams.get(oid).ok_or_else(|| gone(oid))?.check(rows, now)?;
-                }
-                Write::Heartbeat(oid, _) => {
-                    self.streams.get(oid).ok_or_else(|| gone(oid))?;
-                }
-                Write::Table(oid, delta) => tables.entry(*oid).or_default().push(delta.clone()),
-            }
-        }
-        for (oid, deltas) in &tables {
-            let table = self.tables.get(oid).ok_or_else(|| gone(oid))?;
-            table.check(&Delta::concat(&deltas[0].schema(), deltas)?)?;
-        }
-        Ok(())
-    }
-
-    /// Applies a write; what it changed goes to `changes`.
-    fn write(
-        &mut self,
-        write: Write,
-        changes: &mut BTreeMap<Oid, Changed>,
-        receipt: &mut Receipt,
-    ) -> Result<()> {
-        let time = receipt.commit.time;
-        let (oid, delta, watermark) = match write {
-            Write::Rows(oid, rows) => {
-                let stream = self.streams.get_mut(&oid).expect("checked before");
-                let Admission { admitted, refused } = stream.admit(&rows, time)?;
-                receipt.admitted += admitted.len();
-                receipt.refused += refused.len();
-                let watermark = stream.watermark();
-                let side = stream.side_rows(&rows, &refused, time)?;
-                if let Some((side, rows)) = side.filter(|(side, _)| self.streams.contains_key(side))
-                {
-                    self.write(Write::Rows(side, rows), changes, &mut receipt.clone())?;
-                }
-                (oid, admitted, watermark)
-            }
-            Write::Table(oid, delta) => {
-                let delta = delta.at(time);
-                self.tables.get_mut(&oid).expect("checked before").apply(&delta)?;
-                (oid, delta, Watermark::MAX)
-            }
-            Write::Heartbeat(oid, at) => {
-                let stream = self.streams.get_mut(&oid).expect("checked before");
-                stream.heartbeat(at, time);
-                (oid, stream.empty_delta(), stream.watermark())
-            }
-        };
-        let change = changes.entry(oid).or_insert(Changed { deltas: vec![], watermark });
-        change.watermark = watermark;
-        if !delta.is_empty() {
-            change.deltas.push(delta);
-        }
-        Ok(())
-    }
-
-    /// Queries that read one of these objects, directly or through views; older ones first.
-    fn readers(&self, mut changed: BTreeSet<Oid>) -> Vec<Arc<Job>> {
-        let mut readers = Vec::new();
-        for job in self.jobs.values() {
-            if job.inputs.iter().any(|oid| changed.contains(oid)) {
-                changed.extend(job.oid);
-                readers.push(Arc::clone(job));
-            }
-        }
-        readers
-    }
-
-    /// Lets a commit into the queries that it concerns.
-    fn dispatch(&self, commit: Commit, changes: &BTreeMap<Oid, Changed>) {
-        let readers = self.readers(changes.keys().copied().collect());
-        // First everybody expects the commit: a result may arrive at a later query while an earlier
-        // one is still being told.
-        for job in &readers {
-            job.publication.expect(commit.position);
-        }
-        let told: BTreeSet<Oid> = readers.iter().filter_map(|job| job.oid).collect();
-        for job in &readers {
-            for oid in &job.inputs {
-                if let Some(changed) = changes.get(oid) {
-                    let Changed { deltas, watermark } = changed;
-                    let packet = Packet { commit, watermark: *watermark, deltas: deltas.clone() };
-                    job.enter(*oid, &packet);
-                } else if let Some(stream) = self.streams.get(oid) {
-                    job.enter(*oid, &Packet::empty(commit, stream.watermark()));
-                } else if self.tables.contains_key(oid) {
-                    job.enter(*oid, &Packet::empty(commit, Watermark::MAX));
-                } else if !told.contains(oid) {
-                    self.pass_by(*oid, job, commit);
-                }
-            }
-            job.tick(&Packet::empty(commit, Watermark::MAX));
-        }
-    }
-
-    /// Tells a query of a commit that does not concern a view it reads: through the view's result, so that it
-    /// comes after everything the view still works on.
-    fn pass_by(&self, view: Oid, job: &Arc<Job>, commit: Commit) {
-        let Some(upstream) = self.views.get(&view).and_then(|id| self.jobs.get(id)) else {
-            return;
-        };
-        let job = Arc::clone(job);
-        upstream.publication.when_current(Box::new(move |state| match state {
-            Ok(state) => job.enter(view, &Packet::empty(commit, state.watermark())),
-            Err(fault) => job.suspend(fault.clone()),
-        }));
-    }
-
-    /// Lets what the inputs of a new query hold into it.
-    fn first_packets(&mut self, job: &Arc<Job>, commit: Commit, snapshot: bool) -> Result<()> {
-        for oid in &job.inputs {
-            let oid = *oid;
-            if let Some(stream) = self.streams.get(&oid) {
-                let deltas = if snapshot { stream.deltas() } else { vec![] };
-                job.enter(oid, &Packet { commit, watermark: stream.watermark(), deltas });
-            } else if let Some(table) = self.tables.get_mut(&oid) {
-                let (rows, weights) = table.snapshot()?;
-                let delta = Delta::new(rows, Instants::All(commit.time), Weights::Each(weights));
-                let deltas = if delta.is_empty() { vec![] } else { vec![delta] };
-                job.enter(oid, &Packet { commit, watermark: Watermark::MAX, deltas });
-            } else {
-                let upstream = self.views.get(&oid).and_then(|id| self.jobs.get(id));
-                let upstream = upstream.ok_or_else(|| Error::Gone(format!("with oid {oid}")))?;
-                let job = Arc::clone(job);
-                upstream.publication.when_current(Box::new(move |state| match state {
-                    Ok(state) => {
-                        state.attach(job.downgrade(), oid);
-                        match state.first_packet(commit) {
-                            Ok(packet) => job.enter(oid, &packet),
-                            Err(error) => job.suspend(Fault {
-                                sqlstate: crate::error::SqlState::INTERNAL_ERROR,
-                                message: error.to_string(),
-                            }),
-                        }
-                    }
-                    Err(fault) => job.suspend(fault.clone()),
-                }));
-            }
-        }
-        job.tick(&Packet::empty(commit, Watermark::MAX));
-        Ok(())
     }
 }

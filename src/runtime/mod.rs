@@ -15,7 +15,9 @@ pub mod job;
 pub mod packet;
 pub mod pool;
 pub mod publication;
+pub mod read;
 pub mod stage;
+pub mod status;
 pub mod stream;
 pub mod subscription;
 pub mod table;
@@ -23,5 +25,6 @@ pub mod task;
 
 mod error;
 mod operator;
+mod state;
 
 pub use error::{Error, Result};

@@ -251,7 +251,7 @@ impl Publication {
     /// Returns the event time reached and the number of distinct rows held, as of now.
     pub fn status(&self) -> (Watermark, usize) {
         let state = self.lock();
-        (state.watermark, state.content.len())
+        (state.watermark, state.content.row_count())
     }
 }
 

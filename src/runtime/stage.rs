@@ -100,7 +100,14 @@ impl Stage {
         match self.order {
             Order::Passing => self.pass(deltas, out)?,
             Order::Commits => self.commit(commit.time, deltas, out)?,
-            Order::Instants(how) => self.instants(how, before, moved, deltas, out)?,
+            Order::Instants(how) => {
+                for (port, deltas) in self.ports.iter_mut().zip(deltas) {
+                    port.held.extend(deltas);
+                }
+                if let Some(watermark) = moved {
+                    self.instants(how, (before, watermark), out)?;
+                }
+            }
         }
         if let Some(watermark) = moved {
             self.operator.on_watermark(watermark, out)?;
@@ -131,19 +138,13 @@ impl Stage {
         Ok(())
     }
 
-    /// Releases what the watermark has passed, in order of instants.
+    /// Releases what the watermark has passed on its way, in order of instants.
     fn instants(
         &mut self,
         how: Instantwise,
-        before: Watermark,
-        moved: Option<Watermark>,
-        deltas: Vec<Vec<Delta>>,
+        (before, watermark): (Watermark, Watermark),
         out: &mut Output,
     ) -> Result<()> {
-        for (port, deltas) in self.ports.iter_mut().zip(deltas) {
-            port.held.extend(deltas);
-        }
-        let Some(watermark) = moved else { return Ok(()) };
         let mut released = Vec::with_capacity(self.ports.len());
         for port in &mut self.ports {
             released.push(port.release(before, watermark)?);

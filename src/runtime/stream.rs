@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, Int64Array, IntervalMonthDayNanoArray, RecordBatch, StringArray,
+    ArrayRef, Int64Array, IntervalMonthDayNanoArray, RecordBatch, StringArray,
     TimestampMicrosecondArray, UInt32Array,
 };
 use arrow::compute::take_record_batch;
@@ -13,8 +13,8 @@ use arrow::datatypes::{
 };
 
 use super::history::{History, Retention};
-use super::hub::StreamStatus;
 use super::ingest::{Admission, EventTime, Ingest, Reason, Refusal};
+use super::status::StreamStatus;
 use super::{Error, Result};
 use crate::delta::Delta;
 use crate::operators::evaluate::row_text;
@@ -242,7 +242,7 @@ impl Stream {
         StreamStatus {
             oid,
             admitted: self.admitted,
-            retained: self.history.len(),
+            retained: self.history.row_count(),
             watermark: self.ingest.watermark(),
             moved_at: self.moved_at,
             refused: self.refused.clone(),

@@ -103,7 +103,7 @@ impl Table {
     }
 
     /// Number of distinct rows.
-    pub fn len(&self) -> usize {
+    pub fn row_count(&self) -> usize {
         self.bag.len()
     }
 }
