@@ -153,6 +153,7 @@ fn time_zone(value: &str) -> Option<String> {
                 c
             })
             .collect::<String>()
+            .replace("_Of_", "_of_")
     };
     let spellings = [value.to_owned(), value.to_ascii_uppercase(), title(value)];
     let starts_with_letter = value.starts_with(|c: char| c.is_ascii_alphabetic());

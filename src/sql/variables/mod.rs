@@ -18,6 +18,9 @@ use super::error::{Error, Result};
 mod check;
 mod table;
 
+#[cfg(test)]
+mod tests;
+
 pub use check::Check;
 pub use table::VARIABLES;
 

@@ -5,8 +5,8 @@ use super::{Check, Variable};
 /// All variables, by name.
 pub const VARIABLES: &[Variable] = &[
     told("application_name", "", Check::Text, "Names the client in pg_stat_activity."),
-    ours("bytea_output", "hex", Check::Enum(&["hex"]), "How bytea is printed."),
     ignored("backslash_quote", "safe_encoding"),
+    ours("bytea_output", "hex", Check::Enum(&["hex"]), "How bytea is printed."),
     ignored("check_function_bodies", "on"),
     told("client_encoding", "UTF8", Check::Encoding, "The encoding of text on the wire."),
     ours(
