@@ -3,6 +3,7 @@
 mod assign;
 mod expiring;
 mod future;
+pub mod snapshot;
 mod validity;
 
 pub use assign::{AssignWindows, Assigner};
