@@ -19,7 +19,7 @@ fn main() -> ExitCode {
         Command::Demo(flags) => {
             log("warn");
             let demo = settings(&highwater::demo::defaults(), &flags.server);
-            run(highwater::demo::run(&demo, &flags))
+            run(async { Ok(highwater::demo::run(&demo, &flags).await?) })
         }
     }
 }
@@ -62,8 +62,14 @@ fn run(server: impl Future<Output = Result<(), Box<dyn std::error::Error>>>) -> 
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("highwater: {error}");
+            eprintln!("highwater: {}", chain(error.as_ref()));
             ExitCode::FAILURE
         }
     }
+}
+
+/// An error with its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -41,7 +41,7 @@ const STOPPING: &str = "the server is shutting down";
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The data directory cannot be made.
-    #[error("could not create data directory \"{}\": {source}", path.display())]
+    #[error("could not create data directory \"{}\"", path.display())]
     Create {
         /// The directory.
         path: PathBuf,
@@ -55,7 +55,7 @@ pub enum StartError {
         path: PathBuf,
     },
     /// Nothing can be written to the data directory.
-    #[error("could not write to data directory \"{}\": {source}", path.display())]
+    #[error("could not write to data directory \"{}\"", path.display())]
     ReadOnly {
         /// The directory.
         path: PathBuf,
@@ -69,7 +69,7 @@ pub enum StartError {
         path: PathBuf,
     },
     /// An address is taken or not ours.
-    #[error("could not listen on {address} (option \"{option}\"): {source}")]
+    #[error("could not listen on {address} (option \"{option}\")")]
     Listen {
         /// `listen` or `http`.
         option: &'static str,
@@ -79,7 +79,7 @@ pub enum StartError {
         source: io::Error,
     },
     /// The engine does not start.
-    #[error("could not start the engine: {0}")]
+    #[error("could not start the engine")]
     Engine(#[source] io::Error),
 }
 
