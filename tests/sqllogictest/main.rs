@@ -44,8 +44,7 @@ fn main() {
     for script in scripts {
         for options in CONFIGURATIONS {
             let name = script.strip_prefix(&root).expect("it was found there").display();
-            let name =
-                format!("{name}::shards_{}::batch_{}", options.shards, options.batch_rows);
+            let name = format!("{name}::shards_{}::batch_{}", options.shards, options.batch_rows);
             let script = script.clone();
             trials.push(Trial::test(name, move || run(&script, options)));
         }
@@ -76,8 +75,7 @@ fn run(script: &Path, options: Options) -> Result<(), Failed> {
         let any = ColumnType('?');
         let fits = |(a, e): (&ColumnType, &ColumnType)| a == e || *a == any || *e == any;
         // What READ returns has no columns when it has no rows.
-        actual.is_empty()
-            || actual.len() == expected.len() && actual.iter().zip(expected).all(fits)
+        actual.is_empty() || actual.len() == expected.len() && actual.iter().zip(expected).all(fits)
     });
     runner.set_var("SCRATCH".to_owned(), server.scratch().display().to_string());
     runner.run_file(script).map_err(|e| Failed::from(format!("{e}\n{}", server.stderr())))

@@ -27,7 +27,7 @@ pub struct ColumnType(pub char);
 
 impl sqllogictest::ColumnType for ColumnType {
     fn from_char(value: char) -> Option<Self> {
-        "IRNTBPZDV?".contains(value).then_some(Self(value))
+        "IRNTBPZDVX?".contains(value).then_some(Self(value))
     }
 
     fn to_char(&self) -> char {
@@ -48,7 +48,7 @@ impl ColumnType {
             1184 => 'Z',
             1186 => 'V',
             1700 => 'N',
-            _ => '?',
+            _ => 'X',
         })
     }
 }
@@ -161,10 +161,14 @@ impl Session {
     fn answer(&mut self, sql: &str) -> Result<DBOutput<ColumnType>, Failure> {
         let own = sql.trim().trim_end_matches(';').trim();
         if own == "NOTICES" {
-            return Ok(texts(self.notices.iter().map(|n| vec![n.0.clone(), n.1.clone()]).collect()));
+            return Ok(texts(
+                self.notices.iter().map(|n| vec![n.0.clone(), n.1.clone()]).collect(),
+            ));
         }
         if own == "HINTS" {
-            return Ok(texts(self.notices.iter().map(|n| vec![n.1.clone(), n.2.clone()]).collect()));
+            return Ok(texts(
+                self.notices.iter().map(|n| vec![n.1.clone(), n.2.clone()]).collect(),
+            ));
         }
         if own == "TAG" {
             return Ok(texts(vec![vec![self.tag.clone()]]));
