@@ -106,8 +106,7 @@ impl Run<'_> {
 
     /// What RSTREAM would emit at every multiple of `n`, as contents.
     fn samples(&self, n: i64) -> BTreeMap<i64, Bag> {
-        let horizon =
-            if self.vector.id == "E4" { 12 } else { notation::horizon(&self.vector.inputs) };
+        let horizon = notation::horizon(&self.vector.inputs);
         let mut contents: BTreeMap<i64, Bag> =
             (0..=horizon).filter(|t| t % n == 0).map(|t| (t, Bag::new())).collect();
         for ((at, row), count) in notation::changes(self.expected) {

@@ -109,10 +109,14 @@ pub fn inputs(text: &str, columns: &[(&str, &[&str])]) -> Vec<Input> {
     inputs
 }
 
-/// The last instant that is looked at.
+/// The last instant that is looked at: named, or that of the last row.
 pub fn horizon(text: &str) -> i64 {
-    let found = regex(r"H=(\d+)").captures(text).expect("the vector names its horizon");
-    found[1].parse().expect("a number")
+    if let Some(found) = regex(r"H=(\d+)").captures(text) {
+        return found[1].parse().expect("a number");
+    }
+    let inputs = inputs(text, &[]);
+    let times = inputs.iter().flat_map(|i| &i.updates).map(|u| u.time);
+    times.max().expect("the vector has rows")
 }
 
 /// Reads changes `3+(x,1)`, elements `3:a` and runs `p4+row`.
