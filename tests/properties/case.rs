@@ -86,10 +86,7 @@ impl<'a> Case<'a> {
                  WATERMARK FOR ts AS ts - {delay})"
             ));
             self.execute(&format!("CREATE TABLE t{i} (id BIGINT PRIMARY KEY, k TEXT, v BIGINT)"));
-            let delay = units * self.times.unit();
-            let rows = Vec::new();
-            let stream = Stream { rows, watermark: i64::MIN, delay, late: 0, null_time: 0 };
-            self.world.streams.push(stream);
+            self.world.streams.push(Stream::new(units * self.times.unit()));
             self.world.tables.push(BTreeMap::new());
         }
         for i in 0..OBJECTS {
@@ -109,48 +106,9 @@ impl<'a> Case<'a> {
 
     /// Lets a change happen, here and there.
     fn apply(&mut self, change: &Change) {
-        let values = |rows: &[Row], times: Option<Times>| -> String {
-            let rows = rows.iter().map(|row| format!("({})", literals(row, times)));
-            rows.collect::<Vec<_>>().join(", ")
-        };
-        match change {
-            Change::Rows(i, rows) => {
-                self.execute(&format!(
-                    "INSERT INTO s{i} VALUES {}",
-                    values(rows, Some(self.times))
-                ));
-                rows.iter().for_each(|row| self.world.streams[*i].insert(row.clone()));
-            }
-            Change::Heartbeat(i, at) => {
-                let literal = self.times.instant(*at);
-                self.execute(&format!("ALTER STREAM s{i} HEARTBEAT {literal}"));
-                let stream = &mut self.world.streams[*i];
-                stream.watermark = stream.watermark.max(*at);
-            }
-            Change::Upsert(i, rows) => {
-                let values = values(rows, None);
-                self.execute(&format!(
-                    "INSERT INTO t{i} VALUES {values} \
-                     ON CONFLICT (id) DO UPDATE SET k = EXCLUDED.k, v = EXCLUDED.v"
-                ));
-                let table = &mut self.world.tables[*i];
-                table.extend(rows.iter().map(|row| (id(row), row.clone())));
-            }
-            Change::Raise(i, by, key) => {
-                self.execute(&format!("UPDATE t{i} SET v = v + ({by}) WHERE k = '{key}'"));
-                for row in self.world.tables[*i].values_mut() {
-                    if let (Value::Text(k), Value::Int(v)) = (&row[1], &row[2])
-                        && k == key
-                    {
-                        row[2] = Value::Int(v + by);
-                    }
-                }
-            }
-            Change::Delete(i, rest) => {
-                self.execute(&format!("DELETE FROM t{i} WHERE id % 3 = {rest}"));
-                self.world.tables[*i].retain(|id, _| id % 3 != *rest);
-            }
-        }
+        let statement = statement(change, self.times);
+        self.execute(&statement);
+        self.world.apply(change);
         for i in 0..self.views.len() {
             let (before, view) = self.views.split_at_mut(i);
             view[0].commit(&self.world, before);
@@ -288,10 +246,22 @@ fn typed(row: &[Option<String>], types: &[Type]) -> Row {
     row.iter().zip(types).map(|(value, of)| read(value.as_deref(), *of)).collect()
 }
 
-fn id(row: &Row) -> i64 {
-    match row[0] {
-        Value::Int(id) => id,
-        _ => unreachable!("a key is a number"),
+/// A change as SQL.
+fn statement(change: &Change, times: Times) -> String {
+    let values = |rows: &[Row], times: Option<Times>| -> String {
+        let rows = rows.iter().map(|row| format!("({})", literals(row, times)));
+        rows.collect::<Vec<_>>().join(", ")
+    };
+    match change {
+        Change::Rows(i, rows) => format!("INSERT INTO s{i} VALUES {}", values(rows, Some(times))),
+        Change::Heartbeat(i, at) => format!("ALTER STREAM s{i} HEARTBEAT {}", times.instant(*at)),
+        Change::Upsert(i, rows) => format!(
+            "INSERT INTO t{i} VALUES {} \
+             ON CONFLICT (id) DO UPDATE SET k = EXCLUDED.k, v = EXCLUDED.v",
+            values(rows, None)
+        ),
+        Change::Raise(i, by, key) => format!("UPDATE t{i} SET v = v + ({by}) WHERE k = '{key}'"),
+        Change::Delete(i, rest) => format!("DELETE FROM t{i} WHERE id % 3 = {rest}"),
     }
 }
 

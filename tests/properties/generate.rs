@@ -94,14 +94,21 @@ impl<'a> Generator<'a> {
     }
 
     fn select(&mut self, depth: usize) -> Select {
-        let mut from = self.source(depth);
+        // An EVENT query has a bracket window other than UNBOUNDED, on one side at least.
+        let mut from = match self.event {
+            true => Source::Stream(self.random.below(OBJECTS), Some(self.window())),
+            false => self.source(depth),
+        };
         let mut join = None;
         if self.random.chance(45) {
-            let right = self.source(depth);
+            let mut right = self.source(depth);
+            if self.random.chance(50) {
+                std::mem::swap(&mut from, &mut right);
+            }
             join = self.join(&from, right);
         }
-        if self.event {
-            self.make_event(&mut from, join.as_mut());
+        if self.event && join.is_none() && !matches!(from, Source::Stream(_, Some(_))) {
+            from = Source::Stream(self.random.below(OBJECTS), Some(self.window()));
         }
         let scope = self.scope(&from, join.as_ref());
         let filter = self.random.chance(45).then(|| self.bool(&scope, 2));
@@ -132,25 +139,6 @@ impl<'a> Generator<'a> {
         Select { from, join, filter, shape, types }
     }
 
-    /// An EVENT query has a bracket window other than UNBOUNDED.
-    fn make_event(&mut self, from: &mut Source, join: Option<&mut Join>) {
-        let is_event = |s: &Source| match s {
-            Source::Stream(_, Some(window)) => !matches!(window, Window::Unbounded),
-            Source::Derived(query) => query.event_clock(),
-            _ => false,
-        };
-        let right = join.map(|j| &mut j.source);
-        if is_event(from) || right.as_ref().is_some_and(|s| is_event(s)) {
-            return;
-        }
-        let window = Some(self.window());
-        match (&mut *from, right) {
-            (Source::Stream(_, w), _) | (_, Some(Source::Stream(_, w))) => *w = window,
-            // Tables and views on both sides: the columns of one side change, and so may the join.
-            _ => unreachable!("an EVENT query draws a stream first"),
-        }
-    }
-
     fn source(&mut self, depth: usize) -> Source {
         let i = self.random.below(OBJECTS);
         if self.event {
@@ -162,6 +150,7 @@ impl<'a> Generator<'a> {
                 3 | 4 if self.readable_view().is_some() => {
                     Source::View(self.readable_view().expect("just seen"))
                 }
+                5 => Source::Stream(i, None),
                 _ => Source::Stream(i, Some(self.window())),
             };
         }
@@ -207,8 +196,7 @@ impl<'a> Generator<'a> {
         }
     }
 
-    /// A join of two sources, if they have columns that can be equal. On the EVENT clock one side is
-    /// a stream.
+    /// A join of two sources, if they have columns that can be equal.
     fn join(&mut self, left: &Source, right: Source) -> Option<Join> {
         let scope = [scope("a", left, self.views), scope("b", &right, self.views)].concat();
         let width = columns(left, self.views).len();

@@ -12,6 +12,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::generate::Change;
 use super::query::{
     Aggregate, Expr, Function, JoinKind, Query, STREAM, Select, Shape, Source, Window,
 };
@@ -33,6 +34,11 @@ pub struct Stream {
 }
 
 impl Stream {
+    /// A stream without rows.
+    pub fn new(delay: i64) -> Self {
+        Self { rows: Vec::new(), watermark: i64::MIN, delay, late: 0, null_time: 0 }
+    }
+
     /// Takes a row, or refuses it.
     pub fn insert(&mut self, row: Row) {
         match row[0] {
@@ -60,6 +66,34 @@ pub struct World {
     pub streams: Vec<Stream>,
     /// Tables: rows by primary key.
     pub tables: Vec<BTreeMap<i64, Row>>,
+}
+
+impl World {
+    /// Lets a change happen.
+    pub fn apply(&mut self, change: &Change) {
+        match change {
+            Change::Rows(i, rows) => {
+                rows.iter().for_each(|row| self.streams[*i].insert(row.clone()));
+            }
+            Change::Heartbeat(i, at) => {
+                let stream = &mut self.streams[*i];
+                stream.watermark = stream.watermark.max(*at);
+            }
+            Change::Upsert(i, rows) => {
+                self.tables[*i].extend(rows.iter().map(|row| (number(&row[0]), row.clone())));
+            }
+            Change::Raise(i, by, key) => {
+                for row in self.tables[*i].values_mut() {
+                    if let (Value::Text(k), Value::Int(v)) = (&row[1], &row[2])
+                        && k == key
+                    {
+                        row[2] = Value::Int(v + by);
+                    }
+                }
+            }
+            Change::Delete(i, rest) => self.tables[*i].retain(|id, _| id % 3 != *rest),
+        }
+    }
 }
 
 /// A view, and the world as it was when its last closed instant was released.
