@@ -30,7 +30,8 @@ impl<'a> Generator<'a> {
 
     /// Draws a query to be read by others.
     pub fn view(&mut self) -> Query {
-        // An EVENT view over tables is versioned by its own releases, which its readers do not know.
+        // An EVENT view over tables is versioned by its own releases, which its readers do not
+        // know.
         self.tables = !self.event;
         let query = self.select(1);
         self.tables = true;
@@ -246,7 +247,6 @@ impl<'a> Generator<'a> {
         (Expr::Column(i, scope[i].sql.clone()), scope[i].of)
     }
 
-    #[expect(clippy::type_complexity, reason = "the two parts of Shape::Group")]
     fn aggregates(
         &mut self,
         scope: &[Column],

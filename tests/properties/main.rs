@@ -1,12 +1,13 @@
 //! Compares random queries over random streams with an evaluator of the language's definitions.
 //!
-//! Each case makes its own streams and tables, a random view, and lets rows, heartbeats and updates come
-//! in. After every commit the view must hold what the definition says; the query run on its own must say
-//! the same; and the changes that SUBSCRIBE told must add up to it, at every instant.
+//! Each case makes its own streams and tables, a random view, and lets rows, heartbeats and
+//! updates come in. After every commit the view must hold what the definition says; the query run
+//! on its own must say the same; and the changes that SUBSCRIBE told must add up to it, at every
+//! instant.
 //!
 //! # Running
-//! `HIGHWATER_CASES` is the number of cases (300), `HIGHWATER_SEED` the seed of the first. A failure prints
-//! the seed and the statements of its case.
+//! `HIGHWATER_CASES` is the number of cases (300), `HIGHWATER_SEED` the seed of the first. A
+//! failure prints the seed and the statements of its case.
 
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "every test program uses its own part of the support")]

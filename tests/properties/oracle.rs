@@ -2,13 +2,14 @@
 //!
 //! # Semantics
 //! The server's state is a few lists: the admitted rows of each stream in order of arrival, each
-//! stream's watermark, and the rows of each table. A query on the ARRIVAL clock is the query over these
-//! lists. A query on the EVENT clock is the query over its windows at the last closed instant: the one
-//! before the least watermark of its streams; tables are as they were when that instant was released.
+//! stream's watermark, and the rows of each table. A query on the ARRIVAL clock is the query over
+//! these lists. A query on the EVENT clock is the query over its windows at the last closed
+//! instant: the one before the least watermark of its streams; tables are as they were when that
+//! instant was released.
 //!
 //! # Why
-//! Nothing here is incremental and nothing is shared with the server, so a mistake of the one is not a
-//! mistake of the other.
+//! Nothing here is incremental and nothing is shared with the server, so a mistake of the one is
+//! not a mistake of the other.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -299,7 +300,8 @@ fn windowed(stream: &Stream, window: &Window, at: i64) -> Vec<Row> {
     }
 }
 
-/// The rows with the windows [start, start + size) they are in, start a multiple of slide (+ offset).
+/// The rows with the windows [start, start + size) they are in, start a multiple of slide (+
+/// offset).
 fn assigned(stream: &Stream, slide: i64, size: i64, offset: i64) -> Vec<Row> {
     let mut result = Vec::new();
     for (time, row) in &stream.rows {
@@ -424,12 +426,12 @@ fn value(expr: &Expr, row: &Row) -> Value {
         Expr::IsNull(a) => Value::Bool(value(a, row) == Value::Null),
         Expr::In(a, list) => {
             let a = value(a, row);
-            let equal = list.iter().map(|e| compare("=", &a, &value(e, row)));
-            bool(equal.fold(Some(false), |any, one| match (any, one) {
-                (Some(true), _) | (_, Some(true)) => Some(true),
-                (Some(false), Some(false)) => Some(false),
-                _ => None,
-            }))
+            let equal: Vec<Option<bool>> =
+                list.iter().map(|e| compare("=", &a, &value(e, row))).collect();
+            bool(match (equal.contains(&Some(true)), equal.contains(&None)) {
+                (true, _) => Some(true),
+                (false, unknown) => (!unknown).then_some(false),
+            })
         }
         Expr::Coalesce(a, b) => match value(a, row) {
             Value::Null => value(b, row),

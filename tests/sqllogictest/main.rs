@@ -5,10 +5,11 @@
 //! scripts of one folder.
 //!
 //! # Beyond SQL
-//! Columns are checked: `I` integers, `R` floats, `N` numeric, `T` text, `B` boolean, `P` timestamp,
-//! `Z` timestamp with time zone, `D` date, `V` interval, `?` any type. An error reads `SQLSTATE: message
-//! (detail: ..) (hint: ..) (position: ..)`. A COPY .. FROM STDIN takes the lines below it as data. Some
-//! statements are for this program and not for the server; see `session.rs`.
+//! Columns are checked: `I` integers, `R` floats, `N` numeric, `T` text, `B` boolean, `P`
+//! timestamp, `Z` timestamp with time zone, `D` date, `V` interval, `?` any type. An error reads
+//! `SQLSTATE: message (detail: ..) (hint: ..) (position: ..)`. A COPY .. FROM STDIN takes the
+//! lines below it as data. Some statements are for this program and not for the server; see
+//! `session.rs`.
 
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "every test program uses its own part of the support")]

@@ -1,7 +1,8 @@
 //! A connection as the scripts see it.
 //!
 //! # Statements that do not go to the server
-//! * `SUBSCRIBE ..` (with PROGRESS) starts a feed on this connection and waits for its first progress
+//! * `SUBSCRIBE ..` (with PROGRESS) starts a feed on this connection and waits for its first
+//!   progress
 //!   line, so it sees every later commit. The lines up to there are kept for `READ`.
 //! * `READ n` returns the next n changes without their times: `hw_diff` and the columns. It waits.
 //! * `READ UNTIL 'time'` returns the changes, with their times, until a progress line of that time.

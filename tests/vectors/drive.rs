@@ -32,7 +32,8 @@ pub enum Pieces {
     Random(u64),
 }
 
-/// The ways every vector over streams is run: re-batched, and permuted within the watermark's bound.
+/// The ways every vector over streams is run: re-batched, and permuted within the watermark's
+/// bound.
 pub const ARRIVALS: [Arrival; 8] = [
     Arrival { shuffled: None, pieces: Pieces::One },
     Arrival { shuffled: None, pieces: Pieces::Each },

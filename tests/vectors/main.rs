@@ -1,8 +1,9 @@
 //! Runs the language's vectors through SQL over the wire.
 //!
-//! `cql_vectors.json` holds small inputs with outputs that were derived by hand from the definitions of
-//! the language; `plan.rs` says how each of them is checked. Every check runs with 1, 2 and 8 shards,
-//! under several batchings, and, where time is event time, in several orders of arrival.
+//! `cql_vectors.json` holds small inputs with outputs that were derived by hand from the
+//! definitions of the language; `plan.rs` says how each of them is checked. Every check runs with
+//! 1, 2 and 8 shards, under several batchings, and, where time is event time, in several orders
+//! of arrival.
 
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "every test program uses its own part of the support")]

@@ -1,9 +1,10 @@
 //! The little language the vectors are written in.
 //!
 //! `S(k,v): 1:(x,1) 3:(y,2)` is a stream and its rows in order of arrival, each with its time;
-//! `table T: 1+a 3-a` a table and its updates; `H=4` the last instant that is looked at. Results are
-//! changes `3+(x,1)`, stream elements `3:a`, relations `R(3)={a, b}`, bags `{a, b}`, and runs `p4+row`
-//! (seen after step 4) or `p5/2+row` (released at step 5, for instant 2). `*2` is a multiplicity.
+//! `table T: 1+a 3-a` a table and its updates; `H=4` the last instant that is looked at. Results
+//! are changes `3+(x,1)`, stream elements `3:a`, relations `R(3)={a, b}`, bags `{a, b}`, and runs
+//! `p4+row` (seen after step 4) or `p5/2+row` (released at step 5, for instant 2). `*2` is a
+//! multiplicity.
 
 use std::collections::BTreeMap;
 

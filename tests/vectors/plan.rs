@@ -1,8 +1,8 @@
 //! Which output of which vector is checked how, and which are not yet, and why.
 //!
-//! ISTREAM, DSTREAM and RSTREAM are not part of the language yet; but what they would emit is a part
-//! of what the relation inside them does, and that is checked: its insertions, its deletions, or its
-//! content at the instants where RSTREAM fires.
+//! ISTREAM, DSTREAM and RSTREAM are not part of the language yet; but what they would emit is a
+//! part of what the relation inside them does, and that is checked: its insertions, its
+//! deletions, or its content at the instants where RSTREAM fires.
 
 /// How an output is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,8 +65,11 @@ const CROSS: &str = "joins without an equality are not part of the language yet"
 const SUBQUERY: &str = "subqueries in expressions are not part of the language yet";
 const SESSION: &str = "SESSION is not part of the language yet";
 
-/// Names of columns that the vectors leave unnamed.
-pub const COLUMNS: [(&str, &[(&str, &[&str])]); 7] = [
+/// Names of the columns of some streams and tables.
+pub type Names = &'static [(&'static str, &'static [&'static str])];
+
+/// By vector: names of columns that it leaves unnamed.
+pub const COLUMNS: [(&str, Names); 7] = [
     ("C3", &[("Prices", &["item", "price"])]),
     ("C4", &[("Prices", &["item", "price"])]),
     ("C5", &[("Orders", &["id", "item"]), ("Prices", &["item", "price"])]),
@@ -164,8 +167,8 @@ fn streams() -> Vec<Check> {
 
 fn joins() -> Vec<Check> {
     use How::{Changes, Commits, CommitsDeleted, CommitsInserted, CommitsSampled, Sampled};
-    const OVERLAP: &str = "SELECT A.k, a, b FROM A [RANGE 3 MICROSECONDS], B [RANGE 2 MICROSECONDS] \
-                           WHERE A.k = B.k";
+    const OVERLAP: &str = "SELECT A.k, a, b FROM A [RANGE 3 MICROSECONDS], \
+                           B [RANGE 2 MICROSECONDS] WHERE A.k = B.k";
     const CHANGED: &str = "SELECT i.car, p.seg FROM S [NOW] AS i, S [RANGE 30 MICROSECONDS] AS p \
                            WHERE i.car = p.car AND i.seg <> p.seg";
     const PRICED: &str = "SELECT o.id, p.price FROM Orders [NOW] AS o, Prices AS p \
@@ -248,8 +251,8 @@ fn functions() -> Vec<Check> {
     const HOT: &str = "WITH c AS (SELECT window_start, window_end, auction, COUNT(*) AS num \
                        FROM HOP(bid, ts, slide => INTERVAL '5 microseconds', \
                        size => INTERVAL '10 microseconds') GROUP BY 1, 2, 3), \
-                       m AS (SELECT window_start, window_end, MAX(num) AS top FROM c GROUP BY 1, 2) \
-                       SELECT c.window_start, c.window_end, c.auction, c.num FROM c JOIN m \
+                       m AS (SELECT window_start, window_end, MAX(num) AS top FROM c \
+                       GROUP BY 1, 2) SELECT c.window_start, c.window_end, c.auction, c.num FROM c JOIN m \
                        ON c.window_start = m.window_start AND c.window_end = m.window_end \
                        AND c.num >= m.top";
     const SAME: &str = "SELECT p.window_start, p.window_end, p.id \
@@ -271,7 +274,8 @@ fn functions() -> Vec<Check> {
 fn arrivals() -> Vec<Check> {
     use How::{Late, Released, Steps};
     const CHANGES: &str = "SELECT window_start, window_end, COUNT(*) \
-                           FROM TUMBLE(S, ts, INTERVAL '5 microseconds') GROUP BY 1, 2 EMIT CHANGES";
+                           FROM TUMBLE(S, ts, INTERVAL '5 microseconds') GROUP BY 1, 2 \
+                           EMIT CHANGES";
     const CLOSE: &str = "SELECT window_start, window_end, COUNT(*) \
                          FROM TUMBLE(S, ts, INTERVAL '5 microseconds') GROUP BY 1, 2 \
                          EMIT ON WINDOW CLOSE";
