@@ -252,7 +252,8 @@ fn functions() -> Vec<Check> {
                        FROM HOP(bid, ts, slide => INTERVAL '5 microseconds', \
                        size => INTERVAL '10 microseconds') GROUP BY 1, 2, 3), \
                        m AS (SELECT window_start, window_end, MAX(num) AS top FROM c \
-                       GROUP BY 1, 2) SELECT c.window_start, c.window_end, c.auction, c.num FROM c JOIN m \
+                       GROUP BY 1, 2) \
+                       SELECT c.window_start, c.window_end, c.auction, c.num FROM c JOIN m \
                        ON c.window_start = m.window_start AND c.window_end = m.window_end \
                        AND c.num >= m.top";
     const SAME: &str = "SELECT p.window_start, p.window_end, p.id \
