@@ -12,7 +12,8 @@ use crate::operators::join::{JoinKind, JoinOptions, JoinSide};
 use crate::operators::{
     Aggregate, Constant, Filter, Frees, Instantwise, Join, Operator, Project, Union,
 };
-use crate::planner::plan::{Clock, Close, Node, Op, Window};
+use crate::planner::plan::{Clock, Close, Hopping, Node, Op, Window};
+use crate::windows::{AssignWindows, Assigner, Expiring, TimeWindow};
 use datafusion::common::JoinType;
 
 /// How a node sees time in a block of that clock.
@@ -84,6 +85,20 @@ pub(super) fn operator(node: &Node, shard: usize) -> Result<Box<dyn Operator>> {
                 null_equals_null: join.null_equals_null,
                 output: schema(),
             })?)
+        }
+        Op::Window(Window::Range { size, slide }) => {
+            let (length, inclusive) = (*size, false);
+            Box::new(Expiring::new(match slide {
+                None => TimeWindow::Range { length, inclusive },
+                Some((slide, offset)) => {
+                    TimeWindow::Slide { length, inclusive, slide: *slide, offset: *offset }
+                }
+            }))
+        }
+        Op::Assign(assign) => {
+            let Hopping { slide, size, offset } = assign.windows;
+            let assigner = Assigner::Hop { slide, size, offset };
+            Box::new(AssignWindows::new(Arc::clone(&assign.time), assigner, schema()))
         }
         _ => return Err(crate::runtime::Error::ShuttingDown),
     })
