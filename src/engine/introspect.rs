@@ -113,7 +113,10 @@ impl Session {
             default: variable.default.to_owned(),
             description: variable.doc.to_owned(),
         });
-        let facts = Facts { settings: settings.collect(), search_path: self.search_path() };
+        let catalog = self.engine.catalog();
+        let mut search_path = self.search_path();
+        search_path.retain(|schema| catalog.has_schema(schema));
+        let facts = Facts { settings: settings.collect(), search_path };
         let introspection = self.introspection.as_ref().expect("made above");
         *lock(&introspection.facts) = facts;
         Ok(introspection.context.clone())

@@ -11,6 +11,8 @@ use datafusion::prelude::SessionContext;
 use datafusion_pg_catalog::pg_catalog::generate_series_arg_coercion::CoerceIntArgsToBigInt;
 use datafusion_pg_catalog::pg_catalog::oid_type_planner::PgOidTypePlanner;
 
+use crate::planner::bind::name_statement;
+
 use super::relation::{RELATIONS, Row};
 use super::rewrite::rewrite;
 use super::view::CatalogView;
@@ -39,7 +41,8 @@ pub fn install(ctx: &SessionContext, view: Arc<dyn CatalogView>) -> Result<()> {
 /// Plans a statement for which [`super::is_catalog_statement`] holds, on a context with the catalog
 /// installed.
 pub async fn plan(ctx: &SessionContext, sql: &str) -> Result<LogicalPlan> {
-    let statement = rewrite(sql)?;
+    let mut statement = rewrite(sql)?;
+    name_statement(&mut statement);
     let statement = datafusion::sql::parser::Statement::Statement(Box::new(statement));
     ctx.state().statement_to_plan(statement).await
 }
