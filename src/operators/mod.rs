@@ -31,15 +31,19 @@ pub mod evaluate;
 mod filter;
 mod finality;
 pub mod join;
+mod on_close;
 mod project;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod top_n;
 
 pub use aggregate::Aggregate;
 pub use filter::Filter;
 pub use finality::Frees;
 pub use join::Join;
+pub use on_close::OnClose;
 pub use project::Project;
+pub use top_n::TopN;
 
 /// The number of an operator's input, from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
