@@ -3,6 +3,8 @@
 //! A source knows bytes, formats and positions; it does not know event time. `runtime/ingest.rs`
 //! extracts timestamps, makes watermarks and refuses late rows, once for all sources.
 
+mod format;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
