@@ -3,7 +3,8 @@
 //! A source knows bytes, formats and positions; it does not know event time. `runtime/ingest.rs`
 //! extracts timestamps, makes watermarks and refuses late rows, once for all sources.
 
-mod format;
+/// Formats.
+pub mod format;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -45,6 +46,16 @@ pub enum Error {
         /// The cause.
         reason: String,
     },
+    /// COPY data that are not of their format, or hold a text that is not a value of its column.
+    #[error("{message}")]
+    Copy {
+        /// The code Postgres gives such an error.
+        sqlstate: SqlState,
+        /// Postgres's message.
+        message: String,
+        /// Where: `COPY s, line 3, column ts: "abc"`.
+        context: String,
+    },
 }
 
 impl Classify for Error {
@@ -53,13 +64,21 @@ impl Classify for Error {
             Error::Option { .. } => SqlState::INVALID_PARAMETER_VALUE,
             Error::Io { .. } => SqlState::IO_ERROR,
             Error::Format { .. } => SqlState::INVALID_TEXT_REPRESENTATION,
+            Error::Copy { sqlstate, .. } => *sqlstate,
+        }
+    }
+
+    fn detail(&self) -> Option<String> {
+        match self {
+            Error::Copy { context, .. } => Some(context.clone()),
+            Error::Option { .. } | Error::Io { .. } | Error::Format { .. } => None,
         }
     }
 
     fn hint(&self) -> Option<String> {
         match self {
             Error::Option { hint, .. } => hint.clone(),
-            Error::Io { .. } | Error::Format { .. } => None,
+            Error::Io { .. } | Error::Format { .. } | Error::Copy { .. } => None,
         }
     }
 }

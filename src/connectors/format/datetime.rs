@@ -49,6 +49,9 @@ pub fn parse_timestamp(text: &str, shift: bool, type_name: &str) -> Result<i64> 
 /// Returns the days since the epoch; a time of day is ignored.
 pub fn parse_date(text: &str) -> Result<i32> {
     let micros = parse_timestamp(text, false, "date")?;
+    if micros == i64::MAX || micros == i64::MIN {
+        return Err(fault_error(Fault::Range, "date", text));
+    }
     i32::try_from(micros.div_euclid(MICROS_PER_DAY))
         .map_err(|_| fault_error(Fault::Range, "date", text))
 }
@@ -73,12 +76,7 @@ pub fn parse_interval(text: &str) -> Result<IntervalMonthDayNano> {
         None => (trimmed, false),
     };
     let words = words.strip_prefix('@').unwrap_or(words).trim();
-    // A number of zero units has no unit in Postgres's own output.
-    if words.is_empty() {
-        return Err(error());
-    }
-    let config = IntervalParseConfig::new(IntervalUnit::Second);
-    let value = parse_interval_month_day_nano_config(words, config).map_err(|_| error())?;
+    let value = interval_words(words).ok_or_else(error)?;
     if !ago {
         return Ok(value);
     }
@@ -95,6 +93,34 @@ pub fn parse_span(text: &str) -> Option<i64> {
     let value = parse_interval(text).ok()?;
     let days = i64::from(value.days).checked_mul(MICROS_PER_DAY)?;
     (value.months == 0).then(|| days.checked_add(value.nanoseconds / 1000))?
+}
+
+/// Returns the interval of amounts with units, in which a clock time (`-02:03:04.5`) may stand.
+fn interval_words(text: &str) -> Option<IntervalMonthDayNano> {
+    let (clocks, amounts): (Vec<&str>, Vec<&str>) =
+        text.split_ascii_whitespace().partition(|word| word.contains(':'));
+    let mut value = match (clocks.len(), amounts.is_empty()) {
+        (0, true) => return None,
+        (_, true) => IntervalMonthDayNano::new(0, 0, 0),
+        (_, false) => {
+            let config = IntervalParseConfig::new(IntervalUnit::Second);
+            parse_interval_month_day_nano_config(&amounts.join(" "), config).ok()?
+        }
+    };
+    for clock in clocks {
+        let (sign, digits) = match clock.as_bytes()[0] {
+            b'-' => (-1, &clock[1..]),
+            b'+' => (1, &clock[1..]),
+            _ => (1, clock),
+        };
+        let (hours, rest) = digits.split_once(':')?;
+        let hours: i64 = hours.parse::<u32>().ok()?.into();
+        let minutes = format!("0:{rest}");
+        let (micros, _) = take_time(&minutes).ok().filter(|(_, rest)| rest.is_empty())?;
+        let nanos = hours.checked_mul(3600 * 1_000_000_000)?.checked_add(micros * 1000)?;
+        value.nanoseconds = value.nanoseconds.checked_add(sign * nanos)?;
+    }
+    Some(value)
 }
 
 #[derive(Clone, Copy)]
