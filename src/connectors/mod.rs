@@ -3,8 +3,11 @@
 //! A source knows bytes, formats and positions; it does not know event time. `runtime/ingest.rs`
 //! extracts timestamps, makes watermarks and refuses late rows, once for all sources.
 
-/// Formats.
+mod datagen;
+mod file;
 pub mod format;
+mod options;
+mod pace;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -130,4 +133,53 @@ pub struct SourceSpec {
     pub from: SourcePosition,
     /// Tells the time, for pacing.
     pub clock: Arc<dyn Clock>,
+}
+
+/// The connectors, by name.
+const CONNECTORS: [&str; 2] = ["datagen", "file"];
+
+/// A connector by its name.
+enum Connector {
+    Datagen,
+    File,
+}
+
+/// Opens a source where its specification says.
+pub fn open(spec: SourceSpec) -> Result<Box<dyn Source>> {
+    Ok(match connector(&spec)? {
+        Connector::Datagen => Box::new(datagen::DatagenSource::open(&spec)?),
+        Connector::File => Box::new(file::FileSource::open(&spec)?),
+    })
+}
+
+/// Checks the options and the types of the columns, without opening anything.
+pub fn check(spec: &SourceSpec) -> Result<()> {
+    match connector(spec)? {
+        Connector::Datagen => datagen::check(spec),
+        Connector::File => file::check(spec),
+    }
+}
+
+/// Returns whether a source ends by itself; `false` for a specification that is wrong.
+pub fn bounded(spec: &SourceSpec) -> bool {
+    match connector(spec) {
+        Ok(Connector::Datagen) => datagen::bounded(spec),
+        Ok(Connector::File) => file::bounded(spec),
+        Err(_) => false,
+    }
+}
+
+fn connector(spec: &SourceSpec) -> Result<Connector> {
+    let hint = || Some(format!("Known connectors are {}.", CONNECTORS.join(", ")));
+    match spec.options.get("connector").map(String::as_str) {
+        Some("datagen") => Ok(Connector::Datagen),
+        Some("file") => Ok(Connector::File),
+        Some(name) => {
+            Err(Error::Option { message: format!("unknown connector \"{name}\""), hint: hint() })
+        }
+        None => Err(Error::Option {
+            message: "option \"connector\" is missing".to_owned(),
+            hint: hint(),
+        }),
+    }
 }

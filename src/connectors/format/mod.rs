@@ -24,7 +24,7 @@ pub use csv::{CsvDecoder, CsvOptions};
 pub use datetime::{parse_span, parse_timestamp};
 pub use json::JsonDecoder;
 pub use parquet::ParquetReader;
-pub use rows::Column;
+pub use rows::{Column, unreadable};
 pub use value::{Rules, ValueError, parse_decimal};
 
 /// Most records decoded at a time: enough to make per-batch costs vanish, small enough for caches.

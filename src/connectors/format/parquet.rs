@@ -71,7 +71,7 @@ impl ParquetReader {
     }
 
     /// Reads the next rows; `None` at the end.
-    pub fn next(&mut self) -> Result<Option<Decoded>> {
+    pub fn read_rows(&mut self) -> Result<Option<Decoded>> {
         let error = |reason: String| Error::Format { what: self.name.clone(), reason };
         let Some(batch) = self.reader.next() else { return Ok(None) };
         let batch = batch.map_err(|e| error(e.to_string()))?;
@@ -203,21 +203,21 @@ mod tests {
     fn columns_are_found_by_name_and_cast() {
         let schema = declared(&[("a", DataType::Int32), ("b", DataType::Int32)]);
         let mut reader = ParquetReader::open(schema, file(), "f.parquet", 0).unwrap();
-        let decoded = reader.next().unwrap().unwrap();
+        let decoded = reader.read_rows().unwrap().unwrap();
         let a: Vec<_> = decoded.rows.column(0).as_primitive::<Int32Type>().iter().collect();
         assert_eq!(a, [Some(10), Some(30)]);
         assert_eq!(decoded.ends.iter().map(|m| m.offset).collect::<Vec<_>>(), [1, 3]);
         let bad: Vec<_> = decoded.bad.iter().map(|(at, b)| (*at, b.place.as_str())).collect();
         assert_eq!(bad, [(1, "f.parquet:2"), (2, "f.parquet:4")]);
         assert_eq!(decoded.bad[0].1.raw, "b=x, A=20");
-        assert!(reader.next().unwrap().is_none());
+        assert!(reader.read_rows().unwrap().is_none());
     }
 
     #[test]
     fn reading_resumes_at_a_row() {
         let schema = declared(&[("b", DataType::Utf8)]);
         let mut reader = ParquetReader::open(schema, file(), "f.parquet", 2).unwrap();
-        let decoded = reader.next().unwrap().unwrap();
+        let decoded = reader.read_rows().unwrap().unwrap();
         assert_eq!(decoded.ends[0].offset, 3);
         assert_eq!(decoded.rows.num_rows(), 2);
     }

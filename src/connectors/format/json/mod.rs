@@ -17,7 +17,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Field, Float32Type, Float64Type, Schema, SchemaRef};
 use arrow::error::ArrowError;
@@ -202,15 +202,15 @@ fn split_lines(block: Block<'_>) -> (Vec<Line<'_>>, Mark) {
 
 /// Returns whether arrow's own rules for a type are ours.
 fn is_native(data_type: &DataType) -> bool {
-    match data_type {
+    matches!(
+        data_type,
         DataType::Boolean
-        | DataType::Utf8
-        | DataType::Float32
-        | DataType::Float64
-        | DataType::Timestamp(..)
-        | DataType::List(_) => true,
-        _ => false,
-    }
+            | DataType::Utf8
+            | DataType::Float32
+            | DataType::Float64
+            | DataType::Timestamp(..)
+            | DataType::List(_)
+    )
 }
 
 fn arrow_decoder(raw: &SchemaRef) -> Result<ArrowDecoder> {
@@ -224,15 +224,15 @@ fn arrow_decoder(raw: &SchemaRef) -> Result<ArrowDecoder> {
 
 fn convert_column(data_type: &DataType, raw: &ArrayRef) -> std::result::Result<ArrayRef, String> {
     let out_of_range = |name: &str| Err(format!("a number is out of range for type {name}"));
-    if let Some(values) = raw.as_primitive_opt::<Float64Type>() {
-        if values.iter().flatten().any(f64::is_infinite) {
-            return out_of_range("double precision");
-        }
+    if let Some(values) = raw.as_primitive_opt::<Float64Type>()
+        && values.iter().flatten().any(f64::is_infinite)
+    {
+        return out_of_range("double precision");
     }
-    if let Some(values) = raw.as_primitive_opt::<Float32Type>() {
-        if values.iter().flatten().any(f32::is_infinite) {
-            return out_of_range("real");
-        }
+    if let Some(values) = raw.as_primitive_opt::<Float32Type>()
+        && values.iter().flatten().any(f32::is_infinite)
+    {
+        return out_of_range("real");
     }
     if is_native(data_type) {
         return Ok(Arc::clone(raw));
