@@ -4,7 +4,7 @@
 //! Row `n` of a column is a function of the seed, the column's place and `n` alone. So neither the
 //! size of batches nor a resumption changes the rows. Options: `rows` (absent: endless), `rate`
 //! (rows per second), `seed`, `start`, `step` and `disorder` (of event time), and per column
-//! `fields.<column>.<attribute>`, see [`generator`].
+//! `fields.<column>.<attribute>`, see [`columns`].
 //!
 //! # Example
 //! ```sql
@@ -12,6 +12,7 @@
 //!     "fields.temp.min" = 15, "fields.temp.max" = 25, disorder = '3 s')
 //! ```
 
+mod columns;
 mod generator;
 #[cfg(test)]
 mod tests;
@@ -65,7 +66,7 @@ impl DatagenSource {
             reason: format!("\"{position}\" is not a number"),
         })?;
         Ok(Self {
-            generators: generator::generators(&spec.schema, &options)?,
+            generators: columns::columns(&spec.schema, &options)?,
             schema: spec.schema.clone(),
             pacer: Pacer::new(rate.unwrap_or(Rate::Unlimited), spec.clock.clone()),
             made,
