@@ -36,8 +36,8 @@ mod on_close;
 mod project;
 #[cfg(test)]
 pub(crate) mod testing;
-mod union;
 pub mod top_n;
+mod union;
 
 pub use aggregate::Aggregate;
 pub use constant::Constant;
