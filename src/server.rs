@@ -24,7 +24,7 @@ use tracing::{info, warn};
 
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Address, Config, cores};
-use crate::engine::Engine;
+use crate::engine::{Engine, EngineOptions};
 use crate::http::{self, Health};
 use crate::telemetry;
 
@@ -106,15 +106,15 @@ impl Server {
         let health = Arc::new(Health::new(telemetry::metrics().clone(), STARTING));
         let http = tokio::spawn(http::serve(http, Arc::clone(&health), shutdown.clone()));
 
-        let options = placeholder::EngineOptions {
+        let options = EngineOptions {
             shards: config.shards,
             batch_rows: config.batch_rows,
             threads: cores(),
         };
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let engine = placeholder::start(options, clock).map_err(StartError::Engine)?;
+        let engine = Engine::start(options, clock).map_err(StartError::Engine)?;
         let wire =
-            tokio::spawn(placeholder::serve(Arc::clone(&engine), postgres, shutdown.clone()));
+            tokio::spawn(crate::wire::serve(Arc::clone(&engine), postgres, shutdown.clone()));
         health.unblock(STARTING);
         info!(
             data_dir = %config.data_dir.display(), %postgres_address, %http_address,
@@ -170,7 +170,7 @@ impl Server {
         if tokio::time::timeout(SHUTDOWN_MAX, parts).await.is_err() {
             warn!(seconds = SHUTDOWN_MAX.as_secs(), "connections did not end in time");
         }
-        placeholder::shutdown(&self.engine).await;
+        self.engine.shutdown().await;
         info!("stopped");
         ended.unwrap_or(Ok(()))
     }
@@ -236,41 +236,6 @@ fn open_data_dir(path: &Path) -> Result<File, StartError> {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(StartError::InUse { path: path.to_owned() }),
         Err(TryLockError::Error(source)) => Err(read_only(source)),
-    }
-}
-
-/// Stands in for what other branches write: on merge, `crate::engine::EngineOptions`, `Engine::start`,
-/// `Engine::shutdown` and `crate::wire::serve` take these places and this module goes.
-mod placeholder {
-    use std::io;
-    use std::sync::Arc;
-
-    use tokio::net::TcpListener;
-    use tokio_util::sync::CancellationToken;
-
-    use crate::clock::Clock;
-    use crate::engine::Engine;
-
-    pub struct EngineOptions {
-        pub shards: usize,
-        pub batch_rows: usize,
-        pub threads: usize,
-    }
-
-    pub fn start(options: EngineOptions, _clock: Arc<dyn Clock>) -> io::Result<Arc<Engine>> {
-        tracing::debug!(options.shards, options.batch_rows, options.threads, "no engine yet");
-        Ok(Arc::new(Engine {}))
-    }
-
-    pub async fn shutdown(_engine: &Arc<Engine>) {}
-
-    pub async fn serve(
-        _engine: Arc<Engine>,
-        _listener: TcpListener,
-        shutdown: CancellationToken,
-    ) -> io::Result<()> {
-        shutdown.cancelled().await;
-        Ok(())
     }
 }
 

@@ -31,6 +31,7 @@ use arrow::error::ArrowError;
 
 use crate::time::Timestamp;
 
+pub mod codec;
 mod consolidate;
 pub mod partition;
 pub mod pretty;
@@ -188,7 +189,7 @@ impl Delta {
 
     /// Takes rows by index, in the given order; an index may repeat.
     pub fn take(&self, indices: &UInt32Array) -> Result<Self, ArrowError> {
-        let rows = compute::take_record_batch(&self.rows, indices)?;
+        let rows = take_rows(&self.rows, indices)?;
         let ts = match &self.ts {
             Instants::All(at) => Instants::All(*at),
             Instants::Each(ts) => Instants::Each(downcast_ts(&compute::take(ts, indices, None)?)),
@@ -266,6 +267,12 @@ pub fn batch(
 ) -> Result<RecordBatch, ArrowError> {
     let options = RecordBatchOptions::new().with_row_count(Some(len));
     RecordBatch::try_new_with_options(schema, columns, &options)
+}
+
+/// Takes rows by index, also when there is no column.
+pub fn take_rows(rows: &RecordBatch, indices: &UInt32Array) -> Result<RecordBatch, ArrowError> {
+    let columns = rows.columns().iter().map(|column| compute::take(column, indices, None));
+    batch(rows.schema(), columns.collect::<Result<_, _>>()?, indices.len())
 }
 
 fn downcast_ts(array: &ArrayRef) -> TimestampMicrosecondArray {

@@ -104,14 +104,14 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 /// Everything between the first and the last line of output.
 async fn tell(address: SocketAddr, config: &Config, flags: &DemoFlags) -> Result<(), Error> {
     let mut screen = Screen::new();
-    let files = Files::provide(&config.data_dir, flags.limit)?;
+    let files = Files::provide(&config.data_dir)?;
     let client = Connection::open(address).await?;
     let psql = format!("psql -h {} -p {}", address.ip(), address.port());
     screen.print(&format!(
         "A server runs; look at it from another terminal meanwhile:\n\n  {psql}\n  {psql} -c \
          'SUBSCRIBE hourly'\n"
     ))?;
-    for statement in definitions(&files, flags.speed_up) {
+    for statement in definitions(&files, flags) {
         screen.print(&format!("{statement}\n"))?;
         client.query(&statement).await?;
     }
@@ -130,12 +130,13 @@ async fn tell(address: SocketAddr, config: &Config, flags: &DemoFlags) -> Result
     Ok(())
 }
 
-/// The flights example. `speed_up` of 0 reads as fast as possible.
-fn definitions(files: &Files, speed_up: u32) -> Vec<String> {
-    let pace = match speed_up {
+/// The flights example, as far and as fast as the flags say.
+fn definitions(files: &Files, flags: &DemoFlags) -> Vec<String> {
+    let pace = match flags.speed_up {
         0 => String::new(),
         times => format!(",\n        rate = '{times}x', pace_by = 'departed'"),
     };
+    let limit = flags.limit.map_or_else(String::new, |rows| format!(", limit = {rows}"));
     let (departures, airports) = (literal(&files.departures), literal(&files.airports));
     let table = format!(
         "CREATE TABLE airports (code TEXT PRIMARY KEY, name TEXT, lat DOUBLE PRECISION,
@@ -148,7 +149,7 @@ fn definitions(files: &Files, speed_up: u32) -> Vec<String> {
     air_time INT,
     WATERMARK FOR scheduled AS scheduled - INTERVAL '30 minutes',
     LATE INTO departures_late)
-  WITH (connector = 'file', path = {departures}{pace});"
+  WITH (connector = 'file', path = {departures}{pace}{limit});"
     );
     let hourly = |name: &str, emit: &str| {
         format!(
@@ -278,14 +279,23 @@ impl Progress {
 mod tests {
     use std::path::PathBuf;
 
+    use clap::Parser;
+
     use super::*;
+    use crate::cli::{Cli, Command};
 
     #[test]
     fn paths_are_quoted_and_full_speed_has_no_rate() {
         let files = Files { departures: PathBuf::from("it's"), airports: PathBuf::from("a") };
-        let paced = definitions(&files, 3600).concat();
-        assert!(paced.contains("path = 'it''s',\n        rate = '3600x', pace_by = 'departed');"));
-        assert!(definitions(&files, 0).concat().contains("path = 'it''s');"));
+        let sql = |arguments: &[&str]| {
+            let all = ["highwater", "demo"].iter().chain(arguments);
+            let Some(Command::Demo(flags)) = Cli::parse_from(all).command else { panic!() };
+            definitions(&files, &flags).concat()
+        };
+        assert!(
+            sql(&[]).contains("path = 'it''s',\n        rate = '3600x', pace_by = 'departed');")
+        );
+        assert!(sql(&["--speed-up", "0", "--limit", "9"]).contains("path = 'it''s', limit = 9);"));
     }
 
     #[test]

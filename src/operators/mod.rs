@@ -26,6 +26,25 @@ use crate::delta::Delta;
 use crate::error::{Classify, SqlState};
 use crate::time::{Timestamp, Watermark};
 
+pub mod aggregate;
+mod constant;
+pub mod evaluate;
+mod filter;
+mod finality;
+pub mod join;
+mod project;
+#[cfg(test)]
+pub(crate) mod testing;
+mod union;
+
+pub use aggregate::Aggregate;
+pub use constant::Constant;
+pub use filter::Filter;
+pub use finality::Frees;
+pub use join::Join;
+pub use project::Project;
+pub use union::Union;
+
 /// The number of an operator's input, from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Port(pub usize);

@@ -1,18 +1,20 @@
 //! Names in FROM: streams, tables, maintained views, inlined views and system relations.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef, TimeUnit};
-use datafusion::common::TableReference;
 use datafusion::common::config::ConfigOptions;
+use datafusion::common::{DFSchema, TableReference};
 use datafusion::error::{DataFusionError, Result as DfResult};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::planner::{
     ContextProvider, ExprPlanner, RelationPlanner, TypePlanner,
 };
 use datafusion::logical_expr::{
-    AggregateUDF, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF,
+    AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF,
 };
 use sqlparser::ast;
 
@@ -21,7 +23,7 @@ use super::plan::ScanKind;
 use super::properties::Properties;
 use super::tvf::WindowPlanner;
 use crate::sql;
-use crate::sql::catalog::{Catalog, Object, ObjectKind};
+use crate::sql::catalog::{Catalog, Object, ObjectKind, Oid};
 
 /// Where names are looked up.
 pub trait Relations: Send + Sync {
@@ -29,6 +31,8 @@ pub trait Relations: Send + Sync {
     fn catalog(&self) -> &Catalog;
     /// Schemas that unqualified names are looked up in, in order.
     fn search_path(&self) -> &[String];
+    /// A relation that only this statement has.
+    fn local(&self, name: &str) -> Option<Arc<dyn TableSource>>;
     /// A relation of the system schemas.
     fn system(&self, schema: &str, name: &str) -> Option<Arc<dyn TableSource>>;
     /// What is proven of a maintained view's output.
@@ -43,6 +47,7 @@ pub struct RelationSource {
     /// What a maintained view promises.
     pub properties: Option<Properties>,
     schema: SchemaRef,
+    defaults: BTreeMap<String, Expr>,
 }
 
 impl RelationSource {
@@ -74,6 +79,10 @@ impl TableSource for RelationSource {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
     }
+
+    fn get_column_default(&self, column: &str) -> Option<&Expr> {
+        self.defaults.get(column)
+    }
 }
 
 /// The type of commit times: timestamptz.
@@ -103,6 +112,7 @@ pub struct Names<'a> {
     functions: &'a SessionState,
     window_planners: Vec<Arc<dyn RelationPlanner>>,
     depth: usize,
+    used: RefCell<BTreeSet<Oid>>,
 }
 
 /// Views deep beyond this are refused rather than overflowing the stack.
@@ -117,7 +127,12 @@ impl<'a> Names<'a> {
     ) -> Self {
         let window_planners: Vec<Arc<dyn RelationPlanner>> =
             vec![Arc::new(WindowPlanner::new(windows))];
-        Self { relations, functions, window_planners, depth: 0 }
+        Self { relations, functions, window_planners, depth: 0, used: RefCell::default() }
+    }
+
+    /// Objects that were named so far, not those that inlined views name.
+    pub fn used(&self) -> BTreeSet<Oid> {
+        self.used.borrow().clone()
     }
 
     /// Names for the text of a view inside.
@@ -146,7 +161,7 @@ impl<'a> Names<'a> {
                     hint: "Use CREATE MATERIALIZED VIEW for one of the views below.".into(),
                 });
             }
-            let query = sql::parser::parse_query_text(&view.query)?;
+            let query = sql::parse_query_text(&view.query)?;
             let inside = self.inside(Arc::clone(&query.windows));
             let plan = super::bind::bind_query(&query, &inside)?;
             let plan = super::bind::rename(plan, &object)?;
@@ -154,13 +169,26 @@ impl<'a> Names<'a> {
         }
         let properties = self.relations.properties(&object);
         let schema = object.arrow_schema();
-        Ok(Arc::new(RelationSource { object, properties, schema }))
+        let mut defaults = BTreeMap::new();
+        for column in &object.columns {
+            if let Some(text) = &column.default {
+                let expr = sql::parse_expression(text)?;
+                let bound = super::bind::bind_expr(&expr, &DFSchema::empty(), self)?;
+                defaults.insert(column.name.clone(), bound);
+            }
+        }
+        Ok(Arc::new(RelationSource { object, properties, schema, defaults }))
     }
 }
 
 impl ContextProvider for Names<'_> {
     fn get_table_source(&self, name: TableReference) -> DfResult<Arc<dyn TableSource>> {
+        let local = name.schema().is_none().then(|| self.relations.local(name.table())).flatten();
+        if let Some(local) = local {
+            return Ok(local);
+        }
         if let Some(object) = self.find(&name) {
+            self.used.borrow_mut().insert(object.oid);
             return self.source_of(object).map_err(DataFusionError::from);
         }
         let schemas: Vec<&str> = match name.schema() {
@@ -189,7 +217,7 @@ impl ContextProvider for Names<'_> {
     fn get_table_function_source(
         &self,
         name: &str,
-        args: Vec<datafusion::logical_expr::Expr>,
+        args: Vec<Expr>,
     ) -> DfResult<Arc<dyn TableSource>> {
         use datafusion::catalog::TableFunctionArgs;
         use datafusion::datasource::provider_as_source;

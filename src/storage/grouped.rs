@@ -50,6 +50,8 @@ struct Node {
 pub struct Change {
     /// The row's slot.
     pub slot: u32,
+    /// Whether the row was not there, not even with weight 0.
+    pub new: bool,
     /// Its weight before; 0 if it is new.
     pub before: i64,
     /// Its weight now; a row of weight 0 stays until it is removed.
@@ -80,11 +82,11 @@ impl GroupedRows {
             let node = &mut self.nodes[slot as usize];
             let before = node.weight;
             node.weight += weight;
-            return Change { slot, before, after: node.weight };
+            return Change { slot, new: false, before, after: node.weight };
         }
         let slot = self.append(bytes, Node::new(owner, hash, weight));
         self.index_slot(slot);
-        Change { slot, before: 0, after: weight }
+        Change { slot, new: true, before: 0, after: weight }
     }
 
     /// Appends a row to its owner's list without looking for an equal one.
@@ -93,8 +95,9 @@ impl GroupedRows {
         self.append(bytes, Node { ts, ..node })
     }
 
-    /// Merges pushed rows into equal ones, and removes what cancels.
-    pub fn settle(&mut self, pushed: impl IntoIterator<Item = u32>) {
+    /// Merges pushed rows into equal ones, removes what cancels, and returns the slots that are free now.
+    pub fn settle(&mut self, pushed: impl IntoIterator<Item = u32>) -> Vec<u32> {
+        let mut freed = Vec::new();
         for slot in pushed {
             let Node { owner, hash, weight, .. } = self.nodes[slot as usize];
             match self.find(owner, hash, self.slab.get(slot)) {
@@ -103,13 +106,16 @@ impl GroupedRows {
                     node.weight += weight;
                     let cancelled = node.weight == 0;
                     self.remove(slot);
+                    freed.push(slot);
                     if cancelled {
                         self.remove(equal);
+                        freed.push(equal);
                     }
                 }
                 None => self.index_slot(slot),
             }
         }
+        freed
     }
 
     /// Removes the row of a live slot.
@@ -274,9 +280,9 @@ mod tests {
     #[test]
     fn equal_rows_of_different_owners_are_different() {
         let mut rows = rows();
-        assert_eq!(rows.add(0, b"x", 1), Change { slot: 0, before: 0, after: 1 });
-        assert_eq!(rows.add(1, b"x", 1), Change { slot: 1, before: 0, after: 1 });
-        assert_eq!(rows.add(0, b"x", -1), Change { slot: 0, before: 1, after: 0 });
+        assert_eq!(rows.add(0, b"x", 1), Change { slot: 0, new: true, before: 0, after: 1 });
+        assert_eq!(rows.add(1, b"x", 1), Change { slot: 1, new: true, before: 0, after: 1 });
+        assert_eq!(rows.add(0, b"x", -1), Change { slot: 0, new: false, before: 1, after: 0 });
     }
 
     #[test]

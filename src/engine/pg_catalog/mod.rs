@@ -1,0 +1,1 @@
+//! What Postgres clients ask about the server: `pg_catalog` and `information_schema`.
