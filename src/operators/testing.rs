@@ -14,6 +14,7 @@ use datafusion::prelude::SessionContext;
 use expect_test::Expect;
 
 use super::aggregate::Call;
+use super::evaluate::row_text;
 use super::{Operator, Output, Port, StateReader, StateWriter};
 use crate::delta::{Delta, pretty};
 use crate::time::{Timestamp, Watermark};
@@ -62,13 +63,13 @@ pub(crate) fn calls(schema: &SchemaRef, sql: &str) -> Vec<Call> {
 pub(crate) struct Emitted(pub(crate) Output);
 
 impl Emitted {
-    /// Shows the net changes in the order of their instants, then the errors.
+    /// Shows the net changes sorted by instant and content, then the errors.
     pub(crate) fn text(&self) -> String {
         let mut text = match self.0.deltas.first() {
             None => String::new(),
             Some(first) => {
                 let all = Delta::concat(&first.schema(), &self.0.deltas).unwrap();
-                pretty::print(&by_instant(&all.consolidate().unwrap()))
+                pretty::print(&canonical(&all.consolidate().unwrap()))
             }
         };
         for e in &self.0.errors {
@@ -93,10 +94,11 @@ impl Emitted {
     }
 }
 
-/// Sorts rows by instant, then as they stand.
-fn by_instant(delta: &Delta) -> Delta {
+/// Sorts rows by instant and content, retractions first: what batching cannot change.
+fn canonical(delta: &Delta) -> Delta {
     let mut order: Vec<u32> = (0..u32::try_from(delta.len()).unwrap()).collect();
-    order.sort_by_key(|i| delta.ts_at(*i as usize));
+    let key = |i: usize| (delta.ts_at(i), row_text(delta.rows().columns(), i), delta.weight(i));
+    order.sort_by_cached_key(|i| key(*i as usize));
     delta.take(&UInt32Array::from(order)).unwrap()
 }
 

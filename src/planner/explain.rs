@@ -2,11 +2,12 @@
 //!
 //! # Example
 //! ```text
-//! OnClose  column=window_end
-//!   Aggregate  group=[origin, window_end] calls=[count(*)]  retracts=yes  state=window
-//!     Exchange  hash(origin, window_end)
-//!       Assign  TUMBLE 1 h
-//!         Scan  stream departures
+//! Continuous query  clock=arrival emit=on window close out=stream
+//!   OnClose  column=window_end  monotonic  state=until the watermark closes
+//!     Aggregate  group=[origin@0, window_end@1] calls=[count(*)]  retracts  state=until the watermark closes
+//!       Exchange  hash(origin@0, window_end@1)  monotonic
+//!         Assign  TUMBLE 1 h  monotonic
+//!           Scan  stream departures [origin, ts]  watermark=ts - INTERVAL '5 minutes' late=DROP  monotonic
 //! ```
 
 use std::fmt::{self, Write as _};
@@ -22,16 +23,15 @@ impl fmt::Display for Plan {
             Clock::Arrival => "arrival",
         };
         let emit = if self.on_close { "on window close" } else { "changes" };
-        writeln!(f, "Continuous query  clock={clock} emit={emit}")?;
+        let out = if self.on_close { "stream" } else { "relation" };
+        writeln!(f, "Continuous query  clock={clock} emit={emit} out={out}")?;
         write_node(f, &self.root, 1)
     }
 }
 
 fn write_node(f: &mut fmt::Formatter<'_>, node: &Node, depth: usize) -> fmt::Result {
     write!(f, "{:depth$}{}", "", describe(node), depth = depth * 2)?;
-    if !node.properties.append_only {
-        f.write_str("  retracts=yes")?;
-    }
+    f.write_str(if node.properties.append_only { "  monotonic" } else { "  retracts" })?;
     let state = state_of(node);
     if let Some(bound) = &state.bound {
         write!(f, "  state={bound}")?;
@@ -53,7 +53,8 @@ fn describe(node: &Node) -> String {
                 ScanKind::View => "view",
             };
             let columns = list(node.schema.fields().iter().map(|f| f.name().clone()));
-            format!("Scan  {kind} {} [{columns}]", scan.name)
+            let progress = scan.progress.as_ref().map(|p| format!("  {p}")).unwrap_or_default();
+            format!("Scan  {kind} {} [{columns}]{progress}", scan.name)
         }
         Op::Values(rows) => format!("Values  rows={}", rows.num_rows()),
         Op::Filter(predicate) => format!("Filter  {predicate}"),
@@ -75,7 +76,12 @@ fn describe(node: &Node) -> String {
             format!("Assign  HOP {} every {}", span_text(size), span_text(slide))
         }
         Op::Aggregate(aggregate) => {
-            let calls = list(aggregate.calls.iter().map(|c| c.function.name()));
+            let calls = aggregate.calls.iter().map(|call| {
+                let filter = call.filter.as_ref().map(|f| format!(" filter {f}"));
+                let name = call.function.human_display().unwrap_or(call.function.name());
+                format!("{name}{}", filter.unwrap_or_default())
+            });
+            let calls = list(calls);
             format!("Aggregate  group=[{}] calls=[{calls}]", list(&aggregate.group))
         }
         Op::Join(join) => {

@@ -227,6 +227,7 @@ impl Lowering {
             name: source.object.name.clone(),
             kind: source.kind(),
             projection: scan.projection.clone().unwrap_or_else(|| (0..width).collect()),
+            progress: source.progress(),
         });
         let node = derive::scan(op, source, relaxed(&scan.projected_schema));
         let schema = DFSchema::try_from(Arc::clone(&node.schema))?;

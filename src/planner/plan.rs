@@ -107,6 +107,8 @@ pub struct Scan {
     pub kind: ScanKind,
     /// Columns read, in order.
     pub projection: Vec<usize>,
+    /// How a stream gets its watermark and what becomes of refused rows, for display.
+    pub progress: Option<String>,
 }
 
 /// A bracket window.

@@ -66,6 +66,17 @@ impl RelationSource {
         column.unwrap_or_else(system_time_type)
     }
 
+    /// Says how a stream gets its watermark and what becomes of refused rows.
+    pub fn progress(&self) -> Option<String> {
+        match &self.object.kind {
+            ObjectKind::Stream(def) => {
+                let watermark = def.watermark.as_deref().unwrap_or("commit time");
+                Some(format!("watermark={watermark} late={}", def.late))
+            }
+            ObjectKind::Table(_) | ObjectKind::View(_) => None,
+        }
+    }
+
     /// Returns the index of a stream's event-time column.
     pub fn event_time(&self) -> Option<usize> {
         match &self.object.kind {

@@ -36,7 +36,7 @@ use crate::sql::catalog::Oid;
 use crate::time::{Position, Timestamp};
 
 /// Commits on their way through one query before the writers that feed it have to wait.
-const IN_FLIGHT_MAX: u64 = 32;
+const IN_FLIGHT_MAX: u64 = 16;
 
 /// A change that a client or connector asks for.
 #[derive(Clone, Debug)]

@@ -41,10 +41,10 @@ fn a13_aggregate_without_groups_always_has_one_row() {
         +1 | 1  | 1  | 5
         -1 | 2  | 1  | 5
         +1 | 2  | 2  | 12
-        -1 | 3  | 2  | 12
         +1 | 3  | 1  | 7
-        -1 | 4  | 1  | 7
+        -1 | 3  | 2  | 12
         +1 | 4  | 0  | NULL
+        -1 | 4  | 1  | 7
     "#]]
     .assert_eq(&emitted.text());
 }
@@ -78,8 +78,8 @@ fn a14_group_disappears_with_its_last_row() {
             -1 | 2  | x | 1
             +1 | 2  | x | 2
             +1 | 2  | y | 1
-            -1 | 3  | x | 2
             +1 | 3  | x | 1
+            -1 | 3  | x | 2
             -1 | 4  | x | 1
             -1 | 4  | y | 1
         "#]],
@@ -100,8 +100,8 @@ fn d1_smaller_value_changes_no_maximum_and_the_runner_up_returns() {
             +1 | 1  | 5
             -1 | 2  | 5
             +1 | 2  | 9
-            -1 | 3  | 9
             +1 | 3  | 5
+            -1 | 3  | 9
         "#]],
     );
 }
@@ -144,10 +144,10 @@ fn d7_count_distinct_under_retraction() {
             +1 | 1  | 1
             -1 | 3  | 1
             +1 | 3  | 2
-            -1 | 5  | 2
             +1 | 5  | 1
-            -1 | 6  | 1
+            -1 | 5  | 2
             +1 | 6  | 0
+            -1 | 6  | 1
         "#]],
     );
 }
@@ -172,11 +172,11 @@ fn nulls_do_not_count_and_a_sum_of_nothing_is_null() {
             +1 | 1  | a    | 1  | 0  | NULL | NULL | NULL | NULL  | NULL
             -1 | 2  | a    | 1  | 0  | NULL | NULL | NULL | NULL  | NULL
             +1 | 2  | a    | 2  | 1  | 1    | 1.0  | 1    | false | false
+            +1 | 3  | NULL | 1  | 1  | 2    | 2.0  | 2    | true  | true
             -1 | 3  | a    | 2  | 1  | 1    | 1.0  | 1    | false | false
             +1 | 3  | a    | 4  | 3  | 9    | 3.0  | 1    | false | true
-            +1 | 3  | NULL | 1  | 1  | 2    | 2.0  | 2    | true  | true
-            -1 | 4  | a    | 4  | 3  | 9    | 3.0  | 1    | false | true
             +1 | 4  | a    | 3  | 2  | 8    | 4.0  | 4    | true  | true
+            -1 | 4  | a    | 4  | 3  | 9    | 3.0  | 1    | false | true
         "#]],
     );
 }
@@ -251,10 +251,10 @@ fn floats_are_retracted_exactly() {
             +1 | 1  | 0.1 | 0.1
             -1 | 2  | 0.1 | 0.1
             +1 | 2  | inf | inf
-            -1 | 3  | inf | inf
             +1 | 3  | NaN | NaN
-            -1 | 4  | NaN | NaN
+            -1 | 3  | inf | inf
             +1 | 4  | 0.1 | 0.1
+            -1 | 4  | NaN | NaN
         "#]],
     );
 }
@@ -272,8 +272,8 @@ fn decimals_keep_their_scale() {
             +1 | 1  | 1.10 | 1.100000 | 1.10 | 1.10
             -1 | 2  | 1.10 | 1.100000 | 1.10 | 1.10
             +1 | 2  | 5.60 | 1.866666 | 2.25 | 1.10
-            -1 | 3  | 5.60 | 1.866666 | 2.25 | 1.10
             +1 | 3  | 4.50 | 2.250000 | 2.25 | 2.25
+            -1 | 3  | 5.60 | 1.866666 | 2.25 | 1.10
         "#]],
     );
 }
@@ -291,10 +291,10 @@ fn other_aggregates_are_computed_from_the_rows_of_the_group() {
         expect![[r#"
              w | ts | r1                   | r2      | r3  | r4
             +1 | 1  | [3.0]                | a       | 3.0 | NULL
-            -1 | 2  | [3.0]                | a       | 3.0 | NULL
             +1 | 2  | [3.0, 1.0, 1.0, 8.0] | c-a-b-b | 2.0 | 3.304037933599835
-            -1 | 3  | [3.0, 1.0, 1.0, 8.0] | c-a-b-b | 2.0 | 3.304037933599835
+            -1 | 2  | [3.0]                | a       | 3.0 | NULL
             +1 | 3  | [1.0, 1.0, 8.0]      | c-b-b   | 1.0 | 4.041451884327381
+            -1 | 3  | [3.0, 1.0, 1.0, 8.0] | c-a-b-b | 2.0 | 3.304037933599835
         "#]],
     );
 }
@@ -315,8 +315,8 @@ fn append_only_input_needs_no_multiset() {
             +1 | 1  | b  | -3.0 | [-3.0]                   | -3.0 | 1
             -1 | 2  | b  | -3.0 | [-3.0]                   | -3.0 | 1
             +1 | 2  | c  | -3.0 | [-3.0, 1.0, 1.0, ]       | 1.0  | 2
-            -1 | 3  | c  | -3.0 | [-3.0, 1.0, 1.0, ]       | 1.0  | 2
             +1 | 3  | c  | -3.0 | [-3.0, 1.0, 1.0, , -0.5] | 0.25 | 3
+            -1 | 3  | c  | -3.0 | [-3.0, 1.0, 1.0, ]       | 1.0  | 2
         "#]],
     );
 }
@@ -340,8 +340,8 @@ fn group_is_freed_when_the_watermark_makes_it_final() {
         +1 | 1  | 6    | a | 1  | a
         +1 | 1  | NULL | a | 1  | a
         -1 | 8  | 6    | a | 1  | a
-        -1 | 8  | NULL | a | 1  | a
         +1 | 8  | 6    | a | 2  | a
+        -1 | 8  | NULL | a | 1  | a
         +1 | 8  | NULL | a | 2  | a
     "#]]
     .assert_eq(&emitted.text());

@@ -92,10 +92,10 @@ fn c6_padded_row_of_a_left_join_is_retracted_and_comes_back() {
         expect![[r#"
              w | ts | k  | a | j    | b
             +1 | 1  | k1 | a | NULL | NULL
-            +1 | 2  | k1 | a | k1   | b
             -1 | 2  | k1 | a | NULL | NULL
-            -1 | 4  | k1 | a | k1   | b
+            +1 | 2  | k1 | a | k1   | b
             +1 | 4  | k1 | a | NULL | NULL
+            -1 | 4  | k1 | a | k1   | b
         "#]],
     );
 }
@@ -116,11 +116,11 @@ fn c7_full_join() {
         expect![[r#"
              w | ts | k    | a    | j    | b
             +1 | 1  | k1   | a    | NULL | NULL
-            +1 | 2  | k1   | a    | k1   | b
-            -1 | 2  | k1   | a    | NULL | NULL
             +1 | 2  | NULL | NULL | k2   | c
-            -1 | 3  | k1   | a    | k1   | b
+            -1 | 2  | k1   | a    | NULL | NULL
+            +1 | 2  | k1   | a    | k1   | b
             +1 | 3  | NULL | NULL | k1   | b
+            -1 | 3  | k1   | a    | k1   | b
         "#]],
     );
 }
@@ -188,10 +188,10 @@ fn residual_decides_who_is_a_partner() {
              w | ts | k  | a | j    | b
             +1 | 1  | k1 | x | NULL | NULL
             +1 | 1  | k1 | y | NULL | NULL
-            +1 | 2  | k1 | y | k1   | x
             -1 | 2  | k1 | y | NULL | NULL
-            -1 | 3  | k1 | y | k1   | x
+            +1 | 2  | k1 | y | k1   | x
             +1 | 3  | k1 | y | NULL | NULL
+            -1 | 3  | k1 | y | k1   | x
         "#]],
     );
 }
@@ -211,8 +211,8 @@ fn pair_of_which_the_residual_fails_is_quarantined_and_is_no_pair() {
         expect![[r#"
              w | ts | k  | a | j    | b
             +1 | 1  | k1 | x | NULL | NULL
-            +1 | 3  | k1 | x | k1   | 5
             -1 | 3  | k1 | x | NULL | NULL
+            +1 | 3  | k1 | x | k1   | 5
             22012 +1 (k1, x, k1, 0): division by zero
         "#]],
     );
@@ -237,8 +237,8 @@ fn null_keys_match_nothing_unless_asked_to() {
     expect![[r#"
          w | ts | k    | a | j    | b
         +1 | 1  | NULL | a | NULL | NULL
-        +1 | 2  | NULL | a | NULL | b
         -1 | 2  | NULL | a | NULL | NULL
+        +1 | 2  | NULL | a | NULL | b
     "#]]
     .assert_eq(&run(&mut Join::new(options).unwrap(), &tables, None).text());
 }
@@ -260,20 +260,20 @@ fn without_keys_every_row_matches_every_other() {
     ];
     expect![[r#"
          w | ts | a    | b
-        +1 | 1  | x    | NULL
         +2 | 1  | NULL | NULL
-        +1 | 2  | x    | y
+        +1 | 1  | x    | NULL
+        -2 | 2  | NULL | NULL
         +2 | 2  | NULL | y
-        +1 | 2  | x    | z
         +2 | 2  | NULL | z
         -1 | 2  | x    | NULL
-        -2 | 2  | NULL | NULL
-        -1 | 3  | x    | y
+        +1 | 2  | x    | y
+        +1 | 2  | x    | z
+        +2 | 3  | NULL | NULL
         -2 | 3  | NULL | y
-        -1 | 3  | x    | z
         -2 | 3  | NULL | z
         +1 | 3  | x    | NULL
-        +2 | 3  | NULL | NULL
+        -1 | 3  | x    | y
+        -1 | 3  | x    | z
     "#]]
     .assert_eq(&run(&mut Join::new(options).unwrap(), &tables, None).text());
 }

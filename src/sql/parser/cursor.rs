@@ -5,6 +5,7 @@ use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Token;
 
 use super::options::options;
+use super::query::sees_query;
 use super::reader::Reader;
 use super::span::parse_interval;
 use super::statement::nested;
@@ -34,14 +35,10 @@ pub fn declare(mut reader: Reader<'_>) -> Result<StatementKind> {
         reader.eat(&["WITHOUT", "HOLD"]);
     }
     reader.expect(&["FOR"])?;
-    let start = reader;
-    let statement = Box::new(nested(reader)?);
-    match statement.kind {
-        StatementKind::Query(_) | StatementKind::Subscribe(_) => {
-            Ok(StatementKind::Declare { name, hold, statement })
-        }
-        _ => Err(start.unexpected_hint("A cursor is declared for a query or SUBSCRIBE.")),
+    if !sees_query(&reader) && !reader.sees(&["SUBSCRIBE"]) {
+        return Err(reader.unexpected_hint("A cursor is declared for a query or SUBSCRIBE."));
     }
+    Ok(StatementKind::Declare { name, hold, statement: Box::new(nested(reader)?) })
 }
 
 /// Reads what follows FETCH.
@@ -122,14 +119,11 @@ pub fn prepare(mut reader: Reader<'_>) -> Result<StatementKind> {
         }
     }
     reader.expect(&["AS"])?;
-    let start = reader;
-    let statement = Box::new(nested(reader)?);
-    match statement.kind {
-        StatementKind::Query(_) | StatementKind::Subscribe(_) | StatementKind::Dml { .. } => {
-            Ok(StatementKind::Prepare { name, types, statement })
-        }
-        _ => Err(start.unexpected_hint("PREPARE takes a query, INSERT, UPDATE or DELETE.")),
+    let words = ["SUBSCRIBE", "INSERT", "UPDATE", "DELETE"];
+    if !sees_query(&reader) && !words.iter().any(|word| reader.sees(&[word])) {
+        return Err(reader.unexpected_hint("PREPARE takes a query, INSERT, UPDATE or DELETE."));
     }
+    Ok(StatementKind::Prepare { name, types, statement: Box::new(nested(reader)?) })
 }
 
 /// Reads what follows EXECUTE.

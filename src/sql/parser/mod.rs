@@ -12,6 +12,7 @@
 //! 2. The text of a statement parses to the same statement again; trees are never printed to be
 //!    stored, since what the pre-pass took out is not in them.
 
+mod depth;
 mod script;
 
 mod reader;

@@ -13,6 +13,9 @@ use crate::sql::Result;
 use crate::sql::dialect::StreamSql;
 use crate::sql::statement::{Query, StatementKind, Subscribe};
 
+/// How many parentheses around a whole query are looked through; sqlparser refuses more.
+const PARENTHESES_MAX: usize = 50;
+
 /// Parses the text of a query, as `CreateView::query_text` holds it.
 pub fn parse_query_text(text: &str) -> Result<Query> {
     let script = Script::new(text)?;
@@ -63,7 +66,10 @@ fn query_of(reader: Reader<'_>, rewritten: Rewritten) -> Result<Query> {
 
 /// A query may be wrapped in parentheses as a whole: EMIT within them is still at its end.
 fn without_parentheses(mut reader: Reader<'_>) -> Result<Reader<'_>> {
-    while reader.peek(0) == &Token::LParen && reader.closing(0)? + 1 == reader.tokens().len() {
+    for _ in 0..PARENTHESES_MAX {
+        if reader.peek(0) != &Token::LParen || reader.closing(0)? + 1 < reader.tokens().len() {
+            break;
+        }
         reader = reader.parenthesized()?;
     }
     Ok(reader)

@@ -11,6 +11,7 @@ use sqlparser::keywords::Keyword;
 use sqlparser::parser::ParserError;
 use sqlparser::tokenizer::{Span, Token, TokenWithSpan, Tokenizer, TokenizerError, Whitespace};
 
+use super::depth::bound_depth;
 use crate::error::Location;
 use crate::sql::dialect::StreamSql;
 use crate::sql::{Error, Result};
@@ -29,6 +30,7 @@ impl<'a> Script<'a> {
             .tokenize_with_location()
             .map_err(|error| lexical_error(text, error))?;
         let tokens = without_blanks(all);
+        bound_depth(&tokens)?;
         let bytes = byte_ranges(text, &tokens);
         let script = Self { text, tokens, bytes };
         // sqlparser would take the second string for an alias.

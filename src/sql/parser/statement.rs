@@ -113,6 +113,11 @@ fn explain(mut reader: Reader<'_>) -> Result<StatementKind> {
         verbose = reader.eat(&["VERBOSE"]);
     }
     let start = reader;
+    let hint = "EXPLAIN takes a query, SUBSCRIBE, INSERT or CREATE VIEW.";
+    // Refused before it is read: the depth of the text must not become that of the stack.
+    if reader.sees(&["EXPLAIN"]) {
+        return Err(start.unexpected_hint(hint));
+    }
     let statement = Box::new(nested(reader)?);
     match statement.kind {
         StatementKind::Query(_)
@@ -124,7 +129,7 @@ fn explain(mut reader: Reader<'_>) -> Result<StatementKind> {
         | StatementKind::Execute { .. } => {
             Ok(StatementKind::Explain(Explain { statement, verbose, analyze, json }))
         }
-        _ => Err(start.unexpected_hint("EXPLAIN takes a query, SUBSCRIBE, INSERT or CREATE VIEW.")),
+        _ => Err(start.unexpected_hint(hint)),
     }
 }
 

@@ -10,6 +10,7 @@ mod errors;
 mod nexmark;
 mod other_statements;
 mod queries;
+mod robustness;
 mod windows;
 
 /// Parses one statement.
