@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_postgres::SimpleQueryMessage;
+use tracing::warn;
 
 use super::client::{Connection, Error};
 use super::data::Files;
@@ -41,9 +42,9 @@ const FINAL: [(&str, &str); 3] = [
     ),
     (
         "Which watermark delay would have kept how many of all departures on time, in minutes:",
-        "SELECT percentile_cont(0.90) WITHIN GROUP (ORDER BY dep_delay) AS p90,\n       \
-         percentile_cont(0.99) WITHIN GROUP (ORDER BY dep_delay) AS p99,\n       \
-         percentile_cont(0.999) WITHIN GROUP (ORDER BY dep_delay) AS p999\n  \
+        "SELECT percentile_cont(0.50) WITHIN GROUP (ORDER BY dep_delay) AS half,\n       \
+         percentile_cont(0.90) WITHIN GROUP (ORDER BY dep_delay) AS p90,\n       \
+         percentile_cont(0.99) WITHIN GROUP (ORDER BY dep_delay) AS p99\n  \
          FROM (SELECT dep_delay FROM departures\n        UNION ALL\n        \
          SELECT dep_delay FROM departures_late) AS every_departure;",
     ),
@@ -58,10 +59,11 @@ pub fn defaults() -> Config {
 /// Runs the demo until its end or a signal.
 pub async fn run(config: &Config, flags: &DemoFlags) -> Result<(), Error> {
     let signal = signals()?;
-    let server = Server::start(config).await?;
-    let result = play(server, config, flags, signal).await;
-    if config.data_dir == defaults().data_dir {
-        std::fs::remove_dir_all(&config.data_dir)?;
+    let result = play(config, flags, signal).await;
+    if config.data_dir == defaults().data_dir
+        && let Err(error) = std::fs::remove_dir_all(&config.data_dir)
+    {
+        warn!(data_dir = %config.data_dir.display(), %error, "the demo's directory stays");
     }
     match result {
         // The reader of the output has gone: `highwater demo | head`.
@@ -71,11 +73,11 @@ pub async fn run(config: &Config, flags: &DemoFlags) -> Result<(), Error> {
 }
 
 async fn play(
-    server: Server,
     config: &Config,
     flags: &DemoFlags,
     signal: impl Future<Output = ()>,
 ) -> Result<(), Error> {
+    let server = Server::start(config).await?;
     let address = reachable(server.postgres_address());
     let mut told = Ok(());
     let played = async {
@@ -192,6 +194,10 @@ async fn watch(screen: &mut Screen, client: &Connection, to: SocketAddr) -> Resu
             }
         }
     }
+    // What the last rows changed is on its way.
+    while let Ok(message) = tokio::time::timeout(REDRAW, changes.next()).await {
+        take(&mut live, message)?;
+    }
     let line = progress.line(client).await?;
     show(screen, &live, &line)?;
     screen.keep();
@@ -205,7 +211,11 @@ fn show(screen: &mut Screen, live: &Live, progress: &str) -> io::Result<()> {
         lines.extend([String::new(), progress.to_owned()]);
         return screen.draw(&lines);
     }
-    lines.extend(live.lines(1));
+    let newest = live.lines(1);
+    if newest.is_empty() {
+        return screen.print(progress);
+    }
+    lines.extend(newest);
     screen.print(&format!("{progress}\n{}\n", lines.join("\n")))
 }
 
