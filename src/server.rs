@@ -238,3 +238,55 @@ fn open_data_dir(path: &Path) -> Result<File, StartError> {
         Err(TryLockError::Error(source)) => Err(read_only(source)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(data_dir: &Path) -> Config {
+        Config {
+            data_dir: data_dir.to_owned(),
+            listen: Address::local(0),
+            http: Address::local(0),
+            ..Config::default()
+        }
+    }
+
+    async fn failure(config: &Config) -> String {
+        match Server::start(config).await {
+            Ok(_) => panic!("started"),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[tokio::test]
+    async fn starts_on_a_missing_directory_and_stops() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = config(&dir.path().join("a/b"));
+        let server = Server::start(&config).await.unwrap();
+        assert!(server.ready_line().starts_with("highwater ready: postgres on 127.0.0.1:"));
+        assert_ne!(server.postgres_address().port(), 0);
+        assert!(failure(&config).await.contains("is in use by another highwater server"));
+        server.run_until(async {}).await.unwrap();
+        Server::start(&config).await.unwrap().run_until(async {}).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_file_is_no_data_directory() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert!(failure(&config(file.path())).await.ends_with("is not a directory"));
+        let below = failure(&config(&file.path().join("x"))).await;
+        assert!(below.starts_with("could not create data directory"), "{below}");
+    }
+
+    #[tokio::test]
+    async fn a_taken_address_is_named_with_its_option() {
+        let dir = tempfile::tempdir().unwrap();
+        let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let config = Config { http: Address::local(port), ..config(dir.path()) };
+        let message = failure(&config).await;
+        let expected = format!("could not listen on 127.0.0.1:{port} (option \"http\")");
+        assert_eq!(message, expected);
+    }
+}

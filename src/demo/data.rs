@@ -19,12 +19,12 @@ pub struct Files {
 }
 
 impl Files {
-    /// Finds the files or writes them below `data_dir`; with `limit` only so many departures.
-    pub fn provide(data_dir: &Path, limit: Option<usize>) -> io::Result<Self> {
+    /// Finds the files or writes them below `data_dir`.
+    pub fn provide(data_dir: &Path) -> io::Result<Self> {
         let own = data_dir.join("demo");
-        let place = |name: &str, content: &[u8], cut: bool| {
+        let place = |name: &str, content: &[u8]| {
             let found = Path::new(REPOSITORY).join(name);
-            if !cut && fs::metadata(&found).is_ok_and(|file| file.len() == content.len() as u64) {
+            if fs::metadata(&found).is_ok_and(|file| file.len() == content.len() as u64) {
                 return Ok(found);
             }
             fs::create_dir_all(&own)?;
@@ -32,18 +32,11 @@ impl Files {
             fs::write(&path, content)?;
             io::Result::Ok(path)
         };
-        let departures = first_lines(DEPARTURES, limit);
         Ok(Self {
-            departures: place("departures-week.ndjson", departures, limit.is_some())?,
-            airports: place("airports.csv", AIRPORTS, false)?,
+            departures: place("departures-week.ndjson", DEPARTURES)?,
+            airports: place("airports.csv", AIRPORTS)?,
         })
     }
-}
-
-fn first_lines(text: &[u8], limit: Option<usize>) -> &[u8] {
-    let Some(limit) = limit else { return text };
-    let length = text.split_inclusive(|byte| *byte == b'\n').take(limit).map(<[u8]>::len).sum();
-    &text[..length]
 }
 
 #[cfg(test)]
@@ -51,18 +44,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn limit_cuts_after_so_many_lines() {
-        assert_eq!(first_lines(b"a\nb\nc\n", Some(2)), b"a\nb\n");
-        assert_eq!(first_lines(b"a\nb", Some(9)), b"a\nb");
-        assert_eq!(first_lines(b"a\nb\n", None), b"a\nb\n");
-    }
-
-    #[test]
-    fn a_cut_file_is_written_below_the_data_directory() {
+    fn the_files_are_there_or_are_made() {
         let dir = tempfile::tempdir().unwrap();
-        let files = Files::provide(dir.path(), Some(3)).unwrap();
-        assert!(files.departures.starts_with(dir.path()));
-        let text = fs::read_to_string(files.departures).unwrap();
-        assert_eq!(text.lines().count(), 3);
+        let files = Files::provide(dir.path()).unwrap();
+        assert_eq!(fs::read(files.departures).unwrap(), DEPARTURES);
+        assert_eq!(fs::read(files.airports).unwrap(), AIRPORTS);
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_postgres::SimpleQueryMessage;
+use tracing::warn;
 
 use super::client::{Connection, Error};
 use super::data::Files;
@@ -41,9 +42,9 @@ const FINAL: [(&str, &str); 3] = [
     ),
     (
         "Which watermark delay would have kept how many of all departures on time, in minutes:",
-        "SELECT percentile_cont(0.90) WITHIN GROUP (ORDER BY dep_delay) AS p90,\n       \
-         percentile_cont(0.99) WITHIN GROUP (ORDER BY dep_delay) AS p99,\n       \
-         percentile_cont(0.999) WITHIN GROUP (ORDER BY dep_delay) AS p999\n  \
+        "SELECT percentile_cont(0.50) WITHIN GROUP (ORDER BY dep_delay) AS half,\n       \
+         percentile_cont(0.90) WITHIN GROUP (ORDER BY dep_delay) AS p90,\n       \
+         percentile_cont(0.99) WITHIN GROUP (ORDER BY dep_delay) AS p99\n  \
          FROM (SELECT dep_delay FROM departures\n        UNION ALL\n        \
          SELECT dep_delay FROM departures_late) AS every_departure;",
     ),
@@ -58,10 +59,11 @@ pub fn defaults() -> Config {
 /// Runs the demo until its end or a signal.
 pub async fn run(config: &Config, flags: &DemoFlags) -> Result<(), Error> {
     let signal = signals()?;
-    let server = Server::start(config).await?;
-    let result = play(server, config, flags, signal).await;
-    if config.data_dir == defaults().data_dir {
-        std::fs::remove_dir_all(&config.data_dir)?;
+    let result = play(config, flags, signal).await;
+    if config.data_dir == defaults().data_dir
+        && let Err(error) = std::fs::remove_dir_all(&config.data_dir)
+    {
+        warn!(data_dir = %config.data_dir.display(), %error, "the demo's directory stays");
     }
     match result {
         // The reader of the output has gone: `highwater demo | head`.
@@ -71,11 +73,11 @@ pub async fn run(config: &Config, flags: &DemoFlags) -> Result<(), Error> {
 }
 
 async fn play(
-    server: Server,
     config: &Config,
     flags: &DemoFlags,
     signal: impl Future<Output = ()>,
 ) -> Result<(), Error> {
+    let server = Server::start(config).await?;
     let address = reachable(server.postgres_address());
     let mut told = Ok(());
     let played = async {
@@ -104,14 +106,14 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 /// Everything between the first and the last line of output.
 async fn tell(address: SocketAddr, config: &Config, flags: &DemoFlags) -> Result<(), Error> {
     let mut screen = Screen::new();
-    let files = Files::provide(&config.data_dir, flags.limit)?;
+    let files = Files::provide(&config.data_dir)?;
     let client = Connection::open(address).await?;
     let psql = format!("psql -h {} -p {}", address.ip(), address.port());
     screen.print(&format!(
         "A server runs; look at it from another terminal meanwhile:\n\n  {psql}\n  {psql} -c \
          'SUBSCRIBE hourly'\n"
     ))?;
-    for statement in definitions(&files, flags.speed_up) {
+    for statement in definitions(&files, flags) {
         screen.print(&format!("{statement}\n"))?;
         client.query(&statement).await?;
     }
@@ -130,12 +132,13 @@ async fn tell(address: SocketAddr, config: &Config, flags: &DemoFlags) -> Result
     Ok(())
 }
 
-/// The flights example. `speed_up` of 0 reads as fast as possible.
-fn definitions(files: &Files, speed_up: u32) -> Vec<String> {
-    let pace = match speed_up {
+/// The flights example, as far and as fast as the flags say.
+fn definitions(files: &Files, flags: &DemoFlags) -> Vec<String> {
+    let pace = match flags.speed_up {
         0 => String::new(),
         times => format!(",\n        rate = '{times}x', pace_by = 'departed'"),
     };
+    let limit = flags.limit.map_or_else(String::new, |rows| format!(", limit = {rows}"));
     let (departures, airports) = (literal(&files.departures), literal(&files.airports));
     let table = format!(
         "CREATE TABLE airports (code TEXT PRIMARY KEY, name TEXT, lat DOUBLE PRECISION,
@@ -148,7 +151,7 @@ fn definitions(files: &Files, speed_up: u32) -> Vec<String> {
     air_time INT,
     WATERMARK FOR scheduled AS scheduled - INTERVAL '30 minutes',
     LATE INTO departures_late)
-  WITH (connector = 'file', path = {departures}{pace});"
+  WITH (connector = 'file', path = {departures}{pace}{limit});"
     );
     let hourly = |name: &str, emit: &str| {
         format!(
@@ -191,6 +194,10 @@ async fn watch(screen: &mut Screen, client: &Connection, to: SocketAddr) -> Resu
             }
         }
     }
+    // What the last rows changed is on its way.
+    while let Ok(message) = tokio::time::timeout(REDRAW, changes.next()).await {
+        take(&mut live, message)?;
+    }
     let line = progress.line(client).await?;
     show(screen, &live, &line)?;
     screen.keep();
@@ -204,7 +211,11 @@ fn show(screen: &mut Screen, live: &Live, progress: &str) -> io::Result<()> {
         lines.extend([String::new(), progress.to_owned()]);
         return screen.draw(&lines);
     }
-    lines.extend(live.lines(1));
+    let newest = live.lines(1);
+    if newest.is_empty() {
+        return screen.print(progress);
+    }
+    lines.extend(newest);
     screen.print(&format!("{progress}\n{}\n", lines.join("\n")))
 }
 
@@ -278,14 +289,23 @@ impl Progress {
 mod tests {
     use std::path::PathBuf;
 
+    use clap::Parser;
+
     use super::*;
+    use crate::cli::{Cli, Command};
 
     #[test]
     fn paths_are_quoted_and_full_speed_has_no_rate() {
         let files = Files { departures: PathBuf::from("it's"), airports: PathBuf::from("a") };
-        let paced = definitions(&files, 3600).concat();
-        assert!(paced.contains("path = 'it''s',\n        rate = '3600x', pace_by = 'departed');"));
-        assert!(definitions(&files, 0).concat().contains("path = 'it''s');"));
+        let sql = |arguments: &[&str]| {
+            let all = ["highwater", "demo"].iter().chain(arguments);
+            let Some(Command::Demo(flags)) = Cli::parse_from(all).command else { panic!() };
+            definitions(&files, &flags).concat()
+        };
+        assert!(
+            sql(&[]).contains("path = 'it''s',\n        rate = '3600x', pace_by = 'departed');")
+        );
+        assert!(sql(&["--speed-up", "0", "--limit", "9"]).contains("path = 'it''s', limit = 9);"));
     }
 
     #[test]
