@@ -150,7 +150,6 @@ async fn recorded_client_statements_are_answered() {
         }
     }
     let report = failed.join("\n");
-    eprintln!("{answered} answered, {} failed\n{report}", failed.len());
     assert!(!report.contains("Internal error"), "{report}");
     assert!(failed.is_empty(), "{report}");
 }
