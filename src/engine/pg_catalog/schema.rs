@@ -21,6 +21,7 @@ use super::{dump, functions, information_schema, keys, objects, server};
 
 /// Makes the system catalog known to a context: both schemas of its default catalog, and the functions.
 pub fn install(ctx: &SessionContext, view: Arc<dyn CatalogView>) -> Result<()> {
+    dump::load()?;
     let state = ctx.state_ref();
     let planner = Arc::new(PgOidTypePlanner);
     let existing = state.read().clone();

@@ -140,7 +140,8 @@ async fn recorded_client_statements_are_answered() {
     let (mut answered, mut failed) = (0, Vec::new());
     for entry in &corpus {
         let sql = entry["q"].as_str().unwrap().replace("$OID", &oid.to_string());
-        if skipped.is_match(&sql) || sql.trim().is_empty() {
+        // The last one is recorded for its error.
+        if skipped.is_match(&sql) || sql.trim().is_empty() || sql.contains("FROM nope") {
             continue;
         }
         let sql = parameter.replace_all(&sql, "'25'");
@@ -150,6 +151,6 @@ async fn recorded_client_statements_are_answered() {
         }
     }
     let report = failed.join("\n");
-    assert!(!report.contains("Internal error"), "{report}");
     assert!(failed.is_empty(), "{report}");
+    assert_eq!(answered, 116, "the corpus has changed");
 }

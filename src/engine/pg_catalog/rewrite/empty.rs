@@ -72,7 +72,7 @@ fn reduce(select: &mut Select) -> bool {
 }
 
 /// Returns whether an inner part of FROM is empty, or only foreign keys are asked for.
-fn has_no_rows(select: &Select) -> bool {
+pub(super) fn has_no_rows(select: &Select) -> bool {
     let empty = select.from.iter().any(|from| {
         let inner = from.joins.iter().filter(|join| {
             matches!(

@@ -26,7 +26,7 @@ impl VisitorMut for Names {
     type Break = ();
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
-        resolve_table_oids(query);
+        resolve_table_oids(query.body.as_mut());
         ControlFlow::Continue(())
     }
 
@@ -113,8 +113,15 @@ fn compare_by_name(functions: &Expr, other: &mut Expr) {
 }
 
 /// Replaces `alias.tableoid` by the oid of the system relation behind `alias`.
-fn resolve_table_oids(query: &mut Query) {
-    let SetExpr::Select(select) = query.body.as_mut() else { return };
+fn resolve_table_oids(body: &mut SetExpr) {
+    let select = match body {
+        SetExpr::Select(select) => select,
+        SetExpr::SetOperation { left, right, .. } => {
+            resolve_table_oids(left);
+            return resolve_table_oids(right);
+        }
+        _ => return,
+    };
     let factors = select.from.iter().flat_map(|from| {
         std::iter::once(&from.relation).chain(from.joins.iter().map(|join| &join.relation))
     });
@@ -135,7 +142,7 @@ fn resolve_table_oids(query: &mut Query) {
             *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias: "tableoid".into() };
         }
     }
-    let _ = query.body.visit(&mut rule);
+    let _ = select.visit(&mut rule);
 }
 
 /// Aliases of system relations with their oids.

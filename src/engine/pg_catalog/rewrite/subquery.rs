@@ -12,6 +12,7 @@ use datafusion::sql::sqlparser::ast::{
     TableFactor, TableWithJoins, Visit, VisitMut, Visitor, VisitorMut,
 };
 
+use super::empty::has_no_rows;
 use super::{call, expression, null};
 
 /// Functions that make a query one of a single row.
@@ -27,6 +28,9 @@ const AGGREGATES: [&str; 10] = [
     "string_agg(",
     "sum(",
 ];
+
+/// The aggregate that `ARRAY(..)` stands for.
+const ARRAY: &str = "array_agg";
 
 /// The rule.
 pub(super) struct Subqueries;
@@ -50,7 +54,7 @@ impl VisitorMut for Subqueries {
         match expr {
             Expr::Function(function) if function.name.to_string().eq_ignore_ascii_case("array") => {
                 if let FunctionArguments::Subquery(query) = &mut function.args {
-                    *expr = scalar(query, "array_agg");
+                    *expr = scalar(query, ARRAY);
                 }
             }
             Expr::Subquery(query) => *expr = scalar(query, "first_value"),
@@ -81,10 +85,11 @@ impl VisitorMut for Existence {
 /// Makes a subquery one that gives a single value.
 fn scalar(query: &mut Query, aggregate: &str) -> Expr {
     let SetExpr::Select(select) = query.body.as_mut() else {
-        return Expr::Nested(Box::new(Expr::Subquery(Box::new(query.clone()))));
+        return parenthesized(query);
     };
-    if !decorrelates(select) {
-        return null();
+    let conditions = lift_conditions(select);
+    if has_no_rows(select) || !decorrelates(select) {
+        return if aggregate == ARRAY { expression("CAST(NULL AS TEXT[])") } else { null() };
     }
     let grouped = match &select.group_by {
         GroupByExpr::Expressions(by, _) => !by.is_empty(),
@@ -96,40 +101,60 @@ fn scalar(query: &mut Query, aggregate: &str) -> Expr {
     {
         let text = item.to_string().to_lowercase();
         let aggregated = AGGREGATES.iter().any(|function| text.contains(function));
-        if aggregate == "array_agg" || !(single || aggregated) {
+        if aggregate == ARRAY || !(single || aggregated) {
             *item = call(aggregate, &[item]);
             query.order_by = None;
         }
     }
-    // In parentheses, so that later rules take it as it is.
+    let value = parenthesized(query);
+    if conditions.is_empty() {
+        return value;
+    }
+    let conditions: Vec<String> = conditions.iter().map(|c| format!("({c})")).collect();
+    expression(&format!("CASE WHEN {} THEN {value} END", conditions.join(" AND ")))
+}
+
+/// Puts a subquery in parentheses, so that later rules take it as it is.
+fn parenthesized(query: &Query) -> Expr {
     Expr::Nested(Box::new(Expr::Subquery(Box::new(query.clone()))))
 }
 
-/// Returns whether what the subquery takes from outside stands in equations alone.
-fn decorrelates(select: &Select) -> bool {
-    let mut own = BTreeSet::new();
-    for from in &select.from {
-        collect(from, &mut own);
-    }
-    let unnests = select.from.iter().any(|from| {
-        let text = from.to_string().to_lowercase();
-        text.contains("unnest(") || text.contains("generate_series(")
-    });
-    if unnests {
-        return false;
-    }
+/// Takes out the conditions that only look outside.
+fn lift_conditions(select: &mut Select) -> Vec<Expr> {
+    let own = names(select);
     let mut predicates = Vec::new();
     if let Some(selection) = &select.selection {
         conjuncts(selection, &mut predicates);
     }
-    let items = select.projection.iter().all(|item| !takes_from_outside(item, &own));
-    items
+    let outer = |predicate: &&Expr| !looks_inside(*predicate, &own);
+    let (lifted, kept): (Vec<&Expr>, Vec<&Expr>) = predicates.into_iter().partition(outer);
+    if lifted.is_empty() {
+        return Vec::new();
+    }
+    let lifted = lifted.into_iter().cloned().collect();
+    let kept: Vec<String> = kept.into_iter().map(|predicate| format!("({predicate})")).collect();
+    select.selection = (!kept.is_empty()).then(|| expression(&kept.join(" AND ")));
+    lifted
+}
+
+/// Returns whether what the subquery takes from outside stands in equations alone.
+fn decorrelates(select: &Select) -> bool {
+    let own = names(select);
+    let unnests = select.from.iter().any(|from| {
+        let text = from.to_string().to_lowercase();
+        text.contains("unnest(") || text.contains("generate_series(")
+    });
+    let mut predicates = Vec::new();
+    if let Some(selection) = &select.selection {
+        conjuncts(selection, &mut predicates);
+    }
+    !unnests
+        && select.projection.iter().all(|item| !looks_outside(item, &own))
         && predicates.into_iter().all(|predicate| match predicate {
             Expr::BinaryOp { left, op: BinaryOperator::Eq, right } => {
-                !(takes_from_outside(left.as_ref(), &own)
-                    && takes_from_outside(right.as_ref(), &own))
+                !(looks_outside(left.as_ref(), &own) && looks_outside(right.as_ref(), &own))
             }
-            other => !takes_from_outside(other, &own),
+            other => !looks_outside(other, &own),
         })
 }
 
@@ -144,7 +169,15 @@ fn conjuncts<'a>(expr: &'a Expr, out: &mut Vec<&'a Expr>) {
     }
 }
 
-/// Collects the names by which a FROM item's columns can be qualified.
+/// Returns the names by which the columns of a select's relations can be qualified.
+fn names(select: &Select) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for from in &select.from {
+        collect(from, &mut names);
+    }
+    names
+}
+
 fn collect(from: &TableWithJoins, names: &mut BTreeSet<String>) {
     let joined = from.joins.iter().map(|join| &join.relation);
     for factor in std::iter::once(&from.relation).chain(joined) {
@@ -154,9 +187,8 @@ fn collect(from: &TableWithJoins, names: &mut BTreeSet<String>) {
                 names.insert(alias.name.value.clone());
             }
             TableFactor::Table { name, .. } => {
-                names.extend(
-                    name.0.last().and_then(|part| part.as_ident()).map(|i| i.value.clone()),
-                );
+                let name = name.0.last().and_then(|part| part.as_ident());
+                names.extend(name.map(|name| name.value.clone()));
             }
             TableFactor::NestedJoin { table_with_joins, .. } => collect(table_with_joins, names),
             _ => {}
@@ -164,21 +196,32 @@ fn collect(from: &TableWithJoins, names: &mut BTreeSet<String>) {
     }
 }
 
-/// Returns whether a qualified column in `part` belongs to none of the relations `own`.
-fn takes_from_outside(part: &impl Visit, own: &BTreeSet<String>) -> bool {
-    struct Outside<'a>(&'a BTreeSet<String>);
-    impl Visitor for Outside<'_> {
+/// Returns whether a column in `part` is qualified by none of the names `own`.
+fn looks_outside(part: &impl Visit, own: &BTreeSet<String>) -> bool {
+    any_column(part, &|qualifier| qualifier.is_some_and(|name| !own.contains(name)))
+}
+
+/// Returns whether `part` may need the relations `own`: it has no column, or one of theirs.
+fn looks_inside(part: &impl Visit, own: &BTreeSet<String>) -> bool {
+    !any_column(part, &|_| true)
+        || any_column(part, &|qualifier| qualifier.is_none_or(|name| own.contains(name)))
+}
+
+/// Returns whether a column's qualifier, if it has one, satisfies `test`.
+fn any_column(part: &impl Visit, test: &dyn Fn(Option<&str>) -> bool) -> bool {
+    struct Columns<'a>(&'a dyn Fn(Option<&str>) -> bool);
+    impl Visitor for Columns<'_> {
         type Break = ();
         fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-            match expr {
-                Expr::CompoundIdentifier(parts)
-                    if parts.iter().rev().nth(1).is_some_and(|q| !self.0.contains(&q.value)) =>
-                {
-                    ControlFlow::Break(())
+            let found = match expr {
+                Expr::Identifier(_) => (self.0)(None),
+                Expr::CompoundIdentifier(parts) => {
+                    (self.0)(parts.iter().rev().nth(1).map(|part| part.value.as_str()))
                 }
-                _ => ControlFlow::Continue(()),
-            }
+                _ => false,
+            };
+            if found { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         }
     }
-    part.visit(&mut Outside(own)).is_break()
+    part.visit(&mut Columns(test)).is_break()
 }
