@@ -77,7 +77,7 @@ SELECT airport, flights, avg_delay FROM last_hour ORDER BY flights DESC, airport
 
 -- How far event time is, and what was refused, by reason.
 SHOW WATERMARKS;
-SELECT name, rows, late, null_time, too_far_ahead, watermark FROM hw.streams WHERE schema_name = 'public' ORDER BY name;
+SELECT name, rows, late, null_time, ahead, watermark FROM hw.streams WHERE schema_name = 'public' ORDER BY name;
 -- departures: 5361 rows in time, 702 late; the watermark stands at 2013-01-07 23:29:00
 
 -- The last hour of the week is still open: a row that is scheduled at 23:29 or later could still come.

@@ -261,7 +261,7 @@ impl Progress {
 
     /// Describes the stream as of now. The rate is that since the last call.
     async fn line(&mut self, client: &Connection) -> Result<String, Error> {
-        let query = "SELECT rows, late, null_time, too_far_ahead, watermark FROM hw.streams \
+        let query = "SELECT rows, late, null_time, ahead, watermark FROM hw.streams \
                      WHERE name = 'departures';";
         let (_, rows) = client.query(query).await?;
         let Some([rows, late, null_time, ahead, watermark]) = rows.first().map(Vec::as_slice)

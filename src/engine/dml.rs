@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::DataType;
 use datafusion::catalog::MemTable;
@@ -19,7 +19,7 @@ use crate::error::SqlState;
 use crate::planner::bind::{bind_dml, bind_query};
 use crate::planner::relation::Names;
 use crate::runtime::hub::{Receipt, Write};
-use crate::sql::catalog::{Object, ObjectKind};
+use crate::sql::catalog::{Column, Object, ObjectKind};
 use crate::sql::parse_query_text;
 use crate::sql::statement::WindowSpec;
 use crate::storage::{NONE, RowSet};
@@ -264,6 +264,11 @@ fn plain_insert(
     windows: &Arc<[WindowSpec]>,
 ) -> Result<ast::Statement> {
     let mut plain = ast::Insert { on: None, returning: None, table_alias: None, ..insert.clone() };
+    if plain.source.is_none() {
+        let all = |c: &Column| c.default.clone().unwrap_or("NULL".into());
+        let values: Vec<String> = object.columns.iter().map(all).collect();
+        plain.source = Some(parse_query_text(&format!("VALUES ({})", values.join(", ")))?.ast);
+    }
     fill_defaults(&mut plain, object)?;
     if let (true, Some(source)) = (plain.columns.is_empty(), &plain.source) {
         let windows = Arc::clone(windows);
@@ -353,7 +358,22 @@ pub(super) fn fitted(object: &Object, columns: &[ArrayRef], rows: usize) -> Resu
         cast_with_options(column, field.data_type(), &options)
     });
     let columns = columns.collect::<Result<Vec<_>, _>>()?;
+    for (column, values) in object.columns.iter().zip(&columns) {
+        check_length(column, values)?;
+    }
     Ok(crate::delta::batch(schema, columns, rows)?)
+}
+
+/// Refuses texts that are longer than `varchar(n)` or `char(n)` allow.
+fn check_length(column: &Column, values: &ArrayRef) -> Result<()> {
+    let name = column.sql_type.name.as_str();
+    let limit = name.strip_prefix("character").and_then(|rest| rest.split_once('('));
+    let limit = limit.and_then(|(_, n)| n.trim_end_matches(')').parse::<usize>().ok());
+    let (Some(limit), Some(texts)) = (limit, values.as_string_opt::<i32>()) else { return Ok(()) };
+    if texts.iter().flatten().any(|text| text.chars().count() > limit) {
+        return Err(Error::refused(SqlState("22001"), format!("value too long for type {name}")));
+    }
+    Ok(())
 }
 
 /// Refuses NULL in NOT NULL columns.

@@ -132,6 +132,9 @@ async fn execute(
     pending: &[(Oid, Delta)],
 ) -> Result<SendableRecordBatchStream> {
     let state = engine.functions_now();
+    // Keys and times of windows are computed on the way, so types are settled first.
+    let options = state.config_options();
+    let plan = state.analyzer().execute_and_check(plan, options, |_, _| {})?;
     let (oids, bracket) = inputs(&plan)?;
     let mut reads = engine.hub().read(&oids)?.finish().await?;
     for (oid, delta) in pending {

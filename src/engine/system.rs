@@ -18,6 +18,7 @@ use super::source::Progress;
 use super::{Engine, Error, Result, lock};
 use crate::planner::plan::Clock;
 use crate::runtime::ingest::Reason;
+use crate::runtime::stream::LateRow;
 use crate::sql::catalog::{Catalog, ObjectKind, Oid, StreamDef};
 use crate::sql::statement::StatementKind;
 use crate::time::{Timestamp, Watermark};
@@ -143,7 +144,7 @@ fn streams(engine: &Engine, catalog: &Catalog) -> Table {
         .count("retained", each().map(|(s, ..)| s.retained as u64))
         .count("late", refused(Reason::Late))
         .count("null_time", refused(Reason::NullTime))
-        .count("too_far_ahead", refused(Reason::TooFarAhead))
+        .count("ahead", refused(Reason::TooFarAhead))
         .count("partitions", each().map(|(s, ..)| s.partitions.0 as u64))
         .count("idle_partitions", each().map(|(s, ..)| s.partitions.1 as u64))
         .text("late_policy", each().map(|(_, _, d)| Some(d.late.clone())))
@@ -224,7 +225,19 @@ fn late_rows(engine: &Engine, catalog: &Catalog) -> Table {
             each().map(|(o, d, row)| at(row.ts).and_then(|ts| event_time(d, &o.columns, ts))),
         )
         .text("watermark", each().map(|(o, d, row)| event_time(d, &o.columns, row.watermark.0)))
+        .text("late_by", each().map(|(_, d, row)| late_by(d, row)))
         .text("row", each().map(|(.., row)| Some(row.row.clone())))
+}
+
+/// By how much a late row missed its watermark.
+fn late_by(def: &StreamDef, row: &LateRow) -> Option<String> {
+    let late = row.reason == Reason::Late && def.event_time.is_some();
+    let by = row.watermark.0.0.checked_sub(row.ts.filter(|_| late)?)?;
+    let seconds = by / 1_000_000;
+    let (hours, minutes, rest) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
+    let micros = by % 1_000_000;
+    let fraction = if micros == 0 { String::new() } else { format!(".{micros:06}") };
+    Some(format!("{hours:02}:{minutes:02}:{rest:02}{}", fraction.trim_end_matches('0')))
 }
 
 fn errors(engine: &Engine) -> Table {

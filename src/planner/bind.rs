@@ -7,13 +7,13 @@ use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result as DfResult;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::simplify::SimplifyContext;
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
+use datafusion::logical_expr::{ColumnarValue, Expr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use sqlparser::ast::{self, VisitMut, VisitorMut};
 
 use super::column_name::name_columns;
-use super::error::{Error, Result};
+use super::error::Result;
 use super::relation::Names;
 use crate::sql::catalog::Object;
 use crate::sql::statement::Query;
@@ -31,7 +31,9 @@ pub fn bind_query(query: &Query, names: &Names<'_>) -> Result<LogicalPlan> {
 
 /// Plans INSERT, UPDATE or DELETE, not yet analyzed.
 pub fn bind_dml(statement: &ast::Statement, names: &Names<'_>) -> Result<LogicalPlan> {
-    Ok(planner(names).sql_statement_to_plan(statement.clone())?)
+    let mut statement = statement.clone();
+    name_statement(&mut statement);
+    Ok(planner(names).sql_statement_to_plan(statement)?)
 }
 
 /// Plans an expression over the columns of `schema`.
@@ -114,12 +116,14 @@ pub(super) fn constant_expr(expr: Expr, state: &SessionState) -> DfResult<Expr> 
 /// Computes a constant expression, such as the time of a heartbeat.
 pub fn constant(expr: &ast::Expr, names: &Names<'_>, state: &SessionState) -> Result<ScalarValue> {
     let bound = bind_expr(expr, &DFSchema::empty(), names)?;
-    match constant_expr(bound, state)? {
-        Expr::Literal(value, _) => Ok(value),
-        _ => Err(Error::Invalid {
-            what: format!("{expr} is not a constant"),
-            sqlstate: crate::error::SqlState::INVALID_PARAMETER_VALUE,
-            hint: None,
-        }),
+    let simple = constant_expr(bound, state)?;
+    if let Expr::Literal(value, _) = simple {
+        return Ok(value);
+    }
+    // What the simplifier leaves alone may be an error: computing it tells which.
+    let computed = state.create_physical_expr(simple, &DFSchema::empty())?;
+    match computed.evaluate(&super::lower::one_row()?)? {
+        ColumnarValue::Scalar(value) => Ok(value),
+        ColumnarValue::Array(values) => Ok(ScalarValue::try_from_array(&values, 0)?),
     }
 }

@@ -105,9 +105,9 @@ fn data_fusion_message(error: &DataFusionError) -> String {
     }
     match root(error) {
         DataFusionError::SchemaError(schema, _) => schema_message(schema),
-        DataFusionError::Plan(message) | DataFusionError::Execution(message) => {
-            plan_message(message)
-        }
+        DataFusionError::Plan(message)
+        | DataFusionError::Execution(message)
+        | DataFusionError::Internal(message) => plan_message(message),
         DataFusionError::NotImplemented(message) => {
             let what = message.trim_end_matches(" yet").trim_end_matches(" is not supported");
             format!("{what} is not supported")
@@ -162,6 +162,34 @@ fn plan_message(message: &str) -> String {
         && let Some((_, found)) = found.rsplit_once(" returning ")
     {
         return format!("argument of WHERE must be type boolean, not type {}", sql_name(found));
+    }
+    if let Some((_, rest)) = message.split_once("Order by column out of bounds, specified: ")
+        && let Some((position, _)) = rest.split_once(',')
+    {
+        return format!("ORDER BY position {position} is not in select list");
+    }
+    if message.contains("cannot be nested") {
+        return "aggregate function calls cannot be nested".to_owned();
+    }
+    if message.contains("failed to match any signature")
+        && let Some((_, rest)) = message.split_once("Function '")
+        && let Some((name, _)) = rest.split_once('\'')
+    {
+        return format!("function {name} does not exist for arguments of these types");
+    }
+    if message.contains("aggregate function calls")
+        || message.contains("ggregate functions are not")
+    {
+        return "aggregate functions are not allowed in WHERE".to_owned();
+    }
+    const UNGROUPED: &str = "\" must appear in the GROUP BY clause";
+    if let Some((before, _)) = message.split_once(UNGROUPED)
+        && let Some((_, column)) = before.rsplit_once('"')
+    {
+        return format!(
+            "column \"{column}\" must appear in the GROUP BY clause or be used in an aggregate \
+             function"
+        );
     }
     lower_first(first_line(message).trim_end_matches('.'))
 }
@@ -255,6 +283,9 @@ pub fn data_fusion_state(error: &DataFusionError) -> SqlState {
         DataFusionError::NotImplemented(_) => SqlState::FEATURE_NOT_SUPPORTED,
         DataFusionError::SQL(..) => SqlState::SYNTAX_ERROR,
         DataFusionError::Plan(message) => plan_state(message),
+        DataFusionError::Internal(message) if message.contains("failed to match any signature") => {
+            SqlState::UNDEFINED_FUNCTION
+        }
         DataFusionError::ResourcesExhausted(_) => SqlState::OUT_OF_MEMORY,
         DataFusionError::IoError(_) => SqlState::IO_ERROR,
         DataFusionError::ArrowError(..) | DataFusionError::Execution(_) => {
@@ -266,13 +297,16 @@ pub fn data_fusion_state(error: &DataFusionError) -> SqlState {
 
 fn plan_state(message: &str) -> SqlState {
     let has = |text: &str| message.contains(text);
-    if has("Invalid function") {
+    if has("Invalid function") || has("failed to match any signature") {
         SqlState::UNDEFINED_FUNCTION
     } else if has("not found") && has("table") {
         SqlState::UNDEFINED_TABLE
     } else if has("different number of columns") {
         SqlState::SYNTAX_ERROR
-    } else if has("GROUP BY")
+    } else if has("Order by column out of bounds") {
+        SqlState("42P10")
+    } else if has("ggregate functions are not")
+        || has("GROUP BY")
         || has("aggregate function calls")
         || has("be resolved from available")
     {

@@ -2,7 +2,7 @@
 //!
 //! # Example
 //! ```text
-//! Continuous query  clock=arrival emit=on window close out=stream
+//! Continuous query  clock=ARRIVAL emit=on window close out=stream
 //!   OnClose  column=window_end  monotonic  state=until the watermark closes
 //!     Aggregate  group=[origin@0, window_end@1] calls=[count(*)]  retracts  state=until the watermark closes
 //!       Exchange  hash(origin@0, window_end@1)  monotonic
@@ -19,8 +19,8 @@ use super::window::span_text;
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let clock = match self.clock {
-            Clock::Event => "event time",
-            Clock::Arrival => "arrival",
+            Clock::Event => "EVENT",
+            Clock::Arrival => "ARRIVAL",
         };
         let emit = if self.on_close { "on window close" } else { "changes" };
         let out = if self.on_close { "stream" } else { "relation" };

@@ -379,7 +379,7 @@ impl Lowering {
 }
 
 /// One row without columns, over which constants are computed.
-fn one_row() -> Result<RecordBatch> {
+pub(super) fn one_row() -> Result<RecordBatch> {
     let options = RecordBatchOptions::new().with_row_count(Some(1));
     Ok(RecordBatch::try_new_with_options(Arc::new(Schema::empty()), vec![], &options)?)
 }

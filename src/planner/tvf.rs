@@ -17,6 +17,7 @@ use super::error::Error;
 use super::plan::Hopping;
 use super::relation::RelationSource;
 use super::window::{WindowKind, WindowNode};
+use crate::error::SqlState;
 use crate::sql::statement::WindowSpec;
 
 /// Plans the windows of one statement.
@@ -159,6 +160,12 @@ impl WindowPlanner {
             ));
         }
         if stream_of(&input).is_none() {
+            if appends(&input) {
+                return Err(unsupported(
+                    "a window over a view is not supported yet",
+                    "Put the window on the stream inside the view.",
+                ));
+            }
             return Err(windowing(
                 "a window needs a stream, and this is a relation",
                 "Remove the bracket: a table or view already is a relation.",
@@ -177,6 +184,17 @@ fn stream_of(plan: &LogicalPlan) -> Option<&RelationSource> {
             .filter(|s| s.kind() == super::plan::ScanKind::Stream),
         LogicalPlan::SubqueryAlias(alias) => stream_of(&alias.input),
         _ => None,
+    }
+}
+
+/// Whether a plan is a filter or projection of streams: a stream itself.
+fn appends(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::TableScan(_) => stream_of(plan).is_some(),
+        LogicalPlan::SubqueryAlias(_) | LogicalPlan::Projection(_) | LogicalPlan::Filter(_) => {
+            plan.inputs().into_iter().all(appends)
+        }
+        _ => false,
     }
 }
 
@@ -251,10 +269,15 @@ fn tvf(
         DataType::Timestamp(TimeUnit::Microsecond, _) => false,
         DataType::Int64 => true,
         other => {
-            return Err(windowing(
-                format!("the time column of {function} has type {other}"),
-                "Use a TIMESTAMP, TIMESTAMPTZ or BIGINT column.",
-            ));
+            return Err(Error::Invalid {
+                what: format!(
+                    "the time column of {function} has type {}",
+                    crate::sql::types::pg_type_name(&other)
+                ),
+                sqlstate: SqlState::DATATYPE_MISMATCH,
+                hint: Some("Use a TIMESTAMP, TIMESTAMPTZ or BIGINT column.".into()),
+            }
+            .into());
         }
     };
     let mut values: Vec<Option<i64>> = vec![None; spans.len()];
@@ -270,10 +293,12 @@ fn tvf(
     let size = values[spans.len() - 2].ok_or_else(usage)?;
     let slide = if spans.len() == 3 { values[0].ok_or_else(usage)? } else { size };
     if size <= 0 || slide <= 0 {
-        return Err(windowing(
-            format!("the spans of {function} must be positive"),
-            "Give a size and slide above zero.",
-        ));
+        return Err(Error::Invalid {
+            what: format!("the spans of {function} must be positive"),
+            sqlstate: SqlState::INVALID_PARAMETER_VALUE,
+            hint: Some("Give a size and slide above zero.".into()),
+        }
+        .into());
     }
     let windows = Hopping { slide, size, offset: offset.rem_euclid(slide) };
     let node = WindowNode::new(WindowKind::Assign(windows), vec![time], input)?;

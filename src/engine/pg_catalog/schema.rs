@@ -53,6 +53,7 @@ pub async fn query(ctx: &SessionContext, sql: &str) -> Result<DataFrame> {
 pub async fn plan(ctx: &SessionContext, sql: &str) -> Result<LogicalPlan> {
     let mut statement = rewrite(sql)?;
     name_statement(&mut statement);
+    qualify(&mut statement);
     let Some(reduced) = without_rows(&statement) else {
         return plan_statement(ctx, statement).await;
     };
@@ -61,6 +62,20 @@ pub async fn plan(ctx: &SessionContext, sql: &str) -> Result<LogicalPlan> {
         Ok(plan) if ctx.state().optimize(&plan).is_ok() => Ok(plan),
         _ => plan_statement(ctx, reduced).await,
     }
+}
+
+/// Puts the catalog's schema before its relations, as Postgres's search path does.
+fn qualify(statement: &mut ast::Statement) {
+    let _ = ast::visit_relations_mut(statement, |name| {
+        let bare = match name.0.as_slice() {
+            [part] => part.as_ident().map(|ident| ident.value.to_ascii_lowercase()),
+            _ => None,
+        };
+        if bare.is_some_and(|bare| RELATIONS.contains_key(&("pg_catalog", bare.as_str()))) {
+            name.0.insert(0, ast::ObjectNamePart::Identifier(ast::Ident::new("pg_catalog")));
+        }
+        std::ops::ControlFlow::<()>::Continue(())
+    });
 }
 
 async fn plan_statement(ctx: &SessionContext, statement: ast::Statement) -> Result<LogicalPlan> {
