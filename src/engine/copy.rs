@@ -48,18 +48,28 @@ impl Session {
         let schema = Arc::new(object.arrow_schema().project(&indices)?);
         let shape = Shape {
             csv: copy.options.format == CopyFormat::Csv,
-            delimiter: copy.options.delimiter,
+            delimiter: ascii("DELIMITER", copy.options.delimiter)?,
             null: copy.options.null.clone(),
             header: copy.options.header,
-            quote: copy.options.quote,
-            escape: copy.options.escape,
+            quote: ascii("QUOTE", copy.options.quote)?,
+            escape: ascii("ESCAPE", copy.options.escape)?,
         };
-        let decoder = CopyDecoder::new(schema, &object.name, shape)?;
+        let decoder = CopyDecoder::new(schema, object.name.clone(), shape)?;
         let engine = Arc::clone(&self.engine);
         let columns = indices.len();
         let sink = Box::new(Sink { engine, object, indices, decoder });
         Ok(CopyIn { columns, options: copy.options.clone(), sink })
     }
+}
+
+/// A separator of one byte.
+fn ascii(option: &str, value: char) -> Result<u8> {
+    u8::try_from(value).ok().filter(u8::is_ascii).ok_or_else(|| {
+        Error::refused(
+            SqlState::INVALID_PARAMETER_VALUE,
+            format!("COPY {option} must be a single one-byte character"),
+        )
+    })
 }
 
 /// Where COPY data goes.
@@ -77,7 +87,7 @@ impl CopySink for Sink {
     }
 
     async fn finish(self: Box<Self>) -> Result<u64> {
-        let Sink { engine, object, indices, decoder } = *self;
+        let Sink { engine, object, indices, mut decoder } = *self;
         let rows = decoder.finish()?;
         let rows = widen(&object, &indices, &rows)?;
         super::dml::check_not_null(&object, &rows)?;

@@ -51,8 +51,8 @@ impl Session {
         let names = Names::new(&relations, self.engine.functions(), Arc::clone(windows));
         let plan = match statement {
             ast::Statement::Insert(insert) => {
-                let plain = ast::Insert { on: None, returning: None, ..insert.clone() };
-                bind_dml(&ast::Statement::Insert(plain), &names)?
+                let object = self.insert_target(insert)?;
+                bind_dml(&plain_insert(insert, &object, &names, windows)?, &names)?
             }
             other => bind_query(&update::as_query(self, other, windows)?, &names)?,
         };
@@ -68,13 +68,7 @@ impl Session {
         if insert.returning.is_some() {
             return Err(Error::unsupported("RETURNING is not supported yet", "Use SELECT."));
         }
-        let ast::TableObject::TableName(name) = &insert.table else {
-            return Err(Error::unsupported(
-                "INSERT into a function is not supported",
-                "Name a table.",
-            ));
-        };
-        let object = self.find(name)?;
+        let object = self.insert_target(insert)?;
         if matches!(object.kind, ObjectKind::View(_)) {
             return Err(Error::refused(
                 SqlState::WRONG_OBJECT_TYPE,
@@ -84,8 +78,7 @@ impl Session {
         let plan = {
             let relations = self.relations();
             let names = Names::new(&relations, self.engine.functions(), Arc::clone(windows));
-            let plain = ast::Insert { on: None, ..insert.clone() };
-            match bind_dml(&ast::Statement::Insert(plain), &names)? {
+            match bind_dml(&plain_insert(insert, &object, &names, windows)?, &names)? {
                 LogicalPlan::Dml(dml) => dml.input.as_ref().clone(),
                 _ => return Err(Error::Internal("INSERT was planned as something else".into())),
             }
@@ -122,6 +115,15 @@ impl Session {
             (ObjectKind::View(_), None) => unreachable!("refused above"),
         };
         Ok(format!("INSERT 0 {count}"))
+    }
+
+    fn insert_target(&self, insert: &ast::Insert) -> Result<Arc<Object>> {
+        match &insert.table {
+            ast::TableObject::TableName(name) => self.find(name),
+            _ => {
+                Err(Error::unsupported("INSERT into a function is not supported", "Name a table."))
+            }
+        }
     }
 
     async fn insert_on_conflict(
@@ -269,6 +271,37 @@ impl Session {
     }
 }
 
+/// An INSERT as DataFusion plans it: without ON CONFLICT, and with its columns named where the rows are
+/// narrower than the table, which Postgres takes as the first ones.
+fn plain_insert(
+    insert: &ast::Insert,
+    object: &Object,
+    names: &Names<'_>,
+    windows: &Arc<[WindowSpec]>,
+) -> Result<ast::Statement> {
+    let mut plain = ast::Insert { on: None, returning: None, ..insert.clone() };
+    if let (true, Some(source)) = (plain.columns.is_empty(), &plain.source) {
+        let windows = Arc::clone(windows);
+        let query = crate::sql::statement::Query { ast: source.clone(), windows, emit: None };
+        let width = match source.body.as_ref() {
+            ast::SetExpr::Values(values) => values.rows.first().map_or(0, |row| row.len()),
+            _ => bind_query(&query, names)?.schema().fields().len(),
+        };
+        if width > object.columns.len() {
+            return Err(Error::refused(
+                SqlState::SYNTAX_ERROR,
+                "INSERT has more expressions than target columns",
+            ));
+        }
+        if width < object.columns.len() {
+            let first = object.columns[..width].iter();
+            let ident = |name: &String| ast::Ident::with_quote('"', name);
+            plain.columns = first.map(|c| ast::ObjectName::from(vec![ident(&c.name)])).collect();
+        }
+    }
+    Ok(ast::Statement::Insert(plain))
+}
+
 /// The key that ON CONFLICT names: it has to be the primary key.
 fn conflict_key(object: &Object, conflict: &ast::OnConflict) -> Result<Vec<usize>> {
     let ObjectKind::Table(def) = &object.kind else {
@@ -334,8 +367,8 @@ pub(super) fn describe_plan(
     let names = Names::new(&relations, session.engine.functions(), Arc::clone(windows));
     let plan = match statement {
         ast::Statement::Insert(insert) => {
-            let plain = ast::Insert { on: None, returning: None, ..insert.clone() };
-            bind_dml(&ast::Statement::Insert(plain), &names)?
+            let object = session.insert_target(insert)?;
+            bind_dml(&plain_insert(insert, &object, &names, windows)?, &names)?
         }
         other => bind_query(&update::as_query(session, other, windows)?, &names)?,
     };

@@ -1,7 +1,7 @@
 //! The functions of the language and the settings of DataFusion that give them Postgres's meaning.
 
 use datafusion::execution::SessionState;
-use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::{FunctionRegistry, SessionStateBuilder};
 use datafusion::prelude::SessionConfig;
 
 /// Returns the functions, planners and settings that every statement shares.
@@ -16,5 +16,11 @@ pub fn session_state(threads: usize) -> SessionState {
     options.sql_parser.collect_spans = true;
     options.execution.time_zone = Some("UTC".to_owned());
     options.optimizer.skip_failed_rules = false;
-    SessionStateBuilder::new().with_config(config).with_default_features().build()
+    let mut state = SessionStateBuilder::new().with_config(config).with_default_features().build();
+    // The system catalog answers these with our own facts.
+    for name in ["version", "current_schema", "session_user", "current_user"] {
+        // It may not have been there.
+        let _ = FunctionRegistry::deregister_udf(&mut state, name);
+    }
+    state
 }

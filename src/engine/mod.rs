@@ -18,6 +18,7 @@ mod drop;
 mod error;
 mod explain;
 mod functions;
+mod introspect;
 pub mod outcome;
 pub mod pg_catalog;
 mod query;
@@ -37,6 +38,7 @@ use crate::clock::Clock;
 use crate::planner::properties::Properties;
 use crate::runtime::hub::Hub;
 use crate::sql::catalog::{Catalog, Oid};
+use crate::time::Timestamp;
 use source::SourceStatus;
 
 /// How often idle partitions and the system clock are looked at, in milliseconds.
@@ -68,6 +70,7 @@ pub struct Engine {
     sources: Mutex<BTreeMap<Oid, Arc<SourceStatus>>>,
     sessions: Mutex<BTreeMap<i32, Client>>,
     ticker: Mutex<Option<JoinHandle<()>>>,
+    started: Timestamp,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -77,6 +80,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Engine {
     /// Starts an engine; needs a tokio runtime.
     pub fn start(options: EngineOptions, clock: Arc<dyn Clock>) -> std::io::Result<Arc<Self>> {
+        let started = clock.now();
         let hub = Hub::start(clock, options.shards, options.threads, options.batch_rows)?;
         let engine = Arc::new(Self {
             functions: functions::session_state(options.threads),
@@ -89,6 +93,7 @@ impl Engine {
             sources: Mutex::default(),
             sessions: Mutex::default(),
             ticker: Mutex::default(),
+            started,
         });
         let hub = Arc::clone(&engine.hub);
         let ticker = tokio::spawn(async move {

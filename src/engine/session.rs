@@ -10,9 +10,11 @@ use std::sync::Arc;
 
 use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
+use datafusion::logical_expr::LogicalPlan;
 use sqlparser::ast;
 
 use super::cursor::Cursor;
+use super::introspect::Introspection;
 use super::outcome::Rows;
 use super::relations::StatementRelations;
 use super::{
@@ -20,7 +22,7 @@ use super::{
     explain, query, subscribe,
 };
 use crate::error::SqlState;
-use crate::planner::bind::bind_query;
+use crate::planner::bind::{bind_query, visible_names};
 use crate::planner::relation::Names;
 use crate::runtime::hub::Write;
 use crate::sql;
@@ -47,6 +49,7 @@ pub struct Session {
     prepared: BTreeMap<String, Prepared>,
     notices: Vec<Notice>,
     reported: BTreeMap<String, String>,
+    pub(super) introspection: Option<Introspection>,
 }
 
 /// A statement of PREPARE.
@@ -76,6 +79,7 @@ impl Session {
             prepared: BTreeMap::new(),
             notices: Vec::new(),
             reported: BTreeMap::new(),
+            introspection: None,
         }
     }
 
@@ -224,13 +228,18 @@ impl Session {
     }
 
     /// Runs a one-shot query.
-    async fn query(&mut self, _text: &str, query: &Query, params: &[ScalarValue]) -> Result<Rows> {
-        let plan = {
-            let relations = self.relations();
-            let names = Names::new(&relations, self.engine.functions(), Arc::clone(&query.windows));
-            bind_query(query, &names)?
-        };
-        query::run(&self.engine, plan, params).await
+    async fn query(&mut self, text: &str, query: &Query, params: &[ScalarValue]) -> Result<Rows> {
+        let ordinary = self.ordinary_plan(query);
+        match self.either_plan(text, ordinary).await? {
+            (plan, true) => self.run_catalog(plan, params).await,
+            (plan, false) => query::run(&self.engine, plan, params).await,
+        }
+    }
+
+    fn ordinary_plan(&self, query: &Query) -> Result<LogicalPlan> {
+        let relations = self.relations();
+        let names = Names::new(&relations, self.engine.functions(), Arc::clone(&query.windows));
+        Ok(bind_query(query, &names)?)
     }
 
     /// Settings and transaction control.
@@ -416,7 +425,9 @@ impl Session {
             StatementKind::Query(query) if query.emit.is_some() => {
                 self.describe_subscribe(query, false, declared)
             }
-            StatementKind::Query(query) => self.describe_query(query, declared),
+            StatementKind::Query(query) => {
+                self.describe_query(&statement.text, query, declared).await
+            }
             StatementKind::Subscribe(s) => self.describe_subscribe(&s.query, s.progress, declared),
             StatementKind::Dml { statement, windows } => {
                 self.describe_dml(statement, windows, declared)
@@ -438,11 +449,15 @@ impl Session {
         }
     }
 
-    fn describe_query(&self, query: &Query, declared: &[Option<DataType>]) -> Result<Description> {
-        let relations = self.relations();
-        let names = Names::new(&relations, self.engine.functions(), Arc::clone(&query.windows));
-        let plan = bind_query(query, &names)?;
-        let columns = query::named_schema(&plan, &crate::planner::bind::visible_names(&plan));
+    async fn describe_query(
+        &mut self,
+        text: &str,
+        query: &Query,
+        declared: &[Option<DataType>],
+    ) -> Result<Description> {
+        let ordinary = self.ordinary_plan(query);
+        let (plan, _) = self.either_plan(text, ordinary).await?;
+        let columns = query::named_schema(&plan, &visible_names(&plan));
         let parameters = parameter_types(&plan, declared)?;
         Ok(Description { parameters, columns: Some(columns) })
     }
@@ -450,7 +465,7 @@ impl Session {
 
 /// The types of `$1`, `$2`, ..: as the client declared them, or as they are used; text where nothing is known.
 pub(super) fn parameter_types(
-    plan: &datafusion::logical_expr::LogicalPlan,
+    plan: &LogicalPlan,
     declared: &[Option<DataType>],
 ) -> Result<Vec<DataType>> {
     let found = plan.get_parameter_types()?;

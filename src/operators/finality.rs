@@ -55,9 +55,13 @@ impl Finality {
             return Ok(None);
         }
         let times = self.times_of(columns)?;
-        let open = |i| times.is_null(i) || !self.passed(self.final_at(times.value(i)));
-        let open: Vec<bool> = (0..times.len()).map(open).collect();
-        Ok((!open.iter().all(|open| *open)).then(|| BooleanArray::from(open)))
+        Ok(some_false(times.iter().map(|time| time.is_none_or(|time| !self.passed(time)))))
+    }
+
+    /// Returns which rows are not final yet but will be, or nothing if all will.
+    pub(super) fn closing(&self, columns: &[ArrayRef]) -> Result<Option<BooleanArray>> {
+        let times = self.times_of(columns)?;
+        Ok(some_false(times.iter().map(|time| time.is_some_and(|time| !self.passed(time)))))
     }
 
     /// Sets timers for slots that are new.
@@ -86,15 +90,15 @@ impl Finality {
         }
     }
 
-    /// Moves the watermark and returns the slots that are final now.
-    pub(super) fn close(&mut self, watermark: Watermark) -> Vec<u32> {
+    /// Moves the watermark and returns the slots that are final now, by the time that they are.
+    pub(super) fn close(&mut self, watermark: Watermark) -> Vec<(i64, u32)> {
         self.watermark = watermark;
         let mut closed = Vec::new();
         while let Some((time, slot)) = self.timers.take_due(|time| watermark.0 >= Timestamp(time)) {
             // The timer of a slot that was freed meanwhile, and perhaps given out again, is ignored.
             if self.times[slot as usize] == time {
                 self.times[slot as usize] = NEVER;
-                closed.push(slot);
+                closed.push((time, slot));
             }
         }
         closed
@@ -105,6 +109,7 @@ impl Finality {
     }
 
     fn passed(&self, time: i64) -> bool {
+        let time = self.final_at(time);
         time != NEVER && self.watermark.0 >= Timestamp(time)
     }
 
@@ -112,4 +117,10 @@ impl Finality {
         let times = cast(&columns[self.frees.column], &DataType::Int64)?;
         Ok(times.as_primitive::<Int64Type>().clone())
     }
+}
+
+/// Returns the mask unless it is true everywhere.
+fn some_false(mask: impl Iterator<Item = bool>) -> Option<BooleanArray> {
+    let mask: Vec<bool> = mask.collect();
+    (!mask.iter().all(|open| *open)).then(|| BooleanArray::from(mask))
 }

@@ -48,6 +48,11 @@ fn planner<'a>(names: &'a Names<'_>) -> SqlToRel<'a, Names<'a>> {
     SqlToRel::new_with_options(names, options)
 }
 
+/// Gives the columns of every SELECT of a statement the names Postgres gives them.
+pub fn name_statement(statement: &mut ast::Statement) {
+    let _ = VisitMut::visit(statement, &mut NameColumns);
+}
+
 /// Gives the columns of every SELECT the names Postgres gives them.
 struct NameColumns;
 

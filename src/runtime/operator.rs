@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use datafusion::common::JoinType;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
 
@@ -9,11 +10,14 @@ use super::Result;
 use super::stage::Order;
 use crate::operators::aggregate::{AggregateOptions, Call};
 use crate::operators::join::{JoinKind, JoinOptions, JoinSide};
+use crate::operators::top_n::TopNOptions;
 use crate::operators::{
-    Aggregate, Constant, Filter, Frees, Instantwise, Join, Operator, Project, Union,
+    Aggregate, Constant, Filter, Frees, Instantwise, Join, OnClose, Operator, Project, TopN, Union,
 };
-use crate::planner::plan::{Clock, Close, Node, Op, Window};
-use datafusion::common::JoinType;
+use crate::planner::plan::{Clock, Close, Hopping, Node, Op, Window};
+use crate::windows::{
+    AssignWindows, Assigner, Expiring, PartitionedRows, PartitionedRowsOptions, Rows, TimeWindow,
+};
 
 /// How a node sees time in a block of that clock.
 pub(super) fn order(node: &Node, clock: Clock) -> Order {
@@ -33,7 +37,7 @@ pub(super) fn order(node: &Node, clock: Clock) -> Order {
 fn instantwise(node: &Node) -> Instantwise {
     match &node.op {
         Op::Join(join) if join.kind == JoinType::Inner => Instantwise::Any,
-        Op::Window(Window::Range { .. }) | Op::Union | Op::OnClose(_) => Instantwise::Any,
+        Op::Window(_) | Op::Union | Op::OnClose(_) => Instantwise::Any,
         _ => Instantwise::One,
     }
 }
@@ -85,7 +89,41 @@ pub(super) fn operator(node: &Node, shard: usize) -> Result<Box<dyn Operator>> {
                 output: schema(),
             })?)
         }
-        _ => return Err(crate::runtime::Error::ShuttingDown),
+        Op::Window(Window::Range { size, slide }) => {
+            let (length, inclusive) = (*size, false);
+            Box::new(Expiring::new(match slide {
+                None => TimeWindow::Range { length, inclusive },
+                Some((slide, offset)) => {
+                    TimeWindow::Slide { length, inclusive, slide: *slide, offset: *offset }
+                }
+            }))
+        }
+        Op::Assign(assign) => {
+            let Hopping { slide, size, offset } = assign.windows;
+            let assigner = Assigner::Hop { slide, size, offset };
+            Box::new(AssignWindows::new(Arc::clone(&assign.time), assigner, schema()))
+        }
+        Op::Window(Window::Rows { count }) => Box::new(Rows::new(*count, 1)),
+        Op::Window(Window::Partitioned { keys, count }) => {
+            Box::new(PartitionedRows::new(PartitionedRowsOptions {
+                schema: input(0),
+                partition: keys.clone(),
+                count: u32::try_from(*count).unwrap_or(u32::MAX),
+                range: None,
+            })?)
+        }
+        Op::TopN(top) => Box::new(TopN::new(TopNOptions {
+            input: input(0),
+            partition: vec![],
+            keys: top.keys.clone(),
+            skip: top.skip,
+            fetch: top.fetch,
+            numbered: false,
+            frees: None,
+            append_only: node.inputs[0].properties.append_only,
+            output: schema(),
+        })?),
+        Op::OnClose(close) => Box::new(OnClose::new(input(0), frees(*close))?),
     })
 }
 

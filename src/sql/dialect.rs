@@ -1,12 +1,12 @@
 //! The SQL dialect: Postgres as sqlparser knows it.
 //!
 //! # Why
-//! sqlparser asks a dialect object what it may accept. A wrapper leaves room for what StreamSQL needs
-//! beyond Postgres; the parts that no hook exists for are rewritten before parsing (`prepass.rs`).
-//! `supports_table_versioning` stays off: it would take the aliases `at`, `before` and `changes` away
-//! from every table, and `FOR SYSTEM_TIME AS OF` is recognized by the pre-pass.
-//! `supports_named_fn_args_with_expr_name` (`json_object('key': value)`) is off: for it, sqlparser reads
-//! every argument twice, so that twenty nested calls take it seconds and forty for ever.
+//! sqlparser asks a dialect object what it may accept. A wrapper leaves room for what StreamSQL
+//! needs beyond Postgres; the parts that no hook exists for are rewritten before parsing
+//! (`prepass.rs`). `supports_table_versioning` stays off: it would take the aliases `at`, `before`
+//! and `changes` away from every table, and `FOR SYSTEM_TIME AS OF` is recognized by the pre-pass.
+//! `supports_named_fn_args_with_expr_name` (`json_object('key': value)`) is off: for it, sqlparser
+//! reads every argument twice, so that twenty nested calls take it seconds and forty for ever.
 //!
 //! # Invariants
 //! 1. Every other method that `PostgreSqlDialect` overrides is forwarded; a forgotten one would
@@ -129,7 +129,7 @@ mod tests {
         EXPLAIN (ANALYZE, VERBOSE) SELECT 1
         WITH RECURSIVE r AS (SELECT 1) SELECT * FROM r
         SELECT "Q""x", ünïcode FROM "Ta ble" /* a /* nested */ comment */ -- end
-        SELECT sum(x) OVER (PARTITION BY a ORDER BY b ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) FROM t
+        SELECT sum(x) OVER (PARTITION BY a ORDER BY b ROWS BETWEEN 1 PRECEDING AND CURRENT ROW)
         SET NAMES 'utf8'
         LISTEN x
     "#;

@@ -5,7 +5,8 @@ use crate::error::{Classify, Location, SqlState};
 /// Result of reading SQL.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Why a text is not a statement, a type or a setting. Locations are within the whole parsed string.
+/// Why a text is not a statement, a type or a setting. Locations are within the whole parsed
+/// string.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// A token that cannot stand where it stands.

@@ -23,8 +23,8 @@ pub fn quote(name: &str) -> String {
 }
 
 /// Returns whether the system keeps a name for itself, be it of a schema, a relation or a column:
-/// Postgres's catalogs (`pg_`), what SUBSCRIBE adds (`hw_`), what the parser rewrites to (`cql_`) and
-/// the hidden columns of changes (`$`).
+/// Postgres's catalogs (`pg_`), what SUBSCRIBE adds (`hw_`), what the parser rewrites to (`cql_`)
+/// and the hidden columns of changes (`$`).
 pub fn is_reserved(name: &str) -> bool {
     ["pg_", "hw_", "cql_", "$"].iter().any(|prefix| name.starts_with(prefix))
 }

@@ -35,7 +35,8 @@ const UTC: &str = "UTC";
 /// A column's type as declared: what Arrow alone cannot say (varchar(n), json, uuid).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SqlType {
-    /// Name as Postgres's `format_type` prints it, e.g. `character varying(20)`, `timestamp with time zone`.
+    /// Name as Postgres's `format_type` prints it, e.g. `character varying(20)`, `timestamp with
+    /// time zone`.
     pub name: String,
 }
 

@@ -142,9 +142,19 @@ impl OrderedRows {
         self.slab.get(slot)
     }
 
+    /// Whether the slot holds a row.
+    pub fn contains(&self, slot: u32) -> bool {
+        self.slab.contains(slot)
+    }
+
     /// Owner and slot of all rows, in order.
     pub fn iter(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
         self.runs.iter().flatten().map(|key| (key.owner, key.slot))
+    }
+
+    /// One more than the greatest slot ever used.
+    pub fn bound(&self) -> usize {
+        self.slab.bound()
     }
 
     /// Number of rows.

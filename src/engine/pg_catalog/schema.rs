@@ -5,11 +5,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use datafusion::catalog::{MemTable, SchemaProvider, TableProvider};
 use datafusion::common::{DataFusionError, Result};
-use datafusion::dataframe::DataFrame;
 use datafusion::execution::SessionStateBuilder;
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SessionContext;
 use datafusion_pg_catalog::pg_catalog::generate_series_arg_coercion::CoerceIntArgsToBigInt;
 use datafusion_pg_catalog::pg_catalog::oid_type_planner::PgOidTypePlanner;
+
+use crate::planner::bind::name_statement;
 
 use super::relation::{RELATIONS, Row};
 use super::rewrite::rewrite;
@@ -38,11 +40,11 @@ pub fn install(ctx: &SessionContext, view: Arc<dyn CatalogView>) -> Result<()> {
 
 /// Plans a statement for which [`super::is_catalog_statement`] holds, on a context with the catalog
 /// installed.
-pub async fn query(ctx: &SessionContext, sql: &str) -> Result<DataFrame> {
-    let statement = rewrite(sql)?;
+pub async fn plan(ctx: &SessionContext, sql: &str) -> Result<LogicalPlan> {
+    let mut statement = rewrite(sql)?;
+    name_statement(&mut statement);
     let statement = datafusion::sql::parser::Statement::Statement(Box::new(statement));
-    let plan = ctx.state().statement_to_plan(statement).await?;
-    ctx.execute_logical_plan(plan).await
+    ctx.state().statement_to_plan(statement).await
 }
 
 /// A system schema. Its relations are computed whenever a statement names them.

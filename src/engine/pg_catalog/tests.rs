@@ -124,7 +124,8 @@ fn context() -> (SessionContext, u32) {
 }
 
 async fn answer(ctx: &SessionContext, sql: &str) -> datafusion::common::Result<String> {
-    let batches = query(ctx, sql).await?.collect().await?;
+    let plan = plan(ctx, sql).await?;
+    let batches = ctx.execute_logical_plan(plan).await?.collect().await?;
     Ok(pretty_format_batches(&batches)?.to_string())
 }
 

@@ -285,7 +285,7 @@ impl Operator for Aggregate {
             self.emit(watermark.last_closed(), out)?;
         }
         let Some(finality) = &mut self.finality else { return Ok(()) };
-        for group in finality.close(watermark) {
+        for (_, group) in finality.close(watermark) {
             self.free(group);
         }
         Ok(())

@@ -386,7 +386,7 @@ impl Operator for Join {
     fn on_watermark(&mut self, watermark: Watermark, _: &mut Output) -> Result<()> {
         for side in 0..2 {
             let Some(finality) = &mut self.sides[side].finality else { continue };
-            for slot in finality.close(watermark) {
+            for (_, slot) in finality.close(watermark) {
                 let key = self.sides[side].rows.owner(slot);
                 self.sides[side].remove(slot);
                 self.free_key(key);

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use sqlparser::tokenizer::Token;
+
 use super::alter::OTHER_KINDS;
 use super::columns::Columns;
 use super::options::with_clause;
@@ -10,7 +12,6 @@ use super::reader::Reader;
 use super::statement::statement_name;
 use crate::sql::Result;
 use crate::sql::statement::{CreateTable, CreateView, StatementKind};
-use sqlparser::tokenizer::Token;
 
 /// Reads what follows CREATE.
 pub fn create(mut reader: Reader<'_>) -> Result<StatementKind> {

@@ -1,12 +1,14 @@
 //! Bounds how deep the tree of a text can become, and how long sqlparser can take over it.
 //!
 //! # Why
-//! `a OR b OR c ..` is a tree as deep as it is long. sqlparser and DataFusion grow the stack when they
-//! walk such a tree, but when it is freed, the stack is what the thread has: some ten thousand operators
-//! would end the whole server. Parentheses need no bound here; sqlparser has one of its own.
+//! `a OR b OR c ..` is a tree as deep as it is long. sqlparser and DataFusion grow the stack when
+//! they walk such a tree, but when it is freed, the stack is what the thread has: some ten thousand
+//! operators would end the whole server. Parentheses need no bound here; sqlparser has one of its
+//! own.
 //!
-//! Where `CAST (` and its like do not parse, sqlparser reads them again as a call of a function of that
-//! name, and so on for each one within: the time doubles with each level, unless there is a bound.
+//! Where `CAST (` and its like do not parse, sqlparser reads them again as a call of a function of
+//! that name, and so on for each one within: the time doubles with each level, unless there is a
+//! bound.
 
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Token, TokenWithSpan};
@@ -21,8 +23,9 @@ const OPERATORS_MAX: usize = 4_000;
 /// How often the time may double: 2^12 times some microseconds.
 const DOUBLINGS_MAX: usize = 12;
 
-/// How much stack recursive functions of sqlparser and DataFusion must find, else they grow it. Their
-/// default of 128 KiB is less than one level of nested joins takes without optimization (170 KiB).
+/// How much stack recursive functions of sqlparser and DataFusion must find, else they grow it.
+/// Their default of 128 KiB is less than one level of nested joins takes without optimization
+/// (170 KiB).
 const STACK_RESERVE: usize = 1 << 20;
 
 /// One pair of parentheses or brackets.

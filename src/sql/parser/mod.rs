@@ -1,10 +1,10 @@
 //! Text to statements: StreamSQL on top of sqlparser.
 //!
 //! 1. [`script`]: the text becomes tokens, and is split at semicolons.
-//! 2. [`statement`]: the first words say what a statement is. StreamSQL's own statements are read by
-//!    hand with a [`reader`], over the same tokens.
-//! 3. [`query`]: queries go through the [`prepass`], which takes out window brackets and EMIT and leaves
-//!    what sqlparser can parse.
+//! 2. [`statement`]: the first words say what a statement is. StreamSQL's own statements are read
+//!    by hand with a [`reader`], over the same tokens.
+//! 3. [`query`]: queries go through the [`prepass`], which takes out window brackets and EMIT and
+//!    leaves what sqlparser can parse.
 //! 4. [`normalize`]: types in expressions are brought into the form in which DataFusion plans them.
 //!
 //! # Invariants
@@ -29,6 +29,7 @@ mod query;
 mod session;
 mod stream;
 
+mod emit;
 mod normalize;
 mod prepass;
 mod span;

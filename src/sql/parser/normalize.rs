@@ -3,7 +3,7 @@
 //! | written | planned | because |
 //! |---|---|---|
 //! | `timestamp`, `timestamptz` | precision 6 | DataFusion's default is nanoseconds |
-//! | `timestamp(0)`, `timestamp(3)` | cast to it, then to precision 6 | values are cut, yet stay microseconds |
+//! | `timestamp(0)`, `timestamp(3)` | cast to it, then to precision 6 | cut, but kept in µs |
 //! | `float` | `double precision` | DataFusion's is 32 bits wide |
 //! | `character varying`, `bpchar`, .. | `varchar` | DataFusion knows one name |
 //! | `dec` | `decimal` | as above |

@@ -13,20 +13,20 @@
 //! `ARRAY[..]`, `ON a.x[1] = b.y`.
 //!
 //! # Invariants
-//! 1. A rewritten token carries the span of what it stands for, so that errors point into the user's
-//!    text.
+//! 1. A rewritten token carries the span of what it stands for, so that errors point into the
+//!    user's text.
 //! 2. One pass, no recursion: the nesting of the text lives in `frames`.
 //!
 //! # Why
-//! sqlparser has no hook for table factors and no place in its tree for a window. A fork would have to
-//! follow DataFusion's version for ever.
+//! sqlparser has no hook for table factors and no place in its tree for a window. A fork would have
+//! to follow DataFusion's version for ever.
 
 use sqlparser::keywords::{Keyword, RESERVED_FOR_TABLE_ALIAS};
 use sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 
+use super::emit::{emit, ends_operand, sees_emit};
 use super::reader::Reader;
 use super::script::{is_word, keyword, made, made_word};
-use super::span::positive_span;
 use super::to_stream::relation_to_stream;
 use super::window_clause::window_spec;
 use crate::sql::Result;
@@ -86,7 +86,8 @@ struct Prepass<'s> {
 struct Frame {
     opened: Opened,
     clause: Clause,
-    /// Whether a FROM here starts a list of relations, as in SELECT, and not a part of `EXTRACT(..)`.
+    /// Whether a FROM here starts a list of relations, as in SELECT, and not a part of
+    /// `EXTRACT(..)`.
     reads: bool,
     /// Whether what is in parentheses is a query, not a nested join.
     is_query: bool,
@@ -128,7 +129,7 @@ impl Frame {
 
 impl Prepass<'_> {
     fn step(&mut self) -> Result<()> {
-        self.refuse_what_is_to_come()?;
+        self.refuse()?;
         if let Some(emit) = self.emit_clause()? {
             self.emit = Some(emit);
             return Ok(());
@@ -371,13 +372,21 @@ impl Prepass<'_> {
         match self.input.peek(0) {
             Token::Word(word) => {
                 word.quote_style.is_some()
-                    || (!RESERVED_FOR_TABLE_ALIAS.contains(&word.keyword) && !self.sees_emit())
+                    || (!RESERVED_FOR_TABLE_ALIAS.contains(&word.keyword)
+                        && !sees_emit(&self.input))
             }
             _ => false,
         }
     }
 
-    fn refuse_what_is_to_come(&self) -> Result<()> {
+    /// Refuses what is to come, and what only the rewriting may write.
+    fn refuse(&self) -> Result<()> {
+        if self.input.peek(1) == &Token::LParen
+            && matches!(self.input.peek(0), Token::Word(word)
+                if word.value.eq_ignore_ascii_case(WINDOW_FUNCTION))
+        {
+            return Err(self.input.unexpected_hint("Write a window in brackets: FROM s [NOW]."));
+        }
         if let Some(operator) = relation_to_stream(&self.input, self.previous()) {
             return Err(self.input.not_yet(
                 operator,
@@ -393,16 +402,8 @@ impl Prepass<'_> {
         Ok(())
     }
 
-    /// Returns whether EMIT comes next, as a clause and not as a name.
-    fn sees_emit(&self) -> bool {
-        self.input.sees(&["EMIT", "ON", "WINDOW", "CLOSE"])
-            || ["CHANGES", "FINAL", "AFTER", "EVERY", "STREAM"]
-                .iter()
-                .any(|word| self.input.sees(&["EMIT", word]))
-    }
-
     fn emit_clause(&mut self) -> Result<Option<Emit>> {
-        if !self.sees_emit() || !self.previous().is_some_and(ends_operand) {
+        if !sees_emit(&self.input) || !self.previous().is_some_and(ends_operand) {
             return Ok(None);
         }
         let start = self.input;
@@ -418,65 +419,5 @@ impl Prepass<'_> {
             return Err(self.input.unexpected_hint("EMIT stands at the end of the query."));
         }
         Ok(Some(emit))
-    }
-}
-
-/// Reads what follows EMIT. `EMIT STREAM x` means `EMIT x`.
-fn emit(input: &mut Reader<'_>) -> Result<Emit> {
-    let stream = input.eat(&["STREAM"]);
-    if input.eat(&["CHANGES"]) || (stream && input.at_end()) {
-        Ok(Emit::Changes)
-    } else if input.eat(&["ON", "WINDOW", "CLOSE"])
-        || input.eat(&["FINAL"])
-        || input.eat(&["AFTER", "WATERMARK"])
-    {
-        Ok(Emit::OnWindowClose)
-    } else if input.eat(&["AFTER", "DELAY"]) {
-        Ok(Emit::AfterDelay(positive_span(input, "the delay of EMIT")?))
-    } else if input.eat(&["EVERY"]) {
-        Ok(Emit::Every(positive_span(input, "the period of EMIT")?))
-    } else {
-        Err(input.unexpected_hint(
-            "Write EMIT CHANGES, EMIT ON WINDOW CLOSE, EMIT AFTER DELAY or EMIT EVERY.",
-        ))
-    }
-}
-
-/// Returns whether a clause may follow a token, i.e. no expression is left open.
-fn ends_operand(token: &Token) -> bool {
-    match token {
-        Token::Word(word) => {
-            word.quote_style.is_some()
-                || !matches!(
-                    word.keyword,
-                    Keyword::SELECT
-                        | Keyword::DISTINCT
-                        | Keyword::ALL
-                        | Keyword::AS
-                        | Keyword::FROM
-                        | Keyword::JOIN
-                        | Keyword::WHERE
-                        | Keyword::AND
-                        | Keyword::OR
-                        | Keyword::NOT
-                        | Keyword::BY
-                        | Keyword::ON
-                        | Keyword::HAVING
-                        | Keyword::WHEN
-                        | Keyword::THEN
-                        | Keyword::ELSE
-                        | Keyword::CASE
-                )
-        }
-        Token::Number(..)
-        | Token::SingleQuotedString(_)
-        | Token::EscapedStringLiteral(_)
-        | Token::UnicodeStringLiteral(_)
-        | Token::DollarQuotedString(_)
-        | Token::Placeholder(_)
-        | Token::RParen
-        | Token::RBracket
-        | Token::Mul => true,
-        _ => false,
     }
 }

@@ -84,7 +84,7 @@ fn expect_parser_end(parser: &Parser<'_>, reader: &Reader<'_>) -> Result<()> {
     error.map_err(|error| reader.parser_error(error))
 }
 
-/// `WITH .. INSERT` hides a statement in a query.
+/// `WITH .. INSERT` and `SELECT .. INTO` hide a statement in a query.
 fn refuse_hidden_dml(body: &ast::SetExpr, reader: &Reader<'_>) -> Result<()> {
     let (feature, hint) = match body {
         ast::SetExpr::Insert(_) => {
@@ -93,6 +93,9 @@ fn refuse_hidden_dml(body: &ast::SetExpr, reader: &Reader<'_>) -> Result<()> {
         ast::SetExpr::Update(_) => ("WITH before UPDATE", "Use a subquery."),
         ast::SetExpr::Delete(_) => ("WITH before DELETE", "Use a subquery."),
         ast::SetExpr::Merge(_) => ("MERGE", "Use INSERT, UPDATE and DELETE."),
+        ast::SetExpr::Select(select) if select.into.is_some() => {
+            ("SELECT INTO", "Use CREATE TABLE .. AS.")
+        }
         _ => return Ok(()),
     };
     Err(reader.unsupported(feature, hint))

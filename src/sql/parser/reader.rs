@@ -198,8 +198,8 @@ impl<'s> Reader<'s> {
         Err(self.script.unexpected(self.end, None))
     }
 
-    /// Returns how far ahead the first token outside of parentheses and brackets is for which `found`
-    /// holds; it is given a reader at that token.
+    /// Returns how far ahead the first token outside of parentheses and brackets is for which
+    /// `found` holds; it is given a reader at that token.
     pub fn find(&self, found: impl Fn(&Reader<'s>) -> bool) -> Option<usize> {
         let mut depth = 0_usize;
         let mut here = *self;
@@ -252,10 +252,11 @@ impl<'s> Reader<'s> {
         &mut self,
         read: impl FnOnce(&mut Parser<'static>) -> std::result::Result<T, ParserError>,
     ) -> Result<T> {
+        let start = self.location();
         let mut parser = Parser::new(&StreamSql).with_tokens_with_locations(self.tokens().to_vec());
         let mut tree = read(&mut parser).map_err(|error| self.parser_error(error))?;
         self.skip(parser.index());
-        normalize(&mut tree)?;
+        normalize(&mut tree).map_err(|error| error.at(start))?;
         Ok(tree)
     }
 

@@ -2,7 +2,7 @@
 //!
 //! # Invariants
 //! 1. `tokens` holds no blanks and no comments, so that "the next token" is the next in the vector.
-//! 2. `bytes[i]` is where `tokens[i]` stands in `text`; both are computed in one pass, since sqlparser
+//! 2. `bytes[i]` is where `tokens[i]` stands in `text`. It is found in one pass, since sqlparser
 //!    counts lines and columns in characters.
 
 use std::ops::Range;

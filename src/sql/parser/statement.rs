@@ -11,7 +11,8 @@ use crate::sql::dialect::StreamSql;
 use crate::sql::statement::{Explain, Statement, StatementKind};
 use crate::sql::{Error, Result};
 
-/// Parses a string of statements, separated by semicolons. A string of nothing is one empty statement.
+/// Parses a string of statements, separated by semicolons. A string of nothing is one empty
+/// statement.
 pub fn parse(sql: &str) -> Result<Vec<Statement>> {
     let script = Script::new(sql)?;
     let ranges = script.statements();

@@ -2,14 +2,16 @@
 //!
 //! # Semantics
 //! ```text
-//! CREATE STREAM [IF NOT EXISTS] name ( item {, item} ) [FROM connector ['path'] [(k = v, ..)]]
-//!                                                      [WITH (k = v, ..)]
-//! item := column
-//!       | WATERMARK FOR column AS expr {IDLE TIMEOUT span | ON IDLE ADVANCE TO expr | MAX AHEAD span}
-//!       | LATE {DROP | INTO name | ERROR}  |  CLOCK {EVENT | SYSTEM}  |  PARTITION KEY (columns)
+//! CREATE STREAM [IF NOT EXISTS] name ( item {, item} )
+//!     [FROM connector ['path'] [(k = v, ..)]] [WITH (k = v, ..)]
+//! item     := column | WATERMARK FOR column AS expr {progress}
+//!           | LATE {DROP | INTO name | ERROR} | CLOCK {EVENT | SYSTEM} | PARTITION KEY (columns)
+//! progress := IDLE TIMEOUT span | ON IDLE ADVANCE TO expr | MAX AHEAD span
 //! ```
-//! The options of a watermark may also stand as items of their own. A connector's name is kept as the
-//! option `connector`, its string as `path`.
+//! The options of a watermark may also stand as items of their own. A connector's name is kept as
+//! the option `connector`, its string as `path`.
+
+use std::collections::BTreeMap;
 
 use sqlparser::ast;
 use sqlparser::tokenizer::Token;
@@ -58,13 +60,13 @@ pub fn create(mut reader: Reader<'_>) -> Result<StatementKind> {
             start.unexpected_hint("A stream is declared with its columns: (ts TIMESTAMP, ..).")
         );
     }
-    let mut options = Default::default();
+    let mut options = BTreeMap::new();
     if reader.eat(&["FROM"]) {
         connector(&mut reader, &mut options)?;
     }
     with_clause(&mut reader, &mut options)?;
     reader.expect_end()?;
-    items.finish(CreateStream {
+    let stream = CreateStream {
         name,
         if_not_exists,
         columns: Vec::new(),
@@ -73,13 +75,11 @@ pub fn create(mut reader: Reader<'_>) -> Result<StatementKind> {
         clock: None,
         partition_key: Vec::new(),
         options,
-    })
+    };
+    items.finish(stream).map_err(|error| error.at(start.location()))
 }
 
-fn connector(
-    reader: &mut Reader<'_>,
-    options: &mut std::collections::BTreeMap<String, String>,
-) -> Result<()> {
+fn connector(reader: &mut Reader<'_>, options: &mut BTreeMap<String, String>) -> Result<()> {
     let name = fold(&reader.ident()?);
     if let Some(path) = reader.eat_string() {
         options.insert("path".to_owned(), path.to_owned());

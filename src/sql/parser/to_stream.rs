@@ -9,8 +9,8 @@
 //!
 //! # Why
 //! sqlparser reads `SELECT ISTREAM a FROM s` as a column `istream` with alias `a`, and
-//! `SELECT RSTREAM * FROM s` as a product. So this is decided before it sees the text. The words stay
-//! usable as names: `SELECT istream, ..`, `SELECT istream AS x`, `SELECT s.istream`.
+//! `SELECT RSTREAM * FROM s` as a product. So this is decided before it sees the text. The words
+//! stay usable as names: `SELECT istream, ..`, `SELECT istream AS x`, `SELECT s.istream`.
 
 use sqlparser::tokenizer::Token;
 
@@ -32,8 +32,8 @@ pub fn relation_to_stream(reader: &Reader<'_>, previous: Option<&Token>) -> Opti
     found.then_some(operator)
 }
 
-/// Returns whether what follows the word is a select list, not the rest of an expression over a column
-/// of that name.
+/// Returns whether what follows the word is a select list, not the rest of an expression over a
+/// column of that name.
 fn stands_before_select_list(reader: &Reader<'_>) -> bool {
     match reader.peek(1) {
         Token::Word(word) if word.quote_style.is_some() => true,

@@ -1,12 +1,12 @@
 //! Session variables: what SET changes and SHOW prints.
 //!
 //! # Semantics
-//! A session starts with the defaults and what the client sent at startup; RESET goes back to these.
-//! SET holds until the session's end, SET LOCAL until the transaction's; a transaction that rolls back
-//! takes its SETs with it.
+//! A session starts with the defaults and what the client sent at startup; RESET goes back to
+//! these. SET holds until the session's end, SET LOCAL until the transaction's; a transaction that
+//! rolls back takes its SETs with it.
 //!
-//! Variables of Postgres that tools set but that mean nothing here are accepted and kept, so that SHOW
-//! answers what was SET. A name with a dot is an application's own and holds any text.
+//! Variables of Postgres that tools set but that mean nothing here are accepted and kept, so that
+//! SHOW answers what was SET. A name with a dot is an application's own and holds any text.
 //!
 //! # Invariants
 //! 1. Every stored value has passed its variable's check and has its canonical spelling.
@@ -95,8 +95,8 @@ impl Variables {
         Ok(())
     }
 
-    /// Sets what the client sent at startup. Facts and unknown names are passed over: a client is not
-    /// turned away for them.
+    /// Sets what the client sent at startup. Facts and unknown names are passed over: a client is
+    /// not turned away for them.
     pub fn set_startup(&mut self, name: &str, value: &str) -> Result<()> {
         match self.checked(name, Some(value)) {
             Ok((key, value)) => {

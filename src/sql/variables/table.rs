@@ -56,6 +56,7 @@ pub const VARIABLES: &[Variable] = &[
     ),
     ignored("force_parallel_mode", "off"),
     ignored("geqo", "on"),
+    ours("highwater_version", env!("CARGO_PKG_VERSION"), Check::Fixed, "The server's own version."),
     ours(
         "idle_in_transaction_session_timeout",
         "0",

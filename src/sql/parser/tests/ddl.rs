@@ -46,7 +46,8 @@ fn stream_with_all_its_options() {
             LATE INTO lab.pos_late,
             CLOCK EVENT,
             PARTITION KEY (car, \"Late\")
-        ) FROM kafka 'x' (topic = 'pos', \"Brokers\" = 'a:1') WITH (retention = INTERVAL '1 day', n = -5)",
+        ) FROM kafka 'x' (topic = 'pos', \"Brokers\" = 'a:1')
+          WITH (retention = INTERVAL '1 day', n = -5)",
     );
     assert!(stream.if_not_exists);
     assert_eq!(fold_parts(&stream.name), ["lab", "pos"]);
@@ -202,8 +203,8 @@ fn views_of_both_kinds() {
     assert_eq!(names(&created.columns), ["x", "Y"]);
     assert_eq!(created.options["k"], "1");
     let created = view(
-        "CREATE MATERIALIZED VIEW IF NOT EXISTS v AS WITH c AS (SELECT 1) SELECT * FROM c EMIT CHANGES
-         WITH DATA",
+        "CREATE MATERIALIZED VIEW IF NOT EXISTS v AS
+         WITH c AS (SELECT 1) SELECT * FROM c EMIT CHANGES WITH DATA",
     );
     assert!(created.materialized && created.if_not_exists);
     assert_eq!(created.query.emit, Some(Emit::Changes));

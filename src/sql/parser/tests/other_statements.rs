@@ -104,8 +104,10 @@ fn copy_takes_rows_in() {
         escape: '\\',
     };
     for sql in [
-        "COPY t FROM STDIN WITH (FORMAT csv, HEADER, DELIMITER ';', NULL 'NA', QUOTE '''', ESCAPE '\\')",
-        "COPY t FROM STDIN (FORMAT 'csv', HEADER true, DELIMITER E';', NULL 'NA', QUOTE '''', ESCAPE '\\')",
+        "COPY t FROM STDIN WITH (FORMAT csv, HEADER, DELIMITER ';', NULL 'NA', \
+             QUOTE '''', ESCAPE '\\')",
+        "COPY t FROM STDIN (FORMAT 'csv', HEADER true, DELIMITER E';', NULL 'NA', \
+             QUOTE '''', ESCAPE '\\')",
         "COPY t FROM STDIN CSV HEADER DELIMITER ';' NULL AS 'NA' QUOTE '''' ESCAPE AS '\\'",
         "COPY t FROM STDIN WITH DELIMITER AS ';' CSV HEADER NULL 'NA' QUOTE '''' ESCAPE '\\'",
     ] {

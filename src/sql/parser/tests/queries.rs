@@ -192,5 +192,6 @@ fn queries_come_in_all_forms() {
         query(sql);
     }
     assert_eq!(rewritten("SELECT 'a' -- c\n 'b'"), "SELECT 'ab'");
+    check_unsupported("SELECT 1 INTO t", "SELECT INTO");
     check_unsupported("WITH a AS (SELECT 1) INSERT INTO t SELECT * FROM a", "WITH before INSERT");
 }

@@ -124,6 +124,7 @@ fn nonsense_in_brackets_is_a_syntax_error_at_its_token() {
     check_error("SELECT * FROM s [NOW NOW]", state, "near \"NOW\"", (1, 22));
     check_error("SELECT * FROM s [PARTITION BY ROWS 1]", state, "near \"1\"", (1, 36));
     check_error("SELECT * FROM s [PARTITION BY k]", state, "near \"]\"", (1, 32));
+    check_error("SELECT * FROM cql_window(s, 'w0')", state, "near \"cql_window\"", (1, 15));
     check_error("SELECT * FROM s [NOW", state, "at end of input", (1, 21));
     check_error("SELECT * FROM s AS x [NOW]", state, "at or near \"[\"", (1, 22));
     check_error("SELECT * FROM s x [NOW]", state, "at or near \"[\"", (1, 19));
