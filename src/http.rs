@@ -1,8 +1,9 @@
 //! Health and metrics over HTTP: `/livez`, `/readyz`, `/metrics`.
 //!
 //! # Semantics
-//! `/livez` answers as long as the process can. `/readyz` is 503 with the reasons until every one of them is
-//! gone, and 200 after. `/metrics` is Prometheus text: what was recorded, then gauges computed at the scrape.
+//! `/livez` answers as long as the process can. `/readyz` is 503 with the reasons until every one
+//! of them is gone, and 200 after. `/metrics` is Prometheus text: what was recorded, then gauges
+//! computed at the scrape.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
