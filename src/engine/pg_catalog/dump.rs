@@ -41,17 +41,19 @@ const TAKEN: [&str; 20] = [
     "pg_type",
 ];
 
-static DUMP: LazyLock<BTreeMap<&str, RecordBatch>> = LazyLock::new(|| match read() {
-    Ok(dump) => dump,
-    Err(error) => {
-        tracing::error!(%error, "system catalog not readable");
-        BTreeMap::new()
+static DUMP: LazyLock<Result<BTreeMap<&str, RecordBatch>>> = LazyLock::new(read);
+
+/// Reads the dump, once for all sessions.
+pub(super) fn load() -> Result<()> {
+    match &*DUMP {
+        Ok(_) => Ok(()),
+        Err(error) => Err(DataFusionError::Execution(format!("system catalog: {error}"))),
     }
-});
+}
 
 /// Returns the rows of a relation that is the same on every server.
 pub(super) fn rows(name: &str) -> Option<&'static RecordBatch> {
-    DUMP.get(name)
+    DUMP.as_ref().ok()?.get(name)
 }
 
 /// Returns the internal name of a type.
@@ -105,12 +107,12 @@ fn adapt(relation: &Relation, rows: &RecordBatch) -> Result<RecordBatch> {
     Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
 }
 
-/// Reads arrays from `{1,2}`, vectors from `1 2`. None of the dump's arrays has quoted elements.
+/// Reads arrays from `{1,2}` or `[1,2]`, vectors from `1 2`. None of the dump's arrays has quoted elements.
 fn lists(column: &ArrayRef, element: &DataType) -> Result<ArrayRef> {
     let texts = cast(column, &DataType::Utf8)?;
     let texts = texts.as_string::<i32>();
     let list = |text: &str| -> Result<ScalarValue> {
-        let inner = text.trim_start_matches('{').trim_end_matches('}');
+        let inner = text.trim_matches(['{', '}', '[', ']']);
         let items = inner.split([',', ' ']).filter(|item| !item.is_empty());
         let items = items.map(|item| ScalarValue::from(item).cast_to(element));
         let items = items.collect::<Result<Vec<_>>>()?;

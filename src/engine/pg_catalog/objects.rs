@@ -13,7 +13,7 @@ use super::keys::{self, INDEX, primary_key};
 use super::pg_type::ColumnType;
 use super::relation::{RELATIONS, Row, row};
 use super::view::CatalogView;
-use crate::sql::catalog::{Catalog, Object, ObjectKind, Oid};
+use crate::sql::catalog::{Catalog, FIRST_OID, Object, ObjectKind, Oid};
 
 /// Oid of the schema `pg_catalog`, to which the dump refers.
 pub(super) const PG_CATALOG: Oid = 11;
@@ -205,7 +205,7 @@ fn class_row(relation: &Shown, has_key: bool) -> Row {
         relnatts: relation.columns.len(),
         relhasrules: relation.kind != "r",
         relispopulated: true,
-        relreplident: if has_key { "d" } else { "n" },
+        relreplident: if stored && relation.oid >= FIRST_OID { "d" } else { "n" },
     }
 }
 

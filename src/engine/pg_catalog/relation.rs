@@ -42,7 +42,10 @@ impl Relation {
         let mut word = || words.next().unwrap_or_default();
         let (schema, name, oid, kind) = (word(), word(), word(), word());
         let columns = words.filter_map(|column| column.split_once(':')).map(|(name, spelled)| {
-            let pg_type = spelled.trim_end_matches('!').replace('_', " ");
+            let pg_type = spelled.trim_end_matches('!');
+            // Blanks within types are written `_`; names of Postgres's own have real ones.
+            let own = pg_type.starts_with("pg_");
+            let pg_type = if own { pg_type.to_owned() } else { pg_type.replace('_', " ") };
             (name, pg_type, spelled.ends_with('!'))
         });
         let columns: Vec<_> = columns.collect();

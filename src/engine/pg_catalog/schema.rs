@@ -5,21 +5,25 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use datafusion::catalog::{MemTable, SchemaProvider, TableProvider};
 use datafusion::common::{DataFusionError, Result};
+use datafusion::dataframe::DataFrame;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SessionContext;
+use datafusion::sql::parser::Statement;
+use datafusion::sql::sqlparser::ast;
 use datafusion_pg_catalog::pg_catalog::generate_series_arg_coercion::CoerceIntArgsToBigInt;
 use datafusion_pg_catalog::pg_catalog::oid_type_planner::PgOidTypePlanner;
 
 use crate::planner::bind::name_statement;
 
 use super::relation::{RELATIONS, Row};
-use super::rewrite::rewrite;
+use super::rewrite::{rewrite, without_rows};
 use super::view::CatalogView;
 use super::{dump, functions, information_schema, keys, objects, server};
 
 /// Makes the system catalog known to a context: both schemas of its default catalog, and the functions.
 pub fn install(ctx: &SessionContext, view: Arc<dyn CatalogView>) -> Result<()> {
+    dump::load()?;
     let state = ctx.state_ref();
     let planner = Arc::new(PgOidTypePlanner);
     let existing = state.read().clone();
@@ -38,14 +42,66 @@ pub fn install(ctx: &SessionContext, view: Arc<dyn CatalogView>) -> Result<()> {
     Ok(())
 }
 
-/// Plans a statement for which [`super::is_catalog_statement`] holds, on a context with the catalog
-/// installed.
+/// Plans a statement for which [`super::is_catalog_statement`] holds and runs it, on a context with the
+/// catalog installed.
+pub async fn query(ctx: &SessionContext, sql: &str) -> Result<DataFrame> {
+    let plan = plan(ctx, sql).await?;
+    ctx.execute_logical_plan(plan).await
+}
+
+/// Plans a statement for which [`super::is_catalog_statement`] holds; parameters stay open.
 pub async fn plan(ctx: &SessionContext, sql: &str) -> Result<LogicalPlan> {
     let mut statement = rewrite(sql)?;
     name_statement(&mut statement);
-    let statement = datafusion::sql::parser::Statement::Statement(Box::new(statement));
+    let Some(reduced) = without_rows(&statement) else {
+        return plan_statement(ctx, statement).await;
+    };
+    match plan_statement(ctx, statement).await {
+        // Some limits of DataFusion show in the optimizer only.
+        Ok(plan) if ctx.state().optimize(&plan).is_ok() => Ok(plan),
+        _ => plan_statement(ctx, reduced).await,
+    }
+}
+
+async fn plan_statement(ctx: &SessionContext, statement: ast::Statement) -> Result<LogicalPlan> {
+    let statement = Statement::Statement(Box::new(statement));
     ctx.state().statement_to_plan(statement).await
 }
+
+/// Returns whether a system relation never has rows here.
+pub(super) fn always_empty(name: &str) -> bool {
+    RELATIONS.contains_key(&("pg_catalog", name))
+        && dump::rows(name).is_none()
+        && !FILLED.contains(&name)
+}
+
+/// The relations of `pg_catalog` that [`rows`] fills.
+const FILLED: [&str; 24] = [
+    "pg_attrdef",
+    "pg_attribute",
+    "pg_authid",
+    "pg_class",
+    "pg_constraint",
+    "pg_database",
+    "pg_depend",
+    "pg_description",
+    "pg_index",
+    "pg_indexes",
+    "pg_matviews",
+    "pg_namespace",
+    "pg_rewrite",
+    "pg_roles",
+    "pg_settings",
+    "pg_shadow",
+    "pg_stat_activity",
+    "pg_stat_all_tables",
+    "pg_stat_user_tables",
+    "pg_tables",
+    "pg_tablespace",
+    "pg_type",
+    "pg_user",
+    "pg_views",
+];
 
 /// A system schema. Its relations are computed whenever a statement names them.
 #[derive(Debug)]

@@ -124,8 +124,7 @@ fn context() -> (SessionContext, u32) {
 }
 
 async fn answer(ctx: &SessionContext, sql: &str) -> datafusion::common::Result<String> {
-    let plan = plan(ctx, sql).await?;
-    let batches = ctx.execute_logical_plan(plan).await?.collect().await?;
+    let batches = query(ctx, sql).await?.collect().await?;
     Ok(pretty_format_batches(&batches)?.to_string())
 }
 
@@ -141,7 +140,8 @@ async fn recorded_client_statements_are_answered() {
     let (mut answered, mut failed) = (0, Vec::new());
     for entry in &corpus {
         let sql = entry["q"].as_str().unwrap().replace("$OID", &oid.to_string());
-        if skipped.is_match(&sql) || sql.trim().is_empty() {
+        // The last one is recorded for its error.
+        if skipped.is_match(&sql) || sql.trim().is_empty() || sql.contains("FROM nope") {
             continue;
         }
         let sql = parameter.replace_all(&sql, "'25'");
@@ -151,7 +151,6 @@ async fn recorded_client_statements_are_answered() {
         }
     }
     let report = failed.join("\n");
-    eprintln!("{answered} answered, {} failed\n{report}", failed.len());
-    assert!(!report.contains("Internal error"), "{report}");
     assert!(failed.is_empty(), "{report}");
+    assert_eq!(answered, 116, "the corpus has changed");
 }

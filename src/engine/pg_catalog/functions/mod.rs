@@ -29,6 +29,8 @@ mod session;
 mod sleep;
 mod text;
 
+pub(super) use names::{REGCLASS_OUT, REGNAMESPACE_OUT, REGTYPE_OUT};
+
 /// Registers all functions with a context.
 pub(super) fn register(ctx: &SessionContext, view: &Arc<dyn CatalogView>) {
     let all = [
