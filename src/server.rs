@@ -116,6 +116,8 @@ impl Server {
         let engine = Engine::start(options, clock).map_err(StartError::Engine)?;
         let wire =
             tokio::spawn(crate::wire::serve(Arc::clone(&engine), postgres, shutdown.clone()));
+        let measured = Arc::clone(&engine);
+        health.set_samples(Box::new(move || measured.gauges()));
         health.unblock(STARTING);
         info!(
             data_dir = %config.data_dir.display(), %postgres_address, %http_address,
