@@ -105,12 +105,12 @@ fn window(window: &Window, node: &Node) -> Result<Box<dyn Operator>> {
             }))
         }
         Window::Rows { count } => Box::new(Rows::new(*count, 1)),
-        Window::Partitioned { keys, count } => {
+        Window::Partitioned { keys, count, range } => {
             Box::new(PartitionedRows::new(PartitionedRowsOptions {
                 schema: Arc::clone(&node.inputs[0].schema),
                 partition: keys.clone(),
                 count: u32::try_from(*count).unwrap_or(u32::MAX),
-                range: None,
+                range: *range,
             })?)
         }
     })

@@ -50,9 +50,9 @@ fn a_subscriber_that_vanishes_leaves_nothing_behind() {
     let pid = reader.pid();
     assert_ne!(pid, 0, "a connection has a process id");
     drop(reader);
-    client.run("INSERT INTO s VALUES ('2024-05-01 10:00', 1, 2)");
+    client.run("INSERT INTO s VALUES ('2024-05-01 10:00:00', 1, 2)");
     wait_until_gone(&mut client, pid);
-    client.run("INSERT INTO s VALUES ('2024-05-01 10:00', 1, 3)");
+    client.run("INSERT INTO s VALUES ('2024-05-01 10:00:00', 1, 3)");
     assert_eq!(client.run("SELECT * FROM sums").lines(), ["1|2|5"]);
     // Nothing depends on the view any more.
     client.run("DROP VIEW sums");
@@ -63,7 +63,7 @@ fn many_subscribers_come_and_go() {
     let (server, mut client) = server();
     for i in 0..50 {
         let reader = subscribe(&server, "SUBSCRIBE sums WITH (PROGRESS = true)");
-        client.run(&format!("INSERT INTO s VALUES ('2024-05-01 10:00', {i}, 1)"));
+        client.run(&format!("INSERT INTO s VALUES ('2024-05-01 10:00:00', {i}, 1)"));
         drop(reader);
     }
     assert_eq!(client.run("SELECT count(*) FROM sums").value().as_deref(), Some("50"));
@@ -80,7 +80,7 @@ fn a_reader_that_does_not_read_harms_nobody() {
     let mut other = server.connect();
     for i in 0..20 {
         let inserted = client.run(
-            "INSERT INTO s SELECT TIMESTAMP '2024-05-01 10:00', g % 1000, g \
+            "INSERT INTO s SELECT TIMESTAMP '2024-05-01 10:00:00', g % 1000, g \
              FROM generate_series(1, 50000) AS t(g)",
         );
         assert_eq!(inserted.tag, "INSERT 0 50000");
@@ -104,7 +104,7 @@ fn a_canceled_subscription_leaves_a_usable_connection() {
     let feed = Subscription::start(server.connect(), "SUBSCRIBE sums");
     let (lines, mut reader) = feed.unwrap_or_else(|e| panic!("{e}")).cancel();
     assert!(lines.is_empty(), "{lines:?}");
-    client.run("INSERT INTO s VALUES ('2024-05-01 10:00', 1, 2)");
+    client.run("INSERT INTO s VALUES ('2024-05-01 10:00:00', 1, 2)");
     assert_eq!(reader.run("SELECT * FROM sums").lines(), ["1|1|2"]);
 }
 

@@ -19,7 +19,7 @@ fn a_row_without_a_time_is_kept_aside() {
     let mut client = server.connect();
     client.run("CREATE STREAM s (ts TIMESTAMP, k TEXT, WATERMARK FOR ts AS ts, LATE INTO refused)");
     client.run(
-        "INSERT INTO s VALUES ('2024-05-01 10:00', 'a'), (NULL, 'b'), ('2024-05-01 10:01', 'c')",
+        "INSERT INTO s VALUES ('2024-05-01 10:00:00', 'a'), (NULL, 'b'), ('2024-05-01 10:01:00', 'c')",
     );
     assert_eq!(client.run("SELECT k FROM s ORDER BY k").lines(), ["a", "c"]);
     assert_eq!(counts(&mut client, "s"), "2|0|1|0");
@@ -38,8 +38,8 @@ fn a_row_of_the_far_future_does_not_move_the_watermark() {
         "CREATE STREAM s (ts TIMESTAMP, k TEXT, \
          WATERMARK FOR ts AS ts MAX AHEAD INTERVAL '1 hour', LATE INTO refused)",
     );
-    client.run("INSERT INTO s VALUES ('2024-05-01 10:00', 'a'), ('2999-01-01 00:00', 'b')");
-    client.run("INSERT INTO s VALUES ('2024-05-01 10:00', 'c')");
+    client.run("INSERT INTO s VALUES ('2024-05-01 10:00:00', 'a'), ('2999-01-01 00:00:00', 'b')");
+    client.run("INSERT INTO s VALUES ('2024-05-01 10:00:00', 'c')");
     assert_eq!(client.run("SELECT k FROM s ORDER BY k").lines(), ["a", "c"]);
     assert_eq!(counts(&mut client, "s"), "2|0|0|1");
     assert_eq!(client.run("SELECT k, reason FROM refused").lines(), ["b|too far ahead"]);
@@ -72,9 +72,9 @@ fn a_late_row_is_an_error_where_the_stream_says_so() {
     let server = Server::start();
     let mut client = server.connect();
     client.run("CREATE STREAM s (ts TIMESTAMP, k TEXT, WATERMARK FOR ts AS ts, LATE ERROR)");
-    client.run("INSERT INTO s VALUES ('2024-05-01 10:00', 'a')");
-    let said =
-        client.fail("INSERT INTO s VALUES ('2024-05-01 10:05', 'b'), ('2024-05-01 09:59', 'c')");
+    client.run("INSERT INTO s VALUES ('2024-05-01 10:00:00', 'a')");
+    let said = client
+        .fail("INSERT INTO s VALUES ('2024-05-01 10:05:00', 'b'), ('2024-05-01 09:59:00', 'c')");
     assert_eq!(said.code, "23514", "{said}");
     // The INSERT failed as a whole.
     assert_eq!(client.run("SELECT k FROM s").lines(), ["a"]);
@@ -88,7 +88,7 @@ fn lines_that_are_no_rows_are_counted_and_kept() {
     let file = server.scratch().join("rows.ndjson");
     let lines = [
         r#"{"ts": "2024-05-01T10:00:00", "k": "a", "v": 1}"#,
-        r#"{"ts": "2024-05-01T10:00:01", "k": "b", "v": "#,
+        r#"{"ts": "2024-05-01T10:00:01", "k": "b", "v":"#,
         "not json at all",
         r#"{"ts": "2024-05-01T10:00:02", "k": "c", "v": "three"}"#,
         "",
@@ -151,8 +151,8 @@ fn a_row_whose_expression_fails_is_left_out_and_told() {
     client.run("CREATE STREAM s (ts TIMESTAMP, d BIGINT, WATERMARK FOR ts AS ts)");
     client.run("CREATE MATERIALIZED VIEW v AS SELECT d, 12 / d AS q FROM s");
     client.run(
-        "INSERT INTO s VALUES ('2024-05-01 10:00', 3), ('2024-05-01 10:00', 0), \
-                ('2024-05-01 10:00', 4)",
+        "INSERT INTO s VALUES ('2024-05-01 10:00:00', 3), ('2024-05-01 10:00:00', 0), \
+                ('2024-05-01 10:00:00', 4)",
     );
     assert_eq!(client.run("SELECT q FROM v ORDER BY q").lines(), ["3", "4"]);
     let errors = client.run("SELECT object, sqlstate, message FROM hw.errors");

@@ -13,11 +13,11 @@ fn a_text_of_a_megabyte_comes_back() {
     client.run("CREATE VIEW v AS SELECT body FROM s [ROWS 1]");
     let body = "h\u{e9}llo w\u{f6}rld ".repeat(80_000);
     assert!(body.len() > 1 << 20);
-    client.run(&format!("INSERT INTO s VALUES ('2024-05-01 10:00', '{body}')"));
-    client.run("ALTER STREAM s HEARTBEAT TIMESTAMP '2024-05-01 11:00'");
+    client.run(&format!("INSERT INTO s VALUES ('2024-05-01 10:00:00', '{body}')"));
+    client.run("ALTER STREAM s HEARTBEAT TIMESTAMP '2024-05-01 11:00:00'");
     assert_eq!(client.run("SELECT body FROM s").value().as_deref(), Some(body.as_str()));
     assert_eq!(client.run("SELECT body FROM v").value().as_deref(), Some(body.as_str()));
-    let insert = "INSERT INTO s VALUES ('2024-05-01 12:00', $1)";
+    let insert = "INSERT INTO s VALUES ('2024-05-01 12:00:00', $1)";
     client.extended(insert, &[Some(&body)]).unwrap_or_else(|e| panic!("{e}"));
     let count = body.chars().count().to_string();
     let lengths = client.run("SELECT length(body) FROM s").lines();
@@ -33,8 +33,8 @@ fn a_table_of_a_thousand_columns_works() {
     client.run(&format!("CREATE STREAM wide ({}, {times})", columns.join(", ")));
     client.run("CREATE VIEW last AS SELECT * FROM wide [ROWS 1]");
     let values: Vec<String> = (0..1_000).map(|i| i.to_string()).collect();
-    client.run(&format!("INSERT INTO wide VALUES ({}, '2024-05-01 10:00')", values.join(", ")));
-    client.run("ALTER STREAM wide HEARTBEAT TIMESTAMP '2024-05-01 11:00'");
+    client.run(&format!("INSERT INTO wide VALUES ({}, '2024-05-01 10:00:00')", values.join(", ")));
+    client.run("ALTER STREAM wide HEARTBEAT TIMESTAMP '2024-05-01 11:00:00'");
     for from in ["wide", "last"] {
         let answer = client.run(&format!("SELECT * FROM {from}"));
         assert_eq!(answer.columns.len(), 1_001);
@@ -75,7 +75,7 @@ fn ten_thousand_rows_in_one_insert_are_one_commit() {
     let mut sql = "INSERT INTO s VALUES ".to_owned();
     for i in 0..10_000 {
         let comma = if i == 0 { "" } else { ", " };
-        let _ = write!(sql, "{comma}('2024-05-01 10:00', {i})");
+        let _ = write!(sql, "{comma}('2024-05-01 10:00:00', {i})");
     }
     let answer = client.run(&sql);
     assert_eq!(answer.tag, "INSERT 0 10000");
@@ -182,7 +182,7 @@ fn unicode_lives_in_names_and_values() {
         "it''s",
     ] {
         client.run(&format!(
-            "INSERT INTO \"\u{6e29}\u{5ea6}\" VALUES ('2024-05-01 10:00', '{text}')"
+            "INSERT INTO \"\u{6e29}\u{5ea6}\" VALUES ('2024-05-01 10:00:00', '{text}')"
         ));
         let text = text.replace("''", "'");
         let quoted = text.replace('\'', "''");

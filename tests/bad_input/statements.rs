@@ -202,7 +202,7 @@ fn what_comes_later_says_so() {
         "SELECT * FROM CUMULATE(s, ts, INTERVAL '1 minute', INTERVAL '5 minutes')",
         "SELECT k FROM s [ROWS 4 SLIDE 2]",
         "SELECT k FROM s [CURRENT 1 DAY]",
-        "SELECT k, sum(v) OVER (ORDER BY ts) FROM s",
+        "CREATE VIEW o AS SELECT k, sum(v) OVER (ORDER BY ts) AS n FROM s",
         "SELECT k, count(*) FROM s GROUP BY k EMIT AFTER DELAY INTERVAL '1 minute'",
         "SELECT k, count(*) FROM s GROUP BY k EMIT EVERY INTERVAL '1 minute'",
         "CREATE STREAM x (ts TIMESTAMP, WATERMARK FOR ts AS ts, CLOCK ROW)",

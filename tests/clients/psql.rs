@@ -7,7 +7,9 @@ use crate::outside::{printed, with_program};
 use crate::support::server::Server;
 
 fn psql(server: &Server) -> Command {
-    let mut command = Command::new("psql");
+    // Into a pipe psql would write in blocks.
+    let mut command = Command::new("stdbuf");
+    command.args(["-oL", "psql"]);
     command.env("PGCONNECT_TIMEOUT", "30").env("PAGER", "").args(["-X", "-v", "ON_ERROR_STOP=1"]);
     command.args(["-h", "127.0.0.1", "-U", "postgres", "-d", "postgres"]);
     command.args(["-p", &server.postgres().port().to_string()]);

@@ -106,9 +106,9 @@ fn a_windowed_query_takes_parameters() {
         let create = "CREATE STREAM s (ts TIMESTAMP, k TEXT, v BIGINT, WATERMARK FOR ts AS ts)";
         client.batch_execute(create).await.expect("created");
         let insert =
-            "INSERT INTO s VALUES ('2024-05-01 10:00', 'a', 1), ('2024-05-01 10:01', 'b', 2)";
+            "INSERT INTO s VALUES ('2024-05-01 10:00:00', 'a', 1), ('2024-05-01 10:01:00', 'b', 2)";
         client.batch_execute(insert).await.expect("inserted");
-        let heartbeat = "ALTER STREAM s HEARTBEAT TIMESTAMP '2024-05-01 10:02'";
+        let heartbeat = "ALTER STREAM s HEARTBEAT TIMESTAMP '2024-05-01 10:02:00'";
         client.batch_execute(heartbeat).await.expect("closed");
         let sql = "SELECT count(*) FROM s [RANGE 5 MINUTES] WHERE v >= $1 AND k <> $2";
         let row = client.query_one(sql, &[&1_i64, &"b"]).await.expect("a row");

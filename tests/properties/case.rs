@@ -57,9 +57,10 @@ impl<'a> Case<'a> {
         self.create_view("v", query);
         let follow = format!("SUBSCRIBE {}.v WITH (SNAPSHOT = true, PROGRESS = true)", self.schema);
         self.script.push(follow.clone());
-        let mut feed = Feed::new(
-            Subscription::start(self.server.connect(), &follow).unwrap_or_else(|e| panic!("{e}")),
-        );
+        let mut reader = self.server.connect();
+        reader.run(&format!("SET search_path = {}", self.schema));
+        let feed = Subscription::start(reader, &follow).unwrap_or_else(|e| panic!("{e}"));
+        let mut feed = Feed::new(feed);
         for i in 0..self.random.between(3, 7) {
             self.change(&mut now);
             self.compare(i == 2 && !close, &text);

@@ -192,8 +192,7 @@ impl<'a> Generator<'a> {
             4 => Window::Range(size, true),
             5..=7 => Window::Slide(size, self.random.between(1, 5) * unit),
             8 | 9 => Window::Rows(count),
-            10 => Window::Partition(1, count, Some(size)),
-            _ => Window::Partition(1 + self.random.below(2), count, None),
+            _ => Window::Partition(1 + self.random.below(2), count),
         }
     }
 

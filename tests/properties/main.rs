@@ -42,6 +42,9 @@ const CONFIGURATIONS: [Options; 4] = [
 /// How many failures are told at most.
 const FAILURES_TOLD: usize = 3;
 
+/// After so many failures a server is given up.
+const FAILURES_MAX: usize = 20;
+
 #[test]
 fn queries_hold_what_their_definition_says() {
     let cases = number("HIGHWATER_CASES").unwrap_or(300);
@@ -55,10 +58,13 @@ fn queries_hold_what_their_definition_says() {
         workers.into_iter().flat_map(|w| w.join().expect("failures are values")).collect()
     });
     let told: Vec<&str> = failures.iter().take(FAILURES_TOLD).map(String::as_str).collect();
+    let first = |failure: &String| failure.lines().next().unwrap_or_default().to_owned();
+    let all: Vec<String> = failures.iter().map(first).collect();
     assert!(
         failures.is_empty(),
-        "{} of {cases} cases failed:\n\n{}",
+        "{} of {cases} cases failed:\n{}\n\n{}",
         failures.len(),
+        all.join("\n"),
         told.join("\n\n")
     );
 }
@@ -140,7 +146,7 @@ fn work(options: Options, first: u64, cases: u64, next: &AtomicU64) -> Vec<Strin
     let mut failures = Vec::new();
     loop {
         let i = next.fetch_add(1, Ordering::Relaxed);
-        if i >= cases || failures.len() >= FAILURES_TOLD {
+        if i >= cases || failures.len() >= FAILURES_MAX {
             return failures;
         }
         let seed = first + i;

@@ -288,14 +288,12 @@ fn windowed(stream: &Stream, window: &Window, at: i64) -> Vec<Row> {
             between(end - size, end)
         }
         Window::Rows(n) => last(*n, &past).into_iter().map(|(_, row)| row).collect(),
-        Window::Partition(column, n, range) => {
+        Window::Partition(column, n) => {
             let mut parts: BTreeMap<&Value, Vec<&(i64, Row)>> = BTreeMap::new();
             for row in &past {
                 parts.entry(&row.1[*column]).or_default().push(row);
             }
-            let rows = parts.values().flat_map(|part| last(*n, part));
-            let young = |time: i64| range.is_none_or(|r| time > at - r);
-            rows.filter(|(time, _)| young(*time)).map(|(_, row)| row).collect()
+            parts.values().flat_map(|part| last(*n, part)).map(|(_, row)| row).collect()
         }
     }
 }

@@ -83,8 +83,8 @@ pub enum Window {
     Slide(i64, i64),
     /// `[ROWS n]`.
     Rows(usize),
-    /// `[PARTITION BY column ROWS n [RANGE size]]`; the column by its place.
-    Partition(usize, usize, Option<i64>),
+    /// `[PARTITION BY column ROWS n]`; the column by its place.
+    Partition(usize, usize),
 }
 
 /// What stands in FROM.
@@ -398,10 +398,7 @@ fn bracket(window: &Window, times: Times) -> String {
             format!("RANGE {} SLIDE {}", times.span(*size), times.span(*slide))
         }
         Window::Rows(n) => format!("ROWS {n}"),
-        Window::Partition(column, n, range) => {
-            let range = range.map_or(String::new(), |r| format!(" RANGE {}", times.span(r)));
-            format!("PARTITION BY {} ROWS {n}{range}", STREAM[*column].0)
-        }
+        Window::Partition(column, n) => format!("PARTITION BY {} ROWS {n}", STREAM[*column].0),
     }
 }
 

@@ -78,7 +78,7 @@ fn health_and_metrics_are_served() {
     assert!(get(server.http(), "/nothing").starts_with("HTTP/1.1 404"));
     let mut client = server.connect();
     client.run("CREATE STREAM s (ts TIMESTAMP, v BIGINT, WATERMARK FOR ts AS ts)");
-    client.run("INSERT INTO s VALUES ('2024-05-01 10:00', 1), ('2024-05-01 09:00', 2)");
+    client.run("INSERT INTO s VALUES ('2024-05-01 10:00:00', 1), ('2024-05-01 09:00:00', 2)");
     let metrics = get(server.http(), "/metrics");
     assert!(metrics.starts_with("HTTP/1.1 200"), "{metrics}");
     assert!(metrics.contains("# TYPE highwater_"), "{metrics}");

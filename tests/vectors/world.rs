@@ -101,8 +101,10 @@ impl<'a> World<'a> {
     pub fn create_view(&mut self, sql: &str) {
         self.client.run(&format!("CREATE VIEW v AS {sql}"));
         let follow = format!("SUBSCRIBE {}.v WITH (SNAPSHOT = true, PROGRESS = true)", self.schema);
-        let feed = Subscription::start(self.server.connect(), &follow)
-            .unwrap_or_else(|e| panic!("{e}\nin: {follow}"));
+        let mut client = self.server.connect();
+        client.run(&format!("SET search_path = {}", self.schema));
+        let feed =
+            Subscription::start(client, &follow).unwrap_or_else(|e| panic!("{e}\nin: {follow}"));
         self.followed = Some(Followed { feed, content: Bag::new() });
     }
 
