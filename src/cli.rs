@@ -1,8 +1,8 @@
 //! The command line: `highwater [serve]` and `highwater demo`.
 //!
 //! # Why
-//! Flags say only what was given; [`crate::config`] puts them on top of the other layers. So the environment is
-//! not read here, and help names the variables in words.
+//! Flags say only what was given; [`crate::config`] puts them on top of the other layers. So the
+//! environment is not read here, and help names the variables in words.
 
 use std::path::PathBuf;
 
@@ -52,18 +52,18 @@ pub struct ServerFlags {
     #[arg(long, value_name = "HOST:PORT")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listen: Option<Address>,
-    /// Where to serve /livez, /readyz and /metrics; port 0 takes a free one [default: 127.0.0.1:4567]
-    /// [env: HIGHWATER_HTTP]
+    /// Where to serve /livez, /readyz and /metrics; port 0 takes a free one [default:
+    /// 127.0.0.1:4567] [env: HIGHWATER_HTTP]
     #[arg(long, value_name = "HOST:PORT")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub http: Option<Address>,
-    /// Number of shards, a power of two up to 256; results never depend on it [default: the number of
-    /// cores, rounded up to a power of two] [env: HIGHWATER_SHARDS]
+    /// Number of shards, a power of two up to 256; results never depend on it [default: the number
+    /// of cores, rounded up to a power of two] [env: HIGHWATER_SHARDS]
     #[arg(long, value_name = "N", value_parser = parse_shards)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shards: Option<usize>,
-    /// TOML file with the same options, written data_dir, listen, http, shards; the environment and flags
-    /// override it [env: HIGHWATER_CONFIG]
+    /// TOML file with the same options, written data_dir, listen, http, shards; the environment and
+    /// flags override it [env: HIGHWATER_CONFIG]
     #[arg(long, value_name = "FILE")]
     #[serde(skip)]
     pub config: Option<PathBuf>,

@@ -1,14 +1,14 @@
 //! The server's settings: defaults, below a TOML file, below the environment, below flags.
 //!
 //! # Semantics
-//! Each option has one name with three spellings: `shards` in the file, `HIGHWATER_SHARDS` in the environment,
-//! `--shards` as a flag. The highest layer that names an option decides it. An option of the file that does
-//! not exist is an error; other `HIGHWATER_*` variables are ignored, since orchestrators make up such names
-//! (`HIGHWATER_SERVICE_HOST`).
+//! Each option has one name with three spellings: `shards` in the file, `HIGHWATER_SHARDS` in the
+//! environment, `--shards` as a flag. The highest layer that names an option decides it. An option
+//! of the file that does not exist is an error; other `HIGHWATER_*` variables are ignored, since
+//! orchestrators make up such names (`HIGHWATER_SERVICE_HOST`).
 //!
 //! # Invariants
-//! 1. Every value is checked by the same function whatever layer it comes from, and an error names the option
-//!    and the layer.
+//! 1. Every value is checked by the same function whatever layer it comes from, and an error names
+//!    the option and the layer.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,12 +22,11 @@ use figment::{Figment, Metadata, Profile, Provider, Source};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::cli::ServerFlags;
-
 /// Most shards: there are 256 vnodes, and a shard is a range of them.
 const SHARDS_MAX: usize = 256;
 
-/// Rows per delta by default: large enough that per-delta work vanishes, small enough for the cache.
+/// Rows per delta by default: large enough that per-delta work vanishes, small enough for the
+/// cache.
 const BATCH_ROWS_DEFAULT: usize = 65_536;
 
 /// Most rows per delta.
@@ -47,7 +46,8 @@ const FLAGS: &str = "flags";
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Where the server keeps its data; created if missing. A relative path starts at the working directory.
+    /// Where the server keeps its data; created if missing. A relative path starts at the working
+    /// directory.
     pub data_dir: PathBuf,
     /// Where the Postgres protocol is spoken. Port 0 takes a free one.
     pub listen: Address,
@@ -74,15 +74,17 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Puts the layers together. `environment` are the variables of the process.
+    /// Puts the layers together: `defaults`, `file` or the one that `HIGHWATER_CONFIG` names, the
+    /// variables of the process, and `flags`, whose fields are those that were given.
     pub fn load(
         defaults: &Config,
+        file: Option<&Path>,
         environment: impl IntoIterator<Item = (String, String)>,
-        flags: &ServerFlags,
+        flags: &impl Serialize,
     ) -> Result<Config, Error> {
         let environment: BTreeMap<String, String> = environment.into_iter().collect();
-        let file =
-            flags.config.clone().or_else(|| environment.get("HIGHWATER_CONFIG").map(PathBuf::from));
+        let file = file.or_else(|| environment.get("HIGHWATER_CONFIG").map(Path::new));
+        let file = file.map(Path::to_owned);
         let mut figment = Figment::from(Serialized::defaults(defaults));
         if let Some(path) = file {
             readable(&path)?;
@@ -251,9 +253,9 @@ impl Provider for Environment {
 }
 
 /// Flags as a layer.
-struct Flags<'a>(&'a ServerFlags);
+struct Flags<'a, T>(&'a T);
 
-impl Provider for Flags<'_> {
+impl<T: Serialize> Provider for Flags<'_, T> {
     fn metadata(&self) -> Metadata {
         Metadata::named(FLAGS)
     }
@@ -267,10 +269,7 @@ impl Provider for Flags<'_> {
 mod tests {
     use std::io::Write;
 
-    use clap::Parser;
-
     use super::*;
-    use crate::cli::Cli;
 
     fn file(text: &str) -> tempfile::NamedTempFile {
         let mut file = tempfile::NamedTempFile::with_suffix(".toml").unwrap();
@@ -282,19 +281,14 @@ mod tests {
         pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     }
 
-    fn flags(arguments: &[&str]) -> ServerFlags {
-        let all = std::iter::once("highwater").chain(arguments.iter().copied());
-        Cli::try_parse_from(all).unwrap().serve
-    }
-
-    fn load(variables: &[(&str, &str)], arguments: &[&str]) -> Result<Config, String> {
-        Config::load(&Config::default(), environment(variables), &flags(arguments))
+    fn load(variables: &[(&str, &str)], file: Option<&Path>) -> Result<Config, String> {
+        Config::load(&Config::default(), file, environment(variables), &serde_json::json!({}))
             .map_err(|error| error.to_string())
     }
 
     #[test]
     fn nothing_given_means_defaults() {
-        let config = load(&[], &[]).unwrap();
+        let config = load(&[], None).unwrap();
         assert_eq!(config, Config::default());
         assert_eq!(config.listen.to_string(), "127.0.0.1:4566");
         assert!(config.shards.is_power_of_two() && config.shards >= cores());
@@ -303,9 +297,10 @@ mod tests {
     #[test]
     fn flags_beat_environment_beats_file_beats_defaults() {
         let file = file("data_dir = 'f'\nlisten = 'f:1'\nhttp = 'f:1'\nshards = 2\n");
-        let path = file.path().to_str().unwrap();
-        let variables = [("HIGHWATER_LISTEN", "e:2"), ("HIGHWATER_HTTP", "e:2")];
-        let config = load(&variables, &["--config", path, "--http", "g:3"]).unwrap();
+        let variables = environment(&[("HIGHWATER_LISTEN", "e:2"), ("HIGHWATER_HTTP", "e:2")]);
+        let flags = serde_json::json!({ "http": "g:3" });
+        let config =
+            Config::load(&Config::default(), Some(file.path()), variables, &flags).unwrap();
         assert_eq!(config.data_dir, PathBuf::from("f"));
         assert_eq!(config.listen.to_string(), "e:2");
         assert_eq!(config.http.to_string(), "g:3");
@@ -322,30 +317,31 @@ mod tests {
             ("HIGHWATER_DATA_DIR", "2013"),
             ("HIGHWATER_BATCH_ROWS", "1"),
         ];
-        let config = load(&variables, &[]).unwrap();
+        let config = load(&variables, None).unwrap();
         assert_eq!((config.shards, config.batch_rows), (8, 1));
         assert_eq!(config.data_dir, PathBuf::from("2013"));
     }
 
     #[test]
     fn unknown_variables_are_ignored() {
-        assert!(load(&[("HIGHWATER_SERVICE_HOST", "x"), ("HIGHWATER_LOG", "debug")], &[]).is_ok());
+        assert!(load(&[("HIGHWATER_SERVICE_HOST", "x"), ("HIGHWATER_LOG", "debug")], None).is_ok());
     }
 
     #[test]
     fn errors_name_the_option_and_its_origin() {
-        let shards = load(&[("HIGHWATER_SHARDS", "3")], &[]).unwrap_err();
+        let shards = load(&[("HIGHWATER_SHARDS", "3")], None).unwrap_err();
         assert_eq!(
             shards,
-            "option \"shards\" (environment variable HIGHWATER_SHARDS): 3 is not a power of two from 1 \
-             to 256"
+            "option \"shards\" (environment variable HIGHWATER_SHARDS): \
+             3 is not a power of two from 1 to 256"
         );
-        let rows = load(&[("HIGHWATER_BATCH_ROWS", "many")], &[]).unwrap_err();
+        let rows = load(&[("HIGHWATER_BATCH_ROWS", "many")], None).unwrap_err();
         assert!(rows.starts_with("option \"batch_rows\" (environment variable"), "{rows}");
-        let listen = load(&[("HIGHWATER_LISTEN", "4566")], &[]).unwrap_err();
+        let listen = load(&[("HIGHWATER_LISTEN", "4566")], None).unwrap_err();
         assert_eq!(
             listen,
-            "option \"listen\" (environment variable HIGHWATER_LISTEN): expected HOST:PORT, found \"4566\""
+            "option \"listen\" (environment variable HIGHWATER_LISTEN): \
+             expected HOST:PORT, found \"4566\""
         );
     }
 
@@ -358,10 +354,10 @@ mod tests {
             ("= 1", "option \"config\" (file \""),
         ] {
             let file = file(text);
-            let message = load(&[], &["--config", file.path().to_str().unwrap()]).unwrap_err();
+            let message = load(&[], Some(file.path())).unwrap_err();
             assert!(message.starts_with(part), "{message}");
         }
-        let missing = load(&[], &["--config", "/does/not/exist.toml"]).unwrap_err();
+        let missing = load(&[], Some(Path::new("/does/not/exist.toml"))).unwrap_err();
         assert!(
             missing.starts_with("option \"config\" (file \"/does/not/exist.toml\")"),
             "{missing}"

@@ -1,8 +1,9 @@
 //! Health and metrics over HTTP: `/livez`, `/readyz`, `/metrics`.
 //!
 //! # Semantics
-//! `/livez` answers as long as the process can. `/readyz` is 503 with the reasons until every one of them is
-//! gone, and 200 after. `/metrics` is Prometheus text: what was recorded, then gauges computed at the scrape.
+//! `/livez` answers as long as the process can. `/readyz` is 503 with the reasons until every one
+//! of them is gone, and 200 after. `/metrics` is Prometheus text: what was recorded, then gauges
+//! computed at the scrape.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -18,21 +19,10 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-/// One value of a gauge, computed when somebody asks.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Sample {
-    /// Name of the metric, e.g. `highwater_stream_rows`. Samples of one name follow each other.
-    pub name: &'static str,
-    /// What the metric says; one line.
-    pub help: &'static str,
-    /// Label names and values.
-    pub labels: Vec<(&'static str, String)>,
-    /// The value.
-    pub value: f64,
-}
+use crate::engine::Gauge;
 
-/// Computes samples. Must not block for long.
-pub type Samples = Box<dyn Fn() -> Vec<Sample> + Send + Sync>;
+/// Computes gauges when somebody asks. Those of one name follow each other.
+pub type Samples = Box<dyn Fn() -> Vec<Gauge> + Send + Sync>;
 
 /// What the server says about itself.
 pub struct Health {
@@ -104,8 +94,8 @@ async fn metrics(State(health): State<Arc<Health>>) -> Response {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], body).into_response()
 }
 
-/// Writes samples as Prometheus text.
-fn render(samples: &[Sample]) -> String {
+/// Writes gauges as Prometheus text.
+fn render(samples: &[Gauge]) -> String {
     let mut text = String::new();
     let mut name = "";
     for sample in samples {
@@ -173,7 +163,7 @@ mod tests {
         assert!(request(address, "/readyz").await.starts_with("HTTP/1.1 200"));
 
         health.set_samples(Box::new(|| {
-            vec![Sample { name: "up", help: "Whether.", labels: Vec::new(), value: 1.0 }]
+            vec![Gauge { name: "up", help: "Whether.", labels: Vec::new(), value: 1.0 }]
         }));
         assert!(request(address, "/metrics").await.contains("# TYPE up gauge\nup 1\n"));
         assert!(request(address, "/").await.starts_with("HTTP/1.1 404"));
@@ -183,7 +173,7 @@ mod tests {
 
     #[test]
     fn samples_of_a_name_share_a_header_and_labels_are_escaped() {
-        let sample = |stream: &str, value| Sample {
+        let sample = |stream: &str, value| Gauge {
             name: "rows",
             help: "Rows.",
             labels: vec![("stream", stream.to_owned())],

@@ -41,7 +41,8 @@ fn log(level: &str) {
 }
 
 fn settings(defaults: &Config, flags: &ServerFlags) -> Config {
-    Config::load(defaults, environment(), flags).unwrap_or_else(|error| reject(&error))
+    Config::load(defaults, flags.config.as_deref(), environment(), flags)
+        .unwrap_or_else(|error| reject(&error))
 }
 
 /// The variables that are text.

@@ -1,12 +1,13 @@
 //! A running server: data directory, listeners, engine, wire and http put together.
 //!
 //! # Semantics
-//! [`Server::start`] returns when clients can connect. [`Server::run_until`] returns when a signal came, or a
-//! part of the server ended on its own, and everything has been shut down in order: no new connections and
-//! statements first, then the engine.
+//! [`Server::start`] returns when clients can connect. [`Server::run_until`] returns when a signal
+//! came, or a part of the server ended on its own, and everything has been shut down in order: no
+//! new connections and statements first, then the engine.
 //!
 //! # Invariants
-//! 1. One server per data directory at a time: it holds a lock on a file in it for as long as it lives.
+//! 1. One server per data directory at a time: it holds a lock on a file in it for as long as it
+//!    lives.
 
 use std::fs::{self, File, TryLockError};
 use std::future::Future;
@@ -115,6 +116,8 @@ impl Server {
         let engine = Engine::start(options, clock).map_err(StartError::Engine)?;
         let wire =
             tokio::spawn(crate::wire::serve(Arc::clone(&engine), postgres, shutdown.clone()));
+        let measured = Arc::clone(&engine);
+        health.set_samples(Box::new(move || measured.gauges()));
         health.unblock(STARTING);
         info!(
             data_dir = %config.data_dir.display(), %postgres_address, %http_address,
@@ -176,7 +179,8 @@ impl Server {
     }
 }
 
-/// Returns a future that ends at the first SIGINT or SIGTERM. A second one then ends the process at once.
+/// Returns a future that ends at the first SIGINT or SIGTERM. A second one then ends the process at
+/// once.
 pub fn signals() -> io::Result<impl Future<Output = ()>> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;

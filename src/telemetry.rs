@@ -17,8 +17,8 @@ pub struct Error {
     reason: String,
 }
 
-/// Starts logging to standard error, for the whole process, at `level` unless the environment says otherwise.
-/// Only the first call has an effect.
+/// Starts logging to standard error, for the whole process, at `level` unless the environment says
+/// otherwise. Only the first call has an effect.
 pub fn start(level: &str) -> Result<(), Error> {
     let filter = filter(level, |variable| std::env::var(variable).ok())?;
     let subscriber = tracing_subscriber::fmt()

@@ -14,7 +14,7 @@ macro_rules! with_ground {
 }
 
 /// Which modules a module may import, and which crates it must not name. Floors from the ground up.
-const FLOORS: [(&str, &[&str], &[&str]); 16] = [
+const FLOORS: [(&str, &[&str], &[&str]); 19] = [
     ("error", &[], &["tokio"]),
     ("time", &["error"], &["tokio"]),
     ("delta", &["error", "time"], &["tokio"]),
@@ -39,6 +39,9 @@ const FLOORS: [(&str, &[&str], &[&str]); 16] = [
     ("engine", &with_ground!["sql", "planner", "runtime", "storage", "connectors"], &["pgwire"]),
     ("wire", &with_ground!["engine", "sql"], &[]),
     ("http", &with_ground!["engine"], &["pgwire", "sqlparser"]),
+    ("cli", &["config"], &["tokio"]),
+    ("server", &with_ground!["engine", "wire", "http"], &["pgwire", "sqlparser"]),
+    ("demo", &with_ground!["cli", "server"], &["pgwire", "sqlparser"]),
 ];
 
 /// The ground floor, which everything above may import.

@@ -1,4 +1,4 @@
-//! The files of the demo: those of the repository if they are there, or else copies made from this binary.
+//! The files of the demo: those of the repository if there, else copies made from this binary.
 
 use std::fs;
 use std::io;

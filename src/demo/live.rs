@@ -26,7 +26,8 @@ impl Live {
         }
     }
 
-    /// Returns the newest `hours`, oldest first, as lines: a column per origin, each with flights and delay.
+    /// Returns the newest `hours`, oldest first, as lines: a column per origin, each with flights
+    /// and delay.
     pub fn lines(&self, hours: usize) -> Vec<String> {
         let mut table: BTreeMap<&str, BTreeMap<&str, String>> = BTreeMap::new();
         for [hour, origin, flights, delay] in self.rows.keys() {
@@ -76,8 +77,8 @@ mod tests {
         live.change(row("2013-01-01 05:00:00", "EWR", "1", "2"), -1);
         live.change(row("2013-01-01 06:00:00", "LGA", "7", "0"), 1);
         let expected = [
-            "2013-01-01 05:00       2    -1.5                                ",
-            "2013-01-01 06:00                                       7    +0.0",
+            "2013-01-01 05:00         2    -1.5                                ",
+            "2013-01-01 06:00                                         7    +0.0",
         ];
         assert_eq!(live.lines(9), expected);
         assert_eq!(live.lines(1), expected[1..]);

@@ -111,7 +111,7 @@ async fn tell(address: SocketAddr, config: &Config, flags: &DemoFlags) -> Result
     let psql = format!("psql -h {} -p {}", address.ip(), address.port());
     screen.print(&format!(
         "A server runs; look at it from another terminal meanwhile:\n\n  {psql}\n  {psql} -c \
-         'SUBSCRIBE hourly'\n"
+         'COPY (SUBSCRIBE hourly) TO STDOUT'\n"
     ))?;
     for statement in definitions(&files, flags) {
         screen.print(&format!("{statement}\n"))?;

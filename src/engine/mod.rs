@@ -18,6 +18,7 @@ mod drop;
 mod error;
 mod explain;
 mod functions;
+mod gauges;
 mod introspect;
 pub mod outcome;
 pub mod pg_catalog;
@@ -31,6 +32,7 @@ mod update;
 mod view;
 
 pub use error::{Error, Result};
+pub use gauges::Gauge;
 pub use outcome::{Client, Description, Notice, Outcome, TransactionStatus};
 pub use session::Session;
 
