@@ -25,5 +25,5 @@ mod tests;
 mod view;
 
 pub use rewrite::{is_catalog_statement, rewrite};
-pub use schema::{install, plan, query};
+pub use schema::{describe, install, plan, query};
 pub use view::{Activity, CatalogView, Identity, Setting, SystemRelation};

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::{DataType, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{MemTable, SchemaProvider, TableProvider};
 use datafusion::common::{DataFusionError, Result};
@@ -15,7 +16,7 @@ use datafusion_pg_catalog::pg_catalog::generate_series_arg_coercion::CoerceIntAr
 use datafusion_pg_catalog::pg_catalog::oid_type_planner::PgOidTypePlanner;
 
 use super::relation::{RELATIONS, Row};
-use super::rewrite::{rewrite, without_rows};
+use super::rewrite::{parameters, rewrite, without_rows};
 use super::view::CatalogView;
 use super::{dump, functions, information_schema, keys, objects, server};
 
@@ -45,6 +46,20 @@ pub fn install(ctx: &SessionContext, view: Arc<dyn CatalogView>) -> Result<()> {
 pub async fn query(ctx: &SessionContext, sql: &str) -> Result<DataFrame> {
     let plan = plan(ctx, sql).await?;
     ctx.execute_logical_plan(plan).await
+}
+
+/// Returns the types of a catalog statement's parameters and its columns.
+pub async fn describe(ctx: &SessionContext, sql: &str) -> Result<(Vec<DataType>, SchemaRef)> {
+    let plan = plan(ctx, sql).await?;
+    let inferred = plan.get_parameter_types()?;
+    let named = parameters(sql);
+    let count = named.keys().last().copied().unwrap_or(0);
+    let types = (1..=count).map(|number| {
+        let cast = named.get(&number).cloned().flatten();
+        let inferred = || inferred.get(&format!("${number}")).cloned().flatten();
+        cast.or_else(inferred).unwrap_or(DataType::Utf8)
+    });
+    Ok((types.collect(), Arc::new(plan.schema().as_arrow().clone())))
 }
 
 /// Plans a statement for which [`super::is_catalog_statement`] holds; parameters stay open.

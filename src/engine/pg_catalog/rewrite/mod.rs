@@ -16,9 +16,11 @@ mod arrays;
 mod empty;
 mod names;
 mod output;
+mod parameters;
 mod subquery;
 
 pub(super) use empty::without_rows;
+pub(super) use parameters::parameters;
 
 /// Words whose presence makes a statement one about the server, besides `pg_` and the schema's name.
 /// They are functions that only the catalog knows.
@@ -41,7 +43,6 @@ const WORDS: [&str; 16] = [
     "_privilege(",
 ];
 
-/// `version()` and its like are no catalog names in these.
 static PARSER: LazyLock<PostgresCompatibilityParser> =
     LazyLock::new(PostgresCompatibilityParser::new);
 
