@@ -56,6 +56,11 @@ impl Watermark {
     pub fn closes(self, at: Timestamp) -> bool {
         at < self.0 || self == Self::MAX
     }
+
+    /// Returns the last instant that is closed.
+    pub fn last_closed(self) -> Timestamp {
+        self.0.plus(-1)
+    }
 }
 
 impl fmt::Display for Watermark {

@@ -15,7 +15,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use std::hash::BuildHasher;
 
-use super::{Delta, Instants, Weights};
+use super::{Delta, Instants, Weights, take_rows};
 
 /// Sums the weights of equal `(row, ts)` of a delta and drops zeros.
 pub fn consolidate(delta: &Delta) -> Result<Delta, ArrowError> {
@@ -43,7 +43,7 @@ pub fn consolidate_batch(
     weights: &Int64Array,
 ) -> Result<(RecordBatch, Int64Array), ArrowError> {
     let (firsts, sums) = sum_equal(rows, None, |i| weights.value(i))?;
-    let taken = arrow::compute::take_record_batch(rows, &UInt32Array::from(firsts))?;
+    let taken = take_rows(rows, &UInt32Array::from(firsts))?;
     Ok((taken, Int64Array::from(sums)))
 }
 

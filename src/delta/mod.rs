@@ -22,7 +22,8 @@
 //! Budiu et al., DBSP (VLDB 2023); McSherry et al., Differential dataflow (CIDR 2013).
 
 use arrow::array::{
-    Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, TimestampMicrosecondArray, UInt32Array,
+    Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions,
+    TimestampMicrosecondArray, UInt32Array,
 };
 use arrow::compute;
 use arrow::datatypes::SchemaRef;
@@ -30,6 +31,7 @@ use arrow::error::ArrowError;
 
 use crate::time::Timestamp;
 
+pub mod codec;
 mod consolidate;
 pub mod partition;
 pub mod pretty;
@@ -187,7 +189,7 @@ impl Delta {
 
     /// Takes rows by index, in the given order; an index may repeat.
     pub fn take(&self, indices: &UInt32Array) -> Result<Self, ArrowError> {
-        let rows = compute::take_record_batch(&self.rows, indices)?;
+        let rows = take_rows(&self.rows, indices)?;
         let ts = match &self.ts {
             Instants::All(at) => Instants::All(*at),
             Instants::Each(ts) => Instants::Each(downcast_ts(&compute::take(ts, indices, None)?)),
@@ -255,6 +257,22 @@ impl Delta {
     pub fn consolidate(&self) -> Result<Self, ArrowError> {
         consolidate(self)
     }
+}
+
+/// Builds a batch of `len` rows, also when there is no column.
+pub fn batch(
+    schema: SchemaRef,
+    columns: Vec<ArrayRef>,
+    len: usize,
+) -> Result<RecordBatch, ArrowError> {
+    let options = RecordBatchOptions::new().with_row_count(Some(len));
+    RecordBatch::try_new_with_options(schema, columns, &options)
+}
+
+/// Takes rows by index, also when there is no column.
+pub fn take_rows(rows: &RecordBatch, indices: &UInt32Array) -> Result<RecordBatch, ArrowError> {
+    let columns = rows.columns().iter().map(|column| compute::take(column, indices, None));
+    batch(rows.schema(), columns.collect::<Result<_, _>>()?, indices.len())
 }
 
 fn downcast_ts(array: &ArrayRef) -> TimestampMicrosecondArray {

@@ -26,6 +26,29 @@ use crate::delta::Delta;
 use crate::error::{Classify, SqlState};
 use crate::time::{Timestamp, Watermark};
 
+pub mod aggregate;
+mod constant;
+pub mod evaluate;
+mod filter;
+mod finality;
+pub mod join;
+mod on_close;
+mod project;
+#[cfg(test)]
+pub(crate) mod testing;
+pub mod top_n;
+mod union;
+
+pub use aggregate::Aggregate;
+pub use constant::Constant;
+pub use filter::Filter;
+pub use finality::Frees;
+pub use join::Join;
+pub use on_close::OnClose;
+pub use project::Project;
+pub use top_n::TopN;
+pub use union::Union;
+
 /// The number of an operator's input, from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Port(pub usize);

@@ -6,32 +6,44 @@ use bytes::Bytes;
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 use futures::{SinkExt, StreamExt, TryStreamExt, pin_mut};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::task::JoinHandle;
 use tokio_postgres::error::{ErrorPosition, SqlState};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{AsyncMessage, Client, Error, NoTls, SimpleQueryMessage};
 
 #[path = "../support/mod.rs"]
+#[expect(dead_code, reason = "other test programs use the rest")]
 mod support;
 
-use support::Server;
+use support::server::Server;
 
 /// How long a test waits for what must come.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Connects; what comes beside results goes to the receiver.
 async fn connect(server: &Server) -> (Client, UnboundedReceiver<AsyncMessage>) {
-    let config = format!("host=127.0.0.1 port={} user=tester dbname=test", server.pg_port);
+    let (client, messages, _) = connect_as(server, "tester").await;
+    (client, messages)
+}
+
+/// Connects; the socket closes at once when the task is aborted.
+async fn connect_as(
+    server: &Server,
+    user: &str,
+) -> (Client, UnboundedReceiver<AsyncMessage>, JoinHandle<()>) {
+    let port = server.postgres().port();
+    let config = format!("host=127.0.0.1 port={port} user={user} dbname=test");
     let (client, mut connection) =
         tokio_postgres::connect(&config, NoTls).await.expect("the server lets us in");
     let (sender, receiver) = unbounded_channel();
-    tokio::spawn(async move {
+    let task = tokio::spawn(async move {
         let mut messages = futures::stream::poll_fn(move |cx| connection.poll_message(cx));
         while let Some(Ok(message)) = messages.next().await {
             // A test that does not look at messages drops the receiver.
             let _ = sender.send(message);
         }
     });
-    (client, receiver)
+    (client, receiver, task)
 }
 
 /// Connects and makes a table of five rows.
@@ -197,16 +209,17 @@ async fn a_live_result_ends_by_cancel_and_the_connection_goes_on() {
 async fn a_client_that_hangs_up_ends_its_live_result() {
     let server = Server::start();
     let client = with_table(&server).await;
-    let live = "SELECT count(*)::bigint FROM pg_stat_activity WHERE query LIKE 'SUBSCRIBE%'";
+    // A session whose result has not ended would still be there.
+    let live = "SELECT count(*)::bigint FROM pg_stat_activity WHERE usename = 'subscriber'";
     let reaches = async |wanted: i64| {
         while client.query_one(live, &[]).await.unwrap().get::<_, i64>(0) != wanted {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    let (subscriber, _) = connect(&server).await;
-    let rows = subscriber.query_raw("SUBSCRIBE t", Vec::<String>::new()).await.unwrap();
+    let (subscriber, _, socket) = connect_as(&server, "subscriber").await;
+    let _rows = subscriber.query_raw("SUBSCRIBE t", Vec::<String>::new()).await.unwrap();
     tokio::time::timeout(PATIENCE, reaches(1)).await.expect("the subscription shows");
-    drop((rows, subscriber));
+    socket.abort();
     tokio::time::timeout(PATIENCE, reaches(0)).await.expect("the subscription ends");
 }
 
@@ -333,7 +346,8 @@ async fn clients_are_told_when_the_server_stops() {
     let (client, _) = connect(&server).await;
     let waiting = tokio::spawn(async move { client.batch_execute("SELECT pg_sleep(60)").await });
     tokio::time::sleep(Duration::from_millis(200)).await;
-    server.terminate();
+    let stopped = tokio::task::spawn_blocking(move || server.end_by("TERM"));
     let end = tokio::time::timeout(PATIENCE, waiting).await.unwrap().unwrap();
     assert_eq!(*code(&end.unwrap_err()), SqlState::ADMIN_SHUTDOWN);
+    stopped.await.unwrap();
 }

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::DataType;
 use async_trait::async_trait;
 use datafusion::catalog::{MemTable, SchemaProvider, TableProvider};
 use datafusion::common::{DataFusionError, Result};
-use datafusion::dataframe::DataFrame;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SessionContext;
@@ -20,7 +19,8 @@ use super::rewrite::{parameters, rewrite, without_rows};
 use super::view::CatalogView;
 use super::{dump, functions, information_schema, keys, objects, server};
 
-/// Makes the system catalog known to a context: both schemas of its default catalog, and the functions.
+/// Makes the system catalog known to a context: both schemas of its default catalog, and the
+/// functions.
 pub fn install(ctx: &SessionContext, view: Arc<dyn CatalogView>) -> Result<()> {
     dump::load()?;
     let state = ctx.state_ref();
@@ -41,25 +41,23 @@ pub fn install(ctx: &SessionContext, view: Arc<dyn CatalogView>) -> Result<()> {
     Ok(())
 }
 
-/// Plans a statement for which [`super::is_catalog_statement`] holds and runs it, on a context with the
-/// catalog installed.
-pub async fn query(ctx: &SessionContext, sql: &str) -> Result<DataFrame> {
-    let plan = plan(ctx, sql).await?;
-    ctx.execute_logical_plan(plan).await
-}
-
-/// Returns the types of a catalog statement's parameters and its columns.
-pub async fn describe(ctx: &SessionContext, sql: &str) -> Result<(Vec<DataType>, SchemaRef)> {
-    let plan = plan(ctx, sql).await?;
-    let inferred = plan.get_parameter_types()?;
+/// Returns the types of the parameters of a catalog statement whose plan is `plan`: as the client
+/// declared them, as the statement casts them, or as they are used. Rewriting may have lost some.
+pub fn parameter_types(
+    plan: &LogicalPlan,
+    sql: &str,
+    declared: &[Option<DataType>],
+) -> Result<Vec<DataType>> {
+    let used = plan.get_parameter_types()?;
     let named = parameters(sql);
-    let count = named.keys().last().copied().unwrap_or(0);
+    let count = named.keys().last().copied().unwrap_or(0).max(declared.len());
     let types = (1..=count).map(|number| {
-        let cast = named.get(&number).cloned().flatten();
-        let inferred = || inferred.get(&format!("${number}")).cloned().flatten();
-        cast.or_else(inferred).unwrap_or(DataType::Utf8)
+        let declared = declared.get(number - 1).cloned().flatten();
+        let cast = || named.get(&number).cloned().flatten();
+        let used = || used.get(&format!("${number}")).cloned().flatten();
+        declared.or_else(cast).or_else(used).unwrap_or(DataType::Utf8)
     });
-    Ok((types.collect(), Arc::new(plan.schema().as_arrow().clone())))
+    Ok(types.collect())
 }
 
 /// Plans a statement for which [`super::is_catalog_statement`] holds; parameters stay open.

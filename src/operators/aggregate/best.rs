@@ -1,0 +1,176 @@
+//! `min` and `max` of values that are never retracted.
+//!
+//! # State
+//! The best value of each group: a number in the order of the values, where the type has one
+//! ([`BestNumber`]), else its encoded bytes ([`BestBytes`]).
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Float64Type, Int64Type};
+
+use super::extremum::{End, decode};
+use super::fold::{Changes, Fold};
+use super::saved;
+use crate::operators::{Result, StateReader, StateWriter};
+use crate::storage::{NONE, RowCodec, Slab};
+
+/// Chooses the state for values of a type.
+pub(super) fn best(output: DataType, end: End) -> Result<Box<dyn Fold>> {
+    use DataType::{Date32, Float32, Float64, Int8, Int16, Int32, Int64, Timestamp};
+    let floats = match output {
+        Int8 | Int16 | Int32 | Int64 | Date32 | Timestamp(..) => false,
+        Float32 | Float64 => true,
+        _ => return Ok(Box::new(BestBytes::new(output, end)?)),
+    };
+    Ok(Box::new(BestNumber { end, output, floats, best: Vec::new() }))
+}
+
+/// The best value of each group, as a number in the order of the values.
+struct BestNumber {
+    end: End,
+    output: DataType,
+    /// Whether the values are floats, the bits of which are put in order, or cast to numbers.
+    floats: bool,
+    /// By group.
+    best: Vec<Option<i64>>,
+}
+
+impl Fold for BestNumber {
+    fn grow(&mut self, bound: usize) {
+        self.best.resize(bound, None);
+    }
+
+    fn fold(&mut self, changes: &Changes<'_>) -> Result<()> {
+        let numbers = self.encode(&changes.values[0])?;
+        let values = numbers.values();
+        let best = &mut self.best;
+        match self.end {
+            End::Least => changes.each(numbers.nulls(), |group, row, _| {
+                let best = &mut best[group];
+                *best = Some(best.map_or(values[row], |best| best.min(values[row])));
+            }),
+            End::Greatest => changes.each(numbers.nulls(), |group, row, _| {
+                let best = &mut best[group];
+                *best = Some(best.map_or(values[row], |best| best.max(values[row])));
+            }),
+        }
+        Ok(())
+    }
+
+    fn evaluate(&mut self, groups: &[u32], _: &mut [bool]) -> Result<ArrayRef> {
+        self.values(groups)
+    }
+
+    fn clear(&mut self, group: u32) {
+        self.best[group as usize] = None;
+    }
+
+    fn save(&self, groups: &[u32], name: &str, to: &mut StateWriter) -> Result<()> {
+        saved::put(to, name, vec![("value", self.values(groups)?)])
+    }
+
+    fn load(&mut self, name: &str, from: &mut StateReader) -> Result<()> {
+        load(self, name, from)
+    }
+}
+
+impl BestNumber {
+    fn encode(&self, column: &ArrayRef) -> Result<Int64Array> {
+        if !self.floats {
+            return Ok(cast(column, &DataType::Int64)?.as_primitive::<Int64Type>().clone());
+        }
+        let floats = cast(column, &DataType::Float64)?;
+        Ok(floats.as_primitive::<Float64Type>().unary(|value| flip(value.to_bits().cast_signed())))
+    }
+
+    fn values(&self, groups: &[u32]) -> Result<ArrayRef> {
+        let best = groups.iter().map(|group| self.best[*group as usize]);
+        let numbers: Int64Array = best.collect();
+        let column: ArrayRef = if self.floats {
+            let float = |number| f64::from_bits(flip(number).cast_unsigned());
+            Arc::new(numbers.unary::<_, Float64Type>(float))
+        } else {
+            Arc::new(numbers)
+        };
+        Ok(cast(&column, &self.output)?)
+    }
+}
+
+/// Puts the bits of floats in the order of numbers; its own inverse.
+fn flip(bits: i64) -> i64 {
+    bits ^ ((bits >> 63) & i64::MAX)
+}
+
+/// The best value of each group, encoded.
+struct BestBytes {
+    end: End,
+    output: DataType,
+    codec: RowCodec,
+    slab: Slab,
+    /// By group: the slot of its value, or `NONE`.
+    best: Vec<u32>,
+}
+
+impl BestBytes {
+    fn new(output: DataType, end: End) -> Result<Self> {
+        let codec = RowCodec::new([output.clone()])?;
+        Ok(Self { end, output, codec, slab: Slab::default(), best: Vec::new() })
+    }
+
+    fn values(&self, groups: &[u32]) -> Result<ArrayRef> {
+        let slots: Vec<u32> = groups.iter().map(|group| self.best[*group as usize]).collect();
+        decode(&self.codec, &slots, &self.output, |slot| self.slab.get(slot))
+    }
+}
+
+impl Fold for BestBytes {
+    fn grow(&mut self, bound: usize) {
+        self.best.resize(bound, NONE);
+    }
+
+    fn fold(&mut self, changes: &Changes<'_>) -> Result<()> {
+        let column = &changes.values[0];
+        let encoded = self.codec.encode(&changes.values[..1], column.len())?;
+        let (end, slab, best) = (self.end, &mut self.slab, &mut self.best);
+        changes.each(column.logical_nulls().as_ref(), |group, row, _| {
+            let (best, value) = (&mut best[group], encoded.get(row));
+            if *best != NONE {
+                let held = slab.get(*best);
+                if (end == End::Least && value >= held) || (end == End::Greatest && value <= held) {
+                    return;
+                }
+                slab.remove(*best);
+            }
+            *best = slab.insert(value);
+        });
+        Ok(())
+    }
+
+    fn evaluate(&mut self, groups: &[u32], _: &mut [bool]) -> Result<ArrayRef> {
+        self.values(groups)
+    }
+
+    fn clear(&mut self, group: u32) {
+        let slot = std::mem::replace(&mut self.best[group as usize], NONE);
+        if slot != NONE {
+            self.slab.remove(slot);
+        }
+    }
+
+    fn save(&self, groups: &[u32], name: &str, to: &mut StateWriter) -> Result<()> {
+        saved::put(to, name, vec![("value", self.values(groups)?)])
+    }
+
+    fn load(&mut self, name: &str, from: &mut StateReader) -> Result<()> {
+        load(self, name, from)
+    }
+}
+
+/// Folds the saved value of each group.
+fn load(into: &mut dyn Fold, name: &str, from: &mut StateReader) -> Result<()> {
+    let columns = saved::take(from, name, 1)?;
+    let groups: Vec<u32> = (0..).take(columns[0].len()).collect();
+    into.fold(&Changes { groups: &groups, weights: None, values: &columns })
+}

@@ -1,0 +1,249 @@
+//! Every other aggregate, by DataFusion's accumulators.
+//!
+//! # Semantics
+//! [`Kept`], for input that is never retracted: one accumulator per group, fed in arrival order.
+//! [`Recomputed`]: the multiset of argument rows per group; the value of a touched group is computed from
+//! all of them with a fresh accumulator, a row as often as its weight says, in the order of the call's
+//! ORDER BY, ties and calls without it by first arrival.
+//!
+//! # Cost
+//! `Recomputed` costs the size of the group at every change of it, once per instant. The last value is
+//! kept, so that retracting it costs nothing.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, UInt32Array};
+use arrow::compute::{self, SortColumn, lexsort_to_indices};
+use arrow::datatypes::DataType;
+use datafusion::logical_expr::Accumulator;
+use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
+use datafusion::scalar::ScalarValue;
+
+use super::distinct::{load_rows, save_rows};
+use super::fold::{Changes, Fold};
+use super::saved;
+use crate::operators::{Result, StateReader, StateWriter};
+use crate::storage::GroupedRows;
+
+/// Functions whose accumulators can be read again and again; others may give their state away.
+const REPEATABLE: [&str; 20] = [
+    "approx_distinct",
+    "array_agg",
+    "bit_and",
+    "bit_or",
+    "bit_xor",
+    "corr",
+    "covar_pop",
+    "covar_samp",
+    "first_value",
+    "last_value",
+    "regr_avgx",
+    "regr_avgy",
+    "regr_count",
+    "regr_intercept",
+    "regr_r2",
+    "regr_slope",
+    "stddev",
+    "stddev_pop",
+    "var",
+    "var_pop",
+];
+
+/// One accumulator per group.
+pub(super) struct Kept {
+    function: Arc<AggregateFunctionExpr>,
+    /// By group; reading an accumulator needs it mutable, also to save it.
+    groups: Vec<RefCell<Box<dyn Accumulator>>>,
+}
+
+impl Kept {
+    /// Whether a call's accumulators may be kept.
+    pub(super) fn suits(function: &AggregateFunctionExpr) -> bool {
+        let repeatable = REPEATABLE.contains(&function.fun().name());
+        repeatable && function.order_bys().is_empty() && !function.is_distinct()
+    }
+
+    pub(super) fn new(function: &Arc<AggregateFunctionExpr>) -> Result<Self> {
+        // A function that has no accumulator is refused here, and not at the first row.
+        function.create_accumulator()?;
+        Ok(Self { function: Arc::clone(function), groups: Vec::new() })
+    }
+
+    fn fresh(&self) -> RefCell<Box<dyn Accumulator>> {
+        let accumulator = self.function.create_accumulator();
+        RefCell::new(accumulator.expect("an accumulator that was made once can be made again"))
+    }
+}
+
+impl Fold for Kept {
+    fn grow(&mut self, bound: usize) {
+        while self.groups.len() < bound {
+            self.groups.push(self.fresh());
+        }
+    }
+
+    fn fold(&mut self, changes: &Changes<'_>) -> Result<()> {
+        let mut rows: Vec<u32> = Vec::with_capacity(changes.groups.len());
+        let mut order: Vec<u32> = (0..).take(changes.groups.len()).collect();
+        // Stable, so that each group's rows stay in arrival order.
+        order.sort_by_key(|row| changes.groups[*row as usize]);
+        let mut ends: Vec<(u32, usize)> = Vec::new();
+        for row in order {
+            let group = changes.groups[row as usize];
+            let weight = changes.weights.map_or(1, |weights| weights[row as usize]);
+            rows.extend((0..weight).map(|_| row));
+            match ends.last_mut() {
+                Some((last, end)) if *last == group => *end = rows.len(),
+                _ => ends.push((group, rows.len())),
+            }
+        }
+        let rows = UInt32Array::from(rows);
+        let values = changes.values.iter().map(|value| compute::take(value, &rows, None));
+        let values = values.collect::<std::result::Result<Vec<_>, _>>()?;
+        let mut from = 0;
+        for (group, end) in ends {
+            let part: Vec<ArrayRef> = values.iter().map(|v| v.slice(from, end - from)).collect();
+            self.groups[group as usize].get_mut().update_batch(&part)?;
+            from = end;
+        }
+        Ok(())
+    }
+
+    fn evaluate(&mut self, groups: &[u32], _: &mut [bool]) -> Result<ArrayRef> {
+        let values = groups.iter().map(|group| self.groups[*group as usize].get_mut().evaluate());
+        column(values.collect::<std::result::Result<_, _>>()?, &self.function)
+    }
+
+    fn clear(&mut self, group: u32) {
+        self.groups[group as usize] = self.fresh();
+    }
+
+    fn save(&self, groups: &[u32], name: &str, to: &mut StateWriter) -> Result<()> {
+        let fields = self.function.state_fields()?;
+        let mut states: Vec<Vec<ScalarValue>> = vec![Vec::new(); fields.len()];
+        for group in groups {
+            let state = self.groups[*group as usize].borrow_mut().state()?;
+            states.iter_mut().zip(state).for_each(|(states, value)| states.push(value));
+        }
+        let columns = states.into_iter().zip(&fields).map(|(states, field)| {
+            let column = match states.is_empty() {
+                true => arrow::array::new_empty_array(field.data_type()),
+                false => ScalarValue::iter_to_array(states)?,
+            };
+            Ok(("state", column))
+        });
+        saved::put(to, name, columns.collect::<Result<_>>()?)
+    }
+
+    fn load(&mut self, name: &str, from: &mut StateReader) -> Result<()> {
+        let columns = saved::take(from, name, 0)?;
+        for group in 0..columns.first().map_or(0, |column| column.len()) {
+            let state: Vec<ArrayRef> = columns.iter().map(|c| c.slice(group, 1)).collect();
+            self.groups[group].get_mut().merge_batch(&state)?;
+        }
+        Ok(())
+    }
+}
+
+/// The rows of each group, from which touched groups are computed again.
+pub(super) struct Recomputed {
+    function: Arc<AggregateFunctionExpr>,
+    rows: GroupedRows,
+    /// By group: its value, unless a row has changed since.
+    values: Vec<Option<ScalarValue>>,
+}
+
+impl Recomputed {
+    pub(super) fn new(function: &Arc<AggregateFunctionExpr>, types: Vec<DataType>) -> Result<Self> {
+        function.create_accumulator()?;
+        let rows = GroupedRows::new(types)?;
+        Ok(Self { function: Arc::clone(function), rows, values: Vec::new() })
+    }
+
+    /// Computes the value of a group from its rows.
+    fn compute(&self, group: u32) -> Result<ScalarValue> {
+        let slots = self.rows.of(group).flat_map(|slot| {
+            let times = usize::try_from(self.rows.weight(slot)).unwrap_or(0);
+            std::iter::repeat_n(slot, times)
+        });
+        let slots: Vec<u32> = slots.collect();
+        let mut columns = self.rows.decode(&slots)?;
+        let order_bys = self.function.order_bys();
+        if !order_bys.is_empty() {
+            let sort = order_bys.iter().zip(&columns[columns.len() - order_bys.len()..]);
+            let mut sort: Vec<SortColumn> = sort
+                .map(|(by, values)| SortColumn {
+                    values: Arc::clone(values),
+                    options: Some(by.options),
+                })
+                .collect();
+            let arrival = UInt32Array::from_iter_values((0..).take(slots.len()));
+            sort.push(SortColumn { values: Arc::new(arrival), options: None });
+            let order = lexsort_to_indices(&sort, None)?;
+            let sorted = columns.iter().map(|column| compute::take(column, &order, None));
+            columns = sorted.collect::<std::result::Result<_, _>>()?;
+        }
+        let mut accumulator = self.function.create_accumulator()?;
+        if !slots.is_empty() {
+            accumulator.update_batch(&columns)?;
+        }
+        Ok(accumulator.evaluate()?)
+    }
+}
+
+impl Fold for Recomputed {
+    fn grow(&mut self, bound: usize) {
+        self.values.resize(bound, None);
+    }
+
+    fn fold(&mut self, changes: &Changes<'_>) -> Result<()> {
+        let encoded = self.rows.codec().encode(changes.values, changes.groups.len())?;
+        let (rows, values) = (&mut self.rows, &mut self.values);
+        changes.each(None, |group, row, weight| {
+            values[group] = None;
+            let group = u32::try_from(group).expect("groups are u32");
+            let change = rows.add(group, encoded.get(row), weight);
+            if change.after == 0 {
+                rows.remove(change.slot);
+            }
+        });
+        Ok(())
+    }
+
+    fn evaluate(&mut self, groups: &[u32], _: &mut [bool]) -> Result<ArrayRef> {
+        for group in groups {
+            if self.values[*group as usize].is_none() {
+                self.values[*group as usize] = Some(self.compute(*group)?);
+            }
+        }
+        let values = groups.iter().filter_map(|group| self.values[*group as usize].clone());
+        column(values.collect(), &self.function)
+    }
+
+    fn clear(&mut self, group: u32) {
+        self.rows.clear(group);
+        self.values[group as usize] = None;
+    }
+
+    fn save(&self, groups: &[u32], name: &str, to: &mut StateWriter) -> Result<()> {
+        save_rows(&self.rows, groups, name, to)
+    }
+
+    fn load(&mut self, name: &str, from: &mut StateReader) -> Result<()> {
+        load_rows(&mut self.rows, name, from)
+    }
+}
+
+/// Builds a column of a function's results.
+fn column(values: Vec<ScalarValue>, of: &AggregateFunctionExpr) -> Result<ArrayRef> {
+    let field = of.field();
+    if values.is_empty() {
+        return Ok(arrow::array::new_empty_array(field.data_type()));
+    }
+    let column = ScalarValue::iter_to_array(values)?;
+    match column.data_type() == field.data_type() {
+        true => Ok(column),
+        false => Ok(compute::cast(&column, field.data_type())?),
+    }
+}

@@ -1,0 +1,278 @@
+//! `sum` and `avg` of integers, decimals and floats.
+//!
+//! # Semantics
+//! NULLs do not count; the sum of nothing is NULL. Sums are exact whatever the order of additions and
+//! retractions: integers in 128 bits, decimals in 256, floats as in [`super::exact`]. Only the result must
+//! fit its type; a group whose result does not has failed (22003), until later changes bring it back. The
+//! average of decimals is truncated at its scale, as DataFusion does.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, ArrowNativeTypeOp, AsArray, Decimal256Array, Float64Array, Int64Array,
+    PrimitiveArray, UInt32Array,
+};
+use arrow::compute::cast;
+use arrow::datatypes::{
+    ArrowPrimitiveType, DataType, Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type,
+    Float64Type, Int64Type, UInt32Type, UInt64Type, i256,
+};
+
+use super::exact::ExactSums;
+use super::fold::{Changes, Fold};
+use super::saved;
+use crate::operators::{Result, StateReader, StateWriter};
+
+/// Sums per group, and averages.
+pub(super) struct Sum {
+    sums: Sums,
+    /// Number of arguments that are not NULL.
+    counts: Vec<i64>,
+    /// The type in which arguments are summed.
+    input: DataType,
+    output: DataType,
+    /// Whether to divide by the count, after multiplication by this power of ten.
+    average: Option<i256>,
+}
+
+enum Sums {
+    Integers(Vec<i128>),
+    Decimals(Vec<i256>),
+    Floats(ExactSums),
+}
+
+impl Sum {
+    /// `sum`, for the result types that are summed here.
+    pub(super) fn total(output: &DataType) -> Option<Self> {
+        Self::new(output.clone(), output.clone(), None)
+    }
+
+    /// `avg`, for the result types that are averaged here.
+    pub(super) fn average(argument: &DataType, output: &DataType) -> Option<Self> {
+        let factor = match (decimal(argument), decimal(output)) {
+            (Some((_, from)), Some((_, to))) => {
+                i256::from(10).checked_pow(u32::try_from(to - from).ok()?)?
+            }
+            (None, None) if *output == DataType::Float64 => i256::ONE,
+            _ => return None,
+        };
+        let input = if decimal(output).is_some() { argument } else { output };
+        Self::new(input.clone(), output.clone(), Some(factor))
+    }
+
+    fn new(input: DataType, output: DataType, average: Option<i256>) -> Option<Self> {
+        let (sums, input) = match input {
+            DataType::Int64 | DataType::UInt64 => (Sums::Integers(Vec::new()), input),
+            DataType::Float64 => (Sums::Floats(ExactSums::default()), input),
+            DataType::Decimal256(..) => (Sums::Decimals(Vec::new()), input),
+            _ => {
+                let (_, scale) = decimal(&input)?;
+                (Sums::Decimals(Vec::new()), DataType::Decimal128(38, scale))
+            }
+        };
+        Some(Self { sums, counts: Vec::new(), input, output, average })
+    }
+}
+
+/// Returns precision and scale.
+fn decimal(of: &DataType) -> Option<(u8, i8)> {
+    match of {
+        DataType::Decimal32(p, s)
+        | DataType::Decimal64(p, s)
+        | DataType::Decimal128(p, s)
+        | DataType::Decimal256(p, s) => Some((*p, *s)),
+        _ => None,
+    }
+}
+
+impl Fold for Sum {
+    fn grow(&mut self, bound: usize) {
+        self.counts.resize(bound, 0);
+        match &mut self.sums {
+            Sums::Integers(sums) => sums.resize(bound, 0),
+            Sums::Decimals(sums) => sums.resize(bound, i256::ZERO),
+            Sums::Floats(sums) => sums.grow(bound),
+        }
+    }
+
+    fn fold(&mut self, changes: &Changes<'_>) -> Result<()> {
+        let values = if changes.values[0].data_type() == &self.input {
+            Arc::clone(&changes.values[0])
+        } else {
+            cast(&changes.values[0], &self.input)?
+        };
+        let counts = &mut self.counts;
+        changes.each(values.nulls(), |group, _, weight| counts[group] += weight);
+        match &mut self.sums {
+            Sums::Integers(sums) => match values.as_primitive_opt::<Int64Type>() {
+                Some(values) => add(sums, changes, values, |v, w| i128::from(v) * i128::from(w)),
+                None => {
+                    let values = values.as_primitive::<UInt64Type>();
+                    add(sums, changes, values, |v, w| i128::from(v) * i128::from(w));
+                }
+            },
+            Sums::Decimals(sums) => match values.as_primitive_opt::<Decimal128Type>() {
+                Some(values) => add(sums, changes, values, |v, w| times(i256::from_i128(v), w)),
+                None => add(sums, changes, values.as_primitive::<Decimal256Type>(), times),
+            },
+            Sums::Floats(sums) => {
+                let values = values.as_primitive::<Float64Type>();
+                let numbers = values.values();
+                changes.each(values.nulls(), |group, row, w| sums.add(group, numbers[row], w));
+            }
+        }
+        Ok(())
+    }
+
+    fn evaluate(&mut self, groups: &[u32], failed: &mut [bool]) -> Result<ArrayRef> {
+        let sums = match &self.sums {
+            Sums::Floats(sums) => {
+                return Ok(self.column::<Float64Type>(groups, failed, |group| {
+                    let sum = sums.sum(group);
+                    #[expect(clippy::cast_precision_loss, reason = "the average is a float")]
+                    let mean = self.average.map(|_| sum / self.counts[group] as f64);
+                    Some(mean.unwrap_or(sum))
+                }));
+            }
+            Sums::Integers(sums) => {
+                return Ok(match self.output {
+                    DataType::UInt64 => self.column::<UInt64Type>(groups, failed, |group| {
+                        u64::try_from(sums[group]).ok()
+                    }),
+                    _ => self.column::<Int64Type>(groups, failed, |group| {
+                        i64::try_from(sums[group]).ok()
+                    }),
+                });
+            }
+            Sums::Decimals(sums) => sums,
+        };
+        let (precision, _) = decimal(&self.output).expect("decimals sum up to decimals");
+        let limit = i256::from(10).pow_wrapping(u32::from(precision));
+        let value = |group: usize| {
+            let sum = match self.average {
+                Some(factor) => {
+                    sums[group].checked_mul(factor)?.checked_div(i256::from(self.counts[group]))?
+                }
+                None => sums[group],
+            };
+            (sum < limit && sum > -limit).then_some(sum)
+        };
+        let narrow = |group: usize| value(group)?.to_i128();
+        Ok(match self.output {
+            DataType::Decimal32(..) => self.column::<Decimal32Type>(groups, failed, |group| {
+                i32::try_from(narrow(group)?).ok()
+            }),
+            DataType::Decimal64(..) => self.column::<Decimal64Type>(groups, failed, |group| {
+                i64::try_from(narrow(group)?).ok()
+            }),
+            DataType::Decimal128(..) => self.column::<Decimal128Type>(groups, failed, narrow),
+            _ => self.column::<Decimal256Type>(groups, failed, value),
+        })
+    }
+
+    fn clear(&mut self, group: u32) {
+        let group = group as usize;
+        self.counts[group] = 0;
+        match &mut self.sums {
+            Sums::Integers(sums) => sums[group] = 0,
+            Sums::Decimals(sums) => sums[group] = i256::ZERO,
+            Sums::Floats(sums) => sums.clear(group),
+        }
+    }
+
+    fn save(&self, groups: &[u32], name: &str, to: &mut StateWriter) -> Result<()> {
+        let counts = saved::numbers(groups, &self.counts);
+        let numbers = |of: &dyn Fn(usize) -> i256| -> ArrayRef {
+            Arc::new(Decimal256Array::from_iter_values(groups.iter().map(|g| of(*g as usize))))
+        };
+        let sums = match &self.sums {
+            Sums::Integers(sums) => numbers(&|group| i256::from_i128(sums[group])),
+            Sums::Decimals(sums) => numbers(&|group| sums[group]),
+            Sums::Floats(sums) => {
+                save_parts(sums, groups, &format!("{name} parts"), to)?;
+                return saved::put(to, name, vec![("count", counts)]);
+            }
+        };
+        saved::put(to, name, vec![("count", counts), ("sum", sums)])
+    }
+
+    fn load(&mut self, name: &str, from: &mut StateReader) -> Result<()> {
+        if let Sums::Floats(sums) = &mut self.sums {
+            load_parts(sums, &saved::take(from, &format!("{name} parts"), 3)?)?;
+            return saved::fill(&saved::take(from, name, 1)?[0], &mut self.counts);
+        }
+        let columns = saved::take(from, name, 2)?;
+        let values = columns[1].as_primitive_opt::<Decimal256Type>();
+        let values = values.ok_or_else(|| saved::misfit("a sum is not a decimal".to_owned()))?;
+        for (group, value) in values.values().iter().enumerate() {
+            match &mut self.sums {
+                Sums::Integers(sums) => sums[group] = value.as_i128(),
+                Sums::Decimals(sums) => sums[group] = *value,
+                Sums::Floats(_) => {}
+            }
+        }
+        saved::fill(&columns[0], &mut self.counts)
+    }
+}
+
+impl Sum {
+    /// Builds the results: NULL for a sum of nothing, and for a failed one.
+    fn column<T: ArrowPrimitiveType>(
+        &self,
+        groups: &[u32],
+        failed: &mut [bool],
+        value: impl Fn(usize) -> Option<T::Native>,
+    ) -> ArrayRef {
+        let values = groups.iter().zip(failed).map(|(group, failed)| {
+            if self.counts[*group as usize] == 0 {
+                return None;
+            }
+            let value = value(*group as usize);
+            *failed |= value.is_none();
+            value
+        });
+        let column: PrimitiveArray<T> = values.collect();
+        Arc::new(column.with_data_type(self.output.clone()))
+    }
+}
+
+/// Adds weighted values to the sums of their groups.
+fn add<T: ArrowPrimitiveType, S: ArrowNativeTypeOp>(
+    sums: &mut [S],
+    changes: &Changes<'_>,
+    values: &PrimitiveArray<T>,
+    times: impl Fn(T::Native, i64) -> S,
+) {
+    let numbers = values.values();
+    changes.each(values.nulls(), |group, row, weight| {
+        sums[group] = sums[group].add_wrapping(times(numbers[row], weight));
+    });
+}
+
+fn times(value: i256, weight: i64) -> i256 {
+    if weight == 1 { value } else { value.wrapping_mul(i256::from(weight)) }
+}
+
+fn save_parts(sums: &ExactSums, groups: &[u32], name: &str, to: &mut StateWriter) -> Result<()> {
+    let parts = groups.iter().zip(0u32..).flat_map(|(group, number)| {
+        sums.parts(*group as usize).into_iter().map(move |(part, weight)| (number, part, weight))
+    });
+    let parts: Vec<(u32, f64, i64)> = parts.collect();
+    let groups: ArrayRef = Arc::new(UInt32Array::from_iter_values(parts.iter().map(|p| p.0)));
+    let values: ArrayRef = Arc::new(Float64Array::from_iter_values(parts.iter().map(|p| p.1)));
+    let weights: ArrayRef = Arc::new(Int64Array::from_iter_values(parts.iter().map(|p| p.2)));
+    saved::put(to, name, vec![("group", groups), ("part", values), ("weight", weights)])
+}
+
+fn load_parts(sums: &mut ExactSums, columns: &[ArrayRef]) -> Result<()> {
+    let groups = columns[0].as_primitive_opt::<UInt32Type>();
+    let parts = columns[1].as_primitive_opt::<Float64Type>();
+    let (Some(groups), Some(parts)) = (groups, parts) else {
+        return Err(saved::misfit("a part of a sum is not a float".to_owned()));
+    };
+    let weights = saved::read(&columns[2])?;
+    for (i, group) in groups.values().iter().enumerate() {
+        sums.add(*group as usize, parts.value(i), weights.value(i));
+    }
+    Ok(())
+}

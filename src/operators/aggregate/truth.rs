@@ -1,0 +1,66 @@
+//! `bool_and` and `bool_or`, from the numbers of true and false arguments.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
+
+use super::fold::{Changes, Fold};
+use super::saved;
+use crate::operators::{Result, StateReader, StateWriter};
+
+/// Whether all, or any, of the arguments are true; NULLs do not count, and NULL if there is no other.
+pub(super) struct Truth {
+    /// Whether all must be true, and not just one.
+    all: bool,
+    trues: Vec<i64>,
+    falses: Vec<i64>,
+}
+
+impl Truth {
+    pub(super) fn new(all: bool) -> Self {
+        Self { all, trues: Vec::new(), falses: Vec::new() }
+    }
+}
+
+impl Fold for Truth {
+    fn grow(&mut self, bound: usize) {
+        self.trues.resize(bound, 0);
+        self.falses.resize(bound, 0);
+    }
+
+    fn fold(&mut self, changes: &Changes<'_>) -> Result<()> {
+        let values = changes.values[0].as_boolean();
+        let (trues, falses) = (&mut self.trues, &mut self.falses);
+        changes.each(values.nulls(), |group, row, weight| {
+            let counts = if values.value(row) { &mut *trues } else { &mut *falses };
+            counts[group] += weight;
+        });
+        Ok(())
+    }
+
+    fn evaluate(&mut self, groups: &[u32], _: &mut [bool]) -> Result<ArrayRef> {
+        let value = |group: &u32| match (self.trues[*group as usize], self.falses[*group as usize])
+        {
+            (0, 0) => None,
+            (_, falses) if self.all => Some(falses == 0),
+            (trues, _) => Some(trues > 0),
+        };
+        Ok(Arc::new(groups.iter().map(value).collect::<BooleanArray>()))
+    }
+
+    fn clear(&mut self, group: u32) {
+        self.trues[group as usize] = 0;
+        self.falses[group as usize] = 0;
+    }
+
+    fn save(&self, groups: &[u32], name: &str, to: &mut StateWriter) -> Result<()> {
+        let trues = saved::numbers(groups, &self.trues);
+        saved::put(to, name, vec![("true", trues), ("false", saved::numbers(groups, &self.falses))])
+    }
+
+    fn load(&mut self, name: &str, from: &mut StateReader) -> Result<()> {
+        let columns = saved::take(from, name, 2)?;
+        saved::fill(&columns[0], &mut self.trues)?;
+        saved::fill(&columns[1], &mut self.falses)
+    }
+}

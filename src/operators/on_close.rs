@@ -1,0 +1,196 @@
+//! EMIT ON WINDOW CLOSE: holds rows back until nothing can change them any more.
+//!
+//! # Semantics
+//! A row is final once the watermark is at least the value of its time column plus `after`, as when its window
+//! has closed. Then as many copies as it has by then are emitted, as insertions, with `ts` one tick before
+//! that time: the last instant of its window. What comes later for a final row is dropped. A row of
+//! which the time is NULL is never final.
+//!
+//! ```text
+//!   [0,5) after 0          W = 3         W = 5             W = 6
+//!   +(0,5,1)  -(0,5,1)  +(0,5,2)  |      4 +(0,5,2)   |    -(0,5,2) +(0,5,3) are dropped
+//! ```
+//!
+//! # State
+//! The net weight of each row that is not final; freed with its emission or when it is retracted.
+//!
+//! # Invariants
+//! The output is append-only and in the order of time: what is emitted lies at or after the last watermark.
+//!
+//! # Cost
+//! One hash per row, one timer per distinct row.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, TimestampMicrosecondArray};
+use arrow::datatypes::{Int64Type, SchemaRef};
+
+use super::finality::{Finality, Frees};
+use super::{Error, Instantwise, Operator, Output, Port, Result, StateReader, StateWriter};
+use crate::delta::{Delta, Instants, Weights, batch, codec};
+use crate::storage::RowSet;
+use crate::time::{Timestamp, Watermark};
+
+/// Holds rows back until nothing can change them any more.
+pub struct OnClose {
+    schema: SchemaRef,
+    rows: RowSet,
+    /// By slot: the net weight of the row.
+    weights: Vec<i64>,
+    finality: Finality,
+}
+
+impl OnClose {
+    /// Only the watermark decides what is emitted when.
+    pub const INSTANTS: Instantwise = Instantwise::Any;
+
+    /// Rows of `schema` are final `close.after` after the time in column `close.column`.
+    pub fn new(schema: SchemaRef, close: Frees) -> Result<Self> {
+        let rows = RowSet::new(schema.fields().iter().map(|field| field.data_type().clone()))?;
+        Ok(Self { schema, rows, weights: Vec::new(), finality: Finality::new(close) })
+    }
+
+    fn add(&mut self, delta: &Delta) -> Result<()> {
+        let slots = self.rows.intern(delta.rows().columns(), delta.len())?;
+        self.weights.resize(self.rows.bound(), 0);
+        self.finality.watch(&slots, delta.rows().columns())?;
+        for (i, slot) in slots.iter().enumerate() {
+            self.weights[*slot as usize] += delta.weight(i);
+        }
+        for slot in slots {
+            if self.weights[slot as usize] == 0 && self.rows.contains(slot) {
+                self.rows.remove(slot);
+                self.finality.forget(slot);
+            }
+        }
+        Ok(())
+    }
+
+    fn rows_of(&self, slots: &[u32]) -> Result<RecordBatch> {
+        Ok(batch(self.schema.clone(), self.rows.decode(slots)?, slots.len())?)
+    }
+}
+
+impl Operator for OnClose {
+    fn on_delta(&mut self, _: Port, delta: Delta, _: &mut Output) -> Result<()> {
+        let delta = match self.finality.closing(delta.rows().columns())? {
+            Some(open) => delta.filter(&open)?,
+            None => delta,
+        };
+        self.add(&delta)
+    }
+
+    fn on_watermark(&mut self, watermark: Watermark, out: &mut Output) -> Result<()> {
+        let (mut slots, mut times, mut weights) = (Vec::new(), Vec::new(), Vec::new());
+        for (time, slot) in self.finality.close(watermark) {
+            let weight = std::mem::take(&mut self.weights[slot as usize]);
+            // A row that was only ever retracted was never there.
+            if weight > 0 {
+                slots.push(slot);
+                times.push(time - 1);
+                weights.push(weight);
+            } else {
+                self.rows.remove(slot);
+            }
+        }
+        let rows = self.rows_of(&slots)?;
+        slots.into_iter().for_each(|slot| self.rows.remove(slot));
+        let once = weights.iter().all(|weight| *weight == 1);
+        let weights = if once { Weights::Ones } else { Weights::Each(Int64Array::from(weights)) };
+        let instants = match times.first() {
+            Some(first) if times.last() == Some(first) => Instants::All(Timestamp(*first)),
+            _ => Instants::Each(TimestampMicrosecondArray::from(times)),
+        };
+        out.push(Delta::new(rows, instants, weights));
+        Ok(())
+    }
+
+    fn save(&self, to: &mut StateWriter) -> Result<()> {
+        let slots: Vec<u32> = self.rows.slots().collect();
+        let weights = slots.iter().map(|slot| self.weights[*slot as usize]);
+        let weights = Weights::Each(Int64Array::from_iter_values(weights));
+        // The rows have no instant; the watermark takes its place.
+        let watermark = Instants::All(self.finality.watermark().0);
+        let rows = Delta::new(self.rows_of(&slots)?, watermark, weights);
+        to.put("rows", codec::encode(&rows)?);
+        let watermark: ArrayRef = Arc::new(Int64Array::from(vec![self.finality.watermark().0.0]));
+        to.put("watermark", RecordBatch::try_from_iter([("watermark", watermark)])?);
+        Ok(())
+    }
+
+    fn load(&mut self, from: &mut StateReader) -> Result<()> {
+        let missing = || {
+            let reason = "a section is missing or of another type".to_owned();
+            Error::State { operator: "OnClose", reason }
+        };
+        self.add(&codec::decode(&from.take("rows").ok_or_else(missing)?)?)?;
+        let watermark = from.take("watermark").ok_or_else(missing)?;
+        let watermark = watermark.column(0).as_primitive_opt::<Int64Type>().ok_or_else(missing)?;
+        self.finality.restore(Watermark(Timestamp(watermark.value(0))));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use super::*;
+    use crate::operators::testing::{Emitted, hand_over, schema};
+
+    fn gate() -> OnClose {
+        let close = Frees { column: 0, after: 0 };
+        OnClose::new(schema("window_end:int8 | count:int8"), close).unwrap()
+    }
+
+    const CHANGES: &str = " w | ts | window_end:int8 | count:int8
+                           +1 | 1  | 5    | 1
+                           -1 | 2  | 5    | 1
+                           +1 | 2  | 5    | 2
+                           +2 | 2  | 10   | 7
+                           -1 | 2  | 10   | 8
+                           +1 | 2  | NULL | 9";
+
+    #[test]
+    fn row_is_emitted_once_its_window_has_closed() {
+        let mut op = gate();
+        let mut emitted = Emitted::default();
+        emitted.delta(&mut op, 0, CHANGES).watermark(&mut op, 4);
+        assert!(emitted.0.deltas.is_empty());
+        emitted.watermark(&mut op, 5).watermark(&mut op, i64::MAX);
+        expect![[r#"
+             w | ts | window_end | count
+            +1 | 4  | 5          | 2
+            +2 | 9  | 10         | 7
+        "#]]
+        .assert_eq(&emitted.text());
+        assert!(op.rows.is_empty());
+    }
+
+    #[test]
+    fn change_of_a_final_row_is_dropped() {
+        let mut op = gate();
+        let mut emitted = Emitted::default();
+        emitted.watermark(&mut op, 7).delta(&mut op, 0, CHANGES).watermark(&mut op, 20);
+        expect![[r#"
+             w | ts | window_end | count
+            +2 | 9  | 10         | 7
+        "#]]
+        .assert_eq(&emitted.text());
+    }
+
+    #[test]
+    fn saved_rows_are_emitted_after_loading() {
+        let (mut first, mut second) = (gate(), gate());
+        let mut emitted = Emitted::default();
+        emitted.delta(&mut first, 0, CHANGES).watermark(&mut first, 5);
+        hand_over(&first, &mut second);
+        let mut emitted = Emitted::default();
+        emitted.delta(&mut second, 0, CHANGES).watermark(&mut second, 10);
+        expect![[r#"
+             w | ts | window_end | count
+            +4 | 9  | 10         | 7
+        "#]]
+        .assert_eq(&emitted.text());
+    }
+}

@@ -1,0 +1,171 @@
+//! Rows in the order of their numbers, of which the first ones are dropped.
+//!
+//! # State
+//! Batches in order. A new batch is merged with the last ones while these are not much larger, so that
+//! single rows do not cost a batch each. A batch of which less than half is left is copied, so that a few
+//! rows do not hold back the memory of many.
+//!
+//! # Cost
+//! Each row is copied at most a few times when it comes in small batches, and once more before it goes.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array};
+use arrow::datatypes::Int64Type;
+
+use crate::delta::{Delta, codec};
+use crate::operators::{Error, Result, StateReader, StateWriter};
+
+/// Rows from which a batch is not merged with later ones.
+const BATCH_ROWS: usize = 8192;
+
+/// Rows in the order of their numbers.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    batches: VecDeque<Numbered>,
+    /// The number that the next row gets.
+    end: u64,
+}
+
+/// Rows with consecutive numbers.
+#[derive(Debug)]
+struct Numbered {
+    first: u64,
+    rows: Delta,
+    /// Rows of which the memory is held.
+    held: usize,
+}
+
+impl Numbered {
+    fn end(&self) -> u64 {
+        self.first + length(&self.rows)
+    }
+}
+
+impl Queue {
+    /// The number that the next row gets.
+    pub(super) fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// Appends rows.
+    pub(super) fn push(&mut self, mut rows: Delta) -> Result<()> {
+        let mut first = self.end;
+        self.end += length(&rows);
+        let mut merged: Vec<Numbered> = Vec::new();
+        let mut total = rows.len();
+        while let Some(last) = self.batches.pop_back_if(|last| {
+            last.rows.len() < BATCH_ROWS && total < BATCH_ROWS && last.rows.len() <= total * 2
+        }) {
+            first = last.first;
+            total += last.rows.len();
+            merged.push(last);
+        }
+        if !merged.is_empty() {
+            let schema = rows.schema();
+            let mut parts: Vec<Delta> = merged.into_iter().rev().map(|part| part.rows).collect();
+            parts.push(rows);
+            rows = Delta::concat(&schema, &parts)?;
+        }
+        if !rows.is_empty() {
+            self.batches.push_back(Numbered { first, held: rows.len(), rows });
+        }
+        Ok(())
+    }
+
+    /// Returns the rows of a range of numbers, which must be there, or nothing if it is empty.
+    pub(super) fn range(&self, numbers: Range<u64>) -> Result<Option<Delta>> {
+        let parts = self.batches.iter().filter_map(|batch| {
+            let from = numbers.start.max(batch.first);
+            let to = numbers.end.min(batch.end());
+            (from < to).then(|| batch.rows.slice(index(from - batch.first), index(to - from)))
+        });
+        let parts: Vec<Delta> = parts.collect();
+        let Some(first) = parts.first() else { return Ok(None) };
+        Ok(Some(Delta::concat(&first.schema(), &parts)?))
+    }
+
+    /// Returns the instant of a row.
+    pub(super) fn ts(&self, number: u64) -> i64 {
+        let beyond = self.batches.partition_point(|batch| batch.first <= number);
+        let batch = &self.batches[beyond - 1];
+        batch.rows.ts_at(index(number - batch.first)).0
+    }
+
+    /// Forgets the rows before a number.
+    pub(super) fn drop_before(&mut self, number: u64) -> Result<()> {
+        while self.batches.front().is_some_and(|batch| batch.end() <= number) {
+            self.batches.pop_front();
+        }
+        let Some(batch) = self.batches.front_mut().filter(|batch| batch.first < number) else {
+            return Ok(());
+        };
+        let gone = index(number - batch.first);
+        batch.rows = batch.rows.slice(gone, batch.rows.len() - gone);
+        batch.first = number;
+        if batch.rows.len() * 2 < batch.held {
+            let all = UInt32Array::from_iter_values((0..).take(batch.rows.len()));
+            batch.rows = batch.rows.take(&all)?;
+            batch.held = batch.rows.len();
+        }
+        Ok(())
+    }
+
+    /// Writes all rows.
+    pub(super) fn save(&self, to: &mut StateWriter) -> Result<()> {
+        for batch in &self.batches {
+            to.put("rows", codec::encode(&batch.rows)?);
+        }
+        let first = self.batches.front().map_or(self.end, |batch| batch.first);
+        let first: ArrayRef = Arc::new(Int64Array::from(vec![first.cast_signed()]));
+        to.put("first", RecordBatch::try_from_iter([("first", first)])?);
+        Ok(())
+    }
+
+    /// Reads what was written.
+    pub(super) fn load(&mut self, from: &mut StateReader) -> Result<()> {
+        let first = from.take("first");
+        let first =
+            first.as_ref().and_then(|saved| saved.column(0).as_primitive_opt::<Int64Type>());
+        let first = first.ok_or_else(|| Error::State {
+            operator: "Rows",
+            reason: "the number of the first row is missing".to_owned(),
+        })?;
+        self.end = first.value(0).cast_unsigned();
+        while let Some(rows) = from.take("rows") {
+            self.push(codec::decode(&rows)?)?;
+        }
+        Ok(())
+    }
+}
+
+fn length(rows: &Delta) -> u64 {
+    u64::try_from(rows.len()).expect("a length is a u64")
+}
+
+fn index(offset: u64) -> usize {
+    usize::try_from(offset).expect("rows in memory are numbered by usize")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::delta::pretty::{parse, print};
+
+    #[test]
+    fn rows_are_found_by_number_after_merging_and_dropping() {
+        let mut queue = Queue::default();
+        for i in 0..100 {
+            queue.push(parse(&format!(" w | ts | v:int8\n+1 | {i} | {i}"))).unwrap();
+        }
+        assert!(queue.batches.len() < 10, "{}", queue.batches.len());
+        queue.drop_before(97).unwrap();
+        assert_eq!((queue.end(), queue.ts(98)), (100, 98));
+        let rows = queue.range(98..100).unwrap().unwrap();
+        assert_eq!(print(&rows), " w | ts | v\n+1 | 98 | 98\n+1 | 99 | 99\n");
+        assert!(queue.range(100..100).unwrap().is_none());
+        assert!(queue.batches.iter().all(|batch| batch.held < 10));
+    }
+}
