@@ -243,7 +243,7 @@ impl Session {
                     bind_query(query, &names)?
                 };
                 let names = visible_names(&plan);
-                let rows = query::collect(&self.engine, plan, &[]).await?;
+                let rows = query::collect(&self.engine, plan, &[], &self.pending()).await?;
                 (columns_of(&rows.schema(), &names)?, Some(rows))
             }
         };

@@ -30,6 +30,8 @@ pub(super) struct Cursor {
     pub schema: SchemaRef,
     /// Whether it outlives the transaction.
     pub hold: bool,
+    /// Whether it was declared in the transaction block that is open.
+    pub fresh: bool,
     state: Arc<Mutex<State>>,
 }
 
@@ -73,7 +75,8 @@ impl Session {
         };
         let state = State { stream: rows.stream, ready: VecDeque::new(), live, ended: false };
         let state = Arc::new(Mutex::new(state));
-        self.cursors.insert(name.to_owned(), Cursor { schema: rows.schema, hold, state });
+        let fresh = self.block.is_some();
+        self.cursors.insert(name.to_owned(), Cursor { schema: rows.schema, hold, fresh, state });
         Ok(())
     }
 

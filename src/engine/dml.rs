@@ -84,7 +84,7 @@ impl Session {
                 _ => return Err(Error::Internal("INSERT was planned as something else".into())),
             }
         };
-        let rows = query::collect(&self.engine, plan, params).await?;
+        let rows = query::collect(&self.engine, plan, params, &self.pending()).await?;
         let rows = fitted(&object, rows.columns(), rows.num_rows())?;
         check_not_null(&object, &rows)?;
         let count = match (&object.kind, &insert.on) {
@@ -101,7 +101,8 @@ impl Session {
                 count
             }
             (ObjectKind::Table(_), Some(ast::OnInsert::OnConflict(conflict))) => {
-                self.insert_on_conflict(&object, rows, conflict, params).await?
+                let alias = insert.table_alias.as_ref().map(|alias| alias.alias.clone());
+                self.insert_on_conflict(&object, rows, (conflict, alias), params).await?
             }
             (_, Some(_)) => {
                 return Err(Error::hinted(
@@ -131,14 +132,13 @@ impl Session {
         &mut self,
         object: &Arc<Object>,
         rows: RecordBatch,
-        conflict: &ast::OnConflict,
+        (conflict, alias): (&ast::OnConflict, Option<ast::Ident>),
         params: &[ScalarValue],
     ) -> Result<usize> {
         let key = conflict_key(object, conflict)?;
-        self.refuse_mixed(object)?;
         let writer = self.engine.writer(object.oid);
         let _writing = writer.lock().await;
-        let present = update::content(&self.engine, object).await?;
+        let present = update::content(self, object).await?;
         let columns = |rows: &RecordBatch| -> Vec<ArrayRef> {
             key.iter().map(|i| Arc::clone(rows.column(*i))).collect()
         };
@@ -178,7 +178,8 @@ impl Session {
         let mut count = inserted.num_rows();
         if let ast::OnConflictAction::DoUpdate(action) = &conflict.action {
             let excluded = take(&rows, clashing)?;
-            let pairs = self.conflict_updates(object, (&key, excluded), action, params).await?;
+            let pairs =
+                self.conflict_updates(object, (&key, excluded), (action, alias), params).await?;
             check_not_null(object, &pairs.new)?;
             count += pairs.new.num_rows();
             deltas.push(Delta::inserts(pairs.old, Timestamp::MIN).negate());
@@ -194,7 +195,7 @@ impl Session {
         &mut self,
         object: &Arc<Object>,
         (key, excluded): (&[usize], RecordBatch),
-        action: &ast::DoUpdate,
+        (action, alias): (&ast::DoUpdate, Option<ast::Ident>),
         params: &[ScalarValue],
     ) -> Result<update::Pairs> {
         let mut relations = self.relations();
@@ -204,7 +205,7 @@ impl Session {
             ast::Ident::with_quote('"', &object.schema),
             ast::Ident::with_quote('"', &object.name),
         ]);
-        let alias = ast::Ident::with_quote('"', &object.name);
+        let alias = alias.unwrap_or_else(|| ast::Ident::with_quote('"', &object.name));
         let qualified = |table: &ast::Ident, column: usize| {
             let column = ast::Ident::with_quote('"', &object.columns[column].name);
             ast::Expr::CompoundIdentifier(vec![table.clone(), column])
@@ -253,23 +254,6 @@ impl Session {
         self.engine.hub().room(&oids).await;
         Ok(self.engine.hub().commit(writes)?)
     }
-
-    /// A write that has to see what the block wrote before cannot be done inside it.
-    pub(super) fn refuse_mixed(&self, object: &Object) -> Result<()> {
-        let written = self.block.iter().flat_map(|block| &block.writes);
-        let mut same = written.filter(|w| matches!(w, Write::Table(oid, _) if *oid == object.oid));
-        match same.next() {
-            None => Ok(()),
-            Some(_) => Err(Error::unsupported(
-                format!(
-                    "a second change of table \"{}\" that depends on the first, in one transaction \
-                     block, is not supported yet",
-                    object.name
-                ),
-                "COMMIT in between.",
-            )),
-        }
-    }
 }
 
 /// An INSERT as DataFusion plans it: without ON CONFLICT, and with its columns named where the rows are
@@ -280,7 +264,8 @@ fn plain_insert(
     names: &Names<'_>,
     windows: &Arc<[WindowSpec]>,
 ) -> Result<ast::Statement> {
-    let mut plain = ast::Insert { on: None, returning: None, ..insert.clone() };
+    let mut plain = ast::Insert { on: None, returning: None, table_alias: None, ..insert.clone() };
+    fill_defaults(&mut plain, object)?;
     if let (true, Some(source)) = (plain.columns.is_empty(), &plain.source) {
         let windows = Arc::clone(windows);
         let query = crate::sql::statement::Query { ast: source.clone(), windows, emit: None };
@@ -301,6 +286,33 @@ fn plain_insert(
         }
     }
     Ok(ast::Statement::Insert(plain))
+}
+
+/// Puts the columns' defaults where VALUES says DEFAULT.
+fn fill_defaults(insert: &mut ast::Insert, object: &Object) -> Result<()> {
+    let named: Vec<Option<usize>> = insert
+        .columns
+        .iter()
+        .map(|name| {
+            let name = name.0.last()?.as_ident().map(crate::sql::names::fold)?;
+            object.columns.iter().position(|c| c.name == name)
+        })
+        .collect();
+    let column = |i: usize| if named.is_empty() { Some(i) } else { named.get(i).copied()? };
+    let Some(source) = &mut insert.source else { return Ok(()) };
+    let ast::SetExpr::Values(values) = source.body.as_mut() else { return Ok(()) };
+    for row in &mut values.rows {
+        for (i, value) in row.iter_mut().enumerate() {
+            let is_default = matches!(value, ast::Expr::Identifier(ident)
+                if ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("default"));
+            if is_default {
+                let default = column(i).and_then(|c| object.columns.get(c)?.default.clone());
+                let text = default.unwrap_or_else(|| "NULL".to_owned());
+                *value = crate::sql::parse_expression(&text)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The key that ON CONFLICT names: it has to be the primary key.

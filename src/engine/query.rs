@@ -27,8 +27,9 @@ use datafusion::physical_plan::{SendableRecordBatchStream, execute_stream};
 use futures::{StreamExt, TryStreamExt};
 
 use super::outcome::{RowStream, Rows};
-use super::{Engine, Result};
+use super::{Engine, Error, Result};
 use crate::delta::Delta;
+use crate::error::SqlState;
 use crate::planner::bind::visible_names;
 use crate::planner::lower::window_node;
 use crate::planner::plan::ScanKind;
@@ -62,11 +63,16 @@ fn inputs(plan: &LogicalPlan) -> Result<(Vec<Oid>, bool)> {
 }
 
 /// Runs a bound query; its rows come as they are computed.
-pub async fn run(engine: &Engine, plan: LogicalPlan, params: &[ScalarValue]) -> Result<Rows> {
+pub async fn run(
+    engine: &Engine,
+    plan: LogicalPlan,
+    params: &[ScalarValue],
+    pending: &[(Oid, Delta)],
+) -> Result<Rows> {
     let names = visible_names(&plan);
     let plan = with_params(plan, params)?;
     let schema = named_schema(&plan, &names);
-    let stream = execute(engine, plan).await?;
+    let stream = execute(engine, plan, pending).await?;
     let out = Arc::clone(&schema);
     let stream: RowStream = stream
         .map(move |batch| {
@@ -86,7 +92,13 @@ pub async fn run(engine: &Engine, plan: LogicalPlan, params: &[ScalarValue]) -> 
 /// Replaces `$n` by values.
 pub fn with_params(plan: LogicalPlan, params: &[ScalarValue]) -> Result<LogicalPlan> {
     if params.is_empty() {
-        return Ok(plan);
+        return match plan.get_parameter_names()?.into_iter().min() {
+            None => Ok(plan),
+            Some(name) => Err(Error::refused(
+                SqlState::UNDEFINED_PARAMETER,
+                format!("there is no parameter {name}"),
+            )),
+        };
     }
     Ok(plan.with_param_values(ParamValues::from(params.to_vec()))?)
 }
@@ -105,18 +117,28 @@ pub async fn collect(
     engine: &Engine,
     plan: LogicalPlan,
     params: &[ScalarValue],
+    pending: &[(Oid, Delta)],
 ) -> Result<RecordBatch> {
     let plan = with_params(plan, params)?;
-    let stream = execute(engine, plan).await?;
+    let stream = execute(engine, plan, pending).await?;
     let schema = stream.schema();
     let batches: Vec<RecordBatch> = stream.try_collect().await?;
     Ok(concat_batches(&schema, &batches)?)
 }
 
-async fn execute(engine: &Engine, plan: LogicalPlan) -> Result<SendableRecordBatchStream> {
+async fn execute(
+    engine: &Engine,
+    plan: LogicalPlan,
+    pending: &[(Oid, Delta)],
+) -> Result<SendableRecordBatchStream> {
     let state = engine.functions_now();
     let (oids, bracket) = inputs(&plan)?;
-    let reads = engine.hub().read(&oids)?.finish().await?;
+    let mut reads = engine.hub().read(&oids)?.finish().await?;
+    for (oid, delta) in pending {
+        if let Some(Read::Relation(snapshot)) = reads.get_mut(oid) {
+            snapshot.add(delta)?;
+        }
+    }
     let snapshot = At { instant: bracket.then(|| last_closed(&reads)), reads };
     let plan = snapshot.replace(plan, &state).await?;
     execute_plain(&state, &plan).await
@@ -208,7 +230,14 @@ impl At {
         let Some(Read::Stream(deltas, _)) = self.reads.get(&source.object.oid) else {
             return Ok(RecordBatch::new_empty(schema));
         };
-        let all = Delta::concat(&schema, deltas)?;
+        let mut all = Delta::concat(&schema, deltas)?;
+        if let WindowKind::Partitioned { range: Some(range), .. } = window.kind {
+            // The last n of the rows that are young enough are the young ones among the last n.
+            let ts = all.ts_array();
+            let young: BooleanArray =
+                ts.values().iter().map(|t| Some(t.saturating_add(range) > instant.0)).collect();
+            all = all.filter(&young)?;
+        }
         let keys = window.exprs.iter().map(|key| {
             let key = datafusion::physical_expr::create_physical_expr(
                 key,
@@ -222,7 +251,7 @@ impl At {
         let spec = match window.kind {
             WindowKind::Range { size, slide } => windows::snapshot::Spec::Range { size, slide },
             WindowKind::Rows(count) => windows::snapshot::Spec::Rows { count, keys: vec![] },
-            WindowKind::Partitioned(count) => windows::snapshot::Spec::Rows { count, keys },
+            WindowKind::Partitioned { count, .. } => windows::snapshot::Spec::Rows { count, keys },
             WindowKind::Assign(_) => unreachable!("TVFs are not brackets"),
         };
         Ok(windows::snapshot::relation_at(&spec, &all, instant)?)

@@ -2,8 +2,8 @@
 //!
 //! # Semantics
 //! Outside a block every statement commits by itself. In a block INSERTs, UPDATEs and DELETEs are gathered and
-//! committed together by COMMIT, at one log position; the block's own reads do not see them before. Definitions
-//! take effect at once, also in a block.
+//! committed together by COMMIT, at one log position. The block's own reads see what it did to tables, not what
+//! it sent to streams. Definitions take effect at once, also in a block.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,11 +22,13 @@ use super::{
     Client, Description, Engine, Error, Notice, Outcome, Result, TransactionStatus, cursor,
     explain, pg_catalog, query, subscribe,
 };
+use crate::delta::Delta;
 use crate::error::SqlState;
 use crate::planner::bind::{bind_query, visible_names};
 use crate::planner::relation::Names;
 use crate::runtime::hub::Write;
 use crate::sql;
+use crate::sql::catalog::Oid;
 use crate::sql::names::fold;
 use crate::sql::statement::{Query, Statement, StatementKind};
 use crate::sql::variables::Variables;
@@ -107,7 +109,16 @@ impl Session {
 
     /// Takes the notices that came up since the last call.
     pub fn take_notices(&mut self) -> Vec<Notice> {
-        std::mem::take(&mut self.notices)
+        let least = self.variables.get("client_min_messages").unwrap_or_default();
+        let rank = |severity: &str| match severity.to_ascii_lowercase().as_str() {
+            "error" => 3,
+            "warning" => 2,
+            "notice" => 1,
+            _ => 0,
+        };
+        let mut notices = std::mem::take(&mut self.notices);
+        notices.retain(|notice| rank(notice.severity) >= rank(&least));
+        notices
     }
 
     /// Takes the parameters (ParameterStatus) that changed since the last call; all reported ones at first.
@@ -233,7 +244,7 @@ impl Session {
         let ordinary = self.ordinary_plan(query);
         match self.either_plan(text, ordinary).await? {
             (plan, true) => self.run_catalog(plan, params).await,
-            (plan, false) => query::run(&self.engine, plan, params).await,
+            (plan, false) => query::run(&self.engine, plan, params, &self.pending()).await,
         }
     }
 
@@ -241,6 +252,16 @@ impl Session {
         let relations = self.relations();
         let names = Names::new(&relations, self.engine.functions(), Arc::clone(&query.windows));
         Ok(bind_query(query, &names)?)
+    }
+
+    /// What the transaction block wrote to tables so far; its own reads see it.
+    pub(super) fn pending(&self) -> Vec<(Oid, Delta)> {
+        let writes = self.block.iter().flat_map(|block| &block.writes);
+        let tables = writes.filter_map(|write| match write {
+            Write::Table(oid, delta) => Some((*oid, delta.clone())),
+            Write::Rows(..) | Write::Heartbeat(..) => None,
+        });
+        tables.collect()
     }
 
     /// Settings and transaction control.
@@ -327,7 +348,9 @@ impl Session {
         } else {
             self.variables.rollback();
         }
-        self.cursors.retain(|_, cursor| cursor.hold);
+        let committed = commit && !block.failed;
+        self.cursors.retain(|_, cursor| cursor.hold && (committed || !cursor.fresh));
+        self.cursors.values_mut().for_each(|cursor| cursor.fresh = false);
         if commit && !block.failed {
             if !block.writes.is_empty() {
                 self.commit(block.writes).await?;
@@ -373,6 +396,11 @@ impl Session {
             }
             StatementKind::Execute { name, args } => {
                 let prepared = self.prepared(&fold(name))?;
+                let described = Box::pin(self.describe(&prepared.statement, &[])).await?;
+                let expected = described.parameters.len();
+                if expected != args.len() {
+                    return Err(wrong_count(&fold(name), expected, args.len()));
+                }
                 let params = self.arguments(&prepared, args)?;
                 Box::pin(self.dispatch(&prepared.statement, &params)).await
             }
@@ -464,5 +492,15 @@ impl Session {
             false => parameter_types(&plan, declared)?,
         };
         Ok(Description { parameters, columns: Some(columns) })
+    }
+}
+
+/// EXECUTE with too many or too few arguments.
+fn wrong_count(name: &str, expected: usize, got: usize) -> Error {
+    Error::Refused {
+        message: format!("wrong number of parameters for prepared statement \"{name}\""),
+        sqlstate: SqlState::SYNTAX_ERROR,
+        detail: Some(format!("Expected {expected} parameters but got {got}.")),
+        hint: None,
     }
 }

@@ -13,7 +13,7 @@ use sqlparser::ast;
 use super::dml::{check_not_null, fitted};
 use super::relations::StatementRelations;
 use super::session::Session;
-use super::{Engine, Error, Result, query};
+use super::{Error, Result, query};
 use crate::delta::Delta;
 use crate::error::SqlState;
 use crate::planner::bind::bind_query;
@@ -47,7 +47,6 @@ impl Session {
         }
         let object = self.target(&update.table)?;
         let query = update_query(&object, update, windows)?;
-        self.refuse_mixed(&object)?;
         let writer = self.engine.writer(object.oid);
         let _writing = writer.lock().await;
         let relations = self.relations();
@@ -82,7 +81,6 @@ impl Session {
         };
         let object = self.target(table)?;
         let query = delete_query(&object, delete, table, windows)?;
-        self.refuse_mixed(&object)?;
         let writer = self.engine.writer(object.oid);
         let _writing = writer.lock().await;
         let relations = self.relations();
@@ -90,7 +88,7 @@ impl Session {
             let names = Names::new(&relations, self.engine.functions(), Arc::clone(&query.windows));
             bind_query(&query, &names)?
         };
-        let rows = query::collect(&self.engine, plan, params).await?;
+        let rows = query::collect(&self.engine, plan, params, &self.pending()).await?;
         let rows = fitted(&object, rows.columns(), rows.num_rows())?;
         let count = rows.num_rows();
         let delta = Delta::inserts(rows, Timestamp::MIN).negate().consolidate()?;
@@ -247,10 +245,10 @@ pub(super) fn fill(query: &mut Query, object: &Object, change: Change<'_>) -> Re
         };
         let column = target.0.last().and_then(|part| part.as_ident()).map(fold).unwrap_or_default();
         let index = object.columns.iter().position(|c| c.name == column);
-        let index = index.ok_or(Error::Undefined {
-            kind: "column",
-            name: column,
-            sqlstate: SqlState::UNDEFINED_COLUMN,
+        let index = index.ok_or_else(|| {
+            let message =
+                format!("column \"{column}\" of relation \"{}\" does not exist", object.name);
+            Error::refused(SqlState::UNDEFINED_COLUMN, message)
         })?;
         new[index] = assignment.value.clone();
     }
@@ -286,7 +284,7 @@ pub(super) async fn run_pairs(
         let names = Names::new(relations, functions, Arc::clone(&query.windows));
         bind_query(query, &names)?
     };
-    let rows = query::collect(&session.engine, plan, params).await?;
+    let rows = query::collect(&session.engine, plan, params, &session.pending()).await?;
     let width = object.columns.len();
     let (old, new) = rows.columns().split_at(width);
     Ok(Pairs {
@@ -295,11 +293,14 @@ pub(super) async fn run_pairs(
     })
 }
 
-/// All rows of a table.
-pub(super) async fn content(engine: &Engine, object: &Object) -> Result<RecordBatch> {
-    let mut reads = engine.hub().read(&[object.oid])?.finish().await?;
-    match reads.remove(&object.oid) {
-        Some(Read::Relation(snapshot)) => Ok(repeated(&snapshot.rows, &snapshot.weights)?),
-        _ => Err(Error::Internal("a table was read as something else".into())),
+/// All rows of a table, with what the transaction block did to it.
+pub(super) async fn content(session: &Session, object: &Object) -> Result<RecordBatch> {
+    let mut reads = session.engine.hub().read(&[object.oid])?.finish().await?;
+    let Some(Read::Relation(mut snapshot)) = reads.remove(&object.oid) else {
+        return Err(Error::Internal("a table was read as something else".into()));
+    };
+    for (_, delta) in session.pending().iter().filter(|(oid, _)| *oid == object.oid) {
+        snapshot.add(delta)?;
     }
+    Ok(repeated(&snapshot.rows, &snapshot.weights)?)
 }

@@ -70,6 +70,7 @@ impl Session {
             materialized: create.materialized,
             maintained,
             query: Arc::clone(&create.query_text),
+            search_path: self.search_path(),
         };
         self.engine.change_catalog(|catalog| {
             catalog.insert(Object {

@@ -60,8 +60,25 @@ impl VisitorMut for NameColumns {
     type Break = ();
 
     fn pre_visit_query(&mut self, query: &mut ast::Query) -> ControlFlow<()> {
+        fetch_as_limit(query);
         name_columns(&mut query.body);
         ControlFlow::Continue(())
+    }
+}
+
+/// `FETCH FIRST n ROWS ONLY` is LIMIT n.
+fn fetch_as_limit(query: &mut ast::Query) {
+    let plain = |fetch: &ast::Fetch| !fetch.with_ties && !fetch.percent;
+    let Some(fetch) = query.fetch.take_if(|fetch| plain(fetch)) else { return };
+    let one = || ast::Expr::Value(ast::Value::Number("1".into(), false).into());
+    let rows = Some(fetch.quantity.unwrap_or_else(one));
+    match &mut query.limit_clause {
+        Some(ast::LimitClause::LimitOffset { limit, .. }) => *limit = rows,
+        _ => {
+            let (offset, limit_by) = (None, vec![]);
+            query.limit_clause =
+                Some(ast::LimitClause::LimitOffset { limit: rows, offset, limit_by });
+        }
     }
 }
 
@@ -89,7 +106,9 @@ pub(super) fn constant_expr(expr: Expr, state: &SessionState) -> DfResult<Expr> 
         .with_query_execution_start_time(state.execution_props().query_execution_start_time)
         .build();
     let simplifier = ExprSimplifier::new(context);
-    simplifier.coerce(expr, &DFSchema::empty()).and_then(|e| simplifier.simplify(e))
+    let coerced = simplifier.coerce(expr, &DFSchema::empty())?;
+    let timed = super::text_time::rewrite(coerced, &DFSchema::empty())?;
+    simplifier.simplify(timed.data)
 }
 
 /// Computes a constant expression, such as the time of a heartbeat.

@@ -92,6 +92,8 @@ fn own(error: &DataFusionError) -> Option<&Error> {
     match error {
         DataFusionError::External(inner) => inner.downcast_ref(),
         DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => own(inner),
+        DataFusionError::Shared(inner) => own(inner),
+        DataFusionError::Collection(errors) => errors.iter().find_map(own),
         _ => None,
     }
 }
@@ -107,7 +109,8 @@ fn data_fusion_message(error: &DataFusionError) -> String {
             plan_message(message)
         }
         DataFusionError::NotImplemented(message) => {
-            format!("{} is not supported", message.trim_end_matches(" is not supported"))
+            let what = message.trim_end_matches(" yet").trim_end_matches(" is not supported");
+            format!("{what} is not supported")
         }
         DataFusionError::ArrowError(arrow, _) => arrow_message(&arrow.to_string()),
         other => first_line(&other.strip_backtrace()).to_owned(),
@@ -151,7 +154,24 @@ fn plan_message(message: &str) -> String {
     {
         return format!("function {name} does not exist");
     }
+    if message.contains("queries have different number of columns") {
+        let operation = message.split(' ').next().unwrap_or("UNION");
+        return format!("each {operation} query must have the same number of columns");
+    }
+    if let Some((_, found)) = message.split_once("with non-boolean predicate")
+        && let Some((_, found)) = found.rsplit_once(" returning ")
+    {
+        return format!("argument of WHERE must be type boolean, not type {}", sql_name(found));
+    }
     lower_first(first_line(message).trim_end_matches('.'))
+}
+
+/// The SQL name of a type that DataFusion's text names.
+fn sql_name(arrow: &str) -> String {
+    match arrow.parse::<arrow::datatypes::DataType>() {
+        Ok(data_type) => sql::types::pg_type_name(&data_type),
+        Err(_) => arrow.to_owned(),
+    }
 }
 
 fn first_line(text: &str) -> &str {
@@ -250,6 +270,8 @@ fn plan_state(message: &str) -> SqlState {
         SqlState::UNDEFINED_FUNCTION
     } else if has("not found") && has("table") {
         SqlState::UNDEFINED_TABLE
+    } else if has("different number of columns") {
+        SqlState::SYNTAX_ERROR
     } else if has("GROUP BY")
         || has("aggregate function calls")
         || has("be resolved from available")

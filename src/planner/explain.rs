@@ -65,8 +65,9 @@ fn describe(node: &Node) -> String {
             format!("Window  [RANGE {}{slide}]", span_text(*size))
         }
         Op::Window(Window::Rows { count }) => format!("Window  [ROWS {count}]"),
-        Op::Window(Window::Partitioned { keys, count }) => {
-            format!("Window  [PARTITION BY {} ROWS {count}]", list(keys))
+        Op::Window(Window::Partitioned { keys, count, range }) => {
+            let range = range.map(|t| format!(" RANGE {}", span_text(t))).unwrap_or_default();
+            format!("Window  [PARTITION BY {} ROWS {count}{range}]", list(keys))
         }
         Op::Assign(assign) if assign.windows.slide == assign.windows.size => {
             format!("Assign  TUMBLE {}", span_text(assign.windows.size))

@@ -247,8 +247,8 @@ impl Lowering {
         let op = match window.kind {
             WindowKind::Range { size, slide } => Op::Window(Window::Range { size, slide }),
             WindowKind::Rows(count) => Op::Window(Window::Rows { count }),
-            WindowKind::Partitioned(count) => {
-                Op::Window(Window::Partitioned { keys: exprs, count })
+            WindowKind::Partitioned { count, range } => {
+                Op::Window(Window::Partitioned { keys: exprs, count, range })
             }
             WindowKind::Assign(windows) => {
                 let time = exprs.into_iter().next().expect("a TVF has a time column");

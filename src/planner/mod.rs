@@ -15,6 +15,7 @@ mod on_close;
 pub mod plan;
 pub mod properties;
 pub mod relation;
+pub mod text_time;
 mod tvf;
 pub mod window;
 

@@ -132,6 +132,8 @@ pub enum Window {
         keys: Vec<Arc<dyn PhysicalExpr>>,
         /// How many per partition.
         count: u64,
+        /// Further bound by time, in microseconds.
+        range: Option<i64>,
     },
 }
 

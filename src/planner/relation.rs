@@ -23,7 +23,7 @@ use super::plan::ScanKind;
 use super::properties::Properties;
 use super::tvf::WindowPlanner;
 use crate::sql;
-use crate::sql::catalog::{Catalog, Object, ObjectKind, Oid};
+use crate::sql::catalog::{Catalog, Object, ObjectKind, Oid, ViewDef};
 
 /// Where names are looked up.
 pub trait Relations: Send + Sync {
@@ -122,6 +122,8 @@ pub struct Names<'a> {
     relations: &'a dyn Relations,
     functions: &'a SessionState,
     window_planners: Vec<Arc<dyn RelationPlanner>>,
+    /// Schemas of a view's names, where they differ from the statement's.
+    search_path: Option<Vec<String>>,
     depth: usize,
     used: RefCell<BTreeSet<Oid>>,
 }
@@ -138,7 +140,8 @@ impl<'a> Names<'a> {
     ) -> Self {
         let window_planners: Vec<Arc<dyn RelationPlanner>> =
             vec![Arc::new(WindowPlanner::new(windows))];
-        Self { relations, functions, window_planners, depth: 0, used: RefCell::default() }
+        let used = RefCell::default();
+        Self { relations, functions, window_planners, search_path: None, depth: 0, used }
     }
 
     /// Objects that were named so far, not those that inlined views name.
@@ -147,8 +150,12 @@ impl<'a> Names<'a> {
     }
 
     /// Names for the text of a view inside.
-    fn inside(&self, windows: Arc<[sql::statement::WindowSpec]>) -> Names<'a> {
-        Names { depth: self.depth + 1, ..Names::new(self.relations, self.functions, windows) }
+    fn inside(&self, windows: Arc<[sql::statement::WindowSpec]>, view: &ViewDef) -> Names<'a> {
+        Names {
+            depth: self.depth + 1,
+            search_path: Some(view.search_path.clone()),
+            ..Names::new(self.relations, self.functions, windows)
+        }
     }
 
     fn find(&self, name: &TableReference) -> Option<Arc<Object>> {
@@ -156,7 +163,7 @@ impl<'a> Names<'a> {
         match name.schema() {
             Some(schema) => catalog.find(schema, name.table()).cloned(),
             None => {
-                let path = self.relations.search_path();
+                let path = self.search_path.as_deref().unwrap_or(self.relations.search_path());
                 path.iter().find_map(|schema| catalog.find(schema, name.table())).cloned()
             }
         }
@@ -173,7 +180,7 @@ impl<'a> Names<'a> {
                 });
             }
             let query = sql::parse_query_text(&view.query)?;
-            let inside = self.inside(Arc::clone(&query.windows));
+            let inside = self.inside(Arc::clone(&query.windows), view);
             let plan = super::bind::bind_query(&query, &inside)?;
             let plan = super::bind::rename(plan, &object)?;
             return Ok(Arc::new(Inlined { plan, schema: object.arrow_schema() }));
@@ -252,6 +259,7 @@ impl ContextProvider for Names<'_> {
     }
 
     fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
+        let name = if name == "every" { "bool_and" } else { name };
         self.functions.aggregate_functions().get(name).cloned()
     }
 

@@ -199,14 +199,11 @@ fn bracket_node(
         }
         WindowSpec::Rows { count, slide: None } => WindowKind::Rows(*count),
         WindowSpec::Rows { slide: Some(_), .. } => return Err(later("ROWS n SLIDE m")),
-        WindowSpec::Partitioned { range: Some(_), .. } => {
-            return Err(later("PARTITION BY .. ROWS n RANGE t"));
-        }
-        WindowSpec::Partitioned { keys, count, range: None } => {
+        WindowSpec::Partitioned { keys, count, range } => {
             for key in keys {
                 exprs.push(context.sql_to_expr(key.clone(), input.schema())?);
             }
-            WindowKind::Partitioned(*count)
+            WindowKind::Partitioned { count: *count, range: *range }
         }
         WindowSpec::Current { .. } => return Err(later("a CURRENT window")),
     };

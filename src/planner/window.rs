@@ -35,8 +35,13 @@ pub enum WindowKind {
     },
     /// ROWS n.
     Rows(u64),
-    /// PARTITION BY .. ROWS n; the expressions are the keys.
-    Partitioned(u64),
+    /// PARTITION BY .. ROWS n [RANGE T]; the expressions are the keys.
+    Partitioned {
+        /// Rows per partition.
+        count: u64,
+        /// Further bound by time, in microseconds.
+        range: Option<i64>,
+    },
     /// A TVF; the expression is the time column.
     Assign(Hopping),
 }
@@ -76,7 +81,7 @@ impl WindowNode {
                 let metadata = input.schema().metadata().clone();
                 Arc::new(DFSchema::new_with_metadata(fields, metadata)?)
             }
-            WindowKind::Range { .. } | WindowKind::Rows(_) | WindowKind::Partitioned(_) => {
+            WindowKind::Range { .. } | WindowKind::Rows(_) | WindowKind::Partitioned { .. } => {
                 Arc::clone(input.schema())
             }
         };
@@ -113,7 +118,7 @@ impl UserDefinedLogicalNodeCore for WindowNode {
         match self.kind {
             WindowKind::Range { .. } => std::collections::HashSet::new(),
             WindowKind::Rows(_) => all().collect(),
-            WindowKind::Partitioned(_) => {
+            WindowKind::Partitioned { .. } => {
                 let keys: Vec<_> = self.exprs.iter().map(Expr::qualified_name).collect();
                 all().filter(|name| !keys.iter().any(|(_, key)| key == name)).collect()
             }

@@ -17,7 +17,7 @@ pub enum Error {
     #[error(transparent)]
     Operator(#[from] operators::Error),
     /// A row with a key that is there already.
-    #[error("duplicate key value violates the primary key of table \"{table}\"")]
+    #[error("duplicate key value violates unique constraint \"{table}_pkey\"")]
     DuplicateKey {
         /// The table.
         table: String,

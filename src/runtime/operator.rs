@@ -14,7 +14,7 @@ use crate::operators::top_n::TopNOptions;
 use crate::operators::{
     Aggregate, Constant, Filter, Frees, Instantwise, Join, OnClose, Operator, Project, TopN, Union,
 };
-use crate::planner::plan::{Clock, Close, Hopping, Node, Op, Window};
+use crate::planner::plan::{self, Clock, Close, Hopping, Node, Op, Window};
 use crate::windows::{
     AssignWindows, Assigner, Expiring, PartitionedRows, PartitionedRowsOptions, Rows, TimeWindow,
 };
@@ -45,7 +45,7 @@ fn instantwise(node: &Node) -> Instantwise {
 /// Builds the operator of a node for one shard.
 pub(super) fn operator(node: &Node, shard: usize) -> Result<Box<dyn Operator>> {
     let schema = || Arc::clone(&node.schema);
-    let input = |i: usize| Arc::clone(&node.inputs[i].schema);
+    let input = || Arc::clone(&node.inputs[0].schema);
     Ok(match &node.op {
         Op::Scan(scan) => {
             let columns = scan.projection.iter().enumerate().map(|(i, column)| {
@@ -61,8 +61,14 @@ pub(super) fn operator(node: &Node, shard: usize) -> Result<Box<dyn Operator>> {
         Op::Project(exprs) => Box::new(Project::new(exprs.clone(), schema())),
         Op::Union => Box::new(Union::new(schema())),
         Op::Exchange(_) => unreachable!("exchanges are edges"),
+        Op::Window(window) => self::window(window, node)?,
+        Op::Assign(assign) => {
+            let Hopping { slide, size, offset } = assign.windows;
+            let assigner = Assigner::Hop { slide, size, offset };
+            Box::new(AssignWindows::new(Arc::clone(&assign.time), assigner, schema()))
+        }
         Op::Aggregate(aggregate) => Box::new(Aggregate::new(AggregateOptions {
-            input: input(0),
+            input: input(),
             groups: aggregate.group.clone(),
             calls: aggregate
                 .calls
@@ -73,58 +79,58 @@ pub(super) fn operator(node: &Node, shard: usize) -> Result<Box<dyn Operator>> {
             append_only: aggregate.append_only,
             frees: aggregate.frees.map(frees),
         })?),
-        Op::Join(join) => {
-            let side = |i: usize, keys: &[Arc<dyn PhysicalExpr>]| JoinSide {
-                schema: input(i),
-                keys: keys.to_vec(),
-                append_only: node.inputs[i].properties.append_only,
-                frees: join.frees[i].map(frees),
-            };
-            Box::new(Join::new(JoinOptions {
-                kind: kind(join.kind),
-                left: side(0, &join.left_keys),
-                right: side(1, &join.right_keys),
-                residual: join.residual.clone(),
-                null_equals_null: join.null_equals_null,
-                output: schema(),
-            })?)
-        }
-        Op::Window(Window::Range { size, slide }) => {
-            let (length, inclusive) = (*size, false);
-            Box::new(Expiring::new(match slide {
-                None => TimeWindow::Range { length, inclusive },
-                Some((slide, offset)) => {
-                    TimeWindow::Slide { length, inclusive, slide: *slide, offset: *offset }
-                }
-            }))
-        }
-        Op::Assign(assign) => {
-            let Hopping { slide, size, offset } = assign.windows;
-            let assigner = Assigner::Hop { slide, size, offset };
-            Box::new(AssignWindows::new(Arc::clone(&assign.time), assigner, schema()))
-        }
-        Op::Window(Window::Rows { count }) => Box::new(Rows::new(*count, 1)),
-        Op::Window(Window::Partitioned { keys, count }) => {
-            Box::new(PartitionedRows::new(PartitionedRowsOptions {
-                schema: input(0),
-                partition: keys.clone(),
-                count: u32::try_from(*count).unwrap_or(u32::MAX),
-                range: None,
-            })?)
-        }
+        Op::Join(join) => Box::new(self::join(join, node)?),
         Op::TopN(top) => Box::new(TopN::new(TopNOptions {
-            input: input(0),
+            input: input(),
             partition: vec![],
             keys: top.keys.clone(),
             skip: top.skip,
             fetch: top.fetch,
             numbered: false,
-            frees: None,
             append_only: node.inputs[0].properties.append_only,
+            frees: None,
             output: schema(),
         })?),
-        Op::OnClose(close) => Box::new(OnClose::new(input(0), frees(*close))?),
+        Op::OnClose(close) => Box::new(OnClose::new(input(), frees(*close))?),
     })
+}
+
+fn window(window: &Window, node: &Node) -> Result<Box<dyn Operator>> {
+    Ok(match window {
+        Window::Range { size, slide } => {
+            let (length, inclusive) = (*size, false);
+            Box::new(Expiring::new(match *slide {
+                None => TimeWindow::Range { length, inclusive },
+                Some((slide, offset)) => TimeWindow::Slide { length, inclusive, slide, offset },
+            }))
+        }
+        Window::Rows { count } => Box::new(Rows::new(*count, 1)),
+        Window::Partitioned { keys, count, range } => {
+            Box::new(PartitionedRows::new(PartitionedRowsOptions {
+                schema: Arc::clone(&node.inputs[0].schema),
+                partition: keys.clone(),
+                count: u32::try_from(*count).unwrap_or(u32::MAX),
+                range: *range,
+            })?)
+        }
+    })
+}
+
+fn join(join: &plan::Join, node: &Node) -> Result<Join> {
+    let side = |i: usize, keys: &[Arc<dyn PhysicalExpr>]| JoinSide {
+        schema: Arc::clone(&node.inputs[i].schema),
+        keys: keys.to_vec(),
+        append_only: node.inputs[i].properties.append_only,
+        frees: join.frees[i].map(frees),
+    };
+    Ok(Join::new(JoinOptions {
+        kind: kind(join.kind),
+        left: side(0, &join.left_keys),
+        right: side(1, &join.right_keys),
+        residual: join.residual.clone(),
+        null_equals_null: join.null_equals_null,
+        output: Arc::clone(&node.schema),
+    })?)
 }
 
 fn kind(kind: JoinType) -> JoinKind {

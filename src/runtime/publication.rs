@@ -42,6 +42,21 @@ pub struct Snapshot {
     pub commit: Commit,
 }
 
+impl Snapshot {
+    /// Applies a change.
+    pub fn add(&mut self, delta: &Delta) -> std::result::Result<(), arrow::error::ArrowError> {
+        let schema = self.rows.schema();
+        let at = Instants::All(Timestamp::MIN);
+        let weights = crate::delta::Weights::Each(self.weights.clone());
+        let content = Delta::new(self.rows.clone(), at, weights);
+        let sum = Delta::concat(&schema, &[content, delta.clone().at(Timestamp::MIN)])?;
+        let sum = sum.consolidate()?;
+        self.rows = sum.rows().clone();
+        self.weights = sum.weight_array();
+        Ok(())
+    }
+}
+
 type Request = Box<dyn FnOnce(std::result::Result<&mut State, &Fault>) + Send>;
 
 /// What a publication holds.

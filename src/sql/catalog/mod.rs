@@ -103,6 +103,8 @@ pub struct ViewDef {
     pub maintained: bool,
     /// The query's text.
     pub query: Arc<str>,
+    /// Schemas in which its unqualified names were found.
+    pub search_path: Vec<String>,
 }
 
 impl Object {

@@ -1,0 +1,158 @@
+//! Text to timestamps by Postgres's rules, wherever a query casts one to the other.
+//!
+//! # Semantics
+//! What Arrow reads, and besides: times without seconds (`2024-05-01 10:00`), `infinity`, `-infinity` and
+//! `epoch`.
+//!
+//! # Why
+//! Arrow's cast refuses these, and people type them. A rule of the analyzer puts this function where a cast
+//! of text to a timestamp stands, so one-shot and continuous queries read times alike.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, TimestampMicrosecondArray};
+use arrow::compute::cast;
+use arrow::compute::kernels::cast_utils::string_to_datetime;
+use arrow::datatypes::{DataType, TimeUnit};
+use chrono::Utc;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{DFSchema, exec_datafusion_err};
+use datafusion::error::Result as DfResult;
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ExprSchemable, LogicalPlan, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
+    Signature, Volatility,
+};
+use datafusion::optimizer::AnalyzerRule;
+
+/// Reads a timestamp, in microseconds since the Unix epoch.
+fn read(text: &str) -> Option<i64> {
+    let text = text.trim();
+    match text.to_ascii_lowercase().as_str() {
+        "infinity" => return Some(i64::MAX),
+        "-infinity" => return Some(i64::MIN),
+        "epoch" => return Some(0),
+        _ => {}
+    }
+    let parsed = |text: &str| Some(string_to_datetime(&Utc, text).ok()?.timestamp_micros());
+    parsed(text).or_else(|| parsed(&with_seconds(text)?))
+}
+
+/// Adds `:00` after a time of hours and minutes.
+fn with_seconds(text: &str) -> Option<String> {
+    let colon = text.find(':')?;
+    let end = colon + 3;
+    let minutes = text.get(colon + 1..end)?;
+    let alone = !text[end..].starts_with(':') && minutes.bytes().all(|b| b.is_ascii_digit());
+    alone.then(|| format!("{}:00{}", &text[..end], &text[end..]))
+}
+
+/// The function that stands for the cast.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct TextTime {
+    to: DataType,
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for TextTime {
+    fn name(&self) -> &str {
+        "text_to_timestamp"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> DfResult<DataType> {
+        Ok(self.to.clone())
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
+        let scalar = matches!(args.args[0], ColumnarValue::Scalar(_));
+        let arrays = ColumnarValue::values_to_arrays(&args.args)?;
+        let texts = cast(&arrays[0], &DataType::Utf8)?;
+        let texts = texts.as_string::<i32>();
+        let times = texts.iter().map(|text| {
+            let read = |text: &str| {
+                read(text).ok_or_else(|| {
+                    exec_datafusion_err!("invalid input syntax for type timestamp: \"{text}\"")
+                })
+            };
+            text.map(read).transpose()
+        });
+        let times = times.collect::<DfResult<TimestampMicrosecondArray>>()?;
+        let zone = match &self.to {
+            DataType::Timestamp(_, zone) => zone.clone(),
+            _ => None,
+        };
+        let times = Arc::new(times.with_timezone_opt(zone));
+        let times = cast(&(times as Arc<dyn Array>), &self.to)?;
+        if scalar && times.len() == 1 {
+            let value = datafusion::common::ScalarValue::try_from_array(&times, 0)?;
+            return Ok(ColumnarValue::Scalar(value));
+        }
+        Ok(ColumnarValue::Array(times))
+    }
+}
+
+/// Replaces casts of text to timestamps in an expression over `schema`.
+pub fn rewrite(expr: Expr, schema: &DFSchema) -> DfResult<Transformed<Expr>> {
+    expr.transform_up(|expr| {
+        let (inner, to) = match &expr {
+            Expr::Cast(cast) => (&cast.expr, cast.field.data_type()),
+            _ => return Ok(Transformed::no(expr)),
+        };
+        let micros = matches!(to, DataType::Timestamp(TimeUnit::Microsecond, _));
+        let from = inner.get_type(schema);
+        let text = matches!(from, Ok(DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View));
+        if !micros || !text {
+            return Ok(Transformed::no(expr));
+        }
+        let signature = Signature::any(1, Volatility::Immutable);
+        let function = ScalarUDF::from(TextTime { to: to.clone(), signature });
+        Ok(Transformed::yes(function.call(vec![inner.as_ref().clone()])))
+    })
+}
+
+/// The analyzer's rule.
+#[derive(Debug)]
+pub struct TextTimes;
+
+impl AnalyzerRule for TextTimes {
+    fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> DfResult<LogicalPlan> {
+        let plan = plan.transform_up_with_subqueries(|node| {
+            let mut schema = DFSchema::empty();
+            for input in node.inputs() {
+                schema.merge(input.schema());
+            }
+            // The text of an expression names its column: keep what others refer to.
+            let names = NamePreserver::new(&node);
+            node.map_expressions(|expr| {
+                let name = names.save(&expr);
+                Ok(rewrite(expr, &schema)?.update_data(|expr| name.restore(expr)))
+            })
+        })?;
+        Ok(plan.data)
+    }
+
+    fn name(&self) -> &str {
+        "text_times"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_may_be_left_out() {
+        assert_eq!(read("1970-01-01 00:01"), Some(60_000_000));
+        assert_eq!(read("1970-01-01 01:00+01"), Some(0));
+        assert_eq!(read("1970-01-01T00:00:01.5Z"), Some(1_500_000));
+        assert_eq!(read("1970-01-01"), Some(0));
+        assert_eq!(read("infinity"), Some(i64::MAX));
+        assert_eq!(read("10:00"), None);
+        assert_eq!(read("yesterday"), None);
+    }
+}
