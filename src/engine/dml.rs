@@ -12,7 +12,8 @@ use datafusion::logical_expr::LogicalPlan;
 use sqlparser::ast;
 
 use super::outcome::Description;
-use super::session::{Session, parameter_types};
+use super::parameters::parameter_types;
+use super::session::Session;
 use super::{Error, Result, query, update};
 use crate::delta::Delta;
 use crate::error::SqlState;

@@ -21,6 +21,7 @@ mod functions;
 mod gauges;
 mod introspect;
 pub mod outcome;
+mod parameters;
 pub mod pg_catalog;
 mod query;
 mod relations;

@@ -16,10 +16,11 @@ use sqlparser::ast;
 use super::cursor::Cursor;
 use super::introspect::Introspection;
 use super::outcome::Rows;
+use super::parameters::parameter_types;
 use super::relations::StatementRelations;
 use super::{
     Client, Description, Engine, Error, Notice, Outcome, Result, TransactionStatus, cursor,
-    explain, query, subscribe,
+    explain, pg_catalog, query, subscribe,
 };
 use crate::delta::Delta;
 use crate::error::SqlState;
@@ -484,9 +485,12 @@ impl Session {
         declared: &[Option<DataType>],
     ) -> Result<Description> {
         let ordinary = self.ordinary_plan(query);
-        let (plan, _) = self.either_plan(text, ordinary).await?;
+        let (plan, about_server) = self.either_plan(text, ordinary).await?;
         let columns = query::named_schema(&plan, &visible_names(&plan));
-        let parameters = parameter_types(&plan, declared)?;
+        let parameters = match about_server {
+            true => pg_catalog::parameter_types(&plan, text, declared)?,
+            false => parameter_types(&plan, declared)?,
+        };
         Ok(Description { parameters, columns: Some(columns) })
     }
 }
@@ -499,19 +503,4 @@ fn wrong_count(name: &str, expected: usize, got: usize) -> Error {
         detail: Some(format!("Expected {expected} parameters but got {got}.")),
         hint: None,
     }
-}
-
-/// The types of `$1`, `$2`, ..: as the client declared them, or as they are used; text where nothing is known.
-pub(super) fn parameter_types(
-    plan: &LogicalPlan,
-    declared: &[Option<DataType>],
-) -> Result<Vec<DataType>> {
-    let found = plan.get_parameter_types()?;
-    let number = |name: &String| name.trim_start_matches('$').parse::<usize>().ok();
-    let count = found.keys().filter_map(number).max().unwrap_or(0).max(declared.len());
-    let known = |i: usize| {
-        let used = || found.get(&format!("${}", i + 1)).cloned().flatten();
-        declared.get(i).cloned().flatten().or_else(used).unwrap_or(DataType::Utf8)
-    };
-    Ok((0..count).map(known).collect())
 }

@@ -16,7 +16,8 @@ use datafusion::physical_expr::expressions::Column;
 use futures::{StreamExt, stream};
 
 use super::outcome::{Description, Rows};
-use super::session::{Session, parameter_types};
+use super::parameters::parameter_types;
+use super::session::Session;
 use super::{Engine, Error, Result, query};
 use crate::delta::{Delta, Weights};
 use crate::error::SqlState;

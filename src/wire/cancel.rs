@@ -60,7 +60,8 @@ impl Drop for Registration {
     }
 }
 
-/// What a connection is running; nothing between statements, so that a late cancel request has no effect.
+/// What a connection is running; nothing between statements, so that a late cancel request has no
+/// effect.
 #[derive(Debug, Default)]
 pub(super) struct Running(Mutex<Option<CancellationToken>>);
 

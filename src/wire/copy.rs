@@ -1,8 +1,8 @@
 //! COPY: a client's bytes into a sink, a result's rows out as text, CSV or binary.
 //!
 //! # Semantics
-//! Outgoing rows are one CopyData message each, so that `COPY (SUBSCRIBE ..) TO STDOUT` shows every row as
-//! it comes. An error ends COPY with ErrorResponse alone.
+//! Outgoing rows are one CopyData message each, so that `COPY (SUBSCRIBE ..) TO STDOUT` shows every
+//! row as it comes. An error ends COPY with ErrorResponse alone.
 
 use bytes::{BufMut, BytesMut};
 use futures::{SinkExt, StreamExt};

@@ -1,10 +1,10 @@
 //! The extended protocol: statements are parsed once, bound to parameters and run in pieces.
 //!
 //! # Semantics
-//! Parse asks the engine for the types of a statement's parameters and columns, Bind decodes parameters,
-//! Execute runs. A portal that gave as many rows as were asked for is suspended: its stream stays where it
-//! is until the next Execute. A name given to Describe that is no portal of the protocol may be a cursor
-//! of DECLARE: to clients they are one kind.
+//! Parse asks the engine for the types of a statement's parameters and columns, Bind decodes
+//! parameters, Execute runs. A portal that gave as many rows as were asked for is suspended: its
+//! stream stays where it is until the next Execute. A name given to Describe that is no portal of
+//! the protocol may be a cursor of DECLARE: to clients they are one kind.
 
 use std::sync::Arc;
 

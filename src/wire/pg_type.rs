@@ -23,7 +23,8 @@ pub(super) struct ColumnType {
 }
 
 impl ColumnType {
-    /// Returns the type of a column. The declared type counts if values in memory can be sent as it.
+    /// Returns the type of a column. The declared type counts if values in memory can be sent as
+    /// it.
     pub(super) fn of(field: &Field) -> ColumnType {
         let metadata = field.metadata();
         if metadata.contains_key(PG_CHAR_KEY) {

@@ -1,9 +1,9 @@
 //! Moves a result's rows to the socket as they come.
 //!
 //! # Semantics
-//! Rows are written into the socket's buffer. It is flushed when it is full and whenever the result has
-//! nothing ready, so a row is never held back by one that does not exist yet. A client that does not
-//! read stops the result: nothing is asked of the stream while the buffer is full.
+//! Rows are written into the socket's buffer. It is flushed when it is full and whenever the result
+//! has nothing ready, so a row is never held back by one that does not exist yet. A client that
+//! does not read stops the result: nothing is asked of the stream while the buffer is full.
 
 use arrow::array::RecordBatch;
 use bytes::BytesMut;
@@ -17,7 +17,8 @@ use crate::wire::connection::Connection;
 use crate::wire::encode::{Batch, Layout};
 use crate::wire::error::{Error, Result};
 
-/// Bytes after which the buffer is flushed although more rows are ready: a few dozen packets per call.
+/// Bytes after which the buffer is flushed although more rows are ready: a few dozen packets per
+/// call.
 const BUFFER_MAX: usize = 64 * 1024;
 
 /// The tag of results that may never end; `statement_timeout` is not for them.
@@ -37,7 +38,8 @@ pub(super) struct Feed {
 }
 
 impl Feed {
-    /// Starts to feed `rows` in the formats of `codes`; they are due at `deadline` unless they are live.
+    /// Starts to feed `rows` in the formats of `codes`; they are due at `deadline` unless they are
+    /// live.
     pub(super) fn new(rows: Rows, codes: &[i16], deadline: Option<Instant>) -> Feed {
         Feed {
             layout: Layout::new(&rows.schema, codes),

@@ -17,8 +17,8 @@ use crate::wire::cancel::{Registry, Signals};
 use crate::wire::error::Error;
 use crate::wire::startup;
 
-/// How many clients may be connected at once. Each costs two file descriptors; systems allow 1024 of
-/// them to a process by default.
+/// How many clients may be connected at once. Each costs two file descriptors; systems allow 1024
+/// of them to a process by default.
 const CONNECTIONS_MAX: usize = 400;
 
 /// How long a client may take to say who it is (Postgres: `authentication_timeout`).
@@ -106,8 +106,8 @@ async fn attend(
 
 /// Returns a token that is cancelled when the client closes its end; the watch ends with the guard.
 ///
-/// While a statement runs nobody reads the socket. So its readiness is watched on a descriptor of its
-/// own, where clearing it takes nothing from the reader.
+/// While a statement runs nobody reads the socket. So its readiness is watched on a descriptor of
+/// its own, where clearing it takes nothing from the reader.
 fn watch_hang_up(stream: &TcpStream) -> io::Result<(CancellationToken, DropGuard)> {
     let twin = std::net::TcpStream::from(stream.as_fd().try_clone_to_owned()?);
     let twin = TcpStream::from_std(twin)?;

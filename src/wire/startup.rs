@@ -21,7 +21,8 @@ use crate::wire::cancel::{Registration, Registry, Signals};
 use crate::wire::connection::{Connection, Socket};
 use crate::wire::error::{Error, Result, error_response};
 
-/// What clients are told where the session says nothing. The version is one that psql and drivers know.
+/// What clients are told where the session says nothing. The version is one that psql and drivers
+/// know.
 const PARAMETERS: [(&str, &str); 11] = [
     ("server_version", concat!("15.14 (Highwater ", env!("CARGO_PKG_VERSION"), ")")),
     ("server_encoding", "UTF8"),

@@ -107,7 +107,8 @@ fn adapt(relation: &Relation, rows: &RecordBatch) -> Result<RecordBatch> {
     Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
 }
 
-/// Reads arrays from `{1,2}` or `[1,2]`, vectors from `1 2`. None of the dump's arrays has quoted elements.
+/// Reads arrays from `{1,2}` or `[1,2]`, vectors from `1 2`. None of the dump's arrays has quoted
+/// elements.
 fn lists(column: &ArrayRef, element: &DataType) -> Result<ArrayRef> {
     let texts = cast(column, &DataType::Utf8)?;
     let texts = texts.as_string::<i32>();

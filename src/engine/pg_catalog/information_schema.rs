@@ -16,7 +16,8 @@ pub(super) fn schemata(view: &dyn CatalogView) -> Vec<Row> {
     schemas(view).into_iter().map(schema).collect()
 }
 
-/// Rows of `tables`. Materialized views are no tables to the standard, and Postgres leaves them out.
+/// Rows of `tables`. Materialized views are no tables to the standard, and Postgres leaves them
+/// out.
 pub(super) fn tables(view: &dyn CatalogView) -> Vec<Row> {
     let database = view.identity().database;
     let relations = relations(view).into_iter().filter(|relation| relation.kind != "m");

@@ -1,8 +1,8 @@
 //! Our own objects as `pg_class`, `pg_attribute` and the relations around them show them.
 //!
-//! Streams and tables are ordinary tables (`r`): that is what every tool lists. System relations are in
-//! `pg_class` and `pg_attribute` too, with Postgres's own oids, so that `'pg_class'::regclass` means what it
-//! should.
+//! Streams and tables are ordinary tables (`r`): that is what every tool lists. System relations
+//! are in `pg_class` and `pg_attribute` too, with Postgres's own oids, so that
+//! `'pg_class'::regclass` means what it should.
 
 use std::sync::{Arc, LazyLock};
 

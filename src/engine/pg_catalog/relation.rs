@@ -1,7 +1,7 @@
 //! Relations of the system schemas: their columns, and batches of rows.
 //!
-//! `relations.txt` holds one line for each relation of PostgreSQL 15: schema, name, oid, kind, and its
-//! columns as `name:type`, `!` marking those that are never NULL.
+//! `relations.txt` holds one line for each relation of PostgreSQL 15: schema, name, oid, kind, and
+//! its columns as `name:type`, `!` marking those that are never NULL.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
@@ -55,7 +55,8 @@ impl Relation {
         Relation { schema, name, oid: oid.parse().unwrap_or_default(), kind, columns, arrow }
     }
 
-    /// Puts rows into a batch. Columns that a row leaves out are NULL, or zero where that is impossible.
+    /// Puts rows into a batch. Columns that a row leaves out are NULL, or zero where that is
+    /// impossible.
     pub(super) fn batch(&self, rows: Vec<Row>) -> Result<RecordBatch> {
         if rows.is_empty() {
             return Ok(RecordBatch::new_empty(Arc::clone(&self.arrow)));

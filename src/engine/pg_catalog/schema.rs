@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::DataType;
 use async_trait::async_trait;
 use datafusion::catalog::{MemTable, SchemaProvider, TableProvider};
 use datafusion::common::{DataFusionError, Result};
-use datafusion::dataframe::DataFrame;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SessionContext;
@@ -14,14 +14,13 @@ use datafusion::sql::sqlparser::ast;
 use datafusion_pg_catalog::pg_catalog::generate_series_arg_coercion::CoerceIntArgsToBigInt;
 use datafusion_pg_catalog::pg_catalog::oid_type_planner::PgOidTypePlanner;
 
-use crate::planner::bind::name_statement;
-
 use super::relation::{RELATIONS, Row};
-use super::rewrite::{rewrite, without_rows};
+use super::rewrite::{parameters, rewrite, without_rows};
 use super::view::CatalogView;
 use super::{dump, functions, information_schema, keys, objects, server};
 
-/// Makes the system catalog known to a context: both schemas of its default catalog, and the functions.
+/// Makes the system catalog known to a context: both schemas of its default catalog, and the
+/// functions.
 pub fn install(ctx: &SessionContext, view: Arc<dyn CatalogView>) -> Result<()> {
     dump::load()?;
     let state = ctx.state_ref();
@@ -42,11 +41,23 @@ pub fn install(ctx: &SessionContext, view: Arc<dyn CatalogView>) -> Result<()> {
     Ok(())
 }
 
-/// Plans a statement for which [`super::is_catalog_statement`] holds and runs it, on a context with the
-/// catalog installed.
-pub async fn query(ctx: &SessionContext, sql: &str) -> Result<DataFrame> {
-    let plan = plan(ctx, sql).await?;
-    ctx.execute_logical_plan(plan).await
+/// Returns the types of the parameters of a catalog statement whose plan is `plan`: as the client
+/// declared them, as the statement casts them, or as they are used. Rewriting may have lost some.
+pub fn parameter_types(
+    plan: &LogicalPlan,
+    sql: &str,
+    declared: &[Option<DataType>],
+) -> Result<Vec<DataType>> {
+    let used = plan.get_parameter_types()?;
+    let named = parameters(sql);
+    let count = named.keys().last().copied().unwrap_or(0).max(declared.len());
+    let types = (1..=count).map(|number| {
+        let declared = declared.get(number - 1).cloned().flatten();
+        let cast = || named.get(&number).cloned().flatten();
+        let used = || used.get(&format!("${number}")).cloned().flatten();
+        declared.or_else(cast).or_else(used).unwrap_or(DataType::Utf8)
+    });
+    Ok(types.collect())
 }
 
 /// Plans a statement for which [`super::is_catalog_statement`] holds; parameters stay open.

@@ -1,8 +1,8 @@
 //! Parameters of Bind to values for the engine.
 //!
 //! # Semantics
-//! A parameter is read as the type the client declared (or was told), then cast to the type the statement
-//! takes. Text is read straight as the statement's type, as an untyped literal would be.
+//! A parameter is read as the type the client declared (or was told), then cast to the type the
+//! statement takes. Text is read straight as the statement's type, as an untyped literal would be.
 
 use arrow::array::timezone::Tz;
 use arrow::datatypes::DataType;

@@ -1,8 +1,10 @@
-use bytes::BytesMut;
+//! Values that go out and come in again, and text as people write it.
+
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, IntervalMonthDayNano, IntervalUnit, Schema, TimeUnit};
+use bytes::BytesMut;
 
 use super::*;
 use crate::wire::encode::{Layout, Style};

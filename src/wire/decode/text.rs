@@ -107,7 +107,8 @@ fn instant(text: &str, zone: Option<Tz>) -> Option<i64> {
     Some(micros)
 }
 
-/// Spells the `hh:mm:ss` of an interval out, which is how Postgres prints it and Arrow does not read it.
+/// Spells the `hh:mm:ss` of an interval out, which is how Postgres prints it and Arrow does not
+/// read it.
 fn with_units(interval: &str) -> String {
     let words = interval.split_whitespace().map(|word| {
         let (sign, clock) = match word.strip_prefix('-') {

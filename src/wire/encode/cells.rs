@@ -151,8 +151,8 @@ impl Cells {
     }
 }
 
-/// Brings timestamps of any unit to microseconds. The infinite ones stay infinite, and what does not fit
-/// becomes so.
+/// Brings timestamps of any unit to microseconds. The infinite ones stay infinite, and what does
+/// not fit becomes so.
 fn in_micros(array: &ArrayRef, unit: TimeUnit) -> Result<TimestampMicrosecondArray, ArrowError> {
     let raw = cast(array, &DataType::Int64)?;
     let raw = raw.as_primitive::<Int64Type>();

@@ -1,7 +1,7 @@
 //! Dates, times and intervals as Postgres prints them, and Postgres's epoch.
 //!
-//! In memory `i64::MIN` and `i64::MAX` are the infinite timestamps, `i32::MIN` and `i32::MAX` the infinite
-//! dates; Postgres uses the same numbers, counted from 2000-01-01.
+//! In memory `i64::MIN` and `i64::MAX` are the infinite timestamps, `i32::MIN` and `i32::MAX` the
+//! infinite dates; Postgres uses the same numbers, counted from 2000-01-01.
 
 use std::fmt::Write;
 

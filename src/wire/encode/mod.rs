@@ -1,13 +1,13 @@
 //! Arrow batches to rows on the wire.
 //!
 //! A [`Layout`] is what a client was told of a result: names, types and formats of its columns. A
-//! [`Batch`] is a record batch brought into that layout, from which rows are written straight into the
-//! socket's buffer.
+//! [`Batch`] is a record batch brought into that layout, from which rows are written straight into
+//! the socket's buffer.
 //!
 //! # Why
-//! arrow-pg encodes through a trait object per value, refuses wide decimals and knows neither declared
-//! types nor infinite timestamps. Here a column's type is decided once per batch, and text output serves
-//! rows, COPY and the elements of arrays alike.
+//! arrow-pg encodes through a trait object per value, refuses wide decimals and knows neither
+//! declared types nor infinite timestamps. Here a column's type is decided once per batch, and text
+//! output serves rows, COPY and the elements of arrays alike.
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;

@@ -42,8 +42,8 @@ fn write_not_finite(value: f64, out: &mut BytesMut) {
     });
 }
 
-/// Lays out shortest digits in scientific form (`-1.25e-7`) as Postgres does: with an exponent only below
-/// 1e-4 and from `10^digits` on, the exponent having two digits at least.
+/// Lays out shortest digits in scientific form (`-1.25e-7`) as Postgres does: with an exponent only
+/// below 1e-4 and from `10^digits` on, the exponent having two digits at least.
 fn write_shortest(scientific: &str, digits: i32, out: &mut BytesMut) {
     let (mantissa, exponent) = scientific.split_once('e').unwrap_or((scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);

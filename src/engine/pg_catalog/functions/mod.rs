@@ -1,7 +1,7 @@
 //! Functions that clients call to learn about the server.
 //!
-//! They work on single values: a catalog query sees hundreds of rows, and what matters is that a function is
-//! a name, a type and one line of Rust.
+//! They work on single values: a catalog query sees hundreds of rows, and what matters is that a
+//! function is a name, a type and one line of Rust.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};

@@ -1,7 +1,7 @@
 //! Answers to queries on relations that are always empty here.
 //!
-//! Some queries on triggers, policies or publications are beyond what DataFusion plans. Their answer is
-//! known: a join with an empty relation has no rows.
+//! Some queries on triggers, policies or publications are beyond what DataFusion plans. Their
+//! answer is known: a join with an empty relation has no rows.
 
 use std::ops::ControlFlow;
 
@@ -13,8 +13,8 @@ use datafusion::sql::sqlparser::ast::{
 use super::{column, expression};
 use crate::engine::pg_catalog::schema::always_empty;
 
-/// Returns the statement with every part that cannot have rows reduced to its columns; `None` if there is
-/// no such part. Columns of those parts become text.
+/// Returns the statement with every part that cannot have rows reduced to its columns; `None` if
+/// there is no such part. Columns of those parts become text.
 pub(in crate::engine::pg_catalog) fn without_rows(statement: &Statement) -> Option<Statement> {
     let mut reduced = statement.clone();
     let mut rule = Reduce { any: false };

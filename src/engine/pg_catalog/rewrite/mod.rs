@@ -1,8 +1,8 @@
 //! Clients' catalog SQL into SQL that DataFusion plans.
 //!
-//! Rules of ours come first, then those of `datafusion-pg-catalog`, which know how qualified names, `ANY`
-//! over arrays and `COLLATE` have to look. None of them sees users' own statements: rewriting loses the
-//! positions that error messages point at.
+//! Rules of ours come first, then those of `datafusion-pg-catalog`, which know how qualified names,
+//! `ANY` over arrays and `COLLATE` have to look. None of them sees users' own statements: rewriting
+//! loses the positions that error messages point at.
 
 use std::sync::LazyLock;
 
@@ -12,16 +12,20 @@ use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion_pg_catalog::sql::PostgresCompatibilityParser;
 
+use crate::planner::bind::name_statement;
+
 mod arrays;
 mod empty;
 mod names;
 mod output;
+mod parameters;
 mod subquery;
 
 pub(super) use empty::without_rows;
+pub(super) use parameters::parameters;
 
-/// Words whose presence makes a statement one about the server, besides `pg_` and the schema's name.
-/// They are functions that only the catalog knows.
+/// Words whose presence makes a statement one about the server, besides `pg_` and the schema's
+/// name. They are functions that only the catalog knows.
 const WORDS: [&str; 16] = [
     "information_schema",
     "version(",
@@ -41,13 +45,13 @@ const WORDS: [&str; 16] = [
     "_privilege(",
 ];
 
-/// `version()` and its like are no catalog names in these.
 static PARSER: LazyLock<PostgresCompatibilityParser> =
     LazyLock::new(PostgresCompatibilityParser::new);
 
 /// Returns whether a statement asks about the server, by the names in it.
 ///
-/// A name in a string or comment counts too: such a statement is rewritten without need, and means the same.
+/// A name in a string or comment counts too: such a statement is rewritten without need, and means
+/// the same.
 pub fn is_catalog_statement(sql: &str) -> bool {
     let sql = sql.to_ascii_lowercase();
     let catalog_name = sql
@@ -63,7 +67,8 @@ pub fn rewrite(sql: &str) -> Result<Statement> {
     let statement = parsed.into_iter().next();
     let mut statement =
         statement.ok_or_else(|| DataFusionError::Plan("no statement".to_owned()))?;
-    output::name_columns(&mut statement);
+    name_statement(&mut statement);
+    output::show_object_ids(&mut statement);
     apply(&mut statement, &mut names::Names);
     apply(&mut statement, &mut arrays::Arrays);
     apply(&mut statement, &mut subquery::Subqueries);

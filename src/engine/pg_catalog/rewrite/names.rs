@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 use std::sync::LazyLock;
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, DataType, Expr, Query, SelectItem, SetExpr, TableFactor, Value, VisitMut,
-    VisitorMut,
+    BinaryOperator, DataType, Expr, ObjectNamePart, Query, SelectItem, SetExpr, TableFactor, Value,
+    VisitMut, VisitorMut,
 };
 
 use super::{call, column, expression, literal, text};
@@ -22,11 +22,25 @@ static FUNCTION_COLUMNS: LazyLock<BTreeSet<&str>> = LazyLock::new(|| {
 /// The rule.
 pub(super) struct Names;
 
+/// Where names without a schema are looked for first.
+const SEARCHED: &str = "pg_catalog";
+
 impl VisitorMut for Names {
     type Break = ();
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
         resolve_table_oids(query.body.as_mut());
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        if let TableFactor::Table { name, args: None, .. } = factor
+            && let [ObjectNamePart::Identifier(only)] = name.0.as_slice()
+            && only.value.starts_with("pg_")
+            && RELATIONS.contains_key(&(SEARCHED, only.value.as_str()))
+        {
+            name.0.insert(0, ObjectNamePart::Identifier(SEARCHED.into()));
+        }
         ControlFlow::Continue(())
     }
 
@@ -55,8 +69,8 @@ pub(super) fn type_name(data_type: &DataType) -> String {
     name.strip_prefix("pg_catalog.").unwrap_or(&name).to_owned()
 }
 
-/// Turns a name that is cast to an object id into a look-up, and an object id that is cast to be shown
-/// into its name.
+/// Turns a name that is cast to an object id into a look-up, and an object id that is cast to be
+/// shown into its name.
 fn resolve(operand: &Expr, data_type: &DataType) -> Option<Expr> {
     let target = type_name(data_type);
     if let Expr::Cast { expr: inner, data_type: through, .. } = operand
@@ -128,7 +142,7 @@ fn resolve_table_oids(body: &mut SetExpr) {
     let relations = factors.filter_map(|factor| match factor {
         TableFactor::Table { name, alias, .. } => {
             let name = name.0.last()?.as_ident()?.value.as_str();
-            let relation = RELATIONS.get(&("pg_catalog", name))?;
+            let relation = RELATIONS.get(&(SEARCHED, name))?;
             let alias = alias.as_ref().map_or(relation.name, |alias| alias.name.value.as_str());
             Some((alias.to_owned(), relation.oid))
         }

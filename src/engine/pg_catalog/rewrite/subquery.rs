@@ -1,8 +1,9 @@
 //! Subqueries as values: `ARRAY(..)`, scalar ones, and EXISTS in a select list.
 //!
-//! DataFusion decorrelates a scalar subquery if it aggregates and if what it takes from outside stands in
-//! equations. So scalar subqueries get an aggregate, and those that take something else are NULL: with our
-//! objects they all are (collations that differ from their type's, privileges, options).
+//! DataFusion decorrelates a scalar subquery if it aggregates and if what it takes from outside
+//! stands in equations. So scalar subqueries get an aggregate, and those that take something else
+//! are NULL: with our objects they all are (collations that differ from their type's, privileges,
+//! options).
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
