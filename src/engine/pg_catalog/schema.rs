@@ -14,6 +14,8 @@ use datafusion::sql::sqlparser::ast;
 use datafusion_pg_catalog::pg_catalog::generate_series_arg_coercion::CoerceIntArgsToBigInt;
 use datafusion_pg_catalog::pg_catalog::oid_type_planner::PgOidTypePlanner;
 
+use crate::planner::bind::name_statement;
+
 use super::relation::{RELATIONS, Row};
 use super::rewrite::{parameters, rewrite, without_rows};
 use super::view::CatalogView;
