@@ -36,10 +36,10 @@ impl Session {
         for column in &copy.columns {
             let name = fold(column);
             let index = object.columns.iter().position(|c| c.name == name);
-            indices.push(index.ok_or_else(|| Error::Undefined {
-                kind: "column",
-                name: name.clone(),
-                sqlstate: SqlState::UNDEFINED_COLUMN,
+            indices.push(index.ok_or_else(|| {
+                let message =
+                    format!("column \"{name}\" of relation \"{}\" does not exist", object.name);
+                Error::refused(SqlState::UNDEFINED_COLUMN, message)
             })?);
         }
         if indices.is_empty() {

@@ -32,7 +32,7 @@ impl Session {
         let relations = self.relations();
         let functions = self.engine.functions();
         let names = Names::new(&relations, functions, Arc::clone(&create.query.windows));
-        let bound = bind_query(&create.query, &names)?;
+        let bound = query::with_params(bind_query(&create.query, &names)?, &[])?;
         let depends_on = names.used();
         let plan_names = self.column_names(create, &bound)?;
         let on_close = subscribe::on_close(create.query.emit)?;

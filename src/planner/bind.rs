@@ -10,10 +10,10 @@ use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{ColumnarValue, Expr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
-use sqlparser::ast::{self, VisitMut, VisitorMut};
+use sqlparser::ast::{self, Visit, VisitMut, Visitor, VisitorMut};
 
 use super::column_name::name_columns;
-use super::error::Result;
+use super::error::{Error, Result};
 use super::relation::Names;
 use crate::sql::catalog::Object;
 use crate::sql::statement::Query;
@@ -23,10 +23,45 @@ pub(super) const DUPLICATE_MARK: char = '\u{1}';
 
 /// Plans a query, not yet analyzed.
 pub fn bind_query(query: &Query, names: &Names<'_>) -> Result<LogicalPlan> {
+    refuse_bag_difference(&query.ast)?;
     let mut ast = query.ast.as_ref().clone();
     let _ = VisitMut::visit(&mut ast, &mut NameColumns);
     let planner = planner(names);
     Ok(planner.sql_statement_to_plan(ast::Statement::Query(Box::new(ast)))?)
+}
+
+/// DataFusion plans EXCEPT ALL and INTERSECT ALL as joins that forget multiplicities.
+fn refuse_bag_difference(query: &ast::Query) -> Result<()> {
+    struct Find(Option<ast::SetOperator>);
+    impl Visitor for Find {
+        type Break = ();
+        fn pre_visit_query(&mut self, query: &ast::Query) -> ControlFlow<()> {
+            self.search(&query.body);
+            ControlFlow::Continue(())
+        }
+    }
+    impl Find {
+        fn search(&mut self, body: &ast::SetExpr) {
+            let ast::SetExpr::SetOperation { op, set_quantifier, left, right } = body else {
+                return;
+            };
+            let all = *set_quantifier == ast::SetQuantifier::All;
+            if all && matches!(op, ast::SetOperator::Except | ast::SetOperator::Intersect) {
+                self.0 = Some(*op);
+            }
+            self.search(left);
+            self.search(right);
+        }
+    }
+    let mut find = Find(None);
+    let _ = Visit::visit(query, &mut find);
+    match find.0 {
+        None => Ok(()),
+        Some(op) => Err(Error::Unsupported {
+            what: format!("{op} ALL is not supported yet"),
+            hint: format!("Use {op}, which compares sets."),
+        }),
+    }
 }
 
 /// Plans INSERT, UPDATE or DELETE, not yet analyzed.

@@ -303,6 +303,8 @@ fn plan_state(message: &str) -> SqlState {
         SqlState::UNDEFINED_TABLE
     } else if has("different number of columns") {
         SqlState::SYNTAX_ERROR
+    } else if has("cannot be nested") {
+        SqlState::GROUPING_ERROR
     } else if has("Order by column out of bounds") {
         SqlState("42P10")
     } else if has("ggregate functions are not")

@@ -1,8 +1,8 @@
-//! Text to timestamps by Postgres's rules, wherever a query casts one to the other.
+//! Text to timestamps and bytea by Postgres's rules, wherever a query casts one to the other.
 //!
 //! # Semantics
 //! What Arrow reads, and besides: times without seconds (`2024-05-01 10:00`), `infinity`, `-infinity` and
-//! `epoch`.
+//! `epoch`; and bytea as `\x` with hexadecimal digits.
 //!
 //! # Why
 //! Arrow's cast refuses these, and people type them. A rule of the analyzer puts this function where a cast
@@ -10,7 +10,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, TimestampMicrosecondArray};
+use arrow::array::{Array, AsArray, BinaryArray, TimestampMicrosecondArray};
 use arrow::compute::cast;
 use arrow::compute::kernels::cast_utils::string_to_datetime;
 use arrow::datatypes::{DataType, TimeUnit};
@@ -39,6 +39,17 @@ fn read(text: &str) -> Option<i64> {
     parsed(text).or_else(|| parsed(&with_seconds(text)?))
 }
 
+/// Reads bytea: `\x` and hexadecimal digits, or the text's own bytes.
+fn read_bytes(text: &str) -> DfResult<Vec<u8>> {
+    let Some(digits) = text.strip_prefix("\\x") else { return Ok(text.as_bytes().to_vec()) };
+    let wrong = || exec_datafusion_err!("invalid input syntax for type bytea: \"{text}\"");
+    if digits.len() % 2 != 0 || !digits.is_ascii() {
+        return Err(wrong());
+    }
+    let byte = |i: usize| u8::from_str_radix(&digits[i..i + 2], 16).map_err(|_| wrong());
+    (0..digits.len()).step_by(2).map(byte).collect()
+}
+
 /// Adds `:00` after a time of hours and minutes.
 fn with_seconds(text: &str) -> Option<String> {
     let colon = text.find(':')?;
@@ -57,7 +68,7 @@ struct TextTime {
 
 impl ScalarUDFImpl for TextTime {
     fn name(&self) -> &str {
-        "text_to_timestamp"
+        "text_input"
     }
 
     fn signature(&self) -> &Signature {
@@ -73,6 +84,11 @@ impl ScalarUDFImpl for TextTime {
         let arrays = ColumnarValue::values_to_arrays(&args.args)?;
         let texts = cast(&arrays[0], &DataType::Utf8)?;
         let texts = texts.as_string::<i32>();
+        if self.to == DataType::Binary {
+            let bytes = texts.iter().map(|text| text.map(read_bytes).transpose());
+            let bytes = bytes.collect::<DfResult<Vec<_>>>()?;
+            return Ok(ColumnarValue::Array(Arc::new(bytes.into_iter().collect::<BinaryArray>())));
+        }
         let times = texts.iter().map(|text| {
             let read = |text: &str| {
                 read(text).ok_or_else(|| {
@@ -103,10 +119,11 @@ pub fn rewrite(expr: Expr, schema: &DFSchema) -> DfResult<Transformed<Expr>> {
             Expr::Cast(cast) => (&cast.expr, cast.field.data_type()),
             _ => return Ok(Transformed::no(expr)),
         };
-        let micros = matches!(to, DataType::Timestamp(TimeUnit::Microsecond, _));
+        let read_here =
+            matches!(to, DataType::Timestamp(TimeUnit::Microsecond, _) | DataType::Binary);
         let from = inner.get_type(schema);
         let text = matches!(from, Ok(DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View));
-        if !micros || !text {
+        if !read_here || !text {
             return Ok(Transformed::no(expr));
         }
         let signature = Signature::any(1, Volatility::Immutable);

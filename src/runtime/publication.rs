@@ -177,6 +177,9 @@ impl Publication {
     fn publish(&self, state: &mut State, partial: Partial) -> Result<()> {
         let deltas: Vec<Delta> = partial.shards.into_iter().flatten().collect();
         let mut delta = Delta::concat(&self.schema, &deltas)?;
+        if self.clock == Clock::Arrival {
+            delta = delta.at(partial.commit.time);
+        }
         let watched = !state.feeds.is_empty() || !state.downstream.is_empty();
         if watched && !delta.is_empty() {
             delta = in_time_order(delta)?.consolidate()?;

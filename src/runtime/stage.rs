@@ -94,7 +94,10 @@ impl Stage {
         let mut moved = None;
         let mut deltas = Vec::with_capacity(arrived.len());
         for (port, arrived) in arrived.into_iter().enumerate() {
-            moved = self.meet.advance(port, arrived.watermark).or(moved);
+            // A table, or a view on another clock, never holds an instant back (LANGUAGE 4.1).
+            let timeless = self.ports[port].timeless && matches!(self.order, Order::Instants(_));
+            let watermark = if timeless { Watermark::MAX } else { arrived.watermark };
+            moved = self.meet.advance(port, watermark).or(moved);
             deltas.push(arrived.deltas);
         }
         match self.order {
