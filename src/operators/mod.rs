@@ -27,6 +27,7 @@ use crate::error::{Classify, SqlState};
 use crate::time::{Timestamp, Watermark};
 
 pub mod aggregate;
+pub mod checked;
 pub mod evaluate;
 mod filter;
 mod finality;

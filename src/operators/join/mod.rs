@@ -384,6 +384,8 @@ impl Operator for Join {
     }
 
     fn on_watermark(&mut self, watermark: Watermark, _: &mut Output) -> Result<()> {
+        // Rows that were loaded are settled before any of them is freed.
+        self.settle();
         for side in 0..2 {
             let Some(finality) = &mut self.sides[side].finality else { continue };
             for (_, slot) in finality.close(watermark) {
