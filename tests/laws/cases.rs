@@ -102,7 +102,8 @@ fn frees(column: usize) -> Frees {
     Frees { column, after: 1 }
 }
 
-fn aggregate(groups: &[&str], sql: &str) -> AggregateOptions {
+/// GROUP BY of the input.
+pub fn aggregate(groups: &[&str], sql: &str) -> AggregateOptions {
     let input = schema(INPUT);
     let calls = if sql.is_empty() { Vec::new() } else { calls(&input, sql) };
     let groups: Vec<_> = groups.iter().map(|group| expr(&input, group)).collect();
@@ -209,23 +210,25 @@ fn joins() -> Vec<Case> {
     cases
 }
 
+/// The first rows of each `k`, by `v` descending and `t`.
+pub fn top_n(skip: usize, fetch: Option<usize>, numbered: bool, append_only: bool) -> TopNOptions {
+    let input = schema(INPUT);
+    let sort = |descending| SortOptions { descending, nulls_first: descending };
+    let place = if numbered { " | place:int8" } else { "" };
+    TopNOptions {
+        partition: vec![expr(&input, "k")],
+        keys: vec![(expr(&input, "v"), sort(true)), (expr(&input, "t"), sort(false))],
+        skip,
+        fetch,
+        numbered,
+        append_only,
+        frees: None,
+        output: schema(&format!("{INPUT}{place}")),
+        input,
+    }
+}
+
 fn top_ns() -> Vec<Case> {
-    let base = |skip, fetch, numbered, append_only| {
-        let input = schema(INPUT);
-        let sort = |descending| SortOptions { descending, nulls_first: descending };
-        let place = if numbered { " | place:int8" } else { "" };
-        TopNOptions {
-            partition: vec![expr(&input, "k")],
-            keys: vec![(expr(&input, "v"), sort(true)), (expr(&input, "t"), sort(false))],
-            skip,
-            fetch,
-            numbered,
-            append_only,
-            frees: None,
-            output: schema(&format!("{INPUT}{place}")),
-            input,
-        }
-    };
     let case = |name: &str, options: TopNOptions| {
         let (output, stream) = (options.output.clone(), options.append_only);
         let cancels = !stream && options.frees.is_none();
@@ -234,16 +237,16 @@ fn top_ns() -> Vec<Case> {
         Case { output, stream, cancels, instants, drains: false, ..Case::new(name, "", make) }
     };
     vec![
-        case("top 2", base(0, Some(2), false, false)),
-        case("top 2 after 1", base(1, Some(2), false, false)),
-        case("all after 2", base(2, None, false, false)),
-        case("numbered top 3", base(0, Some(3), true, false)),
-        case("numbered", base(1, None, true, false)),
-        case("top 2, append-only", base(0, Some(2), false, true)),
-        case("top 2, whole", TopNOptions { partition: vec![], ..base(0, Some(2), false, false) }),
+        case("top 2", top_n(0, Some(2), false, false)),
+        case("top 2 after 1", top_n(1, Some(2), false, false)),
+        case("all after 2", top_n(2, None, false, false)),
+        case("numbered top 3", top_n(0, Some(3), true, false)),
+        case("numbered", top_n(1, None, true, false)),
+        case("top 2, append-only", top_n(0, Some(2), false, true)),
+        case("top 2, whole", TopNOptions { partition: vec![], ..top_n(0, Some(2), false, false) }),
         case(
             "top 2, freed",
-            TopNOptions { frees: Some(frees(0)), ..base(0, Some(2), false, false) },
+            TopNOptions { frees: Some(frees(0)), ..top_n(0, Some(2), false, false) },
         ),
     ]
 }

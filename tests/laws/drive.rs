@@ -57,8 +57,13 @@ impl Emitted {
 
     /// The relation after all changes.
     pub fn content(&self) -> BTreeMap<String, i64> {
+        self.content_at(i64::MAX)
+    }
+
+    /// The relation at an instant.
+    pub fn content_at(&self, at: i64) -> BTreeMap<String, i64> {
         let mut content: BTreeMap<String, i64> = BTreeMap::new();
-        for ((_, row), weight) in &self.changes {
+        for ((_, row), weight) in self.changes.iter().filter(|((ts, _), _)| *ts <= at) {
             *content.entry(row.clone()).or_default() += weight;
         }
         content.retain(|_, weight| *weight != 0);
@@ -235,7 +240,8 @@ fn calls(case: &Case, script: &Script, delivery: &Delivery) -> Vec<Call> {
     calls
 }
 
-fn delta(rows: &[(i64, Change)], delivery: &Delivery) -> Delta {
+/// Builds a delta.
+pub fn delta(rows: &[(i64, Change)], delivery: &Delivery) -> Delta {
     let mut text = format!(" w | ts | {INPUT}\n");
     let show = |value: Option<i64>| value.map_or("NULL".to_owned(), |value| value.to_string());
     for (at, ((k, v, t), weight)) in rows {

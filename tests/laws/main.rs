@@ -11,12 +11,14 @@
 //! | drain                       | after the end of the stream windows hold nothing                        |
 //! | honesty                     | nothing is emitted behind a watermark (by `Checked`, in every run)      |
 //!
-//! Every law has a test that a broken operator fails.
+//! Every law has a test that a broken operator fails. Beside the laws, `definition` compares what operators
+//! emit with what they are defined to be.
 
 #![expect(clippy::unwrap_used, reason = "a test panics where it fails")]
 
 mod broken;
 mod cases;
+mod definition;
 mod drive;
 
 use proptest::prelude::*;
