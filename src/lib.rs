@@ -2,17 +2,22 @@
 //!
 //! Modules stand in reading order; `ARCHITECTURE.md` tells the life of a statement and of a row.
 
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod connectors;
 pub mod delta;
+pub mod demo;
 pub mod engine;
 pub mod error;
+pub mod http;
 pub mod operators;
 pub mod planner;
 pub mod runtime;
+pub mod server;
 pub mod sql;
 pub mod storage;
+pub mod telemetry;
 pub mod time;
 pub mod windows;
 pub mod wire;

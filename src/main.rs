@@ -1,3 +1,75 @@
-//! The `highwater` binary.
+//! The `highwater` binary: flags and environment to settings, settings to a server.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
+use highwater::cli::{Cli, Command, ServerFlags};
+use highwater::config::Config;
+use highwater::server::{Server, signals};
+use highwater::telemetry;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.command.unwrap_or(Command::Serve(cli.serve)) {
+        Command::Serve(flags) => {
+            log("info");
+            run(serve(&settings(&Config::default(), &flags)))
+        }
+        Command::Demo(flags) => {
+            log("warn");
+            let demo = settings(&highwater::demo::defaults(), &flags.server);
+            run(async { Ok(highwater::demo::run(&demo, &flags).await?) })
+        }
+    }
+}
+
+async fn serve(config: &Config) -> Result<(), Box<dyn std::error::Error>> {
+    let signal = signals()?;
+    let server = Server::start(config).await?;
+    announce(&server);
+    Ok(server.run_until(signal).await?)
+}
+
+#[expect(clippy::print_stdout, reason = "the one line that scripts wait for")]
+fn announce(server: &Server) {
+    println!("{}", server.ready_line());
+}
+
+fn log(level: &str) {
+    telemetry::start(level).unwrap_or_else(|error| reject(&error));
+}
+
+fn settings(defaults: &Config, flags: &ServerFlags) -> Config {
+    Config::load(defaults, environment(), flags).unwrap_or_else(|error| reject(&error))
+}
+
+/// The variables that are text.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
+/// Ends the process with code 2, as for a bad flag.
+fn reject(error: &dyn std::error::Error) -> ! {
+    Cli::command().error(ErrorKind::ValueValidation, error).exit()
+}
+
+#[expect(clippy::print_stderr, reason = "the last words of the process")]
+fn run(server: impl Future<Output = Result<(), Box<dyn std::error::Error>>>) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let result = runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(server));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("highwater: {}", chain(error.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// An error with its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}

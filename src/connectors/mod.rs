@@ -3,6 +3,12 @@
 //! A source knows bytes, formats and positions; it does not know event time. `runtime/ingest.rs`
 //! extracts timestamps, makes watermarks and refuses late rows, once for all sources.
 
+mod datagen;
+mod file;
+pub mod format;
+mod options;
+mod pace;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -43,6 +49,16 @@ pub enum Error {
         /// The cause.
         reason: String,
     },
+    /// COPY data that are not of their format, or hold a text that is not a value of its column.
+    #[error("{message}")]
+    Copy {
+        /// The code Postgres gives such an error.
+        sqlstate: SqlState,
+        /// Postgres's message.
+        message: String,
+        /// Where: `COPY s, line 3, column ts: "abc"`.
+        context: String,
+    },
 }
 
 impl Classify for Error {
@@ -51,13 +67,21 @@ impl Classify for Error {
             Error::Option { .. } => SqlState::INVALID_PARAMETER_VALUE,
             Error::Io { .. } => SqlState::IO_ERROR,
             Error::Format { .. } => SqlState::INVALID_TEXT_REPRESENTATION,
+            Error::Copy { sqlstate, .. } => *sqlstate,
+        }
+    }
+
+    fn detail(&self) -> Option<String> {
+        match self {
+            Error::Copy { context, .. } => Some(context.clone()),
+            Error::Option { .. } | Error::Io { .. } | Error::Format { .. } => None,
         }
     }
 
     fn hint(&self) -> Option<String> {
         match self {
             Error::Option { hint, .. } => hint.clone(),
-            Error::Io { .. } | Error::Format { .. } => None,
+            Error::Io { .. } | Error::Format { .. } | Error::Copy { .. } => None,
         }
     }
 }
@@ -109,4 +133,53 @@ pub struct SourceSpec {
     pub from: SourcePosition,
     /// Tells the time, for pacing.
     pub clock: Arc<dyn Clock>,
+}
+
+/// The connectors, by name.
+const CONNECTORS: [&str; 2] = ["datagen", "file"];
+
+/// A connector by its name.
+enum Connector {
+    Datagen,
+    File,
+}
+
+/// Opens a source where its specification says.
+pub fn open(spec: SourceSpec) -> Result<Box<dyn Source>> {
+    Ok(match connector(&spec)? {
+        Connector::Datagen => Box::new(datagen::DatagenSource::open(&spec)?),
+        Connector::File => Box::new(file::FileSource::open(&spec)?),
+    })
+}
+
+/// Checks the options and the types of the columns, without opening anything.
+pub fn check(spec: &SourceSpec) -> Result<()> {
+    match connector(spec)? {
+        Connector::Datagen => datagen::check(spec),
+        Connector::File => file::check(spec),
+    }
+}
+
+/// Returns whether a source ends by itself; `false` for a specification that is wrong.
+pub fn bounded(spec: &SourceSpec) -> bool {
+    match connector(spec) {
+        Ok(Connector::Datagen) => datagen::bounded(spec),
+        Ok(Connector::File) => file::bounded(spec),
+        Err(_) => false,
+    }
+}
+
+fn connector(spec: &SourceSpec) -> Result<Connector> {
+    let hint = || Some(format!("Known connectors are {}.", CONNECTORS.join(", ")));
+    match spec.options.get("connector").map(String::as_str) {
+        Some("datagen") => Ok(Connector::Datagen),
+        Some("file") => Ok(Connector::File),
+        Some(name) => {
+            Err(Error::Option { message: format!("unknown connector \"{name}\""), hint: hint() })
+        }
+        None => Err(Error::Option {
+            message: "option \"connector\" is missing".to_owned(),
+            hint: hint(),
+        }),
+    }
 }

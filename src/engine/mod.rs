@@ -2,80 +2,193 @@
 //!
 //! `wire` is written against [`Engine`], [`Session`] and [`Outcome`] alone.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use arrow::datatypes::DataType;
-use datafusion::common::ScalarValue;
+use datafusion::execution::SessionState;
+use tokio::task::JoinHandle;
 
-use crate::sql::statement::Statement;
-
+mod columns;
+mod copy;
+mod create;
+mod cursor;
+mod ddl;
+mod dml;
+mod drop;
 mod error;
+mod explain;
+mod functions;
+mod introspect;
 pub mod outcome;
+pub mod pg_catalog;
+mod query;
+mod relations;
+mod session;
+mod source;
+mod subscribe;
+mod system;
+mod update;
+mod view;
 
 pub use error::{Error, Result};
 pub use outcome::{Client, Description, Notice, Outcome, TransactionStatus};
+pub use session::Session;
+
+use crate::clock::Clock;
+use crate::planner::properties::Properties;
+use crate::runtime::hub::Hub;
+use crate::sql::catalog::{Catalog, Oid};
+use crate::time::Timestamp;
+use source::SourceStatus;
+
+/// How often idle partitions and the system clock are looked at, in milliseconds.
+const TICK_MS: u64 = 100;
+
+/// What an engine is started with.
+#[derive(Clone, Copy, Debug)]
+pub struct EngineOptions {
+    /// Shards of every keyed operator.
+    pub shards: usize,
+    /// Worker threads.
+    pub threads: usize,
+    /// Most rows of a delta that enters a query.
+    pub batch_rows: usize,
+}
 
 /// The server: catalog, commits, running views. One per process.
-pub struct Engine {}
+pub struct Engine {
+    hub: Arc<Hub>,
+    functions: SessionState,
+    options: EngineOptions,
+    catalog: RwLock<Arc<Catalog>>,
+    /// What is proven of the maintained views' results.
+    properties: RwLock<BTreeMap<Oid, Properties>>,
+    /// One definition at a time.
+    ddl: tokio::sync::Mutex<()>,
+    /// One writer of a table at a time.
+    writers: Mutex<BTreeMap<Oid, Arc<tokio::sync::Mutex<()>>>>,
+    sources: Mutex<BTreeMap<Oid, Arc<SourceStatus>>>,
+    sessions: Mutex<BTreeMap<i32, Client>>,
+    ticker: Mutex<Option<JoinHandle<()>>>,
+    started: Timestamp,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 impl Engine {
+    /// Starts an engine; needs a tokio runtime.
+    pub fn start(options: EngineOptions, clock: Arc<dyn Clock>) -> std::io::Result<Arc<Self>> {
+        let started = clock.now();
+        let hub = Hub::start(clock, options.shards, options.threads, options.batch_rows)?;
+        let engine = Arc::new(Self {
+            functions: functions::session_state(options.threads),
+            hub,
+            options,
+            catalog: RwLock::default(),
+            properties: RwLock::default(),
+            ddl: tokio::sync::Mutex::default(),
+            writers: Mutex::default(),
+            sources: Mutex::default(),
+            sessions: Mutex::default(),
+            ticker: Mutex::default(),
+            started,
+        });
+        let hub = Arc::clone(&engine.hub);
+        let ticker = tokio::spawn(async move {
+            let mut ticks = tokio::time::interval(std::time::Duration::from_millis(TICK_MS));
+            loop {
+                ticks.tick().await;
+                hub.on_clock();
+            }
+        });
+        *lock(&engine.ticker) = Some(ticker);
+        Ok(engine)
+    }
+
+    /// Ends sources, queries and workers.
+    pub async fn shutdown(&self) {
+        if let Some(ticker) = lock(&self.ticker).take() {
+            ticker.abort();
+        }
+        let sources = std::mem::take(&mut *lock(&self.sources));
+        for source in sources.values() {
+            source.stop();
+        }
+        let hub = Arc::clone(&self.hub);
+        if let Err(error) = tokio::task::spawn_blocking(move || hub.stop()).await {
+            tracing::error!(%error, "workers did not stop");
+        }
+    }
+
     /// Opens a session for a client.
     pub fn session(self: &Arc<Self>, client: Client) -> Session {
-        Session { engine: Arc::clone(self), client }
-    }
-}
-
-/// One client's session. Statements run one at a time.
-pub struct Session {
-    engine: Arc<Engine>,
-    client: Client,
-}
-
-impl Session {
-    /// Parses a string of statements. An error carries the location within `sql`.
-    pub fn parse(&self, _sql: &str) -> Result<Vec<Statement>> {
-        let _ = (&self.engine, &self.client);
-        Err(Error::Internal("not built yet".into()))
+        lock(&self.sessions).insert(client.pid, client.clone());
+        Session::new(Arc::clone(self), client)
     }
 
-    /// Tells the types of a statement's parameters and result. `declared` are the types the client gave.
-    pub async fn describe(
-        &mut self,
-        _statement: &Statement,
-        _declared: &[Option<DataType>],
-    ) -> Result<Description> {
-        Err(Error::Internal("not built yet".into()))
+    fn close_session(&self, pid: i32) {
+        lock(&self.sessions).remove(&pid);
     }
 
-    /// Runs a statement. Dropping the future or the outcome cancels it.
-    pub async fn execute(
-        &mut self,
-        _statement: &Statement,
-        _params: &[ScalarValue],
-    ) -> Result<Outcome> {
-        Err(Error::Internal("not built yet".into()))
+    /// Open sessions.
+    pub fn sessions(&self) -> Vec<Client> {
+        lock(&self.sessions).values().cloned().collect()
     }
 
-    /// The transaction block's state, for ReadyForQuery. `execute` keeps it.
-    pub fn transaction(&self) -> TransactionStatus {
-        TransactionStatus::Idle
+    fn hub(&self) -> &Arc<Hub> {
+        &self.hub
     }
 
-    /// Tells the session that a row stream it handed out ended in an error: fails the block, if any.
-    pub fn fail(&mut self) {}
-
-    /// Takes the notices that came up since the last call.
-    pub fn take_notices(&mut self) -> Vec<Notice> {
-        Vec::new()
+    /// The catalog as of now.
+    pub fn catalog(&self) -> Arc<Catalog> {
+        Arc::clone(&self.catalog.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Takes the parameters (ParameterStatus) that changed since the last call; all reported ones at first.
-    pub fn take_parameters(&mut self) -> Vec<(String, String)> {
-        Vec::new()
+    /// Changes the catalog. The caller holds the lock on definitions.
+    fn change_catalog<T>(&self, change: impl FnOnce(&mut Catalog) -> T) -> T {
+        let mut catalog = self.catalog.write().unwrap_or_else(PoisonError::into_inner);
+        change(Arc::make_mut(&mut catalog))
     }
 
-    /// `statement_timeout` in milliseconds; 0 is none.
-    pub fn statement_timeout_ms(&self) -> u64 {
-        0
+    fn properties_of(&self, view: Oid) -> Option<Properties> {
+        let properties = self.properties.read().unwrap_or_else(PoisonError::into_inner);
+        properties.get(&view).cloned()
+    }
+
+    fn set_properties(&self, view: Oid, new: Option<Properties>) {
+        let mut properties = self.properties.write().unwrap_or_else(PoisonError::into_inner);
+        match new {
+            Some(new) => properties.insert(view, new),
+            None => properties.remove(&view),
+        };
+    }
+
+    /// The functions of the language.
+    fn functions(&self) -> &SessionState {
+        &self.functions
+    }
+
+    /// The functions, with `now()` at the current time.
+    fn functions_now(&self) -> SessionState {
+        let mut state = self.functions.clone();
+        let now = chrono::DateTime::from_timestamp_micros(self.hub.clock().now().0);
+        state.execution_props_mut().query_execution_start_time = now;
+        state
+    }
+
+    /// The lock of a table's writers.
+    fn writer(&self, table: Oid) -> Arc<tokio::sync::Mutex<()>> {
+        Arc::clone(lock(&self.writers).entry(table).or_default())
+    }
+
+    fn forget(&self, oid: Oid) {
+        lock(&self.writers).remove(&oid);
+        if let Some(source) = lock(&self.sources).remove(&oid) {
+            source.stop();
+        }
+        self.set_properties(oid, None);
+        self.hub.drop_object(oid);
     }
 }

@@ -28,6 +28,7 @@ use crate::time::{Timestamp, Watermark};
 
 pub mod aggregate;
 pub mod checked;
+mod constant;
 pub mod evaluate;
 mod filter;
 mod finality;
@@ -37,14 +38,17 @@ mod project;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod top_n;
+mod union;
 
 pub use aggregate::Aggregate;
+pub use constant::Constant;
 pub use filter::Filter;
 pub use finality::Frees;
 pub use join::Join;
 pub use on_close::OnClose;
 pub use project::Project;
 pub use top_n::TopN;
+pub use union::Union;
 
 /// The number of an operator's input, from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

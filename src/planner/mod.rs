@@ -1,1 +1,21 @@
 //! SQL to a read-only streaming plan.
+//!
+//! A parsed query becomes DataFusion's logical plan (`bind`, with our windows as nodes of it), and that, for
+//! a continuous query, our [`plan::Plan`] with proven properties (`lower`, `derive`, `on_close`,
+//! `distribute`). A one-shot query stops at the logical plan: DataFusion runs it over snapshots.
+
+pub mod bind;
+mod column_name;
+mod derive;
+mod distribute;
+pub mod error;
+pub mod explain;
+pub mod lower;
+mod on_close;
+pub mod plan;
+pub mod properties;
+pub mod relation;
+mod tvf;
+pub mod window;
+
+pub use error::{Error, Result};

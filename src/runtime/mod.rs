@@ -1,1 +1,30 @@
-//! Makes plans move.
+//! Makes plans move: commits, tasks, results.
+//!
+//! A commit enters through the [`hub::Hub`], the one place that orders everything; [`ingest`] judges the rows of
+//! streams; the commit's changes go to the entries of every [`job::Job`] that they concern, through its
+//! [`task::Task`]s on worker threads, and come out at its [`publication::Publication`].
+
+pub mod build;
+pub mod content;
+pub mod errors;
+pub mod exchange;
+pub mod history;
+pub mod hub;
+pub mod ingest;
+pub mod job;
+pub mod packet;
+pub mod pool;
+pub mod publication;
+pub mod read;
+pub mod stage;
+pub mod status;
+pub mod stream;
+pub mod subscription;
+pub mod table;
+pub mod task;
+
+mod error;
+mod operator;
+mod state;
+
+pub use error::{Error, Result};

@@ -1,5 +1,16 @@
-//! Everything a user can name: statements, types, the catalog.
+//! Everything a user can name: statements, types, settings, the catalog.
+
+pub mod statement;
+
+mod parser;
 
 pub mod catalog;
-pub mod statement;
+mod dialect;
+pub mod error;
+pub mod names;
 pub mod types;
+pub mod variables;
+
+pub use dialect::StreamSql;
+pub use error::{Error, Result};
+pub use parser::{WINDOW_FUNCTION, parse, parse_expression, parse_query_text};

@@ -1,0 +1,115 @@
+//! `COPY .. FROM STDIN`: decoded as it comes, committed whole at its end.
+
+use std::sync::Arc;
+
+use arrow::array::{RecordBatch, new_null_array};
+use async_trait::async_trait;
+
+use super::outcome::{CopyIn, CopySink};
+use super::session::Session;
+use super::{Engine, Error, Result};
+use crate::connectors::format::copy::{CopyDecoder, CopyFormat as Shape};
+use crate::delta::Delta;
+use crate::error::SqlState;
+use crate::runtime::hub::Write;
+use crate::sql::catalog::{Object, ObjectKind};
+use crate::sql::names::fold;
+use crate::sql::statement::{CopyFormat, CopyFrom};
+use crate::time::Timestamp;
+
+impl Session {
+    pub(super) fn copy_from(&mut self, copy: &CopyFrom) -> Result<CopyIn> {
+        let object = self.find(&copy.name)?;
+        if matches!(object.kind, ObjectKind::View(_)) {
+            return Err(Error::refused(
+                SqlState::WRONG_OBJECT_TYPE,
+                format!("cannot copy to view \"{}\"", object.name),
+            ));
+        }
+        if copy.options.format == CopyFormat::Binary {
+            return Err(Error::unsupported(
+                "COPY FROM in binary format is not supported",
+                "Use FORMAT text or csv.",
+            ));
+        }
+        let mut indices = Vec::new();
+        for column in &copy.columns {
+            let name = fold(column);
+            let index = object.columns.iter().position(|c| c.name == name);
+            indices.push(index.ok_or_else(|| Error::Undefined {
+                kind: "column",
+                name: name.clone(),
+                sqlstate: SqlState::UNDEFINED_COLUMN,
+            })?);
+        }
+        if indices.is_empty() {
+            indices = (0..object.columns.len()).collect();
+        }
+        let schema = Arc::new(object.arrow_schema().project(&indices)?);
+        let shape = Shape {
+            csv: copy.options.format == CopyFormat::Csv,
+            delimiter: ascii("DELIMITER", copy.options.delimiter)?,
+            null: copy.options.null.clone(),
+            header: copy.options.header,
+            quote: ascii("QUOTE", copy.options.quote)?,
+            escape: ascii("ESCAPE", copy.options.escape)?,
+        };
+        let decoder = CopyDecoder::new(schema, object.name.clone(), shape)?;
+        let engine = Arc::clone(&self.engine);
+        let columns = indices.len();
+        let sink = Box::new(Sink { engine, object, indices, decoder });
+        Ok(CopyIn { columns, options: copy.options.clone(), sink })
+    }
+}
+
+/// A separator of one byte.
+fn ascii(option: &str, value: char) -> Result<u8> {
+    u8::try_from(value).ok().filter(u8::is_ascii).ok_or_else(|| {
+        Error::refused(
+            SqlState::INVALID_PARAMETER_VALUE,
+            format!("COPY {option} must be a single one-byte character"),
+        )
+    })
+}
+
+/// Where COPY data goes.
+struct Sink {
+    engine: Arc<Engine>,
+    object: Arc<Object>,
+    indices: Vec<usize>,
+    decoder: CopyDecoder,
+}
+
+#[async_trait]
+impl CopySink for Sink {
+    async fn write(&mut self, data: &[u8]) -> Result<()> {
+        Ok(self.decoder.push(data)?)
+    }
+
+    async fn finish(self: Box<Self>) -> Result<u64> {
+        let Sink { engine, object, indices, mut decoder } = *self;
+        let rows = decoder.finish()?;
+        let rows = widen(&object, &indices, &rows)?;
+        super::dml::check_not_null(&object, &rows)?;
+        let count = rows.num_rows() as u64;
+        let write = match object.kind {
+            ObjectKind::Table(_) => Write::Table(object.oid, Delta::inserts(rows, Timestamp::MIN)),
+            ObjectKind::Stream(_) | ObjectKind::View(_) => Write::Rows(object.oid, rows),
+        };
+        engine.hub().room(&[object.oid]).await;
+        engine.hub().commit(vec![write])?;
+        Ok(count)
+    }
+}
+
+/// Puts columns where they belong; the others are NULL.
+fn widen(object: &Object, indices: &[usize], rows: &RecordBatch) -> Result<RecordBatch> {
+    let schema = object.arrow_schema();
+    let columns = schema.fields().iter().enumerate().map(|(i, field)| {
+        match indices.iter().position(|index| *index == i) {
+            Some(position) => Arc::clone(rows.column(position)),
+            None => new_null_array(field.data_type(), rows.num_rows()),
+        }
+    });
+    Ok(crate::delta::batch(Arc::clone(&schema), columns.collect(), rows.num_rows())?)
+}

@@ -1,0 +1,302 @@
+//! CREATE STREAM and CREATE TABLE.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, TimeUnit};
+use datafusion::common::DFSchema;
+use datafusion::physical_expr::PhysicalExpr;
+use sqlparser::ast;
+
+use super::columns::{arrow_schema, columns, columns_of, index_of, plain_column};
+use super::ddl::timestamp_value;
+use super::session::Session;
+use super::{Error, Result, query, source};
+use crate::delta::Delta;
+use crate::error::SqlState;
+use crate::planner::bind::{bind_expr, bind_query, constant, visible_names};
+use crate::planner::relation::Names;
+use crate::runtime::history::Retention;
+use crate::runtime::hub::Write;
+use crate::runtime::ingest::EventTime;
+use crate::runtime::stream::{Late, SIDE_COLUMNS, Stream, side_types};
+use crate::runtime::table::Table;
+use crate::sql::catalog::{Catalog, Column, Object, ObjectKind, Oid, StreamDef, TableDef};
+use crate::sql::statement::{CreateStream, CreateTable, LatePolicy, StreamClock, WatermarkClause};
+use crate::sql::types::{SqlType, pg_type_name};
+use crate::time::Timestamp;
+
+/// Options of streams and tables that are not their connector's.
+const OWN_OPTIONS: [&str; 2] = ["retention", "wait"];
+
+impl Session {
+    pub(super) fn create_stream(
+        &mut self,
+        create: &CreateStream,
+        text: Arc<str>,
+    ) -> Result<Option<Arc<source::SourceStatus>>> {
+        let (schema, name) = self.new_name(&create.name)?;
+        if self.taken(&schema, &name, create.if_not_exists)? {
+            return Ok(None);
+        }
+        let columns = columns(&create.columns)?;
+        let arrow = arrow_schema(&columns);
+        let time = self.stream_time(create, &name, &columns)?;
+        let retention = retention(&create.options)?;
+        let side = self.side_name(create, &name, time.is_some())?;
+        if let Some((side_schema, side)) = &side {
+            self.taken(side_schema, side, false)?;
+        }
+        let event_time_column = time.as_ref().map(|t| arrow.field(t.column).name().clone());
+        let spec =
+            source::spec(&self.engine, &create.options, &OWN_OPTIONS, &arrow, event_time_column)?;
+        let oid = self.engine.change_catalog(Catalog::fresh_oid);
+        let side_oid = match (&side, &time) {
+            (Some(side), Some(time)) => {
+                Some(self.create_side(side, oid, &columns, arrow.field(time.column).data_type()))
+            }
+            _ => None,
+        };
+        let late = match (&create.late, side_oid) {
+            (LatePolicy::Error, _) => Late::Error,
+            (_, Some(side)) => Late::Into(side),
+            _ => Late::Drop,
+        };
+        let def = StreamDef {
+            event_time: time.as_ref().map(|t| t.column),
+            watermark: create.watermark.as_ref().map(|w| w.expr.to_string()),
+            late: match &create.late {
+                LatePolicy::Drop => "DROP".into(),
+                LatePolicy::Into(side) => format!("INTO {side}"),
+                LatePolicy::Error => "ERROR".into(),
+            },
+            late_into: side_oid,
+            options: create.options.clone(),
+        };
+        let stream = Stream::new(&name, Arc::clone(&arrow), time, retention, late);
+        self.engine.hub().create_stream(oid, stream);
+        self.engine.change_catalog(|catalog| {
+            catalog.insert(Object {
+                oid,
+                schema,
+                name: name.clone(),
+                columns,
+                kind: ObjectKind::Stream(Arc::new(def)),
+                sql: text,
+                depends_on: BTreeSet::new(),
+                comment: None,
+            })
+        });
+        Ok(spec.map(|spec| source::start(&self.engine, spec, source::Target::Stream(oid), &name)))
+    }
+
+    /// How a stream takes event time; `None` is CLOCK SYSTEM.
+    fn stream_time(
+        &self,
+        create: &CreateStream,
+        name: &str,
+        columns: &[Column],
+    ) -> Result<Option<EventTime>> {
+        match &create.watermark {
+            Some(clause) => self.event_time(clause, columns, &create.partition_key).map(Some),
+            None if create.clock == Some(StreamClock::Event) => Err(Error::hinted(
+                SqlState::INVALID_OBJECT_DEFINITION,
+                format!("stream \"{name}\" on CLOCK EVENT has no watermark"),
+                "Add WATERMARK FOR ts AS ts - INTERVAL '5 seconds'.",
+            )),
+            None => Ok(None),
+        }
+    }
+
+    /// The name of the stream that is to take refused rows.
+    fn side_name(
+        &self,
+        create: &CreateStream,
+        name: &str,
+        event_time: bool,
+    ) -> Result<Option<(String, String)>> {
+        match &create.late {
+            LatePolicy::Drop => Ok(None),
+            LatePolicy::Into(side) if event_time => self.new_name(side).map(Some),
+            LatePolicy::Error if event_time => Ok(None),
+            LatePolicy::Into(_) | LatePolicy::Error => Err(Error::hinted(
+                SqlState::INVALID_OBJECT_DEFINITION,
+                format!("LATE needs an event time, and stream \"{name}\" has none"),
+                "Add WATERMARK FOR ts AS ts - INTERVAL '5 seconds'.",
+            )),
+        }
+    }
+
+    /// Creates the stream that takes refused rows: it has no event time of its own.
+    fn create_side(
+        &self,
+        (schema, name): &(String, String),
+        main: Oid,
+        columns: &[Column],
+        time: &DataType,
+    ) -> Oid {
+        let mut all = columns.to_vec();
+        for (name, data_type) in SIDE_COLUMNS.into_iter().zip(side_types(time)) {
+            let sql_type = SqlType { name: pg_type_name(&data_type) };
+            all.push(plain_column(name, sql_type, data_type));
+        }
+        all.iter_mut().for_each(|column| column.not_null = false);
+        let arrow = arrow_schema(&all);
+        let oid = self.engine.change_catalog(Catalog::fresh_oid);
+        let stream = Stream::new(name, arrow, None, Retention::default(), Late::Drop);
+        self.engine.hub().create_stream(oid, stream);
+        let def = StreamDef {
+            event_time: None,
+            watermark: None,
+            late: "DROP".into(),
+            late_into: None,
+            options: BTreeMap::new(),
+        };
+        self.engine.change_catalog(|catalog| {
+            catalog.insert(Object {
+                oid,
+                schema: schema.clone(),
+                name: name.clone(),
+                columns: all,
+                kind: ObjectKind::Stream(Arc::new(def)),
+                sql: Arc::from(format!("-- rows refused by the stream with oid {main}")),
+                depends_on: BTreeSet::new(),
+                comment: None,
+            })
+        });
+        oid
+    }
+
+    fn event_time(
+        &self,
+        clause: &WatermarkClause,
+        columns: &[Column],
+        partition_key: &[ast::Ident],
+    ) -> Result<EventTime> {
+        let column = index_of(columns, &clause.column)?;
+        let data_type = &columns[column].data_type;
+        if !matches!(data_type, DataType::Int64 | DataType::Timestamp(TimeUnit::Microsecond, _)) {
+            return Err(Error::hinted(
+                SqlState::DATATYPE_MISMATCH,
+                format!(
+                    "event time \"{}\" has type {}",
+                    columns[column].name, columns[column].sql_type.name
+                ),
+                "Use a TIMESTAMP, TIMESTAMPTZ or BIGINT column.",
+            ));
+        }
+        let schema = DFSchema::try_from(arrow_schema(columns).as_ref().clone())?;
+        let relations = self.relations();
+        let state = self.engine.functions_now();
+        let names = Names::new(&relations, &state, Arc::from([]));
+        let bound = bind_expr(&clause.expr, &schema, &names)?;
+        let watermark: Arc<dyn PhysicalExpr> = state.create_physical_expr(bound, &schema)?;
+        let promised = watermark.data_type(schema.as_arrow())?;
+        if !matches!(promised, DataType::Int64 | DataType::Int32 | DataType::Timestamp(..)) {
+            return Err(Error::hinted(
+                SqlState::DATATYPE_MISMATCH,
+                format!("the watermark has type {promised}, the event time {data_type}"),
+                "Write for example ts - INTERVAL '5 seconds', or ts - 5 for a BIGINT.",
+            ));
+        }
+        let on_idle_lag = match &clause.on_idle_advance_to {
+            None => None,
+            Some(expr) => {
+                let at = timestamp_value(&constant(expr, &names, &state)?);
+                let at = at.ok_or_else(|| {
+                    Error::refused(
+                        SqlState::DATATYPE_MISMATCH,
+                        "ON IDLE ADVANCE TO needs a timestamp",
+                    )
+                })?;
+                Some(self.engine.hub().clock().now().0 - at.0)
+            }
+        };
+        let key = partition_key.iter().map(|c| index_of(columns, c));
+        Ok(EventTime {
+            column,
+            watermark,
+            idle_timeout: clause.idle_timeout,
+            on_idle_lag,
+            max_ahead: clause.max_ahead,
+            partition_key: key.collect::<Result<_>>()?,
+        })
+    }
+
+    pub(super) async fn create_table(
+        &mut self,
+        create: &CreateTable,
+        text: Arc<str>,
+    ) -> Result<(String, Option<Arc<source::SourceStatus>>)> {
+        let (schema, name) = self.new_name(&create.name)?;
+        let tag = "CREATE TABLE".to_owned();
+        if self.taken(&schema, &name, create.if_not_exists)? {
+            return Ok((tag, None));
+        }
+        let (columns, rows) = match &create.query {
+            None => (columns(&create.columns)?, None),
+            Some(query) => {
+                let plan = {
+                    let relations = self.relations();
+                    let windows = Arc::clone(&query.windows);
+                    let names = Names::new(&relations, self.engine.functions(), windows);
+                    bind_query(query, &names)?
+                };
+                let names = visible_names(&plan);
+                let rows = query::collect(&self.engine, plan, &[]).await?;
+                (columns_of(&rows.schema(), &names)?, Some(rows))
+            }
+        };
+        let arrow = arrow_schema(&columns);
+        let primary_key =
+            create.primary_key.iter().map(|c| index_of(&columns, c)).collect::<Result<Vec<_>>>()?;
+        let mut columns = columns;
+        for i in &primary_key {
+            columns[*i].not_null = true;
+        }
+        let spec = source::spec(&self.engine, &create.options, &OWN_OPTIONS, &arrow, None)?;
+        let oid = self.engine.change_catalog(Catalog::fresh_oid);
+        let table = Table::new(&name, Arc::clone(&arrow), primary_key.clone())?;
+        self.engine.hub().create_table(oid, table);
+        let def = TableDef { primary_key, options: create.options.clone() };
+        self.engine.change_catalog(|catalog| {
+            catalog.insert(Object {
+                oid,
+                schema,
+                name: name.clone(),
+                columns,
+                kind: ObjectKind::Table(Arc::new(def)),
+                sql: text,
+                depends_on: BTreeSet::new(),
+                comment: None,
+            })
+        });
+        if let Some(rows) = rows {
+            let tag = format!("SELECT {}", rows.num_rows());
+            let rows = rows.with_schema(arrow)?;
+            let delta = Delta::inserts(rows, Timestamp::MIN);
+            self.commit(vec![Write::Table(oid, delta)]).await?;
+            return Ok((tag, None));
+        }
+        let started =
+            spec.map(|spec| source::start(&self.engine, spec, source::Target::Table(oid), &name));
+        Ok((tag, started))
+    }
+}
+
+fn retention(options: &BTreeMap<String, String>) -> Result<Retention> {
+    let Some(text) = options.get("retention") else { return Ok(Retention::default()) };
+    let text = text.trim().to_ascii_lowercase();
+    let rows = text.strip_suffix("rows").unwrap_or(&text).trim().parse::<usize>();
+    match (text.as_str(), rows) {
+        ("forever", _) => Ok(Retention::Forever),
+        ("none", _) | (_, Ok(0)) => Ok(Retention::Nothing),
+        (_, Ok(rows)) => Ok(Retention::Rows(rows)),
+        _ => Err(Error::hinted(
+            SqlState::INVALID_PARAMETER_VALUE,
+            format!("invalid value for option \"retention\": \"{text}\""),
+            "Use a number of rows such as '100000 rows', 'forever' or 'none'; an interval is not \
+             supported yet.",
+        )),
+    }
+}

@@ -1,0 +1,232 @@
+//! Definitions: their dispatch, names, schemas, HEARTBEAT and COMMENT.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, TimeUnit};
+use datafusion::common::ScalarValue;
+use sqlparser::ast;
+
+use super::columns::index_of;
+use super::session::Session;
+use super::{Error, Result, system};
+use crate::error::SqlState;
+use crate::planner::bind::constant;
+use crate::planner::relation::Names;
+use crate::runtime::hub::Write;
+use crate::sql::catalog::{Object, ObjectKind, PUBLIC};
+use crate::sql::names::{fold, fold_parts, is_reserved};
+use crate::sql::statement::{Statement, StatementKind};
+use crate::time::Timestamp;
+
+impl Session {
+    /// Runs a definition; returns its command tag.
+    pub(super) async fn define(&mut self, statement: &Statement) -> Result<String> {
+        let engine = Arc::clone(&self.engine);
+        let guard = engine.ddl.lock().await;
+        let text = Arc::clone(&statement.text);
+        let mut started = None;
+        let tag = match &statement.kind {
+            StatementKind::CreateStream(create) => {
+                started = self.create_stream(create, text)?;
+                "CREATE STREAM".to_owned()
+            }
+            StatementKind::CreateTable(create) => {
+                let (tag, source) = self.create_table(create, text).await?;
+                started = source;
+                tag
+            }
+            StatementKind::CreateView(create) => self.create_view(create, text)?,
+            StatementKind::Drop(drop) => self.drop(drop)?,
+            StatementKind::CreateSchema { name, if_not_exists } => {
+                self.create_schema(name, *if_not_exists)?
+            }
+            StatementKind::Heartbeat { stream, at } => self.heartbeat(stream, at).await?,
+            StatementKind::Comment { kind, name, text } => {
+                self.comment(kind, name, text.as_deref())?
+            }
+            _ => return Err(Error::Internal("not a definition".into())),
+        };
+        drop(guard);
+        if let Some(source) = started {
+            source.wait().await?;
+        }
+        Ok(tag)
+    }
+
+    /// Splits a name into schema and name; an unqualified one falls into the first schema of the path.
+    pub(super) fn new_name(&self, name: &ast::ObjectName) -> Result<(String, String)> {
+        let mut parts = fold_parts(name);
+        let last = parts.pop().unwrap_or_default();
+        let schema = match parts.pop() {
+            Some(schema) => schema,
+            None => {
+                let catalog = self.engine.catalog();
+                let path = self.search_path();
+                path.into_iter().find(|s| catalog.has_schema(s)).unwrap_or_else(|| PUBLIC.into())
+            }
+        };
+        if is_reserved(&last)
+            || matches!(schema.as_str(), "pg_catalog" | "information_schema")
+            || schema == system::SCHEMA
+        {
+            return Err(Error::hinted(
+                SqlState::RESERVED_NAME,
+                format!("unacceptable name \"{schema}.{last}\""),
+                "Names that begin with pg_ or hw_ and the system's schemas are reserved.",
+            ));
+        }
+        if !self.engine.catalog().has_schema(&schema) {
+            return Err(Error::Undefined {
+                kind: "schema",
+                name: schema,
+                sqlstate: SqlState::UNDEFINED_SCHEMA,
+            });
+        }
+        Ok((schema, last))
+    }
+
+    /// Finds an object by name.
+    pub(super) fn find(&self, name: &ast::ObjectName) -> Result<Arc<Object>> {
+        let parts = fold_parts(name);
+        let catalog = self.engine.catalog();
+        let found = match parts.as_slice() {
+            [.., schema, name] => catalog.find(schema, name).cloned(),
+            [name] => {
+                self.search_path().iter().find_map(|schema| catalog.find(schema, name).cloned())
+            }
+            [] => None,
+        };
+        found.ok_or_else(|| Error::Undefined {
+            kind: "relation",
+            name: parts.join("."),
+            sqlstate: SqlState::UNDEFINED_TABLE,
+        })
+    }
+
+    /// Returns whether a name is taken; with IF NOT EXISTS that is only worth a notice.
+    pub(super) fn taken(&mut self, schema: &str, name: &str, if_not_exists: bool) -> Result<bool> {
+        if self.engine.catalog().find(schema, name).is_none() {
+            return Ok(false);
+        }
+        if if_not_exists {
+            let text = format!("relation \"{name}\" already exists, skipping");
+            self.notice(SqlState::DUPLICATE_TABLE, text);
+            return Ok(true);
+        }
+        Err(Error::Duplicate {
+            kind: "relation",
+            name: name.to_owned(),
+            sqlstate: SqlState::DUPLICATE_TABLE,
+        })
+    }
+
+    fn create_schema(&mut self, name: &ast::Ident, if_not_exists: bool) -> Result<String> {
+        let name = fold(name);
+        if is_reserved(&name) || name == system::SCHEMA || name == "information_schema" {
+            return Err(Error::hinted(
+                SqlState::RESERVED_NAME,
+                format!("unacceptable schema name \"{name}\""),
+                "The prefixes pg_ and hw_ are reserved for system schemas.",
+            ));
+        }
+        if !self.engine.change_catalog(|catalog| catalog.create_schema(&name)) {
+            if !if_not_exists {
+                let sqlstate = SqlState::DUPLICATE_SCHEMA;
+                return Err(Error::Duplicate { kind: "schema", name, sqlstate });
+            }
+            let text = format!("schema \"{name}\" already exists, skipping");
+            self.notice(SqlState::DUPLICATE_SCHEMA, text);
+        }
+        Ok("CREATE SCHEMA".into())
+    }
+
+    async fn heartbeat(&mut self, name: &ast::ObjectName, at: &ast::Expr) -> Result<String> {
+        let object = self.find(name)?;
+        let ObjectKind::Stream(def) = &object.kind else {
+            return Err(Error::refused(
+                SqlState::WRONG_OBJECT_TYPE,
+                format!("\"{}\" is not a stream", object.name),
+            ));
+        };
+        if def.event_time.is_none() {
+            return Err(Error::hinted(
+                SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
+                format!("stream \"{}\" has no event time", object.name),
+                "Its clock is the system's, which advances by itself.",
+            ));
+        }
+        let at = if is_infinity(at) {
+            Timestamp::MAX
+        } else {
+            let relations = self.relations();
+            let state = self.engine.functions_now();
+            let names = Names::new(&relations, &state, Arc::from([]));
+            let value = constant(at, &names, &state)?;
+            timestamp_value(&value).ok_or_else(|| {
+                Error::hinted(
+                    SqlState::DATATYPE_MISMATCH,
+                    format!("HEARTBEAT needs a timestamp, not {}", value.data_type()),
+                    "Write for example TIMESTAMP '2026-01-01 12:00:00'.",
+                )
+            })?
+        };
+        self.engine.hub().room(&[object.oid]).await;
+        self.engine.hub().commit(vec![Write::Heartbeat(object.oid, at)])?;
+        Ok("ALTER STREAM".into())
+    }
+
+    fn comment(
+        &mut self,
+        kind: &str,
+        name: &ast::ObjectName,
+        text: Option<&str>,
+    ) -> Result<String> {
+        let text = text.map(str::to_owned);
+        let mut object_name = name.clone();
+        let column = (kind == "COLUMN").then(|| object_name.0.pop()).flatten();
+        let mut object = self.find(&object_name)?.as_ref().clone();
+        match column.and_then(|part| part.as_ident().cloned()) {
+            None => object.comment = text,
+            Some(column) => {
+                let index = index_of(&object.columns, &column)?;
+                object.columns[index].comment = text;
+            }
+        }
+        self.engine.change_catalog(|catalog| catalog.insert(object));
+        Ok("COMMENT".into())
+    }
+}
+
+/// `'infinity'` or `TIMESTAMP 'infinity'`.
+fn is_infinity(expr: &ast::Expr) -> bool {
+    let value = match expr {
+        ast::Expr::Value(value) => &value.value,
+        ast::Expr::TypedString(typed) => &typed.value.value,
+        ast::Expr::Cast { expr, .. } | ast::Expr::Nested(expr) => return is_infinity(expr),
+        _ => return false,
+    };
+    matches!(value, ast::Value::SingleQuotedString(text) if text.eq_ignore_ascii_case("infinity"))
+}
+
+/// Returns a timestamp or integer as an instant.
+pub(super) fn timestamp_value(value: &ScalarValue) -> Option<Timestamp> {
+    let unit = DataType::Timestamp(TimeUnit::Microsecond, None);
+    match value {
+        ScalarValue::Int64(Some(units)) => Some(Timestamp(*units)),
+        ScalarValue::Int32(Some(units)) => Some(Timestamp(i64::from(*units))),
+        ScalarValue::Utf8(_) | ScalarValue::Date32(_) => {
+            timestamp_value(&value.cast_to(&unit).ok()?)
+        }
+        ScalarValue::TimestampMicrosecond(Some(micros), _) => Some(Timestamp(*micros)),
+        ScalarValue::TimestampNanosecond(Some(nanos), _) => {
+            Some(Timestamp(nanos.div_euclid(1_000)))
+        }
+        ScalarValue::TimestampMillisecond(Some(millis), _) => {
+            Some(Timestamp(millis.checked_mul(1_000)?))
+        }
+        ScalarValue::TimestampSecond(Some(secs), _) => {
+            Some(Timestamp(secs.checked_mul(1_000_000)?))
+        }
+        _ => None,
+    }
+}

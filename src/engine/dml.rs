@@ -1,0 +1,376 @@
+//! INSERT, with ON CONFLICT; and what all writes share.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
+use arrow::compute::{CastOptions, cast_with_options};
+use arrow::datatypes::DataType;
+use datafusion::catalog::MemTable;
+use datafusion::common::ScalarValue;
+use datafusion::datasource::provider_as_source;
+use datafusion::logical_expr::LogicalPlan;
+use sqlparser::ast;
+
+use super::outcome::Description;
+use super::session::{Session, parameter_types};
+use super::{Error, Result, query, update};
+use crate::delta::Delta;
+use crate::error::SqlState;
+use crate::planner::bind::{bind_dml, bind_query};
+use crate::planner::relation::Names;
+use crate::runtime::hub::{Receipt, Write};
+use crate::sql::catalog::{Object, ObjectKind};
+use crate::sql::parse_query_text;
+use crate::sql::statement::WindowSpec;
+use crate::storage::{NONE, RowSet};
+use crate::time::Timestamp;
+
+impl Session {
+    /// Runs INSERT, UPDATE or DELETE; returns its command tag.
+    pub(super) async fn dml(
+        &mut self,
+        statement: &ast::Statement,
+        windows: &Arc<[WindowSpec]>,
+        params: &[ScalarValue],
+    ) -> Result<String> {
+        match statement {
+            ast::Statement::Insert(insert) => self.insert(insert, windows, params).await,
+            ast::Statement::Update(statement) => self.update(statement, windows, params).await,
+            ast::Statement::Delete(statement) => self.delete(statement, windows, params).await,
+            _ => Err(Error::Internal("not INSERT, UPDATE or DELETE".into())),
+        }
+    }
+
+    pub(super) fn describe_dml(
+        &self,
+        statement: &ast::Statement,
+        windows: &Arc<[WindowSpec]>,
+        declared: &[Option<DataType>],
+    ) -> Result<Description> {
+        let relations = self.relations();
+        let names = Names::new(&relations, self.engine.functions(), Arc::clone(windows));
+        let plan = match statement {
+            ast::Statement::Insert(insert) => {
+                let object = self.insert_target(insert)?;
+                bind_dml(&plain_insert(insert, &object, &names, windows)?, &names)?
+            }
+            other => bind_query(&update::as_query(self, other, windows)?, &names)?,
+        };
+        Ok(Description { parameters: parameter_types(&plan, declared)?, columns: None })
+    }
+
+    async fn insert(
+        &mut self,
+        insert: &ast::Insert,
+        windows: &Arc<[WindowSpec]>,
+        params: &[ScalarValue],
+    ) -> Result<String> {
+        if insert.returning.is_some() {
+            return Err(Error::unsupported("RETURNING is not supported yet", "Use SELECT."));
+        }
+        let object = self.insert_target(insert)?;
+        if matches!(object.kind, ObjectKind::View(_)) {
+            return Err(Error::refused(
+                SqlState::WRONG_OBJECT_TYPE,
+                format!("cannot insert into view \"{}\"", object.name),
+            ));
+        }
+        let plan = {
+            let relations = self.relations();
+            let names = Names::new(&relations, self.engine.functions(), Arc::clone(windows));
+            match bind_dml(&plain_insert(insert, &object, &names, windows)?, &names)? {
+                LogicalPlan::Dml(dml) => dml.input.as_ref().clone(),
+                _ => return Err(Error::Internal("INSERT was planned as something else".into())),
+            }
+        };
+        let rows = query::collect(&self.engine, plan, params).await?;
+        let rows = fitted(&object, rows.columns(), rows.num_rows())?;
+        check_not_null(&object, &rows)?;
+        let count = match (&object.kind, &insert.on) {
+            (ObjectKind::Stream(_), None) => {
+                let count = rows.num_rows();
+                self.write(Write::Rows(object.oid, rows)).await?;
+                count
+            }
+            (ObjectKind::Table(_), None) => {
+                let count = rows.num_rows();
+                let writer = self.engine.writer(object.oid);
+                let _writing = writer.lock().await;
+                self.write(Write::Table(object.oid, Delta::inserts(rows, Timestamp::MIN))).await?;
+                count
+            }
+            (ObjectKind::Table(_), Some(ast::OnInsert::OnConflict(conflict))) => {
+                self.insert_on_conflict(&object, rows, conflict, params).await?
+            }
+            (_, Some(_)) => {
+                return Err(Error::hinted(
+                    SqlState::WRONG_OBJECT_TYPE,
+                    format!(
+                        "ON CONFLICT needs a table with a primary key, and \"{}\" has none",
+                        object.name
+                    ),
+                    "A stream only appends; create a TABLE with a PRIMARY KEY.",
+                ));
+            }
+            (ObjectKind::View(_), None) => unreachable!("refused above"),
+        };
+        Ok(format!("INSERT 0 {count}"))
+    }
+
+    fn insert_target(&self, insert: &ast::Insert) -> Result<Arc<Object>> {
+        match &insert.table {
+            ast::TableObject::TableName(name) => self.find(name),
+            _ => {
+                Err(Error::unsupported("INSERT into a function is not supported", "Name a table."))
+            }
+        }
+    }
+
+    async fn insert_on_conflict(
+        &mut self,
+        object: &Arc<Object>,
+        rows: RecordBatch,
+        conflict: &ast::OnConflict,
+        params: &[ScalarValue],
+    ) -> Result<usize> {
+        let key = conflict_key(object, conflict)?;
+        self.refuse_mixed(object)?;
+        let writer = self.engine.writer(object.oid);
+        let _writing = writer.lock().await;
+        let present = update::content(&self.engine, object).await?;
+        let columns = |rows: &RecordBatch| -> Vec<ArrayRef> {
+            key.iter().map(|i| Arc::clone(rows.column(*i))).collect()
+        };
+        let types =
+            key.iter().map(|i| rows.schema().field(*i).data_type().clone()).collect::<Vec<_>>();
+        let mut index = RowSet::new(types)?;
+        index.intern(&columns(&present), present.num_rows())?;
+        let found = index.find(&columns(&rows), rows.num_rows())?;
+        let mut seen =
+            RowSet::new(key.iter().map(|i| rows.schema().field(*i).data_type().clone()))?;
+        let slots = seen.intern(&columns(&rows), rows.num_rows())?;
+        let mut first = vec![true; seen.bound()];
+        let (mut fresh, mut clashing) = (Vec::new(), Vec::new());
+        let updates = matches!(conflict.action, ast::OnConflictAction::DoUpdate(_));
+        for (i, (found, slot)) in found.iter().zip(&slots).enumerate() {
+            let repeated = !std::mem::replace(&mut first[*slot as usize], false);
+            if repeated && updates {
+                return Err(Error::hinted(
+                    SqlState("21000"),
+                    "ON CONFLICT DO UPDATE command cannot affect row a second time",
+                    "Ensure that no rows proposed for insertion within the same command have \
+                     duplicate constrained values.",
+                ));
+            }
+            let row = u32::try_from(i).expect("a batch has fewer than 2^32 rows");
+            if *found == NONE && !repeated {
+                fresh.push(row);
+            } else if !repeated {
+                clashing.push(row);
+            }
+        }
+        let take = |rows: &RecordBatch, indices: Vec<u32>| {
+            arrow::compute::take_record_batch(rows, &UInt32Array::from(indices))
+        };
+        let inserted = take(&rows, fresh)?;
+        let mut deltas = vec![Delta::inserts(inserted.clone(), Timestamp::MIN)];
+        let mut count = inserted.num_rows();
+        if let ast::OnConflictAction::DoUpdate(action) = &conflict.action {
+            let excluded = take(&rows, clashing)?;
+            let pairs = self.conflict_updates(object, (&key, excluded), action, params).await?;
+            check_not_null(object, &pairs.new)?;
+            count += pairs.new.num_rows();
+            deltas.push(Delta::inserts(pairs.old, Timestamp::MIN).negate());
+            deltas.push(Delta::inserts(pairs.new, Timestamp::MIN));
+        }
+        let delta = Delta::concat(&object.arrow_schema(), &deltas)?.consolidate()?;
+        self.write(Write::Table(object.oid, delta)).await?;
+        Ok(count)
+    }
+
+    /// Rows of DO UPDATE: the table's row and what becomes of it.
+    async fn conflict_updates(
+        &mut self,
+        object: &Arc<Object>,
+        (key, excluded): (&[usize], RecordBatch),
+        action: &ast::DoUpdate,
+        params: &[ScalarValue],
+    ) -> Result<update::Pairs> {
+        let mut relations = self.relations();
+        let table = MemTable::try_new(excluded.schema(), vec![vec![excluded]])?;
+        relations.local.insert("excluded".into(), provider_as_source(Arc::new(table)));
+        let name = ast::ObjectName::from(vec![
+            ast::Ident::with_quote('"', &object.schema),
+            ast::Ident::with_quote('"', &object.name),
+        ]);
+        let alias = ast::Ident::with_quote('"', &object.name);
+        let qualified = |table: &ast::Ident, column: usize| {
+            let column = ast::Ident::with_quote('"', &object.columns[column].name);
+            ast::Expr::CompoundIdentifier(vec![table.clone(), column])
+        };
+        let excluded = ast::Ident::new("excluded");
+        let equal = key.iter().map(|i| ast::Expr::BinaryOp {
+            left: Box::new(qualified(&alias, *i)),
+            op: ast::BinaryOperator::Eq,
+            right: Box::new(qualified(&excluded, *i)),
+        });
+        let condition =
+            equal.chain(action.selection.iter().map(|s| ast::Expr::Nested(Box::new(s.clone()))));
+        let selection = condition.reduce(|left, right| ast::Expr::BinaryOp {
+            left: Box::new(left),
+            op: ast::BinaryOperator::And,
+            right: Box::new(right),
+        });
+        let mut query = parse_query_text("SELECT 1 FROM a, excluded")?;
+        let change = update::Change {
+            name: &name,
+            alias: &alias,
+            assignments: &action.assignments,
+            selection,
+        };
+        update::fill(&mut query, object, change)?;
+        update::run_pairs(self, &relations, object, &query, params).await
+    }
+
+    /// Commits a write, or keeps it for the end of the block.
+    pub(super) async fn write(&mut self, write: Write) -> Result<()> {
+        if let Some(block) = &mut self.block {
+            block.writes.push(write);
+            return Ok(());
+        }
+        self.commit(vec![write]).await?;
+        Ok(())
+    }
+
+    pub(super) async fn commit(&mut self, writes: Vec<Write>) -> Result<Receipt> {
+        let oids: Vec<_> = writes
+            .iter()
+            .map(|write| match write {
+                Write::Rows(oid, _) | Write::Table(oid, _) | Write::Heartbeat(oid, _) => *oid,
+            })
+            .collect();
+        self.engine.hub().room(&oids).await;
+        Ok(self.engine.hub().commit(writes)?)
+    }
+
+    /// A write that has to see what the block wrote before cannot be done inside it.
+    pub(super) fn refuse_mixed(&self, object: &Object) -> Result<()> {
+        let written = self.block.iter().flat_map(|block| &block.writes);
+        let mut same = written.filter(|w| matches!(w, Write::Table(oid, _) if *oid == object.oid));
+        match same.next() {
+            None => Ok(()),
+            Some(_) => Err(Error::unsupported(
+                format!(
+                    "a second change of table \"{}\" that depends on the first, in one transaction \
+                     block, is not supported yet",
+                    object.name
+                ),
+                "COMMIT in between.",
+            )),
+        }
+    }
+}
+
+/// An INSERT as DataFusion plans it: without ON CONFLICT, and with its columns named where the rows are
+/// narrower than the table, which Postgres takes as the first ones.
+fn plain_insert(
+    insert: &ast::Insert,
+    object: &Object,
+    names: &Names<'_>,
+    windows: &Arc<[WindowSpec]>,
+) -> Result<ast::Statement> {
+    let mut plain = ast::Insert { on: None, returning: None, ..insert.clone() };
+    if let (true, Some(source)) = (plain.columns.is_empty(), &plain.source) {
+        let windows = Arc::clone(windows);
+        let query = crate::sql::statement::Query { ast: source.clone(), windows, emit: None };
+        let width = match source.body.as_ref() {
+            ast::SetExpr::Values(values) => values.rows.first().map_or(0, |row| row.len()),
+            _ => bind_query(&query, names)?.schema().fields().len(),
+        };
+        if width > object.columns.len() {
+            return Err(Error::refused(
+                SqlState::SYNTAX_ERROR,
+                "INSERT has more expressions than target columns",
+            ));
+        }
+        if width < object.columns.len() {
+            let first = object.columns[..width].iter();
+            let ident = |name: &String| ast::Ident::with_quote('"', name);
+            plain.columns = first.map(|c| ast::ObjectName::from(vec![ident(&c.name)])).collect();
+        }
+    }
+    Ok(ast::Statement::Insert(plain))
+}
+
+/// The key that ON CONFLICT names: it has to be the primary key.
+fn conflict_key(object: &Object, conflict: &ast::OnConflict) -> Result<Vec<usize>> {
+    let ObjectKind::Table(def) = &object.kind else {
+        return Err(Error::Internal("ON CONFLICT of something that is no table".into()));
+    };
+    let named: Option<Vec<String>> = match &conflict.conflict_target {
+        Some(ast::ConflictTarget::Columns(columns)) => {
+            Some(columns.iter().map(crate::sql::names::fold).collect())
+        }
+        Some(ast::ConflictTarget::OnConstraint(_)) | None => None,
+    };
+    let mut key: Vec<String> =
+        def.primary_key.iter().map(|i| object.columns[*i].name.clone()).collect();
+    key.sort();
+    let matches = named.is_none_or(|mut named| {
+        named.sort();
+        named == key
+    });
+    if def.primary_key.is_empty() || !matches {
+        return Err(Error::hinted(
+            SqlState("42P10"),
+            "there is no unique or exclusion constraint matching the ON CONFLICT specification",
+            "Name the columns of the primary key.",
+        ));
+    }
+    Ok(def.primary_key.clone())
+}
+
+/// Casts columns to those of the object; a value that does not fit is an error.
+pub(super) fn fitted(object: &Object, columns: &[ArrayRef], rows: usize) -> Result<RecordBatch> {
+    let schema = object.arrow_schema();
+    let options = CastOptions { safe: false, ..CastOptions::default() };
+    let columns = columns.iter().zip(schema.fields()).map(|(column, field)| {
+        if column.data_type() == field.data_type() {
+            return Ok(Arc::clone(column));
+        }
+        cast_with_options(column, field.data_type(), &options)
+    });
+    let columns = columns.collect::<Result<Vec<_>, _>>()?;
+    Ok(crate::delta::batch(schema, columns, rows)?)
+}
+
+/// Refuses NULL in NOT NULL columns.
+pub(super) fn check_not_null(object: &Object, rows: &RecordBatch) -> Result<()> {
+    for (column, values) in object.columns.iter().zip(rows.columns()) {
+        if column.not_null && values.null_count() > 0 {
+            return Err(Error::Runtime(crate::runtime::Error::NotNull {
+                relation: object.name.clone(),
+                column: column.name.clone(),
+            }));
+        }
+    }
+    Ok(())
+}
+
+/// The plan of an INSERT's rows, or of the query that finds the rows of an UPDATE or DELETE.
+pub(super) fn describe_plan(
+    session: &Session,
+    statement: &ast::Statement,
+    windows: &Arc<[WindowSpec]>,
+) -> Result<String> {
+    let relations = session.relations();
+    let names = Names::new(&relations, session.engine.functions(), Arc::clone(windows));
+    let plan = match statement {
+        ast::Statement::Insert(insert) => {
+            let object = session.insert_target(insert)?;
+            bind_dml(&plain_insert(insert, &object, &names, windows)?, &names)?
+        }
+        other => bind_query(&update::as_query(session, other, windows)?, &names)?,
+    };
+    Ok(plan.display_indent().to_string())
+}

@@ -1,0 +1,26 @@
+//! The functions of the language and the settings of DataFusion that give them Postgres's meaning.
+
+use datafusion::execution::SessionState;
+use datafusion::execution::{FunctionRegistry, SessionStateBuilder};
+use datafusion::prelude::SessionConfig;
+
+/// Returns the functions, planners and settings that every statement shares.
+pub fn session_state(threads: usize) -> SessionState {
+    let mut config = SessionConfig::new()
+        .with_target_partitions(threads)
+        .with_information_schema(false)
+        .with_default_catalog_and_schema("highwater", "public");
+    let options = config.options_mut();
+    options.sql_parser.dialect = datafusion::common::config::Dialect::PostgreSQL;
+    options.sql_parser.map_string_types_to_utf8view = false;
+    options.sql_parser.collect_spans = true;
+    options.execution.time_zone = Some("UTC".to_owned());
+    options.optimizer.skip_failed_rules = false;
+    let mut state = SessionStateBuilder::new().with_config(config).with_default_features().build();
+    // The system catalog answers these with our own facts.
+    for name in ["version", "current_schema", "session_user", "current_user"] {
+        // It may not have been there.
+        let _ = FunctionRegistry::deregister_udf(&mut state, name);
+    }
+    state
+}

@@ -1,0 +1,85 @@
+//! Definitions of objects as SQL, comments on them, and their sizes.
+
+use std::sync::Arc;
+
+use datafusion::common::ScalarValue;
+
+use super::names::relation_oid;
+use super::{Function, int_arg, oid_arg, text_arg};
+use crate::engine::pg_catalog::keys::{
+    CONSTRAINT, INDEX, RULE, constraint_definition, index_definition, primary_key, quote_ident,
+    view_definition,
+};
+use crate::engine::pg_catalog::view::CatalogView;
+
+/// Functions that give nothing, because there is nothing of that kind.
+const NOTHING: [&str; 12] = [
+    "pg_get_function_arguments",
+    "pg_get_function_identity_arguments",
+    "pg_get_function_result",
+    "pg_get_function_sqlbody",
+    "pg_get_functiondef",
+    "pg_get_partition_constraintdef",
+    "pg_get_partkeydef",
+    "pg_get_serial_sequence",
+    "pg_get_statisticsobjdef_columns",
+    "pg_get_triggerdef",
+    "pg_tablespace_location",
+    "shobj_description",
+];
+
+/// Functions that measure files, of which no object has any of its own.
+const SIZES: [&str; 6] = [
+    "pg_database_size",
+    "pg_indexes_size",
+    "pg_relation_size",
+    "pg_table_size",
+    "pg_tablespace_size",
+    "pg_total_relation_size",
+];
+
+pub(super) fn functions(view: &Arc<dyn CatalogView>) -> Vec<Function> {
+    let shared = || Arc::clone(view);
+    let (views, indexes, constraints, rules) = (shared(), shared(), shared(), shared());
+    let (objects, columns) = (shared(), shared());
+    let mut functions = vec![
+        Function::text("pg_get_viewdef", move |args| {
+            let oid = match args.first()? {
+                ScalarValue::Utf8(Some(name)) => relation_oid(views.as_ref(), name)?,
+                _ => oid_arg(args, 0)?,
+            };
+            view_definition(views.catalog().get(oid)?)
+        }),
+        Function::text("pg_get_ruledef", move |args| {
+            view_definition(rules.catalog().get(oid_arg(args, 0)? & !RULE)?)
+        }),
+        Function::text("pg_get_indexdef", move |args| {
+            let catalog = indexes.catalog();
+            let object = catalog.get(oid_arg(args, 0)? & !INDEX)?;
+            match int_arg(args, 1).unwrap_or(0) {
+                0 => Some(index_definition(object)),
+                number => {
+                    let index = primary_key(object).get(usize::try_from(number - 1).ok()?)?;
+                    Some(quote_ident(&object.columns.get(*index)?.name))
+                }
+            }
+        }),
+        Function::text("pg_get_constraintdef", move |args| {
+            let catalog = constraints.catalog();
+            Some(constraint_definition(catalog.get(oid_arg(args, 0)? & !CONSTRAINT)?))
+        }),
+        // Expressions are stored as their text.
+        Function::text("pg_get_expr", |args| text_arg(args, 0)),
+        Function::text("obj_description", move |args| {
+            objects.catalog().get(oid_arg(args, 0)?)?.comment.clone()
+        }),
+        Function::text("col_description", move |args| {
+            let catalog = columns.catalog();
+            let number = usize::try_from(int_arg(args, 1)?).ok()?.checked_sub(1)?;
+            catalog.get(oid_arg(args, 0)?)?.columns.get(number)?.comment.clone()
+        }),
+    ];
+    functions.extend(NOTHING.map(|name| Function::text(name, |_| None)));
+    functions.extend(SIZES.map(|name| Function::int8(name, |_| Some(0))));
+    functions
+}

@@ -1,0 +1,309 @@
+//! One-shot queries: DataFusion over what the objects hold at one log position.
+//!
+//! # Semantics
+//! A query means the same here as in a view (LANGUAGE 1.3: operators act pointwise on instants). On the
+//! ARRIVAL clock streams are what they retain and views what they hold. If the query has a bracket window, its
+//! instant is the last closed one of its inputs, `W - 1`: windows are computed there from their definition, and
+//! streams without a window are their rows up to it.
+//!
+//! # Why
+//! A job of our operators would do too, but evaluating the definition shares no code with them, so each query
+//! run both ways checks the other, and all of DataFusion's SQL is there for one-shot queries.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::compute::{concat_batches, filter_record_batch};
+use arrow::datatypes::SchemaRef;
+use datafusion::catalog::MemTable;
+use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
+use datafusion::common::{ParamValues, ScalarValue};
+use datafusion::datasource::provider_as_source;
+use datafusion::error::DataFusionError;
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
+use datafusion::physical_plan::{SendableRecordBatchStream, execute_stream};
+use futures::{StreamExt, TryStreamExt};
+
+use super::outcome::{RowStream, Rows};
+use super::{Engine, Result};
+use crate::delta::Delta;
+use crate::planner::bind::visible_names;
+use crate::planner::lower::window_node;
+use crate::planner::plan::ScanKind;
+use crate::planner::relation::RelationSource;
+use crate::planner::window::{WindowKind, WindowNode};
+use crate::runtime::content::repeated;
+use crate::runtime::read::Read;
+use crate::sql::catalog::Oid;
+use crate::time::{Timestamp, Watermark};
+use crate::windows;
+
+/// Returns the stream, table or maintained view that a node scans, if it scans one.
+fn scanned(plan: &LogicalPlan) -> Option<&RelationSource> {
+    match plan {
+        LogicalPlan::TableScan(scan) => scan.source.downcast_ref(),
+        _ => None,
+    }
+}
+
+/// Returns the objects a plan reads, and whether it has a bracket window.
+fn inputs(plan: &LogicalPlan) -> Result<(Vec<Oid>, bool)> {
+    let (mut oids, mut bracket) = (Vec::new(), false);
+    plan.apply_with_subqueries(|node| {
+        oids.extend(scanned(node).map(|source| source.object.oid));
+        bracket |= window_node(node).is_some_and(|w| !matches!(w.kind, WindowKind::Assign(_)));
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    oids.sort_unstable();
+    oids.dedup();
+    Ok((oids, bracket))
+}
+
+/// Runs a bound query; its rows come as they are computed.
+pub async fn run(engine: &Engine, plan: LogicalPlan, params: &[ScalarValue]) -> Result<Rows> {
+    let names = visible_names(&plan);
+    let plan = with_params(plan, params)?;
+    let schema = named_schema(&plan, &names);
+    let stream = execute(engine, plan).await?;
+    let out = Arc::clone(&schema);
+    let stream: RowStream = stream
+        .map(move |batch| {
+            let batch = batch?;
+            let options =
+                arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+            Ok(RecordBatch::try_new_with_options(
+                Arc::clone(&out),
+                batch.columns().to_vec(),
+                &options,
+            )?)
+        })
+        .boxed();
+    Ok(Rows { schema, stream, tag: "SELECT" })
+}
+
+/// Replaces `$n` by values.
+pub fn with_params(plan: LogicalPlan, params: &[ScalarValue]) -> Result<LogicalPlan> {
+    if params.is_empty() {
+        return Ok(plan);
+    }
+    Ok(plan.with_param_values(ParamValues::from(params.to_vec()))?)
+}
+
+/// The result's columns under the names that clients see.
+pub fn named_schema(plan: &LogicalPlan, names: &[String]) -> SchemaRef {
+    let fields = plan.schema().fields().iter().zip(names).map(|(field, name)| {
+        arrow::datatypes::Field::new(name, field.data_type().clone(), true)
+            .with_metadata(field.metadata().clone())
+    });
+    Arc::new(arrow::datatypes::Schema::new(fields.collect::<Vec<_>>()))
+}
+
+/// Runs a bound query and collects its rows.
+pub async fn collect(
+    engine: &Engine,
+    plan: LogicalPlan,
+    params: &[ScalarValue],
+) -> Result<RecordBatch> {
+    let plan = with_params(plan, params)?;
+    let stream = execute(engine, plan).await?;
+    let schema = stream.schema();
+    let batches: Vec<RecordBatch> = stream.try_collect().await?;
+    Ok(concat_batches(&schema, &batches)?)
+}
+
+async fn execute(engine: &Engine, plan: LogicalPlan) -> Result<SendableRecordBatchStream> {
+    let state = engine.functions_now();
+    let (oids, bracket) = inputs(&plan)?;
+    let reads = engine.hub().read(&oids)?.finish().await?;
+    let snapshot = At { instant: bracket.then(|| last_closed(&reads)), reads };
+    let plan = snapshot.replace(plan, &state).await?;
+    execute_plain(&state, &plan).await
+}
+
+async fn execute_plain(
+    state: &SessionState,
+    plan: &LogicalPlan,
+) -> Result<SendableRecordBatchStream> {
+    let physical = state.create_physical_plan(plan).await?;
+    Ok(execute_stream(physical, state.task_ctx())?)
+}
+
+/// The last instant that the watermarks of all inputs have passed.
+fn last_closed(reads: &BTreeMap<Oid, Read>) -> Timestamp {
+    let watermarks = reads.values().map(|read| match read {
+        Read::Stream(_, watermark) => *watermark,
+        Read::Relation(snapshot) => snapshot.watermark,
+    });
+    let least = watermarks.min().unwrap_or(Watermark::MAX);
+    least.0.plus(-1)
+}
+
+/// What the objects hold, at an instant of event time if the query has a bracket window.
+struct At {
+    reads: BTreeMap<Oid, Read>,
+    instant: Option<Timestamp>,
+}
+
+impl At {
+    /// Replaces scans and windows by what they hold.
+    async fn replace(&self, plan: LogicalPlan, state: &SessionState) -> Result<LogicalPlan> {
+        let plan = plan.transform_down_with_subqueries(|node| {
+            if let Some(window) = window_node(&node)
+                && !matches!(window.kind, WindowKind::Assign(_))
+            {
+                let rows = self.window(window)?;
+                return Ok(Transformed::new(
+                    values_of(&node, rows)?,
+                    true,
+                    TreeNodeRecursion::Jump,
+                ));
+            }
+            match scanned(&node) {
+                None => Ok(Transformed::no(node)),
+                Some(source) => {
+                    let table = MemTable::try_new(
+                        source.object.arrow_schema(),
+                        vec![vec![self.content(source)?]],
+                    )?;
+                    let LogicalPlan::TableScan(mut scan) = node else { unreachable!("scanned") };
+                    scan.source = provider_as_source(Arc::new(table));
+                    Ok(Transformed::yes(LogicalPlan::TableScan(scan)))
+                }
+            }
+        })?;
+        assign_windows(plan.data, state).await
+    }
+
+    /// All rows of an object, as of the query's instant.
+    fn content(&self, source: &RelationSource) -> Result<RecordBatch, DataFusionError> {
+        let schema = source.object.arrow_schema();
+        match self.reads.get(&source.object.oid) {
+            None => Ok(RecordBatch::new_empty(schema)),
+            Some(Read::Relation(snapshot)) => {
+                let rows = repeated(&snapshot.rows, &snapshot.weights)?;
+                Ok(rows.with_schema(schema)?)
+            }
+            Some(Read::Stream(deltas, _)) => {
+                let rows = deltas.iter().map(|delta| self.until_instant(delta));
+                let rows = rows.collect::<Result<Vec<_>, DataFusionError>>()?;
+                Ok(concat_batches(&schema, &rows)?)
+            }
+        }
+    }
+
+    fn until_instant(&self, delta: &Delta) -> Result<RecordBatch, DataFusionError> {
+        let Some(instant) = self.instant else { return Ok(delta.rows().clone()) };
+        let ts = delta.ts_array();
+        let keep: BooleanArray = ts.values().iter().map(|t| Some(*t <= instant.0)).collect();
+        Ok(filter_record_batch(delta.rows(), &keep)?)
+    }
+
+    /// The relation that a bracket window is at the query's instant.
+    fn window(&self, window: &WindowNode) -> Result<RecordBatch, DataFusionError> {
+        let instant = self.instant.expect("a query with a window has an instant");
+        let source = window_input(&window.input).expect("the planner puts windows on streams");
+        let schema = source.object.arrow_schema();
+        let Some(Read::Stream(deltas, _)) = self.reads.get(&source.object.oid) else {
+            return Ok(RecordBatch::new_empty(schema));
+        };
+        let all = Delta::concat(&schema, deltas)?;
+        let keys = window.exprs.iter().map(|key| {
+            let key = datafusion::physical_expr::create_physical_expr(
+                key,
+                window.input.schema(),
+                &datafusion::execution::context::ExecutionProps::new(),
+                &datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext::default(),
+            )?;
+            key.evaluate(all.rows())?.into_array(all.len())
+        });
+        let keys = keys.collect::<Result<Vec<_>, _>>()?;
+        let spec = match window.kind {
+            WindowKind::Range { size, slide } => windows::snapshot::Spec::Range { size, slide },
+            WindowKind::Rows(count) => windows::snapshot::Spec::Rows { count, keys: vec![] },
+            WindowKind::Partitioned(count) => windows::snapshot::Spec::Rows { count, keys },
+            WindowKind::Assign(_) => unreachable!("TVFs are not brackets"),
+        };
+        Ok(windows::snapshot::relation_at(&spec, &all, instant)?)
+    }
+}
+
+fn window_input(plan: &LogicalPlan) -> Option<&RelationSource> {
+    match plan {
+        LogicalPlan::SubqueryAlias(alias) => window_input(&alias.input),
+        other => scanned(other).filter(|s| s.kind() == ScanKind::Stream),
+    }
+}
+
+/// A scan of given rows with the columns of the node it stands for.
+fn values_of(node: &LogicalPlan, rows: RecordBatch) -> Result<LogicalPlan, DataFusionError> {
+    let table = MemTable::try_new(rows.schema(), vec![vec![rows]])?;
+    let scan =
+        LogicalPlanBuilder::scan("$rows", provider_as_source(Arc::new(table)), None)?.build()?;
+    let columns = scan.schema().iter().zip(node.schema().iter()).map(|(new, (qualifier, old))| {
+        Expr::from(new).alias_qualified(qualifier.cloned(), old.name())
+    });
+    let columns = columns.collect::<Vec<_>>();
+    LogicalPlanBuilder::from(scan).project(columns)?.build()
+}
+
+/// Replaces TVFs, innermost first, by their rows.
+async fn assign_windows(mut plan: LogicalPlan, state: &SessionState) -> Result<LogicalPlan> {
+    while let Some(window) = innermost_tvf(&plan)? {
+        let WindowKind::Assign(hopping) = window.kind else { unreachable!("searched for TVFs") };
+        let input = execute_plain(state, &window.input).await?;
+        let schema = input.schema();
+        let batches: Vec<RecordBatch> = input.try_collect().await?;
+        let rows = concat_batches(&schema, &batches)?;
+        let analyzed = window.input.schema();
+        let time = datafusion::physical_expr::create_physical_expr(
+            &window.exprs[0],
+            analyzed,
+            &datafusion::execution::context::ExecutionProps::new(),
+            &datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext::default(
+            ),
+        )?;
+        let times = time.evaluate(&rows)?.into_array(rows.num_rows())?;
+        let rows =
+            windows::snapshot::assign(&rows, &times, hopping.slide, hopping.size, hopping.offset)?;
+        let mut rows = Some(rows);
+        plan = plan
+            .transform_down_with_subqueries(|node| {
+                let found = window_node(&node).is_some_and(|w| *w == window);
+                match rows.clone().filter(|_| found) {
+                    None => Ok(Transformed::no(node)),
+                    Some(batch) => {
+                        rows = rows.take();
+                        let values = values_of(&node, batch)?;
+                        Ok(Transformed::new(values, true, TreeNodeRecursion::Jump))
+                    }
+                }
+            })?
+            .data;
+    }
+    Ok(plan)
+}
+
+/// A TVF whose input has no other TVF.
+fn innermost_tvf(plan: &LogicalPlan) -> Result<Option<WindowNode>> {
+    let mut found = None;
+    plan.apply_with_subqueries(|node| {
+        if let Some(window) = window_node(node) {
+            found = Some(window.clone());
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(found)
+}
+
+/// Returns whether a plan reads a stream, directly or through a maintained view, or has a window.
+pub fn reads_stream(plan: &LogicalPlan) -> Result<bool> {
+    let mut found = false;
+    plan.apply_with_subqueries(|node| {
+        found |= scanned(node).is_some_and(|source| source.kind() != ScanKind::Table);
+        found |= window_node(node).is_some();
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(found)
+}

@@ -1,0 +1,51 @@
+//! Names as one statement sees them: the catalog as it was, system relations, local ones.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use datafusion::logical_expr::TableSource;
+
+use super::{Engine, system};
+use crate::planner::properties::Properties;
+use crate::planner::relation::Relations;
+use crate::sql::catalog::{Catalog, Object};
+
+/// Names as one statement sees them.
+pub struct StatementRelations {
+    /// The catalog at the start of the statement.
+    pub catalog: Arc<Catalog>,
+    search_path: Vec<String>,
+    engine: Arc<Engine>,
+    /// Relations that only this statement has, such as `excluded`.
+    pub local: BTreeMap<String, Arc<dyn TableSource>>,
+}
+
+impl StatementRelations {
+    /// Names through a search path.
+    pub fn new(engine: &Arc<Engine>, search_path: Vec<String>) -> Self {
+        let catalog = engine.catalog();
+        Self { catalog, search_path, engine: Arc::clone(engine), local: BTreeMap::new() }
+    }
+}
+
+impl Relations for StatementRelations {
+    fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    fn search_path(&self) -> &[String] {
+        &self.search_path
+    }
+
+    fn local(&self, name: &str) -> Option<Arc<dyn TableSource>> {
+        self.local.get(name).cloned()
+    }
+
+    fn system(&self, schema: &str, name: &str) -> Option<Arc<dyn TableSource>> {
+        (schema == system::SCHEMA).then(|| system::relation(&self.engine, &self.catalog, name))?
+    }
+
+    fn properties(&self, view: &Object) -> Option<Properties> {
+        self.engine.properties_of(view.oid)
+    }
+}

@@ -1,0 +1,479 @@
+//! One client's session: statements one at a time, a transaction block, cursors, settings.
+//!
+//! # Semantics
+//! Outside a block every statement commits by itself. In a block INSERTs, UPDATEs and DELETEs are gathered and
+//! committed together by COMMIT, at one log position; the block's own reads do not see them before. Definitions
+//! take effect at once, also in a block.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::LogicalPlan;
+use sqlparser::ast;
+
+use super::cursor::Cursor;
+use super::introspect::Introspection;
+use super::outcome::Rows;
+use super::relations::StatementRelations;
+use super::{
+    Client, Description, Engine, Error, Notice, Outcome, Result, TransactionStatus, cursor,
+    explain, query, subscribe,
+};
+use crate::error::SqlState;
+use crate::planner::bind::{bind_query, visible_names};
+use crate::planner::relation::Names;
+use crate::runtime::hub::Write;
+use crate::sql;
+use crate::sql::names::fold;
+use crate::sql::statement::{Query, Statement, StatementKind};
+use crate::sql::variables::Variables;
+
+/// A transaction block.
+#[derive(Default)]
+pub(super) struct Block {
+    /// Writes to commit at its end.
+    pub writes: Vec<Write>,
+    /// Whether a statement of it failed.
+    pub failed: bool,
+}
+
+/// One client's session. Statements run one at a time.
+pub struct Session {
+    pub(super) engine: Arc<Engine>,
+    pub(super) client: Client,
+    pub(super) block: Option<Block>,
+    pub(super) variables: Variables,
+    pub(super) cursors: BTreeMap<String, Cursor>,
+    prepared: BTreeMap<String, Prepared>,
+    notices: Vec<Notice>,
+    reported: BTreeMap<String, String>,
+    pub(super) introspection: Option<Introspection>,
+}
+
+/// A statement of PREPARE.
+#[derive(Clone)]
+struct Prepared {
+    statement: Statement,
+    types: Vec<ast::DataType>,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.engine.close_session(self.client.pid);
+    }
+}
+
+impl Session {
+    pub(super) fn new(engine: Arc<Engine>, client: Client) -> Self {
+        let mut variables = Variables::default();
+        // An application name of any text is fine.
+        let _ = variables.set_startup("application_name", &client.application_name);
+        Self {
+            engine,
+            client,
+            block: None,
+            variables,
+            cursors: BTreeMap::new(),
+            prepared: BTreeMap::new(),
+            notices: Vec::new(),
+            reported: BTreeMap::new(),
+            introspection: None,
+        }
+    }
+
+    /// Parses a string of statements. An error carries the location within `sql`.
+    pub fn parse(&self, sql: &str) -> Result<Vec<Statement>> {
+        Ok(sql::parse(sql)?)
+    }
+
+    /// The transaction block's state, for ReadyForQuery. `execute` keeps it.
+    pub fn transaction(&self) -> TransactionStatus {
+        match &self.block {
+            None => TransactionStatus::Idle,
+            Some(block) if block.failed => TransactionStatus::Failed,
+            Some(_) => TransactionStatus::Block,
+        }
+    }
+
+    /// Tells the session that something it handed out ended in an error: fails the block, if any.
+    pub fn fail(&mut self) {
+        if let Some(block) = &mut self.block {
+            block.failed = true;
+        }
+    }
+
+    /// Takes the notices that came up since the last call.
+    pub fn take_notices(&mut self) -> Vec<Notice> {
+        std::mem::take(&mut self.notices)
+    }
+
+    /// Takes the parameters (ParameterStatus) that changed since the last call; all reported ones at first.
+    pub fn take_parameters(&mut self) -> Vec<(String, String)> {
+        let mut changed = Vec::new();
+        for (name, value) in self.variables.reported() {
+            if self.reported.get(name) != Some(&value) {
+                self.reported.insert(name.to_owned(), value.clone());
+                changed.push((name.to_owned(), value));
+            }
+        }
+        changed
+    }
+
+    /// `statement_timeout` in milliseconds; 0 is none.
+    pub fn statement_timeout_ms(&self) -> u64 {
+        self.variables.statement_timeout_ms()
+    }
+
+    pub(super) fn notice(&mut self, code: SqlState, message: impl Into<String>) {
+        self.notices.push(Notice { severity: "NOTICE", code, message: message.into(), hint: None });
+    }
+
+    pub(super) fn warning(
+        &mut self,
+        code: SqlState,
+        message: impl Into<String>,
+        hint: Option<String>,
+    ) {
+        self.notices.push(Notice { severity: "WARNING", code, message: message.into(), hint });
+    }
+
+    /// Schemas for unqualified names.
+    pub(super) fn search_path(&self) -> Vec<String> {
+        let path = self.variables.search_path().into_iter();
+        let user = |name: String| if name == "$user" { self.client.user.clone() } else { name };
+        path.map(user).collect()
+    }
+
+    /// Names as a statement that starts now sees them.
+    pub(super) fn relations(&self) -> StatementRelations {
+        StatementRelations::new(&self.engine, self.search_path())
+    }
+
+    /// Runs a statement. Dropping the future or the outcome cancels it.
+    pub async fn execute(
+        &mut self,
+        statement: &Statement,
+        params: &[ScalarValue],
+    ) -> Result<Outcome> {
+        let ends_block = matches!(
+            statement.kind,
+            StatementKind::Commit | StatementKind::Rollback | StatementKind::Savepoint(_)
+        );
+        if self.block.as_ref().is_some_and(|b| b.failed) && !ends_block {
+            return Err(Error::refused(
+                SqlState::IN_FAILED_SQL_TRANSACTION,
+                "current transaction is aborted, commands ignored until end of transaction block",
+            ));
+        }
+        let result = Box::pin(self.dispatch(statement, params)).await;
+        if result.is_err() {
+            self.fail();
+        }
+        result
+    }
+
+    async fn dispatch(&mut self, statement: &Statement, params: &[ScalarValue]) -> Result<Outcome> {
+        match &statement.kind {
+            StatementKind::Query(query) if query.emit.is_some() => {
+                let options = subscribe::Options { snapshot: true, progress: false };
+                Ok(Outcome::Rows(self.subscribe(query, options, params).await?))
+            }
+            StatementKind::Query(query) => {
+                Ok(Outcome::Rows(self.query(&statement.text, query, params).await?))
+            }
+            StatementKind::Subscribe(s) => {
+                let options = subscribe::Options { snapshot: s.snapshot, progress: s.progress };
+                Ok(Outcome::Rows(self.subscribe(&s.query, options, params).await?))
+            }
+            StatementKind::Dml { statement, windows } => {
+                self.dml(statement, windows, params).await.map(Outcome::Done)
+            }
+            StatementKind::CopyFrom(copy) => self.copy_from(copy).map(Outcome::CopyIn),
+            StatementKind::CopyTo(copy) => {
+                match Box::pin(self.dispatch(&copy.source, params)).await? {
+                    Outcome::Rows(rows) => Ok(Outcome::CopyOut(rows, copy.options.clone())),
+                    _ => Err(Error::Internal("COPY of something without rows".into())),
+                }
+            }
+            StatementKind::Explain(e) => {
+                Ok(Outcome::Rows(explain::explain(self, e, params).await?))
+            }
+            StatementKind::Declare { .. }
+            | StatementKind::Fetch { .. }
+            | StatementKind::Close(_)
+            | StatementKind::Prepare { .. }
+            | StatementKind::Execute { .. }
+            | StatementKind::Deallocate(_) => self.named(statement, params).await,
+            StatementKind::ShowWatermarks | StatementKind::Show(_) => {
+                Ok(Outcome::Rows(self.show(&statement.kind)?))
+            }
+            StatementKind::Set { .. }
+            | StatementKind::Reset(_)
+            | StatementKind::NoOp(_)
+            | StatementKind::Begin
+            | StatementKind::Commit
+            | StatementKind::Rollback
+            | StatementKind::Savepoint(_) => self.control(&statement.kind).await,
+            StatementKind::Empty => Ok(Outcome::Empty),
+            StatementKind::CreateStream(_)
+            | StatementKind::CreateTable(_)
+            | StatementKind::CreateView(_)
+            | StatementKind::Drop(_)
+            | StatementKind::CreateSchema { .. }
+            | StatementKind::Heartbeat { .. }
+            | StatementKind::Comment { .. } => self.define(statement).await.map(Outcome::Done),
+        }
+    }
+
+    /// Runs a one-shot query.
+    async fn query(&mut self, text: &str, query: &Query, params: &[ScalarValue]) -> Result<Rows> {
+        let ordinary = self.ordinary_plan(query);
+        match self.either_plan(text, ordinary).await? {
+            (plan, true) => self.run_catalog(plan, params).await,
+            (plan, false) => query::run(&self.engine, plan, params).await,
+        }
+    }
+
+    fn ordinary_plan(&self, query: &Query) -> Result<LogicalPlan> {
+        let relations = self.relations();
+        let names = Names::new(&relations, self.engine.functions(), Arc::clone(&query.windows));
+        Ok(bind_query(query, &names)?)
+    }
+
+    /// Settings and transaction control.
+    async fn control(&mut self, kind: &StatementKind) -> Result<Outcome> {
+        let done = |tag: &str| Ok(Outcome::Done(tag.to_owned()));
+        match kind {
+            StatementKind::Set { local, name, value } => {
+                if !*local {
+                    self.variables.set(name, value.as_deref())?;
+                } else if self.block.is_some() {
+                    self.variables.set_local(name, value.as_deref())?;
+                } else {
+                    let code = SqlState::NO_ACTIVE_SQL_TRANSACTION;
+                    self.warning(code, "SET LOCAL can only be used in transaction blocks", None);
+                }
+                done("SET")
+            }
+            StatementKind::Reset(Some(name)) => {
+                self.variables.reset(name)?;
+                done("RESET")
+            }
+            StatementKind::Reset(None) => {
+                self.variables.reset_all();
+                done("RESET")
+            }
+            StatementKind::NoOp(tag) => {
+                if tag.starts_with("DISCARD") {
+                    self.cursors.clear();
+                    self.prepared.clear();
+                    self.variables.reset_all();
+                }
+                done(tag)
+            }
+            StatementKind::Begin => {
+                if self.block.is_some() {
+                    let code = SqlState::ACTIVE_SQL_TRANSACTION;
+                    self.warning(code, "there is already a transaction in progress", None);
+                } else {
+                    self.block = Some(Block::default());
+                    self.variables.begin();
+                }
+                done("BEGIN")
+            }
+            StatementKind::Commit | StatementKind::Rollback => {
+                self.end_block(matches!(kind, StatementKind::Commit)).await
+            }
+            StatementKind::Savepoint(tag) => {
+                if self.block.is_none() {
+                    return Err(Error::refused(
+                        SqlState::NO_ACTIVE_SQL_TRANSACTION,
+                        format!("{tag} can only be used in transaction blocks"),
+                    ));
+                }
+                if tag.starts_with("ROLLBACK") {
+                    self.block.iter_mut().for_each(|block| block.failed = false);
+                } else {
+                    self.refuse_failed()?;
+                }
+                done(tag)
+            }
+            _ => Err(Error::Internal("not a control statement".into())),
+        }
+    }
+
+    fn refuse_failed(&self) -> Result<()> {
+        if self.block.as_ref().is_some_and(|block| block.failed) {
+            return Err(Error::refused(
+                SqlState::IN_FAILED_SQL_TRANSACTION,
+                "current transaction is aborted, commands ignored until end of transaction block",
+            ));
+        }
+        Ok(())
+    }
+
+    async fn end_block(&mut self, commit: bool) -> Result<Outcome> {
+        let Some(block) = self.block.take() else {
+            let code = SqlState::NO_ACTIVE_SQL_TRANSACTION;
+            self.warning(code, "there is no transaction in progress", None);
+            let tag = if commit { "COMMIT" } else { "ROLLBACK" };
+            return Ok(Outcome::Done(tag.to_owned()));
+        };
+        if commit && !block.failed {
+            self.variables.commit();
+        } else {
+            self.variables.rollback();
+        }
+        self.cursors.retain(|_, cursor| cursor.hold);
+        if commit && !block.failed {
+            if !block.writes.is_empty() {
+                self.commit(block.writes).await?;
+            }
+            return Ok(Outcome::Done("COMMIT".into()));
+        }
+        Ok(Outcome::Done("ROLLBACK".into()))
+    }
+
+    /// Cursors and prepared statements.
+    async fn named(&mut self, statement: &Statement, params: &[ScalarValue]) -> Result<Outcome> {
+        let done = |tag: &str| Ok(Outcome::Done(tag.to_owned()));
+        match &statement.kind {
+            StatementKind::Declare { name, hold, statement } => {
+                self.declare(&fold(name), *hold, statement, params).await?;
+                done("DECLARE CURSOR")
+            }
+            StatementKind::Fetch { name, count, timeout_ms } => {
+                let cursor = self.cursor(&fold(name))?;
+                Ok(Outcome::Rows(cursor::fetch(cursor, *count, *timeout_ms).await?))
+            }
+            StatementKind::Close(None) => {
+                self.cursors.clear();
+                done("CLOSE CURSOR ALL")
+            }
+            StatementKind::Close(Some(name)) => {
+                self.cursor(&fold(name))?;
+                self.cursors.remove(&fold(name));
+                done("CLOSE CURSOR")
+            }
+            StatementKind::Prepare { name, types, statement } => {
+                let name = fold(name);
+                if self.prepared.contains_key(&name) {
+                    return Err(Error::Duplicate {
+                        kind: "prepared statement",
+                        name,
+                        sqlstate: SqlState::DUPLICATE_PSTATEMENT,
+                    });
+                }
+                let (statement, types) = (statement.as_ref().clone(), types.clone());
+                self.prepared.insert(name, Prepared { statement, types });
+                done("PREPARE")
+            }
+            StatementKind::Execute { name, args } => {
+                let prepared = self.prepared(&fold(name))?;
+                let params = self.arguments(&prepared, args)?;
+                Box::pin(self.dispatch(&prepared.statement, &params)).await
+            }
+            StatementKind::Deallocate(None) => {
+                self.prepared.clear();
+                done("DEALLOCATE ALL")
+            }
+            StatementKind::Deallocate(Some(name)) => {
+                self.prepared(&fold(name))?;
+                self.prepared.remove(&fold(name));
+                done("DEALLOCATE")
+            }
+            _ => Err(Error::Internal("not a named statement".into())),
+        }
+    }
+
+    fn prepared(&self, name: &str) -> Result<Prepared> {
+        self.prepared.get(name).cloned().ok_or_else(|| Error::Undefined {
+            kind: "prepared statement",
+            name: name.to_owned(),
+            sqlstate: SqlState::UNDEFINED_PSTATEMENT,
+        })
+    }
+
+    /// Computes the arguments of EXECUTE.
+    fn arguments(&self, prepared: &Prepared, args: &[ast::Expr]) -> Result<Vec<ScalarValue>> {
+        let relations = self.relations();
+        let state = self.engine.functions_now();
+        let names = Names::new(&relations, &state, Arc::from([]));
+        let values = args.iter().enumerate().map(|(i, arg)| {
+            let value = crate::planner::bind::constant(arg, &names, &state)?;
+            match prepared.types.get(i) {
+                None => Ok(value),
+                Some(declared) => {
+                    let (_, data_type) = sql::types::column_type(declared)?;
+                    Ok(value.cast_to(&data_type)?)
+                }
+            }
+        });
+        values.collect()
+    }
+
+    /// Tells the types of a statement's parameters and result. `declared` are the types the client gave.
+    pub async fn describe(
+        &mut self,
+        statement: &Statement,
+        declared: &[Option<DataType>],
+    ) -> Result<Description> {
+        let columns = |schema| Description { parameters: vec![], columns: Some(schema) };
+        match &statement.kind {
+            StatementKind::Query(query) if query.emit.is_some() => {
+                self.describe_subscribe(query, false, declared)
+            }
+            StatementKind::Query(query) => {
+                self.describe_query(&statement.text, query, declared).await
+            }
+            StatementKind::Subscribe(s) => self.describe_subscribe(&s.query, s.progress, declared),
+            StatementKind::Dml { statement, windows } => {
+                self.describe_dml(statement, windows, declared)
+            }
+            StatementKind::Fetch { name, .. } => {
+                let cursor = self.cursor(&fold(name))?;
+                Ok(columns(Arc::clone(&cursor.schema)))
+            }
+            StatementKind::Execute { name, .. } => {
+                let prepared = self.prepared(&fold(name))?;
+                let inner = Box::pin(self.describe(&prepared.statement, &[])).await?;
+                Ok(Description { parameters: vec![], ..inner })
+            }
+            StatementKind::Explain(_) => Ok(columns(explain::schema())),
+            StatementKind::ShowWatermarks | StatementKind::Show(_) => {
+                Ok(columns(self.show(&statement.kind)?.schema))
+            }
+            _ => Ok(Description { parameters: vec![], columns: None }),
+        }
+    }
+
+    async fn describe_query(
+        &mut self,
+        text: &str,
+        query: &Query,
+        declared: &[Option<DataType>],
+    ) -> Result<Description> {
+        let ordinary = self.ordinary_plan(query);
+        let (plan, _) = self.either_plan(text, ordinary).await?;
+        let columns = query::named_schema(&plan, &visible_names(&plan));
+        let parameters = parameter_types(&plan, declared)?;
+        Ok(Description { parameters, columns: Some(columns) })
+    }
+}
+
+/// The types of `$1`, `$2`, ..: as the client declared them, or as they are used; text where nothing is known.
+pub(super) fn parameter_types(
+    plan: &LogicalPlan,
+    declared: &[Option<DataType>],
+) -> Result<Vec<DataType>> {
+    let found = plan.get_parameter_types()?;
+    let number = |name: &String| name.trim_start_matches('$').parse::<usize>().ok();
+    let count = found.keys().filter_map(number).max().unwrap_or(0).max(declared.len());
+    let known = |i: usize| {
+        let used = || found.get(&format!("${}", i + 1)).cloned().flatten();
+        declared.get(i).cloned().flatten().or_else(used).unwrap_or(DataType::Utf8)
+    };
+    Ok((0..count).map(known).collect())
+}

@@ -1,0 +1,305 @@
+//! UPDATE and DELETE: a query finds the rows, and they are retracted and inserted anew.
+//!
+//! # Semantics
+//! The statement becomes `SELECT old columns, new columns FROM table, .. WHERE ..`, run at the last commit under
+//! the lock of the table's writers; so nothing changes between finding and writing.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use datafusion::common::ScalarValue;
+use sqlparser::ast;
+
+use super::dml::{check_not_null, fitted};
+use super::relations::StatementRelations;
+use super::session::Session;
+use super::{Engine, Error, Result, query};
+use crate::delta::Delta;
+use crate::error::SqlState;
+use crate::planner::bind::bind_query;
+use crate::planner::relation::Names;
+use crate::runtime::content::repeated;
+use crate::runtime::hub::Write;
+use crate::runtime::read::Read;
+use crate::sql::catalog::{Object, ObjectKind};
+use crate::sql::names::fold;
+use crate::sql::parse_query_text;
+use crate::sql::statement::{Query, WindowSpec};
+use crate::time::Timestamp;
+
+/// Rows of a table and what becomes of them, one for one.
+pub(super) struct Pairs {
+    /// Rows found.
+    pub old: RecordBatch,
+    /// What becomes of them.
+    pub new: RecordBatch,
+}
+
+impl Session {
+    pub(super) async fn update(
+        &mut self,
+        update: &ast::Update,
+        windows: &Arc<[WindowSpec]>,
+        params: &[ScalarValue],
+    ) -> Result<String> {
+        if update.returning.is_some() {
+            return Err(Error::unsupported("RETURNING is not supported yet", "Use SELECT."));
+        }
+        let object = self.target(&update.table)?;
+        let query = update_query(&object, update, windows)?;
+        self.refuse_mixed(&object)?;
+        let writer = self.engine.writer(object.oid);
+        let _writing = writer.lock().await;
+        let relations = self.relations();
+        let pairs = run_pairs(self, &relations, &object, &query, params).await?;
+        check_not_null(&object, &pairs.new)?;
+        let count = pairs.new.num_rows();
+        let deltas = [
+            Delta::inserts(pairs.old, Timestamp::MIN).negate(),
+            Delta::inserts(pairs.new, Timestamp::MIN),
+        ];
+        let delta = Delta::concat(&object.arrow_schema(), &deltas)?.consolidate()?;
+        self.write(Write::Table(object.oid, delta)).await?;
+        Ok(format!("UPDATE {count}"))
+    }
+
+    pub(super) async fn delete(
+        &mut self,
+        delete: &ast::Delete,
+        windows: &Arc<[WindowSpec]>,
+        params: &[ScalarValue],
+    ) -> Result<String> {
+        if delete.returning.is_some() {
+            return Err(Error::unsupported("RETURNING is not supported yet", "Use SELECT."));
+        }
+        let (ast::FromTable::WithFromKeyword(from) | ast::FromTable::WithoutKeyword(from)) =
+            &delete.from;
+        let [table] = from.as_slice() else {
+            return Err(Error::unsupported(
+                "DELETE from several tables is not supported",
+                "Name one.",
+            ));
+        };
+        let object = self.target(table)?;
+        let query = delete_query(&object, delete, table, windows)?;
+        self.refuse_mixed(&object)?;
+        let writer = self.engine.writer(object.oid);
+        let _writing = writer.lock().await;
+        let relations = self.relations();
+        let plan = {
+            let names = Names::new(&relations, self.engine.functions(), Arc::clone(&query.windows));
+            bind_query(&query, &names)?
+        };
+        let rows = query::collect(&self.engine, plan, params).await?;
+        let rows = fitted(&object, rows.columns(), rows.num_rows())?;
+        let count = rows.num_rows();
+        let delta = Delta::inserts(rows, Timestamp::MIN).negate().consolidate()?;
+        self.write(Write::Table(object.oid, delta)).await?;
+        Ok(format!("DELETE {count}"))
+    }
+
+    /// The table that a statement changes.
+    fn target(&self, table: &ast::TableWithJoins) -> Result<Arc<Object>> {
+        let ast::TableFactor::Table { name, .. } = &table.relation else {
+            return Err(Error::unsupported(
+                "changing a subquery is not supported",
+                "Name a table.",
+            ));
+        };
+        let object = self.find(name)?;
+        match &object.kind {
+            ObjectKind::Table(_) => Ok(object),
+            ObjectKind::Stream(_) => Err(Error::hinted(
+                SqlState::WRONG_OBJECT_TYPE,
+                format!("stream \"{}\" only appends", object.name),
+                "UPDATE and DELETE need a table.",
+            )),
+            ObjectKind::View(_) => Err(Error::hinted(
+                SqlState::WRONG_OBJECT_TYPE,
+                format!("cannot change view \"{}\"", object.name),
+                "Change the tables it reads.",
+            )),
+        }
+    }
+}
+
+/// The query that an UPDATE or DELETE runs, to describe its parameters.
+pub(super) fn as_query(
+    session: &Session,
+    statement: &ast::Statement,
+    windows: &Arc<[WindowSpec]>,
+) -> Result<Query> {
+    match statement {
+        ast::Statement::Update(update) => {
+            let object = session.target(&update.table)?;
+            update_query(&object, update, windows)
+        }
+        ast::Statement::Delete(delete) => {
+            let (ast::FromTable::WithFromKeyword(from) | ast::FromTable::WithoutKeyword(from)) =
+                &delete.from;
+            let table =
+                from.first().ok_or_else(|| Error::Internal("DELETE without table".into()))?;
+            let object = session.target(table)?;
+            delete_query(&object, delete, table, windows)
+        }
+        _ => Err(Error::Internal("not UPDATE or DELETE".into())),
+    }
+}
+
+fn update_query(
+    object: &Object,
+    update: &ast::Update,
+    windows: &Arc<[WindowSpec]>,
+) -> Result<Query> {
+    let ast::TableFactor::Table { name, alias, .. } = &update.table.relation else {
+        return Err(Error::Internal("UPDATE of no table".into()));
+    };
+    let alias = alias_of(object, alias.as_ref());
+    let mut query = parse_query_text("SELECT 1 FROM a")?;
+    query.windows = Arc::clone(windows);
+    let change = Change {
+        name,
+        alias: &alias,
+        assignments: &update.assignments,
+        selection: update.selection.clone(),
+    };
+    fill(&mut query, object, change)?;
+    if let Some(from) = &update.from {
+        let (ast::UpdateTableFromKind::BeforeSet(more) | ast::UpdateTableFromKind::AfterSet(more)) =
+            from;
+        select_of(&mut query)?.from.extend(more.iter().cloned());
+    }
+    Ok(query)
+}
+
+fn delete_query(
+    object: &Object,
+    delete: &ast::Delete,
+    table: &ast::TableWithJoins,
+    windows: &Arc<[WindowSpec]>,
+) -> Result<Query> {
+    let ast::TableFactor::Table { alias, .. } = &table.relation else {
+        return Err(Error::Internal("DELETE from no table".into()));
+    };
+    let alias = alias_of(object, alias.as_ref());
+    let mut query = parse_query_text("SELECT 1 FROM a")?;
+    query.windows = Arc::clone(windows);
+    let select = select_of(&mut query)?;
+    select.from = vec![table.clone()];
+    select.from.extend(delete.using.iter().flatten().cloned());
+    select.selection = delete.selection.clone();
+    select.projection = old_columns(object, &alias);
+    Ok(query)
+}
+
+fn alias_of(object: &Object, alias: Option<&ast::TableAlias>) -> ast::Ident {
+    alias.map_or_else(|| ast::Ident::with_quote('"', &object.name), |alias| alias.name.clone())
+}
+
+fn select_of(query: &mut Query) -> Result<&mut ast::Select> {
+    match query.ast.body.as_mut() {
+        ast::SetExpr::Select(select) => Ok(select),
+        _ => Err(Error::Internal("the template is a SELECT".into())),
+    }
+}
+
+fn named(expr: ast::Expr, name: String) -> ast::SelectItem {
+    ast::SelectItem::ExprWithAlias { expr, alias: ast::Ident::with_quote('"', name) }
+}
+
+fn old_columns(object: &Object, alias: &ast::Ident) -> Vec<ast::SelectItem> {
+    let columns = object.columns.iter().enumerate().map(|(i, column)| {
+        let column = ast::Ident::with_quote('"', &column.name);
+        named(ast::Expr::CompoundIdentifier(vec![alias.clone(), column]), format!("$old{i}"))
+    });
+    columns.collect()
+}
+
+/// What an UPDATE does to its table.
+pub(super) struct Change<'a> {
+    /// The table's name in the statement.
+    pub name: &'a ast::ObjectName,
+    /// What its columns are qualified with.
+    pub alias: &'a ast::Ident,
+    /// SET.
+    pub assignments: &'a [ast::Assignment],
+    /// WHERE.
+    pub selection: Option<ast::Expr>,
+}
+
+/// Makes a template the query for old and new columns: its first table becomes the object's.
+pub(super) fn fill(query: &mut Query, object: &Object, change: Change<'_>) -> Result<()> {
+    let Change { name, alias, assignments, selection } = change;
+    let mut new: Vec<ast::Expr> = object
+        .columns
+        .iter()
+        .map(|column| {
+            let column = ast::Ident::with_quote('"', &column.name);
+            ast::Expr::CompoundIdentifier(vec![alias.clone(), column])
+        })
+        .collect();
+    for assignment in assignments {
+        let ast::AssignmentTarget::ColumnName(target) = &assignment.target else {
+            return Err(Error::unsupported(
+                "assigning a row to several columns is not supported",
+                "Assign the columns one by one.",
+            ));
+        };
+        let column = target.0.last().and_then(|part| part.as_ident()).map(fold).unwrap_or_default();
+        let index = object.columns.iter().position(|c| c.name == column);
+        let index = index.ok_or(Error::Undefined {
+            kind: "column",
+            name: column,
+            sqlstate: SqlState::UNDEFINED_COLUMN,
+        })?;
+        new[index] = assignment.value.clone();
+    }
+    let mut projection = old_columns(object, alias);
+    projection.extend(new.into_iter().enumerate().map(|(i, e)| named(e, format!("$new{i}"))));
+    let select = select_of(query)?;
+    select.projection = projection;
+    select.selection = selection;
+    if let ast::TableFactor::Table { name: first, alias: first_alias, .. } =
+        &mut select.from[0].relation
+    {
+        *first = name.clone();
+        *first_alias = Some(ast::TableAlias {
+            explicit: true,
+            name: alias.clone(),
+            columns: vec![],
+            at: None,
+        });
+    }
+    Ok(())
+}
+
+/// Runs the query for old and new columns.
+pub(super) async fn run_pairs(
+    session: &Session,
+    relations: &StatementRelations,
+    object: &Object,
+    query: &Query,
+    params: &[ScalarValue],
+) -> Result<Pairs> {
+    let plan = {
+        let functions = session.engine.functions();
+        let names = Names::new(relations, functions, Arc::clone(&query.windows));
+        bind_query(query, &names)?
+    };
+    let rows = query::collect(&session.engine, plan, params).await?;
+    let width = object.columns.len();
+    let (old, new) = rows.columns().split_at(width);
+    Ok(Pairs {
+        old: fitted(object, old, rows.num_rows())?,
+        new: fitted(object, new, rows.num_rows())?,
+    })
+}
+
+/// All rows of a table.
+pub(super) async fn content(engine: &Engine, object: &Object) -> Result<RecordBatch> {
+    let mut reads = engine.hub().read(&[object.oid])?.finish().await?;
+    match reads.remove(&object.oid) {
+        Some(Read::Relation(snapshot)) => Ok(repeated(&snapshot.rows, &snapshot.weights)?),
+        _ => Err(Error::Internal("a table was read as something else".into())),
+    }
+}

@@ -1,0 +1,266 @@
+//! Proves the properties of a node from those of its inputs.
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use datafusion::common::{JoinType, ScalarValue};
+use datafusion::physical_expr::expressions::{Column, Literal};
+use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
+
+use super::plan::{Aggregate, Close, Join, Node, Op, ScanKind, Window};
+use super::properties::{Finality, Properties, Size};
+use super::relation::RelationSource;
+
+type Exprs = [Arc<dyn PhysicalExpr>];
+
+/// A node with its properties.
+pub(super) fn node(op: Op, inputs: Vec<Node>, schema: SchemaRef) -> Node {
+    let width = schema.fields().len();
+    let mut properties = match &op {
+        Op::Scan(_) => unreachable!("scans are made by `scan`"),
+        Op::Values(_) => Properties { append_only: true, ..Properties::default() },
+        Op::Filter(_) | Op::Exchange(_) => inputs[0].properties.clone(),
+        Op::Project(exprs) => project(exprs, &inputs[0]),
+        Op::Window(window) => windowed(window, &inputs[0]),
+        Op::Assign(assign) => assigned(assign.time.as_ref(), assign.windows.size, &inputs[0]),
+        Op::Aggregate(aggregate) => aggregated(aggregate, &inputs[0]),
+        Op::Join(join) => joined(join, &inputs),
+        Op::Union => united(&inputs),
+        Op::TopN(_) => Properties {
+            append_only: false,
+            finality: vec![None; width],
+            size: Size::Constant,
+            ..Properties::default()
+        },
+        Op::OnClose(_) => {
+            Properties { append_only: true, size: Size::Unbounded, ..inputs[0].properties.clone() }
+        }
+    };
+    properties.finality.resize(width, None);
+    properties.timeless = inputs.iter().all(|input| input.properties.timeless);
+    properties.time_type = inputs.iter().find_map(|input| input.properties.time_type.clone());
+    Node { op, inputs, schema, properties }
+}
+
+/// A scan with the properties of what it reads.
+pub(super) fn scan(op: Op, source: &RelationSource, schema: SchemaRef) -> Node {
+    let Op::Scan(scan) = &op else { unreachable!("called for scans") };
+    let after_instant = Some(Finality { after: 1, strict: true });
+    let finality_of = |column: usize| match (scan.kind, &source.properties) {
+        (ScanKind::Stream, _) => after_instant.filter(|_| source.event_time() == Some(column)),
+        (ScanKind::View, Some(properties)) => properties.finality.get(column).copied().flatten(),
+        _ => None,
+    };
+    let view = source.properties.as_ref();
+    let properties = Properties {
+        append_only: match scan.kind {
+            ScanKind::Stream => true,
+            ScanKind::Table => false,
+            ScanKind::View => view.is_some_and(|p| p.append_only),
+        },
+        finality: scan.projection.iter().map(|c| finality_of(*c)).collect(),
+        hashed_by: None,
+        size: match scan.kind {
+            ScanKind::Stream => Size::Unbounded,
+            ScanKind::Table => Size::Keys,
+            ScanKind::View => view.map_or(Size::Unbounded, |p| p.size),
+        },
+        timeless: match scan.kind {
+            ScanKind::Stream => false,
+            ScanKind::Table => true,
+            ScanKind::View => view.is_none_or(|p| p.timeless),
+        },
+        time_type: match scan.kind {
+            ScanKind::Stream => Some(source.time_type()),
+            ScanKind::Table => None,
+            ScanKind::View => view.and_then(|p| p.time_type.clone()),
+        },
+    };
+    Node { op, inputs: vec![], schema, properties }
+}
+
+fn column_index(expr: &dyn PhysicalExpr) -> Option<usize> {
+    expr.downcast_ref::<Column>().map(Column::index)
+}
+
+/// Returns how the watermark makes rows final by the value of `expr`.
+fn finality_of(expr: &dyn PhysicalExpr, input: &Node) -> Option<Finality> {
+    if let Some(column) = column_index(expr) {
+        return input.properties.finality[column];
+    }
+    // date_trunc and date_bin are monotone: a value stands for times up to its width later.
+    let function = expr.downcast_ref::<ScalarFunctionExpr>()?;
+    let [width, time] = function.args() else { return None };
+    let width = width.downcast_ref::<Literal>()?.value();
+    let width = match (function.name(), width) {
+        ("date_trunc", ScalarValue::Utf8(Some(unit))) => truncation(unit)?,
+        ("date_bin", ScalarValue::IntervalMonthDayNano(Some(i))) if i.months == 0 => {
+            i64::from(i.days) * 86_400_000_000 + i.nanoseconds / 1_000
+        }
+        _ => return None,
+    };
+    let inner = finality_of(time.as_ref(), input)?;
+    Some(Finality { after: inner.after + width - 1, ..inner })
+}
+
+/// The longest time that `date_trunc(unit, ..)` takes away, in microseconds.
+fn truncation(unit: &str) -> Option<i64> {
+    const DAY: i64 = 86_400_000_000;
+    Some(match unit.to_ascii_lowercase().as_str() {
+        "microsecond" => 1,
+        "millisecond" => 1_000,
+        "second" => 1_000_000,
+        "minute" => 60_000_000,
+        "hour" => 3_600_000_000,
+        "day" => DAY,
+        "week" => 7 * DAY,
+        "month" => 31 * DAY,
+        "quarter" => 92 * DAY,
+        "year" => 366 * DAY,
+        _ => return None,
+    })
+}
+
+fn project(exprs: &Exprs, input: &Node) -> Properties {
+    let position =
+        |column: usize| exprs.iter().position(|e| column_index(e.as_ref()) == Some(column));
+    Properties {
+        append_only: input.properties.append_only,
+        finality: exprs.iter().map(|e| finality_of(e.as_ref(), input)).collect(),
+        hashed_by: input
+            .properties
+            .hashed_by
+            .as_ref()
+            .and_then(|columns| columns.iter().map(|c| position(*c)).collect()),
+        size: input.properties.size,
+        ..Properties::default()
+    }
+}
+
+fn windowed(window: &Window, input: &Node) -> Properties {
+    let size = match window {
+        Window::Range { .. } => Size::Window,
+        Window::Rows { .. } => Size::Constant,
+        Window::Partitioned { .. } => Size::Keys,
+    };
+    // Rows leave the window later, so no value of theirs makes them final.
+    Properties {
+        append_only: false,
+        finality: vec![None; input.schema.fields().len()],
+        hashed_by: input.properties.hashed_by.clone(),
+        size,
+        ..Properties::default()
+    }
+}
+
+fn assigned(time: &dyn PhysicalExpr, size: i64, input: &Node) -> Properties {
+    let mut properties = input.properties.clone();
+    let at_end = finality_of(time, input).map(|f| Finality { after: f.after - 1, ..f });
+    // A row with ts = end - 1 is the last of its window; final once W >= end.
+    let after = |shift: i64| at_end.map(|f| Finality { after: f.after + shift, ..f });
+    properties.finality.extend([after(size), after(0), after(1)]);
+    properties
+}
+
+fn aggregated(aggregate: &Aggregate, input: &Node) -> Properties {
+    let mut finality: Vec<_> =
+        aggregate.group.iter().map(|e| finality_of(e.as_ref(), input)).collect();
+    finality.resize(aggregate.group.len() + aggregate.calls.len(), None);
+    Properties {
+        append_only: false,
+        finality,
+        size: if aggregate.group.is_empty() { Size::Constant } else { Size::Keys },
+        ..Properties::default()
+    }
+}
+
+/// The group column by which the watermark frees groups, if there is one.
+pub(super) fn frees(group: &Exprs, input: &Node) -> Option<Close> {
+    let finality = group.iter().enumerate().filter_map(|(column, expr)| {
+        let finality = finality_of(expr.as_ref(), input)?;
+        finality.strict.then_some(Close { column, after: finality.after })
+    });
+    finality.min_by_key(|close| close.after)
+}
+
+/// Pairs of equated plain columns (left index, right index).
+fn equated(left: &Exprs, right: &Exprs) -> Vec<(usize, usize)> {
+    let pairs = left.iter().zip(right);
+    pairs
+        .filter_map(|(l, r)| Some((column_index(l.as_ref())?, column_index(r.as_ref())?)))
+        .collect()
+}
+
+/// A pair of equated columns that the watermark makes final on both sides, if there is one.
+fn closing_pair(
+    left: &Node,
+    right: &Node,
+    left_keys: &Exprs,
+    right_keys: &Exprs,
+) -> Option<(Close, Close)> {
+    let strict = |node: &Node, column: usize| {
+        let finality = node.properties.finality[column].filter(|f| f.strict)?;
+        Some(Close { column, after: finality.after })
+    };
+    equated(left_keys, right_keys)
+        .into_iter()
+        .find_map(|(l, r)| Some((strict(left, l)?, strict(right, r)?)))
+}
+
+/// When state rows of a join's sides can match no longer.
+pub(super) fn join_frees(
+    _kind: JoinType,
+    [left, right]: [&Node; 2],
+    [left_keys, right_keys]: [&Vec<Arc<dyn PhysicalExpr>>; 2],
+) -> [Option<Close>; 2] {
+    match closing_pair(left, right, left_keys, right_keys) {
+        None => [None, None],
+        Some((l, r)) => {
+            let after = l.after.max(r.after);
+            [Some(Close { after, ..l }), Some(Close { after, ..r })]
+        }
+    }
+}
+
+fn joined(join: &Join, inputs: &[Node]) -> Properties {
+    let (left, right) = (&inputs[0], &inputs[1]);
+    let closes = closing_pair(left, right, &join.left_keys, &join.right_keys).is_some();
+    let of = |node: &Node, pads: bool| -> Vec<Option<Finality>> {
+        let weaken = |f: &Option<Finality>| f.map(|f| Finality { strict: f.strict && closes, ..f });
+        // A padded row has NULL instead of the value, so the value says nothing of it.
+        node.properties.finality.iter().map(|f| weaken(f).filter(|_| !pads)).collect()
+    };
+    let (pads_left, pads_right) = match join.kind {
+        JoinType::Left => (false, true),
+        JoinType::Right => (true, false),
+        JoinType::Full => (true, true),
+        _ => (false, false),
+    };
+    let mut finality = of(left, pads_left);
+    if !matches!(join.kind, JoinType::LeftSemi | JoinType::LeftAnti) {
+        finality.extend(of(right, pads_right));
+    }
+    let both_append = left.properties.append_only && right.properties.append_only;
+    Properties {
+        append_only: both_append && matches!(join.kind, JoinType::Inner | JoinType::LeftSemi),
+        finality,
+        size: left.properties.size.max(right.properties.size),
+        ..Properties::default()
+    }
+}
+
+fn united(inputs: &[Node]) -> Properties {
+    let first = &inputs[0].properties;
+    let same = |i: usize| {
+        let worst = inputs.iter().map(|n| n.properties.finality[i]).collect::<Option<Vec<_>>>()?;
+        worst
+            .into_iter()
+            .reduce(|a, b| Finality { after: a.after.max(b.after), strict: a.strict && b.strict })
+    };
+    Properties {
+        append_only: inputs.iter().all(|n| n.properties.append_only),
+        finality: (0..first.finality.len()).map(same).collect(),
+        size: inputs.iter().map(|n| n.properties.size).max().unwrap_or_default(),
+        ..Properties::default()
+    }
+}

@@ -1,0 +1,135 @@
+//! Where rows change shards: exchanges below every node that keeps state by key.
+//!
+//! # Invariants
+//! 1. All rows of one key of a stateful node lie on one shard.
+//! 2. An insertion and its later retraction take the same way: every exchange is a function of the row.
+//! 3. No exchange where rows already lie right.
+
+use std::sync::Arc;
+
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::Column;
+
+use super::derive;
+use super::plan::{Distribution, Node, Op, Window};
+
+type Exprs = [Arc<dyn PhysicalExpr>];
+
+/// Puts exchanges into the plan.
+pub(super) fn distribute(node: Node) -> Node {
+    let Node { op, inputs, schema, .. } = node;
+    if let Op::Scan(_) = op {
+        return Node { op, inputs, schema, properties: node.properties };
+    }
+    let mut inputs: Vec<Node> = inputs.into_iter().map(distribute).collect();
+    let mut hashed_by = None;
+    match &op {
+        Op::Aggregate(aggregate) if aggregate.group.is_empty() => {
+            inputs = inputs.into_iter().map(single).collect();
+            hashed_by = Some(vec![]);
+        }
+        Op::Aggregate(aggregate) => {
+            let input = inputs.remove(0);
+            let lies = lies_by(&input, &aggregate.group);
+            hashed_by = Some(lies.clone().unwrap_or((0..aggregate.group.len()).collect()));
+            inputs.push(if lies.is_some() { input } else { hash(input, &aggregate.group) });
+        }
+        Op::Join(join) => {
+            let right = inputs.pop().expect("a join has two inputs");
+            let left = inputs.pop().expect("a join has two inputs");
+            let (left, right) = align(left, right, &join.left_keys, &join.right_keys);
+            inputs.extend([left, right]);
+        }
+        Op::Window(Window::Partitioned { keys, .. }) => {
+            let input = inputs.remove(0);
+            let lies = lies_by(&input, keys).is_some();
+            inputs.push(if lies { input } else { hash(input, keys) });
+        }
+        Op::TopN(_) | Op::Window(Window::Rows { .. }) => {
+            inputs = inputs.into_iter().map(single).collect();
+            hashed_by = Some(vec![]);
+        }
+        Op::Union => {
+            // What lies on one shard must not share a fragment with what lies on all.
+            let all: Vec<Arc<dyn PhysicalExpr>> = schema
+                .fields()
+                .iter()
+                .enumerate()
+                .map(|(i, f)| Arc::new(Column::new(f.name(), i)) as Arc<dyn PhysicalExpr>)
+                .collect();
+            let spread = |input: Node| match &input.properties.hashed_by {
+                Some(by) if by.is_empty() => hash(input, &all),
+                _ => input,
+            };
+            inputs = inputs.into_iter().map(spread).collect();
+        }
+        Op::Scan(_)
+        | Op::Values(_)
+        | Op::Filter(_)
+        | Op::Project(_)
+        | Op::Window(Window::Range { .. })
+        | Op::Assign(_)
+        | Op::OnClose(_)
+        | Op::Exchange(_) => {}
+    }
+    let mut node = derive::node(op, inputs, schema);
+    if hashed_by.is_some() {
+        node.properties.hashed_by = hashed_by;
+    }
+    node
+}
+
+fn columns(exprs: &Exprs) -> Vec<Option<usize>> {
+    exprs.iter().map(|e| e.downcast_ref::<Column>().map(Column::index)).collect()
+}
+
+/// If rows that are equal in `keys` already lie on one shard: positions within `keys` of the columns by whose
+/// hash they lie.
+fn lies_by(input: &Node, keys: &Exprs) -> Option<Vec<usize>> {
+    let by = input.properties.hashed_by.as_ref()?;
+    let keys = columns(keys);
+    by.iter().map(|column| keys.iter().position(|k| *k == Some(*column))).collect()
+}
+
+fn exchange(input: Node, to: Distribution, hashed_by: Vec<usize>) -> Node {
+    let schema = Arc::clone(&input.schema);
+    let mut node = derive::node(Op::Exchange(to), vec![input], schema);
+    node.properties.hashed_by = Some(hashed_by);
+    node
+}
+
+fn single(input: Node) -> Node {
+    match &input.properties.hashed_by {
+        Some(by) if by.is_empty() => input,
+        _ => exchange(input, Distribution::Single, vec![]),
+    }
+}
+
+fn hash(input: Node, keys: &Exprs) -> Node {
+    let by = columns(keys).into_iter().collect::<Option<Vec<_>>>();
+    let mut node = exchange(input, Distribution::Hash(keys.to_vec()), vec![]);
+    node.properties.hashed_by = by;
+    node
+}
+
+/// Lays both sides of a join by the same keys. Where one side lies by some of them, the other follows.
+fn align(left: Node, right: Node, left_keys: &Exprs, right_keys: &Exprs) -> (Node, Node) {
+    if left_keys.is_empty() {
+        return (single(left), single(right));
+    }
+    let pick = |keys: &Exprs, by: &[usize]| -> Vec<Arc<dyn PhysicalExpr>> {
+        by.iter().map(|i| Arc::clone(&keys[*i])).collect()
+    };
+    match (lies_by(&left, left_keys), lies_by(&right, right_keys)) {
+        (Some(l), Some(r)) if l == r => (left, right),
+        (Some(l), _) if !l.is_empty() => {
+            let right = hash(right, &pick(right_keys, &l));
+            (left, right)
+        }
+        (_, Some(r)) if !r.is_empty() => {
+            let left = hash(left, &pick(left_keys, &r));
+            (left, right)
+        }
+        _ => (hash(left, left_keys), hash(right, right_keys)),
+    }
+}

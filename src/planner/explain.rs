@@ -1,0 +1,198 @@
+//! What EXPLAIN prints of a streaming plan.
+//!
+//! # Example
+//! ```text
+//! Continuous query  clock=arrival emit=on window close out=stream
+//!   OnClose  column=window_end  monotonic  state=until the watermark closes
+//!     Aggregate  group=[origin@0, window_end@1] calls=[count(*)]  retracts  state=until the watermark closes
+//!       Exchange  hash(origin@0, window_end@1)  monotonic
+//!         Assign  TUMBLE 1 h  monotonic
+//!           Scan  stream departures [origin, ts]  watermark=ts - INTERVAL '5 minutes' late=DROP  monotonic
+//! ```
+
+use std::fmt::{self, Write as _};
+
+use super::plan::{Clock, Distribution, Node, Op, Plan, ScanKind, Window};
+use super::properties::Size;
+use super::window::span_text;
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let clock = match self.clock {
+            Clock::Event => "event time",
+            Clock::Arrival => "arrival",
+        };
+        let emit = if self.on_close { "on window close" } else { "changes" };
+        let out = if self.on_close { "stream" } else { "relation" };
+        writeln!(f, "Continuous query  clock={clock} emit={emit} out={out}")?;
+        write_node(f, &self.root, 1)
+    }
+}
+
+fn write_node(f: &mut fmt::Formatter<'_>, node: &Node, depth: usize) -> fmt::Result {
+    write!(f, "{:depth$}{}", "", describe(node), depth = depth * 2)?;
+    f.write_str(if node.properties.append_only { "  monotonic" } else { "  retracts" })?;
+    let state = state_of(node);
+    if let Some(bound) = &state.bound {
+        write!(f, "  state={bound}")?;
+    }
+    f.write_char('\n')?;
+    node.inputs.iter().try_for_each(|input| write_node(f, input, depth + 1))
+}
+
+fn list<T: fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
+    items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+fn describe(node: &Node) -> String {
+    match &node.op {
+        Op::Scan(scan) => {
+            let kind = match scan.kind {
+                ScanKind::Stream => "stream",
+                ScanKind::Table => "table",
+                ScanKind::View => "view",
+            };
+            let columns = list(node.schema.fields().iter().map(|f| f.name().clone()));
+            let progress = scan.progress.as_ref().map(|p| format!("  {p}")).unwrap_or_default();
+            format!("Scan  {kind} {} [{columns}]{progress}", scan.name)
+        }
+        Op::Values(rows) => format!("Values  rows={}", rows.num_rows()),
+        Op::Filter(predicate) => format!("Filter  {predicate}"),
+        Op::Project(exprs) => format!("Project  [{}]", list(exprs)),
+        Op::Window(Window::Range { size: 1, slide: None }) => "Window  [NOW]".to_owned(),
+        Op::Window(Window::Range { size, slide }) => {
+            let slide = slide.map(|(s, _)| format!(" SLIDE {}", span_text(s))).unwrap_or_default();
+            format!("Window  [RANGE {}{slide}]", span_text(*size))
+        }
+        Op::Window(Window::Rows { count }) => format!("Window  [ROWS {count}]"),
+        Op::Window(Window::Partitioned { keys, count }) => {
+            format!("Window  [PARTITION BY {} ROWS {count}]", list(keys))
+        }
+        Op::Assign(assign) if assign.windows.slide == assign.windows.size => {
+            format!("Assign  TUMBLE {}", span_text(assign.windows.size))
+        }
+        Op::Assign(assign) => {
+            let (slide, size) = (assign.windows.slide, assign.windows.size);
+            format!("Assign  HOP {} every {}", span_text(size), span_text(slide))
+        }
+        Op::Aggregate(aggregate) => {
+            let calls = aggregate.calls.iter().map(|call| {
+                let filter = call.filter.as_ref().map(|f| format!(" filter {f}"));
+                let name = call.function.human_display().unwrap_or(call.function.name());
+                format!("{name}{}", filter.unwrap_or_default())
+            });
+            let calls = list(calls);
+            format!("Aggregate  group=[{}] calls=[{calls}]", list(&aggregate.group))
+        }
+        Op::Join(join) => {
+            let keys = join.left_keys.iter().zip(&join.right_keys);
+            let on = list(keys.map(|(l, r)| format!("{l} = {r}")));
+            let residual =
+                join.residual.as_ref().map(|r| format!(" residual={r}")).unwrap_or_default();
+            format!("Join  {} on=[{on}]{residual}", join.kind)
+        }
+        Op::Union => "Union".to_owned(),
+        Op::TopN(top) => {
+            let keys = list(
+                top.keys
+                    .iter()
+                    .map(|(e, o)| format!("{e}{}", if o.descending { " DESC" } else { "" })),
+            );
+            let fetch = top.fetch.map_or("all".to_owned(), |n| n.to_string());
+            format!("TopN  order=[{keys}] limit={fetch} offset={}", top.skip)
+        }
+        Op::OnClose(close) => {
+            format!("OnClose  column={}", node.schema.field(close.column).name())
+        }
+        Op::Exchange(Distribution::Single) => "Exchange  single".to_owned(),
+        Op::Exchange(Distribution::Hash(keys)) => format!("Exchange  hash({})", list(keys)),
+    }
+}
+
+/// What a node keeps, and what bounds it.
+pub struct State {
+    /// The bound in a few words; `None` keeps nothing.
+    pub bound: Option<String>,
+    /// For unbounded state: why, and the clause that would bound it.
+    pub warning: Option<(String, String)>,
+}
+
+/// The state verdict of one node (DESIGN 5.6).
+pub fn state_of(node: &Node) -> State {
+    let bounded = |text: &str| State { bound: Some(text.to_owned()), warning: None };
+    let by_size = |size: Size| match size {
+        Size::Constant => "bounded",
+        Size::Window => "window",
+        Size::Keys => "keys",
+        Size::Unbounded => "unbounded",
+    };
+    match &node.op {
+        Op::Window(Window::Range { size, .. }) => bounded(&format!("rows of {}", span_text(*size))),
+        Op::Window(Window::Rows { count }) => bounded(&format!("{count} rows")),
+        Op::Window(Window::Partitioned { count, .. }) => bounded(&format!("{count} rows per key")),
+        Op::Aggregate(aggregate) if aggregate.frees.is_some() => {
+            bounded("until the watermark closes")
+        }
+        Op::Aggregate(aggregate) if aggregate.group.is_empty() => bounded("one group"),
+        Op::Aggregate(_) if node.inputs[0].properties.size == Size::Unbounded => {
+            bounded("one group per key, never freed")
+        }
+        Op::Aggregate(_) => bounded(by_size(node.inputs[0].properties.size.min(Size::Keys))),
+        Op::Join(join) => join_state(node, join.frees),
+        Op::TopN(_) if node.inputs[0].properties.size == Size::Unbounded => State {
+            bound: Some("unbounded".into()),
+            warning: Some((
+                "ORDER BY .. LIMIT keeps every row of its input".into(),
+                "Put a window such as [RANGE 1 HOUR] on the stream, or group first.".into(),
+            )),
+        },
+        Op::TopN(_) => bounded(by_size(node.inputs[0].properties.size)),
+        Op::OnClose(_) => bounded("until the watermark closes"),
+        Op::Scan(_)
+        | Op::Values(_)
+        | Op::Filter(_)
+        | Op::Project(_)
+        | Op::Assign(_)
+        | Op::Union
+        | Op::Exchange(_) => State { bound: None, warning: None },
+    }
+}
+
+fn join_state(node: &Node, frees: [Option<super::plan::Close>; 2]) -> State {
+    let unbounded: Vec<String> = node
+        .inputs
+        .iter()
+        .zip(frees)
+        .filter(|(input, frees)| input.properties.size == Size::Unbounded && frees.is_none())
+        .map(|(input, _)| streams_of(input))
+        .collect();
+    if unbounded.is_empty() {
+        return State { bound: Some("both sides".into()), warning: None };
+    }
+    State {
+        bound: Some("unbounded".into()),
+        warning: Some((
+            format!("the join keeps every row of {}", unbounded.join(" and ")),
+            "Put a window such as [RANGE 1 HOUR] on the stream, or join on window_start and \
+             window_end of a TUMBLE."
+                .into(),
+        )),
+    }
+}
+
+fn streams_of(node: &Node) -> String {
+    let mut names = Vec::new();
+    node.visit(&mut |n| {
+        if let Op::Scan(scan) = &n.op {
+            names.push(format!("\"{}\"", scan.name));
+        }
+    });
+    names.join(", ")
+}
+
+/// The verdict on a whole plan: warnings about state that only grows, with their hints.
+pub fn warnings(plan: &Plan) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    plan.root.visit(&mut |node| found.extend(state_of(node).warning));
+    found
+}

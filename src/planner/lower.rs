@@ -1,0 +1,401 @@
+//! DataFusion's logical plan to our streaming plan.
+//!
+//! # Semantics
+//! Every operator acts pointwise on the instants of its block's clock (LANGUAGE 1.3), so the rewrites that
+//! DataFusion proves for bags hold here too; [`rules`] lists those we use. What has no incremental form here
+//! is refused with 0A000 by name, never approximated.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::{DFSchema, JoinType, NullEquality};
+use datafusion::execution::SessionState;
+use datafusion::execution::context::ExecutionProps;
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion::logical_expr::{self as logical, Expr, FetchType, LogicalPlan, SkipType};
+use datafusion::optimizer::{Optimizer, OptimizerContext, OptimizerRule};
+use datafusion::physical_expr::aggregate::LoweredAggregateBuilder;
+use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
+
+use super::derive;
+use super::error::{Error, Result};
+use super::plan::{Aggregate, Assign, Call, Clock, Join, Node, Op, Plan, Scan, TopN, Window};
+use super::relation::{RelationSource, system_time_type};
+use super::window::{WindowKind, WindowNode};
+use super::{distribute, on_close};
+
+/// DataFusion's rewrites that hold for changing bags, in order.
+fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+    use datafusion::optimizer::{
+        common_subexpr_eliminate::CommonSubexprEliminate,
+        decorrelate_predicate_subquery::DecorrelatePredicateSubquery,
+        eliminate_cross_join::EliminateCrossJoin, eliminate_outer_join::EliminateOuterJoin,
+        extract_equijoin_predicate::ExtractEquijoinPredicate,
+        optimize_projections::OptimizeProjections, push_down_filter::PushDownFilter,
+        replace_distinct_aggregate::ReplaceDistinctWithAggregate,
+        scalar_subquery_to_join::ScalarSubqueryToJoin, simplify_expressions::SimplifyExpressions,
+    };
+    vec![
+        Arc::new(SimplifyExpressions::new()),
+        Arc::new(ReplaceDistinctWithAggregate::new()),
+        Arc::new(DecorrelatePredicateSubquery::new()),
+        Arc::new(ScalarSubqueryToJoin::new()),
+        Arc::new(ExtractEquijoinPredicate::new()),
+        Arc::new(EliminateCrossJoin::new()),
+        Arc::new(EliminateOuterJoin::new()),
+        Arc::new(PushDownFilter::new()),
+        Arc::new(CommonSubexprEliminate::new()),
+        Arc::new(OptimizeProjections::new()),
+    ]
+}
+
+/// Plans a bound query as a continuous one.
+pub fn continuous(plan: LogicalPlan, on_close_wanted: bool, state: &SessionState) -> Result<Plan> {
+    refuse_clock_functions(&plan)?;
+    let options = state.config_options();
+    let analyzed = state.analyzer().execute_and_check(plan, options, |_, _| {})?;
+    let config = OptimizerContext::new_with_config_options(Arc::clone(options))
+        .without_query_execution_start_time()
+        .with_max_passes(3);
+    let optimized = Optimizer::with_rules(rules()).optimize(analyzed, &config, |_, _| {})?;
+    let clock = clock_of(&optimized)?;
+    let mut root = Lowering { props: ExecutionProps::new() }.node(&optimized)?;
+    if on_close_wanted {
+        root = on_close::place(root)?;
+    }
+    let root = distribute::distribute(root);
+    let mut inputs = Vec::new();
+    root.visit(&mut |node| {
+        if let Op::Scan(scan) = &node.op {
+            inputs.push(scan.object);
+        }
+    });
+    inputs.sort_unstable();
+    inputs.dedup();
+    let time_type = match clock {
+        Clock::Event => root.properties.time_type.clone(),
+        Clock::Arrival => None,
+    };
+    let time_type = time_type.unwrap_or_else(system_time_type);
+    Ok(Plan { root, clock, on_close: on_close_wanted, inputs, time_type })
+}
+
+/// The block is on the EVENT clock if it has a bracket window (LANGUAGE 7.3, rule 1).
+fn clock_of(plan: &LogicalPlan) -> Result<Clock> {
+    let mut clock = Clock::Arrival;
+    plan.apply_with_subqueries(|node| {
+        if let Some(window) = window_node(node)
+            && !matches!(window.kind, WindowKind::Assign(_))
+        {
+            clock = Clock::Event;
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(clock)
+}
+
+/// Returns the window that a logical node is, if it is one.
+pub fn window_node(plan: &LogicalPlan) -> Option<&WindowNode> {
+    match plan {
+        LogicalPlan::Extension(extension) => extension.node.as_any().downcast_ref(),
+        _ => None,
+    }
+}
+
+/// A maintained query has no "now" of its own except in temporal filters, which are not supported yet.
+fn refuse_clock_functions(plan: &LogicalPlan) -> Result<()> {
+    let mut found = None;
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            expr.apply(|e| {
+                if let Expr::ScalarFunction(f) = e
+                    && f.func.signature().volatility != logical::Volatility::Immutable
+                    && !matches!(f.func.name(), "to_timestamp" | "to_char" | "to_date" | "version")
+                {
+                    found = Some(f.func.name().to_owned());
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })?;
+    match found {
+        None => Ok(()),
+        Some(name) => Err(Error::Unsupported {
+            what: format!("{name}() in a continuous query is not supported yet"),
+            hint:
+                "Its value would change by itself. Compare with a column, or use a window such as \
+                   [RANGE 1 HOUR]."
+                    .into(),
+        }),
+    }
+}
+
+fn later(what: impl Into<String>, hint: &str) -> Error {
+    Error::Unsupported {
+        what: format!("{} in a continuous query is not supported yet", what.into()),
+        hint: hint.into(),
+    }
+}
+
+struct Lowering {
+    props: ExecutionProps,
+}
+
+impl Lowering {
+    fn node(&self, plan: &LogicalPlan) -> Result<Node> {
+        match plan {
+            LogicalPlan::SubqueryAlias(alias) => {
+                let mut node = self.node(&alias.input)?;
+                node.schema = relaxed(&alias.schema);
+                Ok(node)
+            }
+            LogicalPlan::TableScan(scan) => self.scan(scan),
+            LogicalPlan::Filter(filter) => {
+                let input = self.node(&filter.input)?;
+                let predicate = self.expr(&filter.predicate, filter.input.schema())?;
+                let schema = Arc::clone(&input.schema);
+                Ok(derive::node(Op::Filter(predicate), vec![input], schema))
+            }
+            LogicalPlan::Projection(projection) => {
+                let input = self.node(&projection.input)?;
+                let exprs = self.exprs(&projection.expr, projection.input.schema())?;
+                Ok(derive::node(Op::Project(exprs), vec![input], relaxed(&projection.schema)))
+            }
+            LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate),
+            LogicalPlan::Join(join) => self.join(join),
+            LogicalPlan::Union(union) => {
+                let inputs = union.inputs.iter().map(|i| self.node(i)).collect::<Result<_>>()?;
+                Ok(derive::node(Op::Union, inputs, relaxed(&union.schema)))
+            }
+            LogicalPlan::Sort(sort) => self.sort(sort, 0, sort.fetch),
+            LogicalPlan::Limit(limit) => self.limit(limit),
+            LogicalPlan::Values(values) => self.values(values),
+            LogicalPlan::EmptyRelation(empty) => {
+                let rows = usize::from(empty.produce_one_row);
+                Ok(constant(relaxed(&empty.schema), rows))
+            }
+            LogicalPlan::Extension(_) => match window_node(plan) {
+                Some(window) => self.window(window),
+                None => Err(later("this construct", "Leave it out.")),
+            },
+            LogicalPlan::Window(_) => {
+                Err(later("OVER (..)", "Use GROUP BY, or ORDER BY .. LIMIT for the top rows."))
+            }
+            LogicalPlan::Distinct(_) => Err(later("DISTINCT ON", "Use [PARTITION BY .. ROWS 1].")),
+            LogicalPlan::Unnest(_) => {
+                Err(later("unnest", "Unnest in the query that reads the view."))
+            }
+            LogicalPlan::RecursiveQuery(_) => {
+                Err(later("WITH RECURSIVE", "Run it as a one-shot query."))
+            }
+            LogicalPlan::Subquery(_) => Err(later("this subquery", "Write it as a join.")),
+            LogicalPlan::Repartition(_)
+            | LogicalPlan::Statement(_)
+            | LogicalPlan::Explain(_)
+            | LogicalPlan::Analyze(_)
+            | LogicalPlan::Dml(_)
+            | LogicalPlan::Ddl(_)
+            | LogicalPlan::Copy(_)
+            | LogicalPlan::DescribeTable(_) => Err(later("this statement", "Use a query.")),
+        }
+    }
+
+    fn expr(&self, expr: &Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
+        if matches!(expr, Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_)) {
+            return Err(later("this subquery", "Write it as a join."));
+        }
+        let context = PhysicalPlanningContext::default();
+        Ok(create_physical_expr(expr, schema, &self.props, &context)?)
+    }
+
+    fn exprs(&self, exprs: &[Expr], schema: &DFSchema) -> Result<Vec<Arc<dyn PhysicalExpr>>> {
+        exprs.iter().map(|e| self.expr(e, schema)).collect()
+    }
+
+    fn scan(&self, scan: &logical::TableScan) -> Result<Node> {
+        let Some(source) = scan.source.downcast_ref::<RelationSource>() else {
+            return Err(later(
+                format!("system relation \"{}\"", scan.table_name.table()),
+                "Query it with SELECT.",
+            ));
+        };
+        let width = source.object.columns.len();
+        let op = Op::Scan(Scan {
+            object: source.object.oid,
+            name: source.object.name.clone(),
+            kind: source.kind(),
+            projection: scan.projection.clone().unwrap_or_else(|| (0..width).collect()),
+            progress: source.progress(),
+        });
+        let node = derive::scan(op, source, relaxed(&scan.projected_schema));
+        let schema = DFSchema::try_from(Arc::clone(&node.schema))?;
+        match scan.filters.iter().cloned().reduce(Expr::and) {
+            None => Ok(node),
+            Some(filter) => {
+                let predicate = self.expr(&filter, &schema)?;
+                let schema = Arc::clone(&node.schema);
+                Ok(derive::node(Op::Filter(predicate), vec![node], schema))
+            }
+        }
+    }
+
+    fn window(&self, window: &WindowNode) -> Result<Node> {
+        let input = self.node(&window.input)?;
+        let exprs = self.exprs(&window.exprs, window.input.schema())?;
+        let op = match window.kind {
+            WindowKind::Range { size, slide } => Op::Window(Window::Range { size, slide }),
+            WindowKind::Rows(count) => Op::Window(Window::Rows { count }),
+            WindowKind::Partitioned(count) => {
+                Op::Window(Window::Partitioned { keys: exprs, count })
+            }
+            WindowKind::Assign(windows) => {
+                let time = exprs.into_iter().next().expect("a TVF has a time column");
+                Op::Assign(Assign { time, windows })
+            }
+        };
+        use datafusion::logical_expr::UserDefinedLogicalNodeCore;
+        Ok(derive::node(op, vec![input], relaxed(window.schema())))
+    }
+
+    fn aggregate(&self, aggregate: &logical::Aggregate) -> Result<Node> {
+        if aggregate.group_expr.iter().any(|e| matches!(e, Expr::GroupingSet(_))) {
+            return Err(later("GROUPING SETS", "Write a UNION ALL of the groupings."));
+        }
+        let input = self.node(&aggregate.input)?;
+        let logical_schema = aggregate.input.schema();
+        let group = self.exprs(&aggregate.group_expr, logical_schema)?;
+        let physical_schema = logical_schema.as_arrow().clone();
+        let calls = aggregate.aggr_expr.iter().map(|expr| {
+            let context = PhysicalPlanningContext::default();
+            let lowered = LoweredAggregateBuilder::new(
+                expr,
+                logical_schema,
+                &physical_schema,
+                &self.props,
+                &context,
+            )
+            .build()?;
+            if !lowered.order_bys.is_empty() {
+                return Err(later("ORDER BY inside an aggregate", "Order where the view is read."));
+            }
+            Ok(Call { function: lowered.aggregate, filter: lowered.filter })
+        });
+        let calls = calls.collect::<Result<Vec<_>>>()?;
+        let op = Op::Aggregate(Aggregate {
+            append_only: input.properties.append_only,
+            frees: derive::frees(&group, &input),
+            group,
+            calls,
+        });
+        Ok(derive::node(op, vec![input], relaxed(&aggregate.schema)))
+    }
+
+    fn join(&self, join: &logical::Join) -> Result<Node> {
+        match join.join_type {
+            JoinType::Inner | JoinType::Left | JoinType::Right | JoinType::Full => {}
+            JoinType::LeftSemi | JoinType::LeftAnti if !join.null_aware => {}
+            other => return Err(later(format!("{other} join"), "Write it as a LEFT JOIN.")),
+        }
+        let (left, right) = (self.node(&join.left)?, self.node(&join.right)?);
+        let (mut left_keys, mut right_keys) = (Vec::new(), Vec::new());
+        for (l, r) in &join.on {
+            left_keys.push(self.expr(l, join.left.schema())?);
+            right_keys.push(self.expr(r, join.right.schema())?);
+        }
+        let both = join.left.schema().join(join.right.schema())?;
+        let residual = join.filter.as_ref().map(|f| self.expr(f, &both)).transpose()?;
+        let frees = derive::join_frees(join.join_type, [&left, &right], [&left_keys, &right_keys]);
+        let op = Op::Join(Join {
+            kind: join.join_type,
+            left_keys,
+            right_keys,
+            residual,
+            null_equals_null: join.null_equality == NullEquality::NullEqualsNull,
+            frees,
+        });
+        Ok(derive::node(op, vec![left, right], relaxed(&join.schema)))
+    }
+
+    fn sort(&self, sort: &logical::Sort, skip: usize, fetch: Option<usize>) -> Result<Node> {
+        let input = self.node(&sort.input)?;
+        if skip == 0 && fetch.is_none() {
+            return Ok(input);
+        }
+        let keys = sort.expr.iter().map(|key| {
+            let options =
+                arrow::compute::SortOptions { descending: !key.asc, nulls_first: key.nulls_first };
+            Ok((self.expr(&key.expr, sort.input.schema())?, options))
+        });
+        let keys = keys.collect::<Result<Vec<_>>>()?;
+        let schema = Arc::clone(&input.schema);
+        Ok(derive::node(Op::TopN(TopN { keys, skip, fetch }), vec![input], schema))
+    }
+
+    fn limit(&self, limit: &logical::Limit) -> Result<Node> {
+        let not_constant = || later("a LIMIT that is not a constant", "Write the number.");
+        let SkipType::Literal(skip) = limit.get_skip_type()? else { return Err(not_constant()) };
+        let FetchType::Literal(fetch) = limit.get_fetch_type()? else { return Err(not_constant()) };
+        match limit.input.as_ref() {
+            LogicalPlan::Sort(sort) if sort.fetch.is_none() => self.sort(sort, skip, fetch),
+            // ORDER BY a column that is not selected: the projection stands above the sort.
+            LogicalPlan::Projection(projection) if matches!(projection.input.as_ref(), LogicalPlan::Sort(s) if s.fetch.is_none()) =>
+            {
+                let LogicalPlan::Sort(sort) = projection.input.as_ref() else {
+                    unreachable!("matched above")
+                };
+                let input = self.sort(sort, skip, fetch)?;
+                let exprs = self.exprs(&projection.expr, projection.input.schema())?;
+                Ok(derive::node(Op::Project(exprs), vec![input], relaxed(&projection.schema)))
+            }
+            _ => {
+                let input = self.node(&limit.input)?;
+                let schema = Arc::clone(&input.schema);
+                let top = TopN { keys: vec![], skip, fetch };
+                Ok(derive::node(Op::TopN(top), vec![input], schema))
+            }
+        }
+    }
+
+    fn values(&self, values: &logical::Values) -> Result<Node> {
+        let schema = relaxed(&values.schema);
+        let one = one_row()?;
+        let empty = DFSchema::empty();
+        let mut columns: Vec<Vec<ArrayRef>> = vec![Vec::new(); schema.fields().len()];
+        for row in &values.values {
+            for (column, expr) in columns.iter_mut().zip(row) {
+                let value = self.expr(expr, &empty)?.evaluate(&one)?.into_array(1)?;
+                column.push(value);
+            }
+        }
+        let columns = columns.iter().map(|parts| {
+            let parts: Vec<_> = parts.iter().map(AsRef::as_ref).collect();
+            Ok(arrow::compute::concat(&parts)?)
+        });
+        let rows = RecordBatch::try_new(Arc::clone(&schema), columns.collect::<Result<_>>()?)?;
+        Ok(derive::node(Op::Values(rows), vec![], schema))
+    }
+}
+
+/// One row without columns, over which constants are computed.
+fn one_row() -> Result<RecordBatch> {
+    let options = RecordBatchOptions::new().with_row_count(Some(1));
+    Ok(RecordBatch::try_new_with_options(Arc::new(Schema::empty()), vec![], &options)?)
+}
+
+fn constant(schema: SchemaRef, rows: usize) -> Node {
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    let columns = schema.fields().iter().map(|f| arrow::array::new_null_array(f.data_type(), rows));
+    let batch = RecordBatch::try_new_with_options(Arc::clone(&schema), columns.collect(), &options);
+    let batch = batch.expect("columns are made for the schema");
+    derive::node(Op::Values(batch), vec![], schema)
+}
+
+/// The schema with every column nullable: deltas carry data that no constraint was checked on.
+fn relaxed(schema: &DFSchema) -> SchemaRef {
+    let fields = schema.fields().iter().map(|f| {
+        Field::new(f.name(), f.data_type().clone(), true).with_metadata(f.metadata().clone())
+    });
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}

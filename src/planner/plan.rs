@@ -1,0 +1,243 @@
+//! The streaming plan: read-only data that the runtime builds operators from.
+//!
+//! # Invariants
+//! 1. A plan is never changed after it is made; `Display` of the plan is what EXPLAIN prints.
+//! 2. Expressions of a node refer to the columns of its input by index (a join's residual to the columns of
+//!    the left input followed by those of the right).
+//! 3. Every stateful node is either below an [`Op::Exchange`] that puts all its rows of one key on one
+//!    shard, or its input already lies so.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::compute::SortOptions;
+use arrow::datatypes::{DataType, SchemaRef};
+use datafusion::common::JoinType;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
+
+use super::properties::Properties;
+use crate::sql::catalog::Oid;
+
+/// The clock of a query block: which instants exist, and when they may be evaluated (LANGUAGE 3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clock {
+    /// Event time; an instant is evaluated when the watermark has passed it.
+    Event,
+    /// Commits, evaluated at once.
+    Arrival,
+}
+
+/// A continuous query, ready to be built.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The node whose output is the query's result.
+    pub root: Node,
+    /// Clock of the block.
+    pub clock: Clock,
+    /// Whether results are final and append-only (`EMIT ON WINDOW CLOSE`).
+    pub on_close: bool,
+    /// Streams, tables and maintained views it reads.
+    pub inputs: Vec<Oid>,
+    /// Type of the times that its changes carry: event time, or commit time (timestamptz).
+    pub time_type: DataType,
+}
+
+/// An operator of the plan with its inputs.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// What it does.
+    pub op: Op,
+    /// Where its rows come from.
+    pub inputs: Vec<Node>,
+    /// Its row type.
+    pub schema: SchemaRef,
+    /// What is proven of its output.
+    pub properties: Properties,
+}
+
+/// What a node does.
+#[derive(Clone, Debug)]
+pub enum Op {
+    /// Reads a stream, table or maintained view.
+    Scan(Scan),
+    /// A constant relation.
+    Values(RecordBatch),
+    /// Keeps the rows for which the predicate is true.
+    Filter(Arc<dyn PhysicalExpr>),
+    /// Computes columns.
+    Project(Vec<Arc<dyn PhysicalExpr>>),
+    /// A bracket window over a stream.
+    Window(Window),
+    /// A window TVF: appends `window_start`, `window_end`, `window_time`.
+    Assign(Assign),
+    /// Groups and aggregates.
+    Aggregate(Aggregate),
+    /// Joins two inputs.
+    Join(Join),
+    /// Bag union of the inputs.
+    Union,
+    /// The first rows of an order.
+    TopN(TopN),
+    /// Holds results back until their window closes.
+    OnClose(Close),
+    /// Moves rows to the shards where their keys belong.
+    Exchange(Distribution),
+}
+
+/// What kind of object a scan reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScanKind {
+    /// Append-only, with event time.
+    Stream,
+    /// Current state.
+    Table,
+    /// The result of another continuous query.
+    View,
+}
+
+/// Reads an object.
+#[derive(Clone, Debug)]
+pub struct Scan {
+    /// Which.
+    pub object: Oid,
+    /// Its name, for display.
+    pub name: String,
+    /// Its kind.
+    pub kind: ScanKind,
+    /// Columns read, in order.
+    pub projection: Vec<usize>,
+    /// How a stream gets its watermark and what becomes of refused rows, for display.
+    pub progress: Option<String>,
+}
+
+/// A bracket window.
+#[derive(Clone, Debug)]
+pub enum Window {
+    /// Rows live from their timestamp for a time: NOW, RANGE, RANGE .. SLIDE.
+    Range {
+        /// Length in microseconds; NOW is 1.
+        size: i64,
+        /// Slide and offset in microseconds.
+        slide: Option<(i64, i64)>,
+    },
+    /// The last rows by (ts, seq).
+    Rows {
+        /// How many.
+        count: u64,
+    },
+    /// The last rows of each partition.
+    Partitioned {
+        /// Partition.
+        keys: Vec<Arc<dyn PhysicalExpr>>,
+        /// How many per partition.
+        count: u64,
+    },
+}
+
+/// A window TVF.
+#[derive(Clone, Debug)]
+pub struct Assign {
+    /// The time column.
+    pub time: Arc<dyn PhysicalExpr>,
+    /// How windows lie, in microseconds (or units of a BIGINT time).
+    pub windows: Hopping,
+}
+
+/// Windows `[k * slide + offset, k * slide + offset + size)`; TUMBLE has `slide = size`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd)]
+pub struct Hopping {
+    /// Distance of starts.
+    pub slide: i64,
+    /// Length.
+    pub size: i64,
+    /// Shift of all starts.
+    pub offset: i64,
+}
+
+/// Groups and aggregates.
+#[derive(Clone, Debug)]
+pub struct Aggregate {
+    /// Group keys; none makes one group that always exists.
+    pub group: Vec<Arc<dyn PhysicalExpr>>,
+    /// Aggregate calls.
+    pub calls: Vec<Call>,
+    /// Whether the input only inserts.
+    pub append_only: bool,
+    /// The group column that lets the watermark free groups.
+    pub frees: Option<Close>,
+}
+
+/// One aggregate call.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// The function with its arguments.
+    pub function: Arc<AggregateFunctionExpr>,
+    /// `FILTER (WHERE ..)`.
+    pub filter: Option<Arc<dyn PhysicalExpr>>,
+}
+
+/// "Rows with value `v` in `column` are final once the watermark has reached `v + after`."
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Close {
+    /// Column index.
+    pub column: usize,
+    /// Microseconds, or units of a BIGINT time.
+    pub after: i64,
+}
+
+/// Joins two inputs on equal keys and a residual condition.
+#[derive(Clone, Debug)]
+pub struct Join {
+    /// Inner, Left, Right, Full, LeftSemi or LeftAnti.
+    pub kind: JoinType,
+    /// Keys over the left input.
+    pub left_keys: Vec<Arc<dyn PhysicalExpr>>,
+    /// Keys over the right input.
+    pub right_keys: Vec<Arc<dyn PhysicalExpr>>,
+    /// Further condition over left and right columns.
+    pub residual: Option<Arc<dyn PhysicalExpr>>,
+    /// Whether NULL keys are equal (IS NOT DISTINCT FROM).
+    pub null_equals_null: bool,
+    /// When rows of the left and right side can match no longer.
+    pub frees: [Option<Close>; 2],
+}
+
+/// The first rows of an order.
+#[derive(Clone, Debug)]
+pub struct TopN {
+    /// Sort keys.
+    pub keys: Vec<(Arc<dyn PhysicalExpr>, SortOptions)>,
+    /// Rows left out at the start.
+    pub skip: usize,
+    /// Rows kept after those; `None` keeps the rest.
+    pub fetch: Option<usize>,
+}
+
+/// Where rows have to lie.
+#[derive(Clone, Debug)]
+pub enum Distribution {
+    /// All on one shard.
+    Single,
+    /// By the hash of these expressions.
+    Hash(Vec<Arc<dyn PhysicalExpr>>),
+}
+
+impl Plan {
+    /// What other queries may count on when they read this one's result.
+    pub fn output_properties(&self) -> Properties {
+        let timeless = self.clock == Clock::Arrival;
+        let time_type = (!timeless).then(|| self.time_type.clone());
+        Properties { timeless, time_type, hashed_by: None, ..self.root.properties.clone() }
+    }
+}
+
+impl Node {
+    /// Visits the node and all below it, inputs first.
+    pub fn visit<'a>(&'a self, f: &mut impl FnMut(&'a Node)) {
+        for input in &self.inputs {
+            input.visit(f);
+        }
+        f(self);
+    }
+}

@@ -1,0 +1,53 @@
+//! What is proven of a node's output: append-only, finality per column, where rows lie, size.
+
+use arrow::datatypes::DataType;
+
+/// What is proven of a node's output.
+#[derive(Clone, Debug, Default)]
+pub struct Properties {
+    /// Nothing is ever retracted.
+    pub append_only: bool,
+    /// Per column: how the watermark makes rows final by that column's value.
+    pub finality: Vec<Option<Finality>>,
+    /// Columns whose hash says on which shard a row lies, in hash order; `None` where it is unknown.
+    /// An empty list means that all rows lie on one shard.
+    pub hashed_by: Option<Vec<usize>>,
+    /// How much a relation of this content holds.
+    pub size: Size,
+    /// Changes carry no event time: made of tables, constants and ARRIVAL views alone.
+    pub timeless: bool,
+    /// Type of the event time that changes carry; `None` if timeless.
+    pub time_type: Option<DataType>,
+}
+
+/// "A row with value `v` in this column is final once the watermark has reached `v + after`."
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Finality {
+    /// Microseconds, or units of a BIGINT time.
+    pub after: i64,
+    /// Nothing at all changes such rows any more. Otherwise a table joined to them still may: good enough
+    /// to say when a window closes, not to forget its state.
+    pub strict: bool,
+}
+
+/// How much a relation holds, and why.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Size {
+    /// A fixed number of rows.
+    #[default]
+    Constant,
+    /// What a window or the watermark leaves.
+    Window,
+    /// What tables hold, or the number of distinct keys.
+    Keys,
+    /// Everything that ever arrived.
+    Unbounded,
+}
+
+impl Properties {
+    /// The finality of the first column that has one, a strict one if possible.
+    pub fn best_finality(&self) -> Option<(usize, Finality)> {
+        let known = || self.finality.iter().enumerate().filter_map(|(i, f)| f.map(|f| (i, f)));
+        known().find(|(_, f)| f.strict).or_else(|| known().next())
+    }
+}

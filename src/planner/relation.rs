@@ -1,0 +1,297 @@
+//! Names in FROM: streams, tables, maintained views, inlined views and system relations.
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef, TimeUnit};
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::{DFSchema, TableReference};
+use datafusion::error::{DataFusionError, Result as DfResult};
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::planner::{
+    ContextProvider, ExprPlanner, RelationPlanner, TypePlanner,
+};
+use datafusion::logical_expr::{
+    AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF,
+};
+use sqlparser::ast;
+
+use super::error::Error;
+use super::plan::ScanKind;
+use super::properties::Properties;
+use super::tvf::WindowPlanner;
+use crate::sql;
+use crate::sql::catalog::{Catalog, Object, ObjectKind, Oid};
+
+/// Where names are looked up.
+pub trait Relations: Send + Sync {
+    /// The catalog as of the statement.
+    fn catalog(&self) -> &Catalog;
+    /// Schemas that unqualified names are looked up in, in order.
+    fn search_path(&self) -> &[String];
+    /// A relation that only this statement has.
+    fn local(&self, name: &str) -> Option<Arc<dyn TableSource>>;
+    /// A relation of the system schemas.
+    fn system(&self, schema: &str, name: &str) -> Option<Arc<dyn TableSource>>;
+    /// What is proven of a maintained view's output.
+    fn properties(&self, view: &Object) -> Option<Properties>;
+}
+
+/// A stream, table or maintained view as DataFusion's planner sees it.
+#[derive(Clone, Debug)]
+pub struct RelationSource {
+    /// The object.
+    pub object: Arc<Object>,
+    /// What a maintained view promises.
+    pub properties: Option<Properties>,
+    schema: SchemaRef,
+    defaults: BTreeMap<String, Expr>,
+}
+
+impl RelationSource {
+    /// Returns the object's kind as a scan sees it.
+    pub fn kind(&self) -> ScanKind {
+        match self.object.kind {
+            ObjectKind::Stream(_) => ScanKind::Stream,
+            ObjectKind::Table(_) => ScanKind::Table,
+            ObjectKind::View(_) => ScanKind::View,
+        }
+    }
+
+    /// Returns the type of the times that a stream's rows carry.
+    pub fn time_type(&self) -> DataType {
+        let column = self.event_time().map(|i| self.object.columns[i].data_type.clone());
+        column.unwrap_or_else(system_time_type)
+    }
+
+    /// Says how a stream gets its watermark and what becomes of refused rows.
+    pub fn progress(&self) -> Option<String> {
+        match &self.object.kind {
+            ObjectKind::Stream(def) => {
+                let watermark = def.watermark.as_deref().unwrap_or("commit time");
+                Some(format!("watermark={watermark} late={}", def.late))
+            }
+            ObjectKind::Table(_) | ObjectKind::View(_) => None,
+        }
+    }
+
+    /// Returns the index of a stream's event-time column.
+    pub fn event_time(&self) -> Option<usize> {
+        match &self.object.kind {
+            ObjectKind::Stream(stream) => stream.event_time,
+            ObjectKind::Table(_) | ObjectKind::View(_) => None,
+        }
+    }
+}
+
+impl TableSource for RelationSource {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn get_column_default(&self, column: &str) -> Option<&Expr> {
+        self.defaults.get(column)
+    }
+}
+
+/// The type of commit times: timestamptz.
+pub fn system_time_type() -> DataType {
+    DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
+}
+
+/// A view that is not maintained: its plan stands where its name stands.
+struct Inlined {
+    plan: LogicalPlan,
+    schema: SchemaRef,
+}
+
+impl TableSource for Inlined {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn get_logical_plan(&self) -> Option<Cow<'_, LogicalPlan>> {
+        Some(Cow::Borrowed(&self.plan))
+    }
+}
+
+/// Everything DataFusion's planner may ask: names, functions, types, window relations.
+pub struct Names<'a> {
+    relations: &'a dyn Relations,
+    functions: &'a SessionState,
+    window_planners: Vec<Arc<dyn RelationPlanner>>,
+    depth: usize,
+    used: RefCell<BTreeSet<Oid>>,
+}
+
+/// Views deep beyond this are refused rather than overflowing the stack.
+const VIEW_DEPTH_MAX: usize = 32;
+
+impl<'a> Names<'a> {
+    /// Names as `relations` has them; `windows` are the brackets of the statement being planned.
+    pub fn new(
+        relations: &'a dyn Relations,
+        functions: &'a SessionState,
+        windows: Arc<[sql::statement::WindowSpec]>,
+    ) -> Self {
+        let window_planners: Vec<Arc<dyn RelationPlanner>> =
+            vec![Arc::new(WindowPlanner::new(windows))];
+        Self { relations, functions, window_planners, depth: 0, used: RefCell::default() }
+    }
+
+    /// Objects that were named so far, not those that inlined views name.
+    pub fn used(&self) -> BTreeSet<Oid> {
+        self.used.borrow().clone()
+    }
+
+    /// Names for the text of a view inside.
+    fn inside(&self, windows: Arc<[sql::statement::WindowSpec]>) -> Names<'a> {
+        Names { depth: self.depth + 1, ..Names::new(self.relations, self.functions, windows) }
+    }
+
+    fn find(&self, name: &TableReference) -> Option<Arc<Object>> {
+        let catalog = self.relations.catalog();
+        match name.schema() {
+            Some(schema) => catalog.find(schema, name.table()).cloned(),
+            None => {
+                let path = self.relations.search_path();
+                path.iter().find_map(|schema| catalog.find(schema, name.table())).cloned()
+            }
+        }
+    }
+
+    fn source_of(&self, object: Arc<Object>) -> Result<Arc<dyn TableSource>, Error> {
+        if let ObjectKind::View(view) = &object.kind
+            && !view.maintained
+        {
+            if self.depth >= VIEW_DEPTH_MAX {
+                return Err(Error::Unsupported {
+                    what: format!("view \"{}\" nests too deeply", object.name),
+                    hint: "Use CREATE MATERIALIZED VIEW for one of the views below.".into(),
+                });
+            }
+            let query = sql::parse_query_text(&view.query)?;
+            let inside = self.inside(Arc::clone(&query.windows));
+            let plan = super::bind::bind_query(&query, &inside)?;
+            let plan = super::bind::rename(plan, &object)?;
+            return Ok(Arc::new(Inlined { plan, schema: object.arrow_schema() }));
+        }
+        let properties = self.relations.properties(&object);
+        let schema = object.arrow_schema();
+        let mut defaults = BTreeMap::new();
+        for column in &object.columns {
+            if let Some(text) = &column.default {
+                let expr = sql::parse_expression(text)?;
+                let bound = super::bind::bind_expr(&expr, &DFSchema::empty(), self)?;
+                defaults.insert(column.name.clone(), bound);
+            }
+        }
+        Ok(Arc::new(RelationSource { object, properties, schema, defaults }))
+    }
+}
+
+impl ContextProvider for Names<'_> {
+    fn get_table_source(&self, name: TableReference) -> DfResult<Arc<dyn TableSource>> {
+        let local = name.schema().is_none().then(|| self.relations.local(name.table())).flatten();
+        if let Some(local) = local {
+            return Ok(local);
+        }
+        if let Some(object) = self.find(&name) {
+            self.used.borrow_mut().insert(object.oid);
+            return self.source_of(object).map_err(DataFusionError::from);
+        }
+        let schemas: Vec<&str> = match name.schema() {
+            Some(schema) => vec![schema],
+            None => vec!["pg_catalog"],
+        };
+        let system = schemas.iter().find_map(|s| self.relations.system(s, name.table()));
+        system.ok_or_else(|| {
+            let schema = name.schema().map(|s| format!("{s}.")).unwrap_or_default();
+            Error::UndefinedRelation { name: format!("{schema}{}", name.table()) }.into()
+        })
+    }
+
+    fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
+        self.functions.expr_planners()
+    }
+
+    fn get_relation_planners(&self) -> &[Arc<dyn RelationPlanner>] {
+        &self.window_planners
+    }
+
+    fn get_type_planner(&self) -> Option<Arc<dyn TypePlanner>> {
+        Some(Arc::new(SqlTypes))
+    }
+
+    fn get_table_function_source(
+        &self,
+        name: &str,
+        args: Vec<Expr>,
+    ) -> DfResult<Arc<dyn TableSource>> {
+        use datafusion::catalog::TableFunctionArgs;
+        use datafusion::datasource::provider_as_source;
+        let function = self
+            .functions
+            .table_functions()
+            .get(name)
+            .ok_or_else(|| DataFusionError::Plan(format!("Invalid function '{name}'.\n")))?;
+        let args = args.into_iter().map(|arg| super::bind::constant_expr(arg, self.functions));
+        let args = args.collect::<Result<Vec<_>, _>>()?;
+        let args = TableFunctionArgs::new(&args, self.functions);
+        Ok(provider_as_source(function.create_table_provider_with_args(args)?))
+    }
+
+    fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        self.functions.scalar_functions().get(name).cloned()
+    }
+
+    fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {
+        self.functions.higher_order_functions().get(name).cloned()
+    }
+
+    fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
+        self.functions.aggregate_functions().get(name).cloned()
+    }
+
+    fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {
+        self.functions.window_functions().get(name).cloned()
+    }
+
+    fn get_variable_type(&self, _: &[String]) -> Option<DataType> {
+        None
+    }
+
+    fn options(&self) -> &ConfigOptions {
+        self.functions.config_options()
+    }
+
+    fn udf_names(&self) -> Vec<String> {
+        self.functions.scalar_functions().keys().cloned().collect()
+    }
+
+    fn higher_order_function_names(&self) -> Vec<String> {
+        self.functions.higher_order_functions().keys().cloned().collect()
+    }
+
+    fn udaf_names(&self) -> Vec<String> {
+        self.functions.aggregate_functions().keys().cloned().collect()
+    }
+
+    fn udwf_names(&self) -> Vec<String> {
+        self.functions.window_functions().keys().cloned().collect()
+    }
+}
+
+/// Types in expressions are the types of columns.
+#[derive(Debug)]
+struct SqlTypes;
+
+impl TypePlanner for SqlTypes {
+    fn plan_type_field(&self, sql_type: &ast::DataType) -> DfResult<Option<FieldRef>> {
+        let (_, data_type) =
+            sql::types::column_type(sql_type).map_err(|e| DataFusionError::from(Error::Sql(e)))?;
+        Ok(Some(Arc::new(Field::new("", data_type, true))))
+    }
+}

@@ -1,0 +1,117 @@
+//! Why a commit or a query cannot be taken.
+
+use arrow::datatypes::DataType;
+use arrow::error::ArrowError;
+
+use super::job::Fault;
+use crate::error::{Classify, SqlState};
+use crate::operators;
+
+/// Result of the runtime.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a commit or a query cannot be taken.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An operator or kernel failed.
+    #[error(transparent)]
+    Operator(#[from] operators::Error),
+    /// A row with a key that is there already.
+    #[error("duplicate key value violates the primary key of table \"{table}\"")]
+    DuplicateKey {
+        /// The table.
+        table: String,
+        /// `Key (id)=(1) already exists.`
+        detail: String,
+    },
+    /// NULL where it may not be.
+    #[error(
+        "null value in column \"{column}\" of relation \"{relation}\" violates not-null constraint"
+    )]
+    NotNull {
+        /// Stream or table.
+        relation: String,
+        /// The column.
+        column: String,
+    },
+    /// A stream with LATE ERROR refused a row.
+    #[error("row refused by stream \"{stream}\": {reason}")]
+    Refused {
+        /// The stream.
+        stream: String,
+        /// The reason.
+        reason: &'static str,
+        /// Event time and watermark.
+        detail: String,
+    },
+    /// An event time of a type that is none.
+    #[error("event time cannot have type {0}")]
+    NotATime(DataType),
+    /// A query that had stopped.
+    #[error("{0}")]
+    Stopped(String, SqlState),
+    /// An object that was dropped meanwhile.
+    #[error("relation \"{0}\" does not exist")]
+    Gone(String),
+    /// The server is shutting down.
+    #[error("the server is shutting down")]
+    ShuttingDown,
+}
+
+impl From<ArrowError> for Error {
+    fn from(error: ArrowError) -> Self {
+        Error::Operator(error.into())
+    }
+}
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Self {
+        Error::Stopped(fault.message, fault.sqlstate)
+    }
+}
+
+impl Classify for Error {
+    fn sqlstate(&self) -> SqlState {
+        match self {
+            Error::Operator(error) => error.sqlstate(),
+            Error::DuplicateKey { .. } => SqlState::UNIQUE_VIOLATION,
+            Error::NotNull { .. } => SqlState::NOT_NULL_VIOLATION,
+            Error::Refused { .. } => SqlState::CHECK_VIOLATION,
+            Error::NotATime(_) => SqlState::DATATYPE_MISMATCH,
+            Error::Stopped(_, sqlstate) => *sqlstate,
+            Error::Gone(_) => SqlState::UNDEFINED_TABLE,
+            Error::ShuttingDown => SqlState::ADMIN_SHUTDOWN,
+        }
+    }
+
+    fn detail(&self) -> Option<String> {
+        match self {
+            Error::DuplicateKey { detail, .. } | Error::Refused { detail, .. } => {
+                Some(detail.clone())
+            }
+            Error::Operator(_)
+            | Error::NotNull { .. }
+            | Error::NotATime(_)
+            | Error::Stopped(..)
+            | Error::Gone(_)
+            | Error::ShuttingDown => None,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Error::Refused { .. } => Some(
+                "The stream was created with LATE ERROR; LATE INTO keeps such rows instead.".into(),
+            ),
+            Error::Stopped(..) => {
+                Some("Drop and create the view again; hw.views tells its state.".into())
+            }
+            Error::Operator(_)
+            | Error::DuplicateKey { .. }
+            | Error::NotNull { .. }
+            | Error::NotATime(_)
+            | Error::Gone(_)
+            | Error::ShuttingDown => None,
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! The one place that orders everything: commits, objects, running queries.
+//!
+//! # Semantics
+//! A commit takes the next log position and a commit time, judges what comes in, changes the base objects and
+//! lets the changes into every query that reads them, all under one lock. So every reader and query sees the
+//! same order. The work of queries is done by workers, outside of the lock.
+//!
+//! # Invariants
+//! 1. A commit is taken whole or not at all: what can fail is checked before anything changes.
+//! 2. Commit times are strictly increasing.
+//! 3. A query is told of a commit if it reads, directly or through views, an object that the commit changed.
+//! 4. Lock order: hub, publication, task.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arrow::array::RecordBatch;
+use tokio::sync::Notify;
+
+use super::build;
+use super::content::Content;
+use super::errors::ErrorLog;
+use super::job::{Fault, Job, JobId};
+use super::packet::Commit;
+use super::pool::Pool;
+use super::publication::Publication;
+use super::state::{Changed, State};
+use super::stream::Stream;
+use super::subscription::Feed;
+use super::table::Table;
+use super::{Error, Result};
+use crate::clock::Clock;
+use crate::delta::Delta;
+use crate::planner::plan::{self, Plan};
+use crate::sql::catalog::Oid;
+use crate::time::{Position, Timestamp};
+
+/// Commits on their way through one query before the writers that feed it have to wait.
+const IN_FLIGHT_MAX: u64 = 16;
+
+/// A change that a client or connector asks for.
+#[derive(Clone, Debug)]
+pub enum Write {
+    /// Rows for a stream.
+    Rows(Oid, RecordBatch),
+    /// Changes of a table: retractions of rows it has, insertions.
+    Table(Oid, Delta),
+    /// A promise about a stream.
+    Heartbeat(Oid, Timestamp),
+}
+
+/// What a commit came to.
+#[derive(Clone, Debug)]
+pub struct Receipt {
+    /// Place and time.
+    pub commit: Commit,
+    /// Rows of streams taken.
+    pub admitted: usize,
+    /// Rows of streams refused.
+    pub refused: usize,
+}
+
+/// How a query is to run.
+pub struct JobSpec<'a> {
+    /// The plan.
+    pub plan: &'a Plan,
+    /// Name for messages.
+    pub name: &'a str,
+    /// The view's oid.
+    pub oid: Option<Oid>,
+    /// Whether its content is kept for readers.
+    pub keep: bool,
+    /// Whether it starts from what its inputs hold now.
+    pub snapshot: bool,
+    /// A subscription from the first commit on.
+    pub feed: Option<Arc<Feed>>,
+}
+
+/// The one place that orders everything.
+pub struct Hub {
+    state: Mutex<State>,
+    pool: Pool,
+    clock: Arc<dyn Clock>,
+    errors: Arc<ErrorLog>,
+    room: Arc<Notify>,
+    shards: usize,
+    batch_rows: usize,
+}
+
+impl Hub {
+    /// Starts a hub whose queries run on `shards` shards and `threads` threads, in deltas of at most
+    /// `batch_rows` rows.
+    pub fn start(
+        clock: Arc<dyn Clock>,
+        shards: usize,
+        threads: usize,
+        batch_rows: usize,
+    ) -> std::io::Result<Arc<Self>> {
+        Ok(Arc::new(Self {
+            state: Mutex::default(),
+            pool: Pool::start(threads)?,
+            errors: ErrorLog::new(Arc::clone(&clock)),
+            clock,
+            room: Arc::new(Notify::new()),
+            shards,
+            batch_rows,
+        }))
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Failures of rows and records.
+    pub fn errors(&self) -> &Arc<ErrorLog> {
+        &self.errors
+    }
+
+    /// The server's clock.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    /// Number of shards.
+    pub fn shards(&self) -> usize {
+        self.shards
+    }
+
+    /// Adds a stream.
+    pub fn create_stream(&self, oid: Oid, stream: Stream) {
+        self.lock().streams.insert(oid, stream);
+    }
+
+    /// Adds a table.
+    pub fn create_table(&self, oid: Oid, table: Table) {
+        self.lock().tables.insert(oid, table);
+    }
+
+    /// Removes a stream, table or maintained view.
+    pub fn drop_object(&self, oid: Oid) {
+        let mut state = self.lock();
+        state.streams.remove(&oid);
+        state.tables.remove(&oid);
+        let job = state.views.remove(&oid).and_then(|id| state.jobs.remove(&id));
+        drop(state);
+        if let Some(job) = job {
+            job.stop();
+        }
+    }
+
+    /// Ends a query that is no view.
+    pub fn end_job(&self, id: JobId) {
+        let job = self.lock().jobs.remove(&id);
+        if let Some(job) = job {
+            job.stop();
+        }
+    }
+
+    /// Takes the next position and time.
+    fn next_commit(&self, state: &mut State) -> Commit {
+        let now = self.clock.now();
+        let time = state.time.map_or(now, |last| now.max(last.plus(1)));
+        state.time = Some(time);
+        state.position = Position(state.position.0 + 1);
+        Commit { position: state.position, time }
+    }
+
+    /// Commits writes, all or none.
+    pub fn commit(&self, writes: Vec<Write>) -> Result<Receipt> {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        if state.closed {
+            return Err(Error::ShuttingDown);
+        }
+        state.check(&writes, self.clock.now())?;
+        let commit = self.next_commit(state);
+        let mut changes = BTreeMap::new();
+        let mut receipt = Receipt { commit, admitted: 0, refused: 0 };
+        for write in writes {
+            state.write(write, &mut changes, &mut receipt)?;
+        }
+        state.dispatch(commit, &changes);
+        Ok(receipt)
+    }
+
+    /// Waits until the queries that read these objects have room for another commit.
+    pub async fn room(&self, objects: &[Oid]) {
+        loop {
+            let freed = self.room.notified();
+            tokio::pin!(freed);
+            freed.as_mut().enable();
+            let crowded = {
+                let state = self.lock();
+                let changed = objects.iter().copied().collect();
+                let readers = state.readers(changed);
+                readers.iter().any(|job| job.publication.in_flight() >= IN_FLIGHT_MAX)
+            };
+            if !crowded {
+                return;
+            }
+            freed.await;
+        }
+    }
+
+    /// Lets time pass: idle partitions, and streams on the system clock that a window watches.
+    pub fn on_clock(&self) {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        if state.closed {
+            return;
+        }
+        let now = self.clock.now();
+        let watched: BTreeSet<Oid> = state
+            .jobs
+            .values()
+            .filter(|job| job.publication.clock() == plan::Clock::Event)
+            .flat_map(|job| job.inputs.iter().copied())
+            .collect();
+        let mut changes = BTreeMap::new();
+        for (oid, stream) in &mut state.streams {
+            if (stream.has_event_time() || watched.contains(oid)) && stream.on_clock(now) {
+                let watermark = stream.watermark();
+                changes.insert(*oid, Changed { deltas: vec![], watermark });
+            }
+        }
+        if !changes.is_empty() {
+            let commit = self.next_commit(state);
+            state.dispatch(commit, &changes);
+        }
+    }
+
+    /// Starts a query.
+    pub fn start_job(&self, spec: JobSpec<'_>) -> Result<Arc<Job>> {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        if state.closed {
+            return Err(Error::ShuttingDown);
+        }
+        let commit = self.next_commit(state);
+        state.next_job += 1;
+        let id = state.next_job;
+        let schema = Arc::clone(&spec.plan.root.schema);
+        let content = if spec.keep {
+            Content::new(Arc::clone(&schema), spec.plan.root.properties.append_only)?
+        } else {
+            Content::None(Arc::clone(&schema))
+        };
+        let parts = build::result_shards(spec.plan, self.shards);
+        let room = Arc::clone(&self.room);
+        let publication = Publication::new(schema, spec.plan.clock, parts, content, room);
+        let builder = build::Builder {
+            shards: self.shards,
+            batch_rows: self.batch_rows,
+            ready: self.pool.ready(),
+            errors: Arc::clone(&self.errors),
+        };
+        let job = builder.job(id, &spec, Arc::clone(&publication))?;
+        publication.expect(commit.position);
+        if let Some(feed) = spec.feed {
+            publication.with_state(|state| state.subscribe(feed));
+        }
+        state.first_packets(&job, commit, spec.snapshot)?;
+        state.jobs.insert(id, Arc::clone(&job));
+        if let Some(oid) = spec.oid {
+            state.views.insert(oid, id);
+        }
+        Ok(job)
+    }
+
+    /// The job that maintains a view.
+    pub fn view(&self, oid: Oid) -> Option<Arc<Job>> {
+        let state = self.lock();
+        state.views.get(&oid).and_then(|id| state.jobs.get(id)).cloned()
+    }
+
+    /// The last commit.
+    pub fn last_commit(&self) -> Commit {
+        let state = self.lock();
+        let time = state.time.unwrap_or_else(|| self.clock.now());
+        Commit { position: state.position, time }
+    }
+
+    /// Takes no more commits and ends the workers.
+    pub fn stop(&self) {
+        let jobs = {
+            let mut state = self.lock();
+            state.closed = true;
+            std::mem::take(&mut state.jobs)
+        };
+        let fault = Fault {
+            sqlstate: crate::error::SqlState::ADMIN_SHUTDOWN,
+            message: "the server is shutting down".into(),
+        };
+        for job in jobs.into_values() {
+            job.publication.fail(&fault);
+        }
+        self.pool.stop();
+    }
+}

@@ -1,0 +1,150 @@
+//! Plan nodes to operators: the one match.
+
+use std::sync::Arc;
+
+use datafusion::common::JoinType;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::Column;
+
+use super::Result;
+use super::stage::Order;
+use crate::operators::aggregate::{AggregateOptions, Call};
+use crate::operators::join::{JoinKind, JoinOptions, JoinSide};
+use crate::operators::top_n::TopNOptions;
+use crate::operators::{
+    Aggregate, Constant, Filter, Frees, Instantwise, Join, OnClose, Operator, Project, TopN, Union,
+};
+use crate::planner::plan::{self, Clock, Close, Hopping, Node, Op, Window};
+use crate::windows::{
+    AssignWindows, Assigner, Expiring, PartitionedRows, PartitionedRowsOptions, Rows, TimeWindow,
+};
+
+/// How a node sees time in a block of that clock.
+pub(super) fn order(node: &Node, clock: Clock) -> Order {
+    match (&node.op, clock) {
+        // Scans give the changes of an ARRIVAL block their time.
+        (Op::Scan(_) | Op::Values(_), Clock::Arrival) | (Op::Values(_), Clock::Event) => {
+            Order::Commits
+        }
+        (Op::Scan(_) | Op::Filter(_) | Op::Project(_) | Op::Assign(_), _) => Order::Passing,
+        (Op::Union, Clock::Arrival) => Order::Passing,
+        (_, Clock::Arrival) => Order::Commits,
+        (_, Clock::Event) if node.properties.timeless => Order::Commits,
+        (_, Clock::Event) => Order::Instants(instantwise(node)),
+    }
+}
+
+fn instantwise(node: &Node) -> Instantwise {
+    match &node.op {
+        Op::Join(join) if join.kind == JoinType::Inner => Instantwise::Any,
+        Op::Window(_) | Op::Union | Op::OnClose(_) => Instantwise::Any,
+        _ => Instantwise::One,
+    }
+}
+
+/// Builds the operator of a node for one shard.
+pub(super) fn operator(node: &Node, shard: usize) -> Result<Box<dyn Operator>> {
+    let schema = || Arc::clone(&node.schema);
+    let input = || Arc::clone(&node.inputs[0].schema);
+    Ok(match &node.op {
+        Op::Scan(scan) => {
+            let columns = scan.projection.iter().enumerate().map(|(i, column)| {
+                let name = node.schema.field(i).name();
+                Arc::new(Column::new(name, *column)) as Arc<dyn PhysicalExpr>
+            });
+            Box::new(Project::new(columns.collect::<Vec<_>>(), schema()))
+        }
+        // A constant relation exists once.
+        Op::Values(rows) if shard == 0 => Box::new(Constant::new(rows.clone())),
+        Op::Values(rows) => Box::new(Constant::new(rows.slice(0, 0))),
+        Op::Filter(predicate) => Box::new(Filter::new(Arc::clone(predicate))),
+        Op::Project(exprs) => Box::new(Project::new(exprs.clone(), schema())),
+        Op::Union => Box::new(Union::new(schema())),
+        Op::Exchange(_) => unreachable!("exchanges are edges"),
+        Op::Window(window) => self::window(window, node)?,
+        Op::Assign(assign) => {
+            let Hopping { slide, size, offset } = assign.windows;
+            let assigner = Assigner::Hop { slide, size, offset };
+            Box::new(AssignWindows::new(Arc::clone(&assign.time), assigner, schema()))
+        }
+        Op::Aggregate(aggregate) => Box::new(Aggregate::new(AggregateOptions {
+            input: input(),
+            groups: aggregate.group.clone(),
+            calls: aggregate
+                .calls
+                .iter()
+                .map(|c| Call { function: Arc::clone(&c.function), filter: c.filter.clone() })
+                .collect(),
+            output: schema(),
+            append_only: aggregate.append_only,
+            frees: aggregate.frees.map(frees),
+        })?),
+        Op::Join(join) => Box::new(self::join(join, node)?),
+        Op::TopN(top) => Box::new(TopN::new(TopNOptions {
+            input: input(),
+            partition: vec![],
+            keys: top.keys.clone(),
+            skip: top.skip,
+            fetch: top.fetch,
+            numbered: false,
+            append_only: node.inputs[0].properties.append_only,
+            frees: None,
+            output: schema(),
+        })?),
+        Op::OnClose(close) => Box::new(OnClose::new(input(), frees(*close))?),
+    })
+}
+
+fn window(window: &Window, node: &Node) -> Result<Box<dyn Operator>> {
+    Ok(match window {
+        Window::Range { size, slide } => {
+            let (length, inclusive) = (*size, false);
+            Box::new(Expiring::new(match *slide {
+                None => TimeWindow::Range { length, inclusive },
+                Some((slide, offset)) => TimeWindow::Slide { length, inclusive, slide, offset },
+            }))
+        }
+        Window::Rows { count } => Box::new(Rows::new(*count, 1)),
+        Window::Partitioned { keys, count } => {
+            Box::new(PartitionedRows::new(PartitionedRowsOptions {
+                schema: Arc::clone(&node.inputs[0].schema),
+                partition: keys.clone(),
+                count: u32::try_from(*count).unwrap_or(u32::MAX),
+                range: None,
+            })?)
+        }
+    })
+}
+
+fn join(join: &plan::Join, node: &Node) -> Result<Join> {
+    let side = |i: usize, keys: &[Arc<dyn PhysicalExpr>]| JoinSide {
+        schema: Arc::clone(&node.inputs[i].schema),
+        keys: keys.to_vec(),
+        append_only: node.inputs[i].properties.append_only,
+        frees: join.frees[i].map(frees),
+    };
+    Ok(Join::new(JoinOptions {
+        kind: kind(join.kind),
+        left: side(0, &join.left_keys),
+        right: side(1, &join.right_keys),
+        residual: join.residual.clone(),
+        null_equals_null: join.null_equals_null,
+        output: Arc::clone(&node.schema),
+    })?)
+}
+
+fn kind(kind: JoinType) -> JoinKind {
+    match kind {
+        JoinType::Inner => JoinKind::Inner,
+        JoinType::Left => JoinKind::Left,
+        JoinType::Right => JoinKind::Right,
+        JoinType::Full => JoinKind::Full,
+        JoinType::LeftSemi => JoinKind::LeftSemi,
+        JoinType::LeftAnti => JoinKind::LeftAnti,
+        other => unreachable!("the planner refuses {other} joins"),
+    }
+}
+
+fn frees(close: Close) -> Frees {
+    Frees { column: close.column, after: close.after }
+}

@@ -1,0 +1,301 @@
+//! The result of a query: gathers its shards per commit, keeps the content, feeds readers.
+//!
+//! # Semantics
+//! A commit becomes visible when all shards have brought it. Then, in this order: requests that wait for an
+//! earlier commit have been answered, the content changes, subscriptions and downstream queries get the
+//! change, and requests for this commit are answered. So a reader sees exactly one log position.
+//!
+//! # Invariants
+//! 1. Commits become visible in order.
+//! 2. `expected` is raised under the hub's lock, in the order of commits; a request that is made under that lock
+//!    is answered at exactly that position.
+//! 3. The hub's lock is never taken from here.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use arrow::array::{Int64Array, RecordBatch, UInt32Array};
+use arrow::datatypes::SchemaRef;
+use tokio::sync::Notify;
+
+use super::content::Content;
+use super::job::{Fault, Job};
+use super::packet::{Commit, Packet};
+use super::subscription::Feed;
+use crate::delta::{Delta, Instants};
+use crate::operators::Result;
+use crate::planner::plan::Clock;
+use crate::sql::catalog::Oid;
+use crate::time::{Position, Timestamp, Watermark};
+
+/// The content of a relation at one log position.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Distinct rows.
+    pub rows: RecordBatch,
+    /// How often each.
+    pub weights: Int64Array,
+    /// Event time reached.
+    pub watermark: Watermark,
+    /// The last commit.
+    pub commit: Commit,
+}
+
+type Request = Box<dyn FnOnce(std::result::Result<&mut State, &Fault>) + Send>;
+
+/// What a publication holds.
+pub struct State {
+    /// Commits that not all shards have brought.
+    pending: VecDeque<Partial>,
+    /// Last commit handed to the query.
+    expected: Position,
+    /// Last commit visible.
+    commit: Commit,
+    watermark: Watermark,
+    content: Content,
+    feeds: Vec<Arc<Feed>>,
+    downstream: Vec<(Weak<Job>, Oid)>,
+    requests: VecDeque<(Position, Request)>,
+    fault: Option<Fault>,
+}
+
+struct Partial {
+    commit: Commit,
+    missing: usize,
+    watermark: Watermark,
+    shards: Vec<Vec<Delta>>,
+}
+
+/// The result of a query.
+pub struct Publication {
+    schema: SchemaRef,
+    clock: Clock,
+    shards: usize,
+    state: Mutex<State>,
+    in_flight: AtomicU64,
+    room: Arc<Notify>,
+}
+
+impl Publication {
+    /// The empty result of a query that runs on so many shards. `room` is told whenever a commit is through.
+    pub fn new(
+        schema: SchemaRef,
+        clock: Clock,
+        shards: usize,
+        content: Content,
+        room: Arc<Notify>,
+    ) -> Arc<Self> {
+        let state = State {
+            pending: VecDeque::new(),
+            expected: Position(0),
+            commit: Commit { position: Position(0), time: Timestamp::MIN },
+            watermark: Watermark::MIN,
+            content,
+            feeds: Vec::new(),
+            downstream: Vec::new(),
+            requests: VecDeque::new(),
+            fault: None,
+        };
+        let in_flight = AtomicU64::new(0);
+        Arc::new(Self { schema, clock, shards, state: Mutex::new(state), in_flight, room })
+    }
+
+    /// The row type.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// Clock of the query's block.
+    pub fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says that a commit is on its way. Called under the hub's lock.
+    pub fn expect(&self, position: Position) {
+        let mut state = self.lock();
+        state.expected = position;
+        if state.fault.is_none() {
+            self.in_flight.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    /// Number of commits on their way.
+    pub fn in_flight(&self) -> u64 {
+        self.in_flight.load(Ordering::Acquire)
+    }
+
+    /// Takes a shard's part of a commit.
+    pub fn deliver(&self, shard: usize, packet: Packet) -> Result<()> {
+        let mut state = self.lock();
+        if state.fault.is_some() {
+            return Ok(());
+        }
+        let found = state.pending.iter().position(|p| p.commit == packet.commit);
+        let index = found.unwrap_or_else(|| {
+            state.pending.push_back(Partial {
+                commit: packet.commit,
+                missing: self.shards,
+                watermark: Watermark::MAX,
+                shards: vec![Vec::new(); self.shards],
+            });
+            state.pending.len() - 1
+        });
+        let partial = &mut state.pending[index];
+        partial.missing -= 1;
+        partial.watermark = partial.watermark.min(packet.watermark);
+        partial.shards[shard] = packet.deltas;
+        while state.pending.front().is_some_and(|p| p.missing == 0) {
+            let partial = state.pending.pop_front().expect("there is a front");
+            self.publish(&mut state, partial)?;
+            self.in_flight.fetch_sub(1, Ordering::AcqRel);
+            self.room.notify_waiters();
+        }
+        Ok(())
+    }
+
+    /// Makes a commit visible.
+    fn publish(&self, state: &mut State, partial: Partial) -> Result<()> {
+        let deltas: Vec<Delta> = partial.shards.into_iter().flatten().collect();
+        let mut delta = Delta::concat(&self.schema, &deltas)?;
+        let watched = !state.feeds.is_empty() || !state.downstream.is_empty();
+        if watched && !delta.is_empty() {
+            delta = in_time_order(delta)?.consolidate()?;
+        }
+        state.content.apply(&delta)?;
+        state.commit = partial.commit;
+        state.watermark = partial.watermark;
+        let progress = self.progress(state);
+        state.feeds.retain(|feed| feed.push(&delta, progress));
+        state.downstream.retain(|(job, oid)| match job.upgrade() {
+            None => false,
+            Some(job) => {
+                let deltas = if delta.is_empty() { vec![] } else { vec![delta.clone()] };
+                let packet =
+                    Packet { commit: partial.commit, watermark: partial.watermark, deltas };
+                job.enter(*oid, &packet);
+                true
+            }
+        });
+        self.answer(state);
+        Ok(())
+    }
+
+    /// Nothing before this time follows.
+    fn progress(&self, state: &State) -> Timestamp {
+        match self.clock {
+            Clock::Event => state.watermark.0,
+            Clock::Arrival => state.commit.time.plus(1),
+        }
+    }
+
+    fn answer(&self, state: &mut State) {
+        while state.requests.front().is_some_and(|(at, _)| *at <= state.commit.position) {
+            let (_, request) = state.requests.pop_front().expect("there is a front");
+            request(Ok(state));
+        }
+    }
+
+    /// Calls `request` at the last commit that was announced. Called under the hub's lock.
+    pub fn when_current(&self, request: Request) {
+        let mut state = self.lock();
+        if let Some(fault) = state.fault.clone() {
+            request(Err(&fault));
+        } else if state.commit.position >= state.expected {
+            request(Ok(&mut state));
+        } else {
+            let at = state.expected;
+            state.requests.push_back((at, request));
+        }
+    }
+
+    /// Calls `request` at once, whatever is on its way: for what is to see every commit to come.
+    pub fn with_state(&self, request: impl FnOnce(&mut State)) {
+        request(&mut self.lock());
+    }
+
+    /// Ends the query: readers get the fault, and queries that read it are suspended too.
+    pub fn fail(&self, fault: &Fault) {
+        let mut state = self.lock();
+        if state.fault.is_some() {
+            return;
+        }
+        state.fault = Some(fault.clone());
+        state.pending.clear();
+        self.in_flight.store(0, Ordering::Release);
+        for feed in state.feeds.drain(..) {
+            feed.close(Some(fault.clone()));
+        }
+        for (_, request) in std::mem::take(&mut state.requests) {
+            request(Err(fault));
+        }
+        let downstream = std::mem::take(&mut state.downstream);
+        drop(state);
+        self.room.notify_waiters();
+        for (job, _) in downstream {
+            if let Some(job) = job.upgrade() {
+                job.suspend(fault.clone());
+            }
+        }
+    }
+
+    /// Returns what ended the query, if something did.
+    pub fn fault(&self) -> Option<Fault> {
+        self.lock().fault.clone()
+    }
+
+    /// Returns the event time reached and the number of distinct rows held, as of now.
+    pub fn status(&self) -> (Watermark, usize) {
+        let state = self.lock();
+        (state.watermark, state.content.row_count())
+    }
+}
+
+impl State {
+    /// Returns the content.
+    pub fn snapshot(&mut self) -> std::result::Result<Snapshot, arrow::error::ArrowError> {
+        let (rows, weights) = self.content.snapshot()?;
+        Ok(Snapshot { rows, weights, watermark: self.watermark, commit: self.commit })
+    }
+
+    /// Event time reached.
+    pub fn watermark(&self) -> Watermark {
+        self.watermark
+    }
+
+    /// The content as the first packet of a query that reads it.
+    pub fn first_packet(&mut self, commit: Commit) -> Result<Packet> {
+        let Snapshot { rows, weights, watermark, .. } = self.snapshot()?;
+        // The content is that of the last closed instant.
+        let at = Instants::All(watermark.0.plus(-1));
+        let delta = Delta::new(rows, at, crate::delta::Weights::Each(weights));
+        let deltas = if delta.is_empty() { vec![] } else { vec![delta] };
+        Ok(Packet { commit, watermark, deltas })
+    }
+
+    /// Feeds a subscription from the next commit on.
+    pub fn subscribe(&mut self, feed: Arc<Feed>) {
+        self.feeds.push(feed);
+    }
+
+    /// Feeds a query from the next commit on.
+    pub fn attach(&mut self, job: Weak<Job>, oid: Oid) {
+        self.downstream.push((job, oid));
+    }
+}
+
+/// Sorts a delta by time; equal times keep their order.
+fn in_time_order(delta: Delta) -> Result<Delta> {
+    let Instants::Each(ts) = delta.ts() else { return Ok(delta) };
+    let sorted = ts.values().windows(2).all(|w| w[0] <= w[1]);
+    if sorted {
+        return Ok(delta);
+    }
+    let mut order: Vec<u32> = (0u32..).take(delta.len()).collect();
+    order.sort_by_key(|i| ts.value(*i as usize));
+    Ok(delta.take(&UInt32Array::from(order))?)
+}

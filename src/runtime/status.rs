@@ -1,0 +1,83 @@
+//! What the system relations and metrics show of the runtime.
+
+use std::collections::BTreeMap;
+
+use super::hub::Hub;
+use super::ingest::Reason;
+use super::job::{Fault, Job};
+use super::stream::LateRow;
+use super::table::Table;
+use crate::sql::catalog::Oid;
+use crate::time::{Timestamp, Watermark};
+
+/// What a stream or table looks like to the system relations.
+#[derive(Clone, Debug)]
+pub struct StreamStatus {
+    /// Which stream.
+    pub oid: Oid,
+    /// Rows taken since the server started.
+    pub admitted: u64,
+    /// Rows retained.
+    pub retained: usize,
+    /// Event time reached.
+    pub watermark: Watermark,
+    /// When the watermark last moved.
+    pub moved_at: Timestamp,
+    /// Refused rows by reason.
+    pub refused: BTreeMap<Reason, u64>,
+    /// Partitions, and those of them that are idle.
+    pub partitions: (usize, usize),
+}
+
+/// What of a running query the system relations show.
+#[derive(Clone, Debug)]
+pub struct JobStatus {
+    /// The view.
+    pub oid: Option<Oid>,
+    /// Name.
+    pub name: String,
+    /// Event time reached.
+    pub watermark: Watermark,
+    /// Distinct rows held.
+    pub rows: usize,
+    /// Commits on their way.
+    pub in_flight: u64,
+    /// Why it stopped.
+    pub fault: Option<Fault>,
+}
+
+impl Hub {
+    /// Streams, for the system relations.
+    pub fn stream_status(&self) -> Vec<StreamStatus> {
+        self.lock().streams.iter().map(|(oid, stream)| stream.status(*oid)).collect()
+    }
+
+    /// The newest refused rows, by stream.
+    pub fn late_rows(&self) -> Vec<(Oid, LateRow)> {
+        let state = self.lock();
+        let rows = state.streams.iter();
+        rows.flat_map(|(oid, s)| s.late_rows().map(|row| (*oid, row.clone()))).collect()
+    }
+
+    /// Running queries, for the system relations.
+    pub fn job_status(&self) -> Vec<JobStatus> {
+        let jobs: Vec<_> = self.lock().jobs.values().cloned().collect();
+        let status = |job: std::sync::Arc<Job>| {
+            let (watermark, rows) = job.publication.status();
+            JobStatus {
+                oid: job.oid,
+                name: job.name.clone(),
+                watermark,
+                rows,
+                in_flight: job.publication.in_flight(),
+                fault: job.publication.fault(),
+            }
+        };
+        jobs.into_iter().map(status).collect()
+    }
+
+    /// Number of rows of a table.
+    pub fn table_rows(&self, oid: Oid) -> Option<usize> {
+        self.lock().tables.get(&oid).map(Table::row_count)
+    }
+}

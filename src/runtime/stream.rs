@@ -1,0 +1,252 @@
+//! A stream: its door, what it retains, and what it refused.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, Int64Array, IntervalMonthDayNanoArray, RecordBatch, StringArray,
+    TimestampMicrosecondArray, UInt32Array,
+};
+use arrow::compute::take_record_batch;
+use arrow::datatypes::{
+    DataType, Field, IntervalMonthDayNano, IntervalUnit, Schema, SchemaRef, TimeUnit,
+};
+
+use super::history::{History, Retention};
+use super::ingest::{Admission, EventTime, Ingest, Reason, Refusal};
+use super::status::StreamStatus;
+use super::{Error, Result};
+use crate::delta::Delta;
+use crate::operators::evaluate::row_text;
+use crate::sql::catalog::Oid;
+use crate::time::{Timestamp, Watermark};
+
+/// How many refused rows are kept per stream for `hw.late_rows`.
+const LATE_ROWS_KEPT: usize = 1_000;
+
+/// What becomes of refused rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Late {
+    /// Counted.
+    Drop,
+    /// Sent to this stream.
+    Into(Oid),
+    /// The commit fails.
+    Error,
+}
+
+/// A refused row as `hw.late_rows` shows it.
+#[derive(Clone, Debug)]
+pub struct LateRow {
+    /// When it arrived.
+    pub at: Timestamp,
+    /// Why it was refused.
+    pub reason: Reason,
+    /// Its event time.
+    pub ts: Option<i64>,
+    /// The watermark it met.
+    pub watermark: Watermark,
+    /// The row as text.
+    pub row: String,
+}
+
+/// A stream.
+pub struct Stream {
+    name: String,
+    schema: SchemaRef,
+    ingest: Ingest,
+    history: History,
+    late: Late,
+    admitted: u64,
+    refused: BTreeMap<Reason, u64>,
+    newest: VecDeque<LateRow>,
+    moved_at: Timestamp,
+}
+
+/// Names of the columns that a side stream has beside those of its stream.
+pub const SIDE_COLUMNS: [&str; 4] = ["late_watermark", "late_by", "arrived_at", "reason"];
+
+/// Types of [`SIDE_COLUMNS`], where the event time has type `time`.
+pub fn side_types(time: &DataType) -> [DataType; 4] {
+    let by = match time {
+        DataType::Int64 => DataType::Int64,
+        _ => DataType::Interval(IntervalUnit::MonthDayNano),
+    };
+    let arrived = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+    [time.clone(), by, arrived, DataType::Utf8]
+}
+
+impl Stream {
+    /// An empty stream; without event time it is on CLOCK SYSTEM.
+    pub fn new(
+        name: &str,
+        schema: SchemaRef,
+        time: Option<EventTime>,
+        retention: Retention,
+        late: Late,
+    ) -> Self {
+        Self {
+            name: name.to_owned(),
+            ingest: Ingest::new(time),
+            history: History::new(Arc::clone(&schema), retention),
+            schema,
+            late,
+            admitted: 0,
+            refused: BTreeMap::new(),
+            newest: VecDeque::new(),
+            moved_at: Timestamp::MIN,
+        }
+    }
+
+    /// The watermark.
+    pub fn watermark(&self) -> Watermark {
+        self.ingest.watermark()
+    }
+
+    /// Whether rows carry an event time of their own.
+    pub fn has_event_time(&self) -> bool {
+        self.ingest.event_time().is_some()
+    }
+
+    /// What is retained, with its times.
+    pub fn deltas(&self) -> Vec<Delta> {
+        self.history.deltas()
+    }
+
+    /// No change.
+    pub fn empty_delta(&self) -> Delta {
+        Delta::empty(Arc::clone(&self.schema))
+    }
+
+    /// Refuses rows that `LATE ERROR` forbids, before anything changes.
+    pub fn check(&self, rows: &RecordBatch, now: Timestamp) -> Result<()> {
+        if self.late != Late::Error {
+            return Ok(());
+        }
+        let admission = self.ingest.clone().admit(rows.clone(), now)?;
+        let Some(refusal) = admission.refused.first() else { return Ok(()) };
+        let ts = refusal.ts.map_or("none".to_owned(), |ts| self.show(ts));
+        let detail =
+            format!("Its event time is {ts}, the watermark {}.", self.show(refusal.watermark.0.0));
+        let reason = refusal.reason.as_str();
+        Err(Error::Refused { stream: self.name.clone(), reason, detail })
+    }
+
+    fn show(&self, ts: i64) -> String {
+        match self.time_type() {
+            Some(DataType::Int64) => ts.to_string(),
+            _ => Timestamp(ts).to_string(),
+        }
+    }
+
+    fn time_type(&self) -> Option<&DataType> {
+        self.ingest.event_time().map(|time| self.schema.field(time.column).data_type())
+    }
+
+    /// Takes rows that arrive at `now`: judges, retains and counts them.
+    pub fn admit(&mut self, rows: &RecordBatch, now: Timestamp) -> Result<Admission> {
+        let before = self.ingest.watermark();
+        let admission = self.ingest.admit(rows.clone(), now)?;
+        if self.ingest.watermark() > before {
+            self.moved_at = now;
+        }
+        self.history.push(&admission.admitted)?;
+        self.admitted += admission.admitted.len() as u64;
+        for refusal in &admission.refused {
+            *self.refused.entry(refusal.reason).or_default() += 1;
+        }
+        let skip = admission.refused.len().saturating_sub(LATE_ROWS_KEPT);
+        for refusal in &admission.refused[skip..] {
+            self.newest.push_back(LateRow {
+                at: now,
+                reason: refusal.reason,
+                ts: refusal.ts,
+                watermark: refusal.watermark,
+                row: row_text(rows.columns(), refusal.row as usize),
+            });
+            if self.newest.len() > LATE_ROWS_KEPT {
+                self.newest.pop_front();
+            }
+        }
+        Ok(admission)
+    }
+
+    /// Makes the rows of the side stream out of refused rows, if there are any and one is wanted.
+    pub fn side_rows(
+        &self,
+        rows: &RecordBatch,
+        refused: &[Refusal],
+        now: Timestamp,
+    ) -> Result<Option<(Oid, RecordBatch)>> {
+        let (Late::Into(side), Some(time)) = (self.late, self.time_type()) else {
+            return Ok(None);
+        };
+        if refused.is_empty() {
+            return Ok(None);
+        }
+        let indices = UInt32Array::from_iter_values(refused.iter().map(|r| r.row));
+        let mut columns = take_record_batch(rows, &indices)?.columns().to_vec();
+        let known = |w: Watermark| (w != Watermark::MIN).then_some(w.0.0);
+        let watermarks: Int64Array = refused.iter().map(|r| known(r.watermark)).collect();
+        columns.push(arrow::compute::cast(&watermarks, time)?);
+        let by = |r: &Refusal| match r.reason {
+            Reason::Late => Some(known(r.watermark)? - r.ts?),
+            Reason::NullTime | Reason::TooFarAhead => None,
+        };
+        columns.push(match time {
+            DataType::Int64 => Arc::new(refused.iter().map(by).collect::<Int64Array>()) as ArrayRef,
+            _ => {
+                let span =
+                    |micros: i64| IntervalMonthDayNano::new(0, 0, micros.saturating_mul(1_000));
+                let spans = refused.iter().map(|r| by(r).map(span));
+                Arc::new(spans.collect::<IntervalMonthDayNanoArray>())
+            }
+        });
+        let arrived = TimestampMicrosecondArray::from_value(now.0, refused.len());
+        columns.push(Arc::new(arrived.with_timezone("UTC")));
+        let reasons: StringArray = refused.iter().map(|r| Some(r.reason.as_str())).collect();
+        columns.push(Arc::new(reasons));
+        let fields = self.schema.fields().iter().cloned();
+        let extra = SIDE_COLUMNS.into_iter().zip(side_types(time));
+        let extra = extra.map(|(name, data_type)| Arc::new(Field::new(name, data_type, true)));
+        let schema = Arc::new(Schema::new(fields.chain(extra).collect::<Vec<_>>()));
+        Ok(Some((side, RecordBatch::try_new(schema, columns)?)))
+    }
+
+    /// Takes a promise.
+    pub fn heartbeat(&mut self, at: Timestamp, now: Timestamp) {
+        let before = self.ingest.watermark();
+        self.ingest.heartbeat(at);
+        if self.ingest.watermark() > before {
+            self.moved_at = now;
+        }
+    }
+
+    /// Looks at the clock; returns whether the watermark or a partition's idleness changed.
+    pub fn on_clock(&mut self, now: Timestamp) -> bool {
+        let before = self.ingest.watermark();
+        let changed = self.ingest.on_clock(now);
+        if self.ingest.watermark() > before {
+            self.moved_at = now;
+        }
+        changed
+    }
+
+    /// The newest refused rows, oldest first.
+    pub fn late_rows(&self) -> impl Iterator<Item = &LateRow> {
+        self.newest.iter()
+    }
+
+    /// For the system relations.
+    pub fn status(&self, oid: Oid) -> StreamStatus {
+        StreamStatus {
+            oid,
+            admitted: self.admitted,
+            retained: self.history.row_count(),
+            watermark: self.ingest.watermark(),
+            moved_at: self.moved_at,
+            refused: self.refused.clone(),
+            partitions: self.ingest.partitions(),
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! A reader's end of a query's changes: a bounded queue between workers and a connection.
+//!
+//! # Semantics
+//! Changes arrive per commit, consolidated and in order of their times. A reader that falls behind by more
+//! than the limit loses its subscription, with an error, and harms nobody.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::job::Fault;
+use crate::delta::Delta;
+use crate::error::SqlState;
+use crate::time::Timestamp;
+
+/// What a reader gets at a time.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// Changes, in order of their times; may be empty.
+    pub delta: Delta,
+    /// Nothing before this time follows.
+    pub progress: Timestamp,
+}
+
+#[derive(Default)]
+struct Queue {
+    changes: VecDeque<Change>,
+    rows: usize,
+    closed: bool,
+    fault: Option<Fault>,
+}
+
+/// A bounded queue of changes.
+pub struct Feed {
+    queue: Mutex<Queue>,
+    arrived: Notify,
+    rows_max: usize,
+    /// Whether commits without a change are passed on, for their progress.
+    progress: bool,
+}
+
+impl Feed {
+    /// An empty queue that holds at most `rows_max` rows.
+    pub fn new(rows_max: usize, progress: bool) -> Self {
+        Self { queue: Mutex::default(), arrived: Notify::new(), rows_max, progress }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a change; returns whether the reader is still there.
+    pub fn push(&self, delta: &Delta, progress: Timestamp) -> bool {
+        let mut queue = self.lock();
+        if queue.closed {
+            return false;
+        }
+        if delta.is_empty() && !self.progress {
+            return true;
+        }
+        if queue.rows + delta.len() > self.rows_max && queue.rows > 0 {
+            queue.closed = true;
+            queue.changes.clear();
+            queue.fault = Some(Fault {
+                sqlstate: SqlState::PROGRAM_LIMIT_EXCEEDED,
+                message: format!(
+                    "the subscription fell more than {} rows behind (subscribe_buffer)",
+                    self.rows_max
+                ),
+            });
+        } else {
+            if delta.is_empty()
+                && let Some(last) = queue.changes.back_mut()
+            {
+                last.progress = last.progress.max(progress);
+            } else {
+                queue.rows += delta.len();
+                queue.changes.push_back(Change { delta: delta.clone(), progress });
+            }
+        }
+        let open = !queue.closed;
+        drop(queue);
+        self.arrived.notify_one();
+        open
+    }
+
+    /// Ends the queue; what is in it can still be read.
+    pub fn close(&self, fault: Option<Fault>) {
+        let mut queue = self.lock();
+        if !queue.closed {
+            queue.closed = true;
+            queue.fault = fault;
+        }
+        drop(queue);
+        self.arrived.notify_one();
+    }
+
+    /// Waits for the next change; `None` when the query has ended. One reader at a time; cancel-safe.
+    pub async fn next(&self) -> Option<Result<Change, Fault>> {
+        loop {
+            {
+                let mut queue = self.lock();
+                if let Some(change) = queue.changes.pop_front() {
+                    queue.rows -= change.delta.len();
+                    return Some(Ok(change));
+                }
+                if queue.closed {
+                    return queue.fault.take().map(Err);
+                }
+            }
+            self.arrived.notified().await;
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! A fragment of a query on one shard: a chain of operators that runs when a commit is complete.
+//!
+//! # Invariants
+//! 1. A task handles one commit at a time, to completion, when every channel has brought its packet.
+//! 2. Nothing depends on the order in which packets of different channels arrive: channels are read in
+//!    order of their number.
+//! 3. A task that panics or fails suspends its job and no other.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::exchange::Sender;
+use super::job::Fault;
+use super::packet::Packet;
+use super::pool::Ready;
+use super::stage::{Arrived, Feed, Stage};
+use crate::delta::Delta;
+use crate::error::Classify;
+use crate::operators::{Output, Result, RowError};
+use crate::time::Watermark;
+
+/// A task has nothing to do.
+const IDLE: u8 = 0;
+/// It waits for a worker.
+const QUEUED: u8 = 1;
+/// A worker runs it.
+const RUNNING: u8 = 2;
+/// A worker runs it, and something arrived meanwhile.
+const DIRTY: u8 = 3;
+
+/// What a task tells its job.
+pub trait Supervisor: Send + Sync {
+    /// Rows could not be computed.
+    fn rows_failed(&self, errors: Vec<RowError>);
+    /// The job cannot go on.
+    fn suspend(&self, fault: Fault);
+    /// Whether the job has been suspended or dropped.
+    fn stopped(&self) -> bool;
+}
+
+/// Operators and where their output goes.
+struct Body {
+    stages: Vec<Stage>,
+    sender: Sender,
+}
+
+/// A fragment of a query on one shard.
+pub struct Task {
+    channels: Mutex<Vec<VecDeque<Packet>>>,
+    body: Mutex<Body>,
+    state: AtomicU8,
+    ready: Arc<Ready>,
+    supervisor: Arc<dyn Supervisor>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Task {
+    /// A task with so many input channels.
+    pub fn new(
+        channels: usize,
+        stages: Vec<Stage>,
+        sender: Sender,
+        ready: Arc<Ready>,
+        supervisor: Arc<dyn Supervisor>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            channels: Mutex::new(vec![VecDeque::new(); channels]),
+            body: Mutex::new(Body { stages, sender }),
+            state: AtomicU8::new(IDLE),
+            ready,
+            supervisor,
+        })
+    }
+
+    /// Takes a packet; lets the task run once the commit is complete.
+    pub fn deliver(self: &Arc<Self>, channel: usize, packet: Packet) {
+        let complete = {
+            let mut channels = lock(&self.channels);
+            channels[channel].push_back(packet);
+            channels.iter().all(|c| !c.is_empty())
+        };
+        if complete {
+            self.wake();
+        }
+    }
+
+    fn wake(self: &Arc<Self>) {
+        let update = self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, |s| match s {
+            IDLE => Some(QUEUED),
+            RUNNING => Some(DIRTY),
+            _ => None,
+        });
+        if update == Ok(IDLE) {
+            self.ready.push(Arc::clone(self));
+        }
+    }
+
+    /// Handles every complete commit there is. Called by workers.
+    pub fn run(self: &Arc<Self>) {
+        self.state.store(RUNNING, Ordering::Release);
+        while let Some(packets) = self.next_commit() {
+            if self.supervisor.stopped() {
+                continue;
+            }
+            let step = catch_unwind(AssertUnwindSafe(|| lock(&self.body).step(packets)));
+            match step {
+                Ok(Ok(errors)) if errors.is_empty() => {}
+                Ok(Ok(errors)) => self.supervisor.rows_failed(errors),
+                Ok(Err(error)) => self
+                    .supervisor
+                    .suspend(Fault { sqlstate: error.sqlstate(), message: error.to_string() }),
+                Err(panic) => self.supervisor.suspend(Fault::panic(panic.as_ref())),
+            }
+        }
+        let idle = self.state.compare_exchange(RUNNING, IDLE, Ordering::AcqRel, Ordering::Acquire);
+        if idle.is_err() {
+            self.state.store(QUEUED, Ordering::Release);
+            self.ready.push(Arc::clone(self));
+        }
+    }
+
+    /// Takes the packets of the next commit, if all are there.
+    fn next_commit(&self) -> Option<Vec<Packet>> {
+        let mut channels = lock(&self.channels);
+        if channels.iter().any(VecDeque::is_empty) {
+            return None;
+        }
+        Some(channels.iter_mut().filter_map(VecDeque::pop_front).collect())
+    }
+}
+
+impl Body {
+    /// Folds one commit through all stages and sends on what comes out.
+    fn step(&mut self, packets: Vec<Packet>) -> Result<Vec<RowError>> {
+        let commit = packets[0].commit;
+        assert!(packets.iter().all(|p| p.commit == commit), "channels carry the same commits");
+        let mut packets: Vec<Option<Packet>> = packets.into_iter().map(Some).collect();
+        let mut results: Vec<Option<Arrived>> = Vec::with_capacity(self.stages.len());
+        let mut errors = Vec::new();
+        for stage in &mut self.stages {
+            let arrived = stage
+                .ports
+                .iter()
+                .map(|port| match &port.feed {
+                    Feed::Channels(range) => gather(&mut packets[range.clone()]),
+                    Feed::Stage(i) => results[*i].take().expect("a stage feeds one port"),
+                })
+                .collect();
+            let mut out = Output::default();
+            let watermark = stage.run(commit, arrived, &mut out)?;
+            errors.append(&mut out.errors);
+            results.push(Some(Arrived { deltas: out.deltas, watermark }));
+        }
+        let last = results.pop().flatten().expect("a task has a stage");
+        self.sender.send(commit, last.deltas, last.watermark)?;
+        Ok(errors)
+    }
+}
+
+/// Joins the packets of a port's channels, in order of the channels.
+fn gather(packets: &mut [Option<Packet>]) -> Arrived {
+    let mut deltas: Vec<Delta> = Vec::new();
+    let mut watermark = Watermark::MAX;
+    for packet in packets.iter_mut().filter_map(Option::take) {
+        watermark = watermark.min(packet.watermark);
+        deltas.extend(packet.deltas);
+    }
+    Arrived { deltas, watermark }
+}

@@ -1,0 +1,292 @@
+//! A running server: data directory, listeners, engine, wire and http put together.
+//!
+//! # Semantics
+//! [`Server::start`] returns when clients can connect. [`Server::run_until`] returns when a signal came, or a
+//! part of the server ended on its own, and everything has been shut down in order: no new connections and
+//! statements first, then the engine.
+//!
+//! # Invariants
+//! 1. One server per data directory at a time: it holds a lock on a file in it for as long as it lives.
+
+use std::fs::{self, File, TryLockError};
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::{JoinError, JoinHandle};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::clock::{Clock, SystemClock};
+use crate::config::{Address, Config, cores};
+use crate::engine::{Engine, EngineOptions};
+use crate::http::{self, Health};
+use crate::telemetry;
+
+/// How long connections may take to end at a shutdown before they are abandoned.
+const SHUTDOWN_MAX: Duration = Duration::from_secs(10);
+
+/// The file in the data directory that a running server locks.
+const LOCK_FILE: &str = "highwater.lock";
+
+const STARTING: &str = "the engine is starting";
+const STOPPING: &str = "the server is shutting down";
+
+/// Why a server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data directory cannot be made.
+    #[error("could not create data directory \"{}\"", path.display())]
+    Create {
+        /// The directory.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// There is something else where the data directory should be.
+    #[error("data directory \"{}\" is not a directory", path.display())]
+    NotADirectory {
+        /// The path.
+        path: PathBuf,
+    },
+    /// Nothing can be written to the data directory.
+    #[error("could not write to data directory \"{}\"", path.display())]
+    ReadOnly {
+        /// The directory.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// Another server runs on the data directory.
+    #[error("data directory \"{}\" is in use by another highwater server", path.display())]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// An address is taken or not ours.
+    #[error("could not listen on {address} (option \"{option}\")")]
+    Listen {
+        /// `listen` or `http`.
+        option: &'static str,
+        /// The address.
+        address: Address,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The engine does not start.
+    #[error("could not start the engine")]
+    Engine(#[source] io::Error),
+}
+
+/// A running server.
+pub struct Server {
+    engine: Arc<Engine>,
+    health: Arc<Health>,
+    wire: JoinHandle<io::Result<()>>,
+    http: JoinHandle<io::Result<()>>,
+    shutdown: CancellationToken,
+    postgres_address: SocketAddr,
+    http_address: SocketAddr,
+    /// Held open for its lock.
+    _lock: File,
+}
+
+impl Server {
+    /// Starts a server; returns when clients can connect.
+    pub async fn start(config: &Config) -> Result<Self, StartError> {
+        let lock = open_data_dir(&config.data_dir)?;
+        let (postgres, postgres_address) = bind("listen", &config.listen).await?;
+        let (http, http_address) = bind("http", &config.http).await?;
+        let shutdown = CancellationToken::new();
+        let health = Arc::new(Health::new(telemetry::metrics().clone(), STARTING));
+        let http = tokio::spawn(http::serve(http, Arc::clone(&health), shutdown.clone()));
+
+        let options = EngineOptions {
+            shards: config.shards,
+            batch_rows: config.batch_rows,
+            threads: cores(),
+        };
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let engine = Engine::start(options, clock).map_err(StartError::Engine)?;
+        let wire =
+            tokio::spawn(crate::wire::serve(Arc::clone(&engine), postgres, shutdown.clone()));
+        health.unblock(STARTING);
+        info!(
+            data_dir = %config.data_dir.display(), %postgres_address, %http_address,
+            shards = config.shards, "server started"
+        );
+        Ok(Self {
+            engine,
+            health,
+            wire,
+            http,
+            shutdown,
+            postgres_address,
+            http_address,
+            _lock: lock,
+        })
+    }
+
+    /// Where Postgres clients connect.
+    pub fn postgres_address(&self) -> SocketAddr {
+        self.postgres_address
+    }
+
+    /// Where health and metrics are served.
+    pub fn http_address(&self) -> SocketAddr {
+        self.http_address
+    }
+
+    /// The line that says the server is ready.
+    pub fn ready_line(&self) -> String {
+        let (postgres, http) = (self.postgres_address, self.http_address);
+        format!("highwater ready: postgres on {postgres}, http on {http}")
+    }
+
+    /// Serves until `signal`, then shuts down. An error is that of a part that ended before.
+    pub async fn run_until(mut self, signal: impl Future<Output = ()>) -> io::Result<()> {
+        let ended = tokio::select! {
+            () = signal => None,
+            ended = &mut self.wire => Some(early("wire", ended)),
+            ended = &mut self.http => Some(early("http", ended)),
+        };
+        self.health.block(STOPPING);
+        info!("shutting down");
+        self.shutdown.cancel();
+        let parts = async {
+            for (part, task) in [("wire", &mut self.wire), ("http", &mut self.http)] {
+                if !task.is_finished()
+                    && let Err(error) = outcome(part, task.await)
+                {
+                    warn!(part, %error, "ended with an error");
+                }
+            }
+        };
+        if tokio::time::timeout(SHUTDOWN_MAX, parts).await.is_err() {
+            warn!(seconds = SHUTDOWN_MAX.as_secs(), "connections did not end in time");
+        }
+        self.engine.shutdown().await;
+        info!("stopped");
+        ended.unwrap_or(Ok(()))
+    }
+}
+
+/// Returns a future that ends at the first SIGINT or SIGTERM. A second one then ends the process at once.
+pub fn signals() -> io::Result<impl Future<Output = ()>> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        let mut next = async move || {
+            tokio::select! { _ = interrupt.recv() => 130, _ = terminate.recv() => 143 }
+        };
+        next().await;
+        tokio::spawn(async move { std::process::exit(next().await) });
+    })
+}
+
+/// What a part says that ended without being told to.
+fn early(part: &str, ended: Result<io::Result<()>, JoinError>) -> io::Result<()> {
+    outcome(part, ended).and(Err(io::Error::other(format!("{part} ended on its own"))))
+}
+
+/// What a part that ended says.
+fn outcome(part: &str, ended: Result<io::Result<()>, JoinError>) -> io::Result<()> {
+    match ended {
+        Ok(result) => {
+            result.map_err(|error| io::Error::new(error.kind(), format!("{part}: {error}")))
+        }
+        Err(panic) => Err(io::Error::other(format!("{part}: {panic}"))),
+    }
+}
+
+async fn bind(
+    option: &'static str,
+    address: &Address,
+) -> Result<(TcpListener, SocketAddr), StartError> {
+    let failed = |source| StartError::Listen { option, address: address.clone(), source };
+    let listener =
+        TcpListener::bind((address.host.as_str(), address.port)).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
+}
+
+/// Creates the data directory if need be, and locks it.
+fn open_data_dir(path: &Path) -> Result<File, StartError> {
+    match fs::metadata(path) {
+        Ok(metadata) if !metadata.is_dir() => {
+            return Err(StartError::NotADirectory { path: path.to_owned() });
+        }
+        Ok(_) => {}
+        Err(_) => fs::create_dir_all(path)
+            .map_err(|source| StartError::Create { path: path.to_owned(), source })?,
+    }
+    let read_only = |source| StartError::ReadOnly { path: path.to_owned(), source };
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path.join(LOCK_FILE))
+        .map_err(read_only)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StartError::InUse { path: path.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(read_only(source)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(data_dir: &Path) -> Config {
+        Config {
+            data_dir: data_dir.to_owned(),
+            listen: Address::local(0),
+            http: Address::local(0),
+            ..Config::default()
+        }
+    }
+
+    async fn failure(config: &Config) -> String {
+        match Server::start(config).await {
+            Ok(_) => panic!("started"),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[tokio::test]
+    async fn starts_on_a_missing_directory_and_stops() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = config(&dir.path().join("a/b"));
+        let server = Server::start(&config).await.unwrap();
+        assert!(server.ready_line().starts_with("highwater ready: postgres on 127.0.0.1:"));
+        assert_ne!(server.postgres_address().port(), 0);
+        assert!(failure(&config).await.contains("is in use by another highwater server"));
+        server.run_until(async {}).await.unwrap();
+        Server::start(&config).await.unwrap().run_until(async {}).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_file_is_no_data_directory() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert!(failure(&config(file.path())).await.ends_with("is not a directory"));
+        let below = failure(&config(&file.path().join("x"))).await;
+        assert!(below.starts_with("could not create data directory"), "{below}");
+    }
+
+    #[tokio::test]
+    async fn a_taken_address_is_named_with_its_option() {
+        let dir = tempfile::tempdir().unwrap();
+        let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let config = Config { http: Address::local(port), ..config(dir.path()) };
+        let message = failure(&config).await;
+        let expected = format!("could not listen on 127.0.0.1:{port} (option \"http\")");
+        assert_eq!(message, expected);
+    }
+}

@@ -1,0 +1,54 @@
+//! Names: how they fold, and which the system keeps for itself.
+
+use sqlparser::ast;
+
+/// Returns the name as the catalog knows it: in lower case unless it was quoted.
+pub fn fold(ident: &ast::Ident) -> String {
+    match ident.quote_style {
+        Some(_) => ident.value.clone(),
+        None => ident.value.to_ascii_lowercase(),
+    }
+}
+
+/// Returns the parts of a qualified name, folded.
+pub fn fold_parts(name: &ast::ObjectName) -> Vec<String> {
+    name.0.iter().map(|part| part.as_ident().map_or_else(|| part.to_string(), fold)).collect()
+}
+
+/// Returns the name as SQL text, quoted if it would not fold to itself.
+pub fn quote(name: &str) -> String {
+    let plain = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+    if plain { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
+}
+
+/// Returns whether the system keeps a name for itself, be it of a schema, a relation or a column:
+/// Postgres's catalogs (`pg_`), what SUBSCRIBE adds (`hw_`), what the parser rewrites to (`cql_`)
+/// and the hidden columns of changes (`$`).
+pub fn is_reserved(name: &str) -> bool {
+    ["pg_", "hw_", "cql_", "$"].iter().any(|prefix| name.starts_with(prefix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_unquoted_names_fold() {
+        assert_eq!(fold(&ast::Ident::new("BiD")), "bid");
+        assert_eq!(fold(&ast::Ident::with_quote('"', "BiD")), "BiD");
+    }
+
+    #[test]
+    fn names_that_would_change_are_quoted() {
+        assert_eq!(quote("bid_1"), "bid_1");
+        assert_eq!(quote("$user"), "\"$user\"");
+        assert_eq!(quote("a\"B"), "\"a\"\"B\"");
+    }
+
+    #[test]
+    fn system_prefixes_are_reserved() {
+        assert!(is_reserved("pg_class") && is_reserved("hw_time") && is_reserved("$weight"));
+        assert!(!is_reserved("page"));
+    }
+}

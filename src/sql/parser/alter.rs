@@ -1,0 +1,120 @@
+//! Statements on existing objects: DROP, ALTER STREAM, COMMENT ON.
+
+use sqlparser::tokenizer::Token;
+
+use super::reader::Reader;
+use super::statement::statement_name;
+use crate::sql::Result;
+use crate::sql::statement::{Drop, DropKind, StatementKind};
+
+/// Kinds of objects that Postgres or StreamSQL has and this server does not drop, alter or comment.
+pub const OTHER_KINDS: [&str; 27] = [
+    "AGGREGATE",
+    "CAST",
+    "COLLATION",
+    "CONVERSION",
+    "DATABASE",
+    "DOMAIN",
+    "EVENT",
+    "EXTENSION",
+    "FOREIGN",
+    "FUNCTION",
+    "INDEX",
+    "LANGUAGE",
+    "OPERATOR",
+    "OWNED",
+    "POLICY",
+    "PROCEDURE",
+    "PUBLICATION",
+    "ROLE",
+    "RULE",
+    "SEQUENCE",
+    "SERVER",
+    "SUBSCRIPTION",
+    "TABLESPACE",
+    "TRIGGER",
+    "TYPE",
+    "USER",
+    "SYSTEM",
+];
+
+/// Reads what follows DROP.
+pub fn drop(mut reader: Reader<'_>) -> Result<StatementKind> {
+    let kind = match reader.eat_any(&["STREAM", "TABLE", "VIEW", "MATERIALIZED", "SCHEMA"]) {
+        Some("STREAM") => DropKind::Stream,
+        Some("TABLE") => DropKind::Table,
+        Some("VIEW") => DropKind::View,
+        Some("SCHEMA") => DropKind::Schema,
+        Some(_) => {
+            reader.expect(&["VIEW"])?;
+            DropKind::MaterializedView
+        }
+        None if reader.sees(&["SINK"]) || reader.sees(&["SOURCE"]) => {
+            return Err(reader.not_yet(format!("DROP {}", statement_name(reader.tokens())), ""));
+        }
+        None => return Err(unknown_kind(&reader, "DROP")),
+    };
+    let if_exists = reader.eat(&["IF", "EXISTS"]);
+    let mut names = vec![reader.object_name()?];
+    while reader.eat_token(&Token::Comma) {
+        names.push(reader.object_name()?);
+    }
+    let cascade = reader.eat_any(&["CASCADE", "RESTRICT"]) == Some("CASCADE");
+    reader.expect_end()?;
+    Ok(StatementKind::Drop(Drop { kind, names, if_exists, cascade }))
+}
+
+fn unknown_kind(reader: &Reader<'_>, verb: &str) -> crate::sql::Error {
+    if OTHER_KINDS.iter().any(|kind| reader.sees(&[kind])) {
+        return reader.unsupported(format!("{verb} {}", statement_name(reader.tokens())), "");
+    }
+    reader.unexpected()
+}
+
+/// Reads what follows ALTER.
+pub fn alter(mut reader: Reader<'_>) -> Result<StatementKind> {
+    let start = reader;
+    if !reader.eat(&["STREAM"]) {
+        let kinds = ["TABLE", "VIEW", "MATERIALIZED", "SCHEMA", "SINK", "SOURCE"];
+        if kinds.iter().any(|kind| reader.sees(&[kind])) {
+            let name = format!("ALTER {}", statement_name(reader.tokens()));
+            return Err(start.unsupported(name, "Drop the object and create it again."));
+        }
+        return Err(unknown_kind(&reader, "ALTER"));
+    }
+    let stream = reader.object_name()?;
+    if !reader.eat(&["HEARTBEAT"]) {
+        let words = ["ADD", "DROP", "ALTER", "RENAME", "SET", "RESET", "OWNER"];
+        if words.iter().any(|word| reader.sees(&[word])) {
+            return Err(start.unsupported(
+                "ALTER STREAM other than HEARTBEAT",
+                "Drop the stream and create it again.",
+            ));
+        }
+        return Err(reader.unexpected_hint("Write ALTER STREAM name HEARTBEAT timestamp."));
+    }
+    let at = reader.expr()?;
+    reader.expect_end()?;
+    Ok(StatementKind::Heartbeat { stream, at })
+}
+
+/// Reads what follows COMMENT.
+pub fn comment(mut reader: Reader<'_>) -> Result<StatementKind> {
+    reader.expect(&["ON"])?;
+    let kind = if reader.eat(&["MATERIALIZED", "VIEW"]) {
+        "MATERIALIZED VIEW"
+    } else {
+        match reader.eat_any(&["STREAM", "TABLE", "VIEW", "COLUMN"]) {
+            Some(kind) => kind,
+            None if reader.sees(&["SCHEMA"]) => {
+                return Err(reader.unsupported("COMMENT ON SCHEMA", ""));
+            }
+            None => return Err(unknown_kind(&reader, "COMMENT ON")),
+        }
+    };
+    let name = reader.object_name()?;
+    reader.expect(&["IS"])?;
+    let text = if reader.eat(&["NULL"]) { None } else { Some(reader.string()?.to_owned()) };
+    reader.expect_end()?;
+    Ok(StatementKind::Comment { kind: kind.to_owned(), name, text })
+}

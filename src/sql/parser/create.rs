@@ -1,0 +1,191 @@
+//! CREATE TABLE, VIEW and SCHEMA.
+
+use std::collections::BTreeMap;
+
+use sqlparser::tokenizer::Token;
+
+use super::alter::OTHER_KINDS;
+use super::columns::Columns;
+use super::options::with_clause;
+use super::query::query;
+use super::reader::Reader;
+use super::statement::statement_name;
+use crate::sql::Result;
+use crate::sql::statement::{CreateTable, CreateView, StatementKind};
+
+/// Reads what follows CREATE.
+pub fn create(mut reader: Reader<'_>) -> Result<StatementKind> {
+    let start = reader;
+    let or_replace = reader.eat(&["OR", "REPLACE"]);
+    refuse_modifiers(&mut reader)?;
+    if reader.eat(&["MATERIALIZED", "VIEW"]) {
+        return view(reader, or_replace, true);
+    }
+    if reader.eat(&["VIEW"]) {
+        return view(reader, or_replace, false);
+    }
+    if reader.sees(&["TABLE"]) && !or_replace {
+        reader.skip(1);
+        return table(reader);
+    }
+    if reader.sees(&["SCHEMA"]) && !or_replace {
+        reader.skip(1);
+        return schema(reader);
+    }
+    if reader.sees(&["STREAM"]) || reader.sees(&["TABLE"]) {
+        return Err(start.unsupported(
+            format!("CREATE OR REPLACE {}", statement_name(reader.tokens())),
+            "Drop the object first.",
+        ));
+    }
+    let mut words = reader;
+    words.eat(&["UNIQUE"]);
+    words.eat(&["TRUSTED"]);
+    if OTHER_KINDS.iter().any(|kind| words.sees(&[kind])) {
+        let name = format!("CREATE {}", statement_name(words.tokens()));
+        let hint = match name.as_str() {
+            "CREATE INDEX" => "Declare a PRIMARY KEY, or keep the result in a MATERIALIZED VIEW.",
+            _ => "",
+        };
+        return Err(start.unsupported(name, hint));
+    }
+    Err(reader.unexpected())
+}
+
+fn refuse_modifiers(reader: &mut Reader<'_>) -> Result<()> {
+    let mut ahead = *reader;
+    ahead.eat_any(&["GLOBAL", "LOCAL"]);
+    if ahead.sees(&["TEMP"]) || ahead.sees(&["TEMPORARY"]) {
+        return Err(reader.unsupported("a temporary object", "Create an ordinary one and drop it."));
+    }
+    if reader.sees(&["UNLOGGED", "TABLE"]) {
+        return Err(reader.unsupported("CREATE UNLOGGED TABLE", "Leave UNLOGGED out."));
+    }
+    if reader.sees(&["RECURSIVE", "VIEW"]) {
+        return Err(reader.unsupported("CREATE RECURSIVE VIEW", "Use WITH RECURSIVE in a query."));
+    }
+    Ok(())
+}
+
+fn view(mut reader: Reader<'_>, or_replace: bool, materialized: bool) -> Result<StatementKind> {
+    if or_replace && materialized {
+        let hint = "Drop it first, or create it under another name.";
+        return Err(reader.unsupported("CREATE OR REPLACE MATERIALIZED VIEW", hint));
+    }
+    let if_not_exists = reader.eat(&["IF", "NOT", "EXISTS"]);
+    let name = reader.object_name()?;
+    let columns = if reader.peek(0) == &Token::LParen { reader.idents()? } else { Vec::new() };
+    let mut options = BTreeMap::new();
+    with_clause(&mut reader, &mut options)?;
+    reader.expect(&["AS"])?;
+    let text = without_view_tail(reader)?;
+    Ok(StatementKind::CreateView(CreateView {
+        name,
+        if_not_exists,
+        or_replace,
+        materialized,
+        columns,
+        query: query(text)?,
+        query_text: text.text(),
+        options,
+    }))
+}
+
+/// Takes `WITH [NO] DATA` and `WITH CHECK OPTION` off the end of a view's query.
+fn without_view_tail(mut reader: Reader<'_>) -> Result<Reader<'_>> {
+    let tail = reader.find(|here| {
+        let mut here = *here;
+        if !here.eat(&["WITH"]) {
+            return false;
+        }
+        here.eat_any(&["NO", "LOCAL", "CASCADED"]);
+        (here.eat(&["DATA"]) || here.eat(&["CHECK", "OPTION"])) && here.at_end()
+    });
+    let Some(length) = tail else { return Ok(reader) };
+    let query = reader.take_to(reader.rest().start + length);
+    if reader.eat(&["WITH", "DATA"]) {
+        return Ok(query);
+    }
+    if reader.sees(&["WITH", "NO", "DATA"]) {
+        return Err(reader.unsupported("WITH NO DATA", "A view's content is always up to date."));
+    }
+    Err(reader.unsupported("WITH CHECK OPTION", "Views cannot be written to."))
+}
+
+fn table(mut reader: Reader<'_>) -> Result<StatementKind> {
+    let if_not_exists = reader.eat(&["IF", "NOT", "EXISTS"]);
+    let name = reader.object_name()?;
+    let start = reader;
+    let mut declared = Columns::default();
+    if reader.peek(0) == &Token::LParen {
+        for item in reader.parenthesized()?.items()? {
+            table_item(item, &mut declared)?;
+        }
+        declared.check_names(&declared.primary_key, "PRIMARY KEY")?;
+    }
+    refuse_table_tail(&reader)?;
+    let mut options = BTreeMap::new();
+    with_clause(&mut reader, &mut options)?;
+    let query = if reader.eat(&["AS"]) {
+        if !declared.columns.is_empty() {
+            return Err(start.unsupported(
+                "column definitions in CREATE TABLE AS",
+                "Name and cast the columns in the query.",
+            ));
+        }
+        let end = reader.rest().end;
+        Some(query(without_view_tail(reader.take_to(end))?)?)
+    } else {
+        if start.peek(0) != &Token::LParen {
+            return Err(start.expected("( or AS"));
+        }
+        None
+    };
+    reader.expect_end()?;
+    Ok(StatementKind::CreateTable(CreateTable {
+        name,
+        if_not_exists,
+        columns: declared.columns,
+        primary_key: declared.primary_key,
+        query,
+        options,
+    }))
+}
+
+fn table_item(item: Reader<'_>, declared: &mut Columns) -> Result<()> {
+    if item.sees(&["VERSIONED", "BY"]) {
+        return Err(item.not_yet("VERSIONED BY", "A join uses the table's current content."));
+    }
+    if item.sees(&["WATERMARK", "FOR"]) {
+        return Err(item.unsupported("WATERMARK of a table", "Declare it with CREATE STREAM."));
+    }
+    if declared.constraint(item)? { Ok(()) } else { declared.column(item) }
+}
+
+fn refuse_table_tail(reader: &Reader<'_>) -> Result<()> {
+    let tails: [(&[&str], &str); 5] = [
+        (&["PARTITION", "BY"], "PARTITION BY in CREATE TABLE"),
+        (&["INHERITS"], "INHERITS"),
+        (&["TABLESPACE"], "TABLESPACE"),
+        (&["ON", "COMMIT"], "ON COMMIT"),
+        (&["USING"], "USING in CREATE TABLE"),
+    ];
+    match tails.iter().find(|(words, _)| reader.sees(words)) {
+        Some((_, feature)) => Err(reader.unsupported(*feature, "Leave it out.")),
+        None => Ok(()),
+    }
+}
+
+fn schema(mut reader: Reader<'_>) -> Result<StatementKind> {
+    let if_not_exists = reader.eat(&["IF", "NOT", "EXISTS"]);
+    if reader.sees(&["AUTHORIZATION"]) {
+        return Err(reader.unsupported("CREATE SCHEMA AUTHORIZATION", "Name the schema."));
+    }
+    let name = reader.ident()?;
+    // Everyone owns everything: the owner is read and forgotten.
+    if reader.eat(&["AUTHORIZATION"]) {
+        reader.ident()?;
+    }
+    reader.expect_end()?;
+    Ok(StatementKind::CreateSchema { name, if_not_exists })
+}

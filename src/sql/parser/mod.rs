@@ -1,0 +1,44 @@
+//! Text to statements: StreamSQL on top of sqlparser.
+//!
+//! 1. [`script`]: the text becomes tokens, and is split at semicolons.
+//! 2. [`statement`]: the first words say what a statement is. StreamSQL's own statements are read
+//!    by hand with a [`reader`], over the same tokens.
+//! 3. [`query`]: queries go through the [`prepass`], which takes out window brackets and EMIT and
+//!    leaves what sqlparser can parse.
+//! 4. [`normalize`]: types in expressions are brought into the form in which DataFusion plans them.
+//!
+//! # Invariants
+//! 1. Locations of errors are within the whole string that was given to [`parse`].
+//! 2. The text of a statement parses to the same statement again; trees are never printed to be
+//!    stored, since what the pre-pass took out is not in them.
+
+mod depth;
+mod script;
+
+mod reader;
+
+mod statement;
+
+mod alter;
+mod columns;
+mod copy;
+mod create;
+mod cursor;
+mod options;
+mod query;
+mod session;
+mod stream;
+
+mod emit;
+mod normalize;
+mod prepass;
+mod span;
+mod to_stream;
+mod window_clause;
+
+#[cfg(test)]
+mod tests;
+
+pub use prepass::WINDOW_FUNCTION;
+pub use query::{parse_expression, parse_query_text};
+pub use statement::parse;

@@ -1,0 +1,246 @@
+//! CREATE STREAM.
+//!
+//! # Semantics
+//! ```text
+//! CREATE STREAM [IF NOT EXISTS] name ( item {, item} )
+//!     [FROM connector ['path'] [(k = v, ..)]] [WITH (k = v, ..)]
+//! item     := column | WATERMARK FOR column AS expr {progress}
+//!           | LATE {DROP | INTO name | ERROR} | CLOCK {EVENT | SYSTEM} | PARTITION KEY (columns)
+//! progress := IDLE TIMEOUT span | ON IDLE ADVANCE TO expr | MAX AHEAD span
+//! ```
+//! The options of a watermark may also stand as items of their own. A connector's name is kept as
+//! the option `connector`, its string as `path`.
+
+use std::collections::BTreeMap;
+
+use sqlparser::ast;
+use sqlparser::tokenizer::Token;
+
+use super::columns::Columns;
+use super::options::{option_map, with_clause};
+use super::query::sees_query;
+use super::reader::Reader;
+use super::span::positive_span;
+use crate::sql::names::fold;
+use crate::sql::statement::{
+    CreateStream, LatePolicy, StatementKind, StreamClock, WatermarkClause,
+};
+use crate::sql::{Error, Result};
+
+/// Returns whether STREAM, SINK or SOURCE comes next.
+pub fn sees_stream(reader: &Reader<'_>) -> bool {
+    ["STREAM", "SINK", "SOURCE"].iter().any(|word| reader.sees(&[word]))
+}
+
+/// Reads what follows CREATE.
+pub fn create(mut reader: Reader<'_>) -> Result<StatementKind> {
+    if reader.sees(&["SINK"]) {
+        return Err(reader.not_yet("CREATE SINK", "Read the view with SUBSCRIBE."));
+    }
+    if reader.sees(&["SOURCE"]) {
+        return Err(reader.unsupported("CREATE SOURCE", "Write CREATE STREAM .. FROM connector."));
+    }
+    reader.expect(&["STREAM"])?;
+    let if_not_exists = reader.eat(&["IF", "NOT", "EXISTS"]);
+    let name = reader.object_name()?;
+    let start = reader;
+    let mut items = Items::default();
+    if reader.peek(0) == &Token::LParen {
+        for item in reader.parenthesized()?.items()? {
+            items.item(item)?;
+        }
+    }
+    if reader.eat(&["AS"]) && sees_query(&reader) {
+        return Err(
+            start.not_yet("CREATE STREAM AS", "Create a MATERIALIZED VIEW and SUBSCRIBE to it.")
+        );
+    }
+    if items.columns.columns.is_empty() {
+        return Err(
+            start.unexpected_hint("A stream is declared with its columns: (ts TIMESTAMP, ..).")
+        );
+    }
+    let mut options = BTreeMap::new();
+    if reader.eat(&["FROM"]) {
+        connector(&mut reader, &mut options)?;
+    }
+    with_clause(&mut reader, &mut options)?;
+    reader.expect_end()?;
+    let stream = CreateStream {
+        name,
+        if_not_exists,
+        columns: Vec::new(),
+        watermark: None,
+        late: LatePolicy::Drop,
+        clock: None,
+        partition_key: Vec::new(),
+        options,
+    };
+    items.finish(stream).map_err(|error| error.at(start.location()))
+}
+
+fn connector(reader: &mut Reader<'_>, options: &mut BTreeMap<String, String>) -> Result<()> {
+    let name = fold(&reader.ident()?);
+    if let Some(path) = reader.eat_string() {
+        options.insert("path".to_owned(), path.to_owned());
+    }
+    if reader.peek(0) == &Token::LParen {
+        let start = *reader;
+        for (key, value) in option_map(reader.parenthesized()?)? {
+            if options.insert(key.clone(), value).is_some() {
+                return Err(start.invalid_option(format!("option \"{key}\" is given twice"), ""));
+            }
+        }
+    }
+    options.insert("connector".to_owned(), name);
+    Ok(())
+}
+
+/// What has been read of the parentheses.
+#[derive(Default)]
+struct Items {
+    columns: Columns,
+    watermark: Option<(ast::Ident, ast::Expr)>,
+    idle_timeout: Option<i64>,
+    on_idle_advance_to: Option<ast::Expr>,
+    max_ahead: Option<i64>,
+    late: Option<LatePolicy>,
+    clock: Option<StreamClock>,
+    partition_key: Option<Vec<ast::Ident>>,
+}
+
+/// Sets an option that may be given once.
+fn set_once<T>(option: &mut Option<T>, value: T, start: &Reader<'_>, name: &str) -> Result<()> {
+    match option.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(start.invalid_option(format!("{name} is given twice"), "")),
+    }
+}
+
+impl Items {
+    fn item(&mut self, mut item: Reader<'_>) -> Result<()> {
+        let start = item;
+        if item.eat(&["WATERMARK", "FOR"]) {
+            let column = item.ident()?;
+            item.expect(&["AS"])?;
+            set_once(&mut self.watermark, (column, item.expr()?), &start, "WATERMARK")?;
+            while self.progress(&mut item)? {}
+        } else if self.progress(&mut item)? {
+            while self.progress(&mut item)? {}
+        } else if item.sees(&["ALLOWED", "LATENESS"]) {
+            return Err(item.not_yet(
+                "ALLOWED LATENESS",
+                "Let the watermark lag further behind: WATERMARK FOR ts AS ts - INTERVAL '..'.",
+            ));
+        } else if let Some(policy) = late_policy(&mut item)? {
+            set_once(&mut self.late, policy, &start, "LATE")?;
+        } else if let Some(clock) = clock(&mut item)? {
+            set_once(&mut self.clock, clock, &start, "CLOCK")?;
+        } else if item.eat(&["PARTITION", "KEY"]) {
+            set_once(&mut self.partition_key, item.idents()?, &start, "PARTITION KEY")?;
+        } else if self.columns.constraint(item)? {
+            return Err(no_primary_key(&start));
+        } else {
+            self.columns.column(item)?;
+            if !self.columns.primary_key.is_empty() {
+                return Err(no_primary_key(&start));
+            }
+            return Ok(());
+        }
+        item.expect_end()
+    }
+
+    /// Reads an option of the watermark.
+    fn progress(&mut self, item: &mut Reader<'_>) -> Result<bool> {
+        let start = *item;
+        if item.eat(&["IDLE", "TIMEOUT"]) {
+            let span = positive_span(item, "IDLE TIMEOUT")?;
+            set_once(&mut self.idle_timeout, span, &start, "IDLE TIMEOUT")?;
+        } else if item.eat(&["ON", "IDLE", "ADVANCE", "TO"]) {
+            set_once(&mut self.on_idle_advance_to, item.expr()?, &start, "ON IDLE ADVANCE TO")?;
+        } else if item.eat(&["MAX", "AHEAD"]) {
+            let span = positive_span(item, "MAX AHEAD")?;
+            set_once(&mut self.max_ahead, span, &start, "MAX AHEAD")?;
+        } else {
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    fn finish(self, stream: CreateStream) -> Result<StatementKind> {
+        let partition_key = self.partition_key.unwrap_or_default();
+        self.columns.check_names(&partition_key, "PARTITION KEY")?;
+        let Self { idle_timeout, on_idle_advance_to, max_ahead, .. } = self;
+        let watermark = match self.watermark {
+            Some((column, expr)) => {
+                self.columns.check_names(std::slice::from_ref(&column), "WATERMARK")?;
+                Some(WatermarkClause { column, expr, idle_timeout, on_idle_advance_to, max_ahead })
+            }
+            None if idle_timeout.is_some()
+                || on_idle_advance_to.is_some()
+                || max_ahead.is_some() =>
+            {
+                return Err(contradiction(
+                    "IDLE TIMEOUT, ON IDLE ADVANCE TO and MAX AHEAD require WATERMARK FOR",
+                ));
+            }
+            None => None,
+        };
+        match (self.clock, &watermark) {
+            (Some(StreamClock::Event), None) => {
+                return Err(contradiction("CLOCK EVENT requires WATERMARK FOR"));
+            }
+            (Some(StreamClock::System), Some(_)) => {
+                return Err(contradiction("CLOCK SYSTEM and WATERMARK FOR exclude each other"));
+            }
+            _ => {}
+        }
+        Ok(StatementKind::CreateStream(CreateStream {
+            columns: self.columns.columns,
+            watermark,
+            late: self.late.unwrap_or_default(),
+            clock: self.clock,
+            partition_key,
+            ..stream
+        }))
+    }
+}
+
+fn contradiction(message: &str) -> Error {
+    Error::InvalidDefinition { message: message.to_owned(), location: None }
+}
+
+fn no_primary_key(start: &Reader<'_>) -> Error {
+    start.unsupported(
+        "PRIMARY KEY of a stream",
+        "A stream keeps every row; declare a TABLE, or read it with [PARTITION BY key ROWS 1].",
+    )
+}
+
+/// Reads `LATE ..`; a column may be called `late`.
+fn late_policy(item: &mut Reader<'_>) -> Result<Option<LatePolicy>> {
+    if item.eat(&["LATE", "DROP"]) {
+        Ok(Some(LatePolicy::Drop))
+    } else if item.eat(&["LATE", "ERROR"]) {
+        Ok(Some(LatePolicy::Error))
+    } else if item.eat(&["LATE", "INTO"]) {
+        Ok(Some(LatePolicy::Into(item.object_name()?)))
+    } else if item.sees(&["LATE", "UPDATE"]) {
+        Err(item.not_yet("LATE UPDATE", "Use LATE DROP, LATE INTO stream or LATE ERROR."))
+    } else {
+        Ok(None)
+    }
+}
+
+/// Reads `CLOCK ..`; a column may be called `clock`.
+fn clock(item: &mut Reader<'_>) -> Result<Option<StreamClock>> {
+    if item.eat(&["CLOCK", "EVENT"]) {
+        Ok(Some(StreamClock::Event))
+    } else if item.eat(&["CLOCK", "SYSTEM"]) {
+        Ok(Some(StreamClock::System))
+    } else if item.sees(&["CLOCK", "ROW"]) {
+        Err(item.not_yet("CLOCK ROW", "Use CLOCK EVENT or CLOCK SYSTEM."))
+    } else {
+        Ok(None)
+    }
+}

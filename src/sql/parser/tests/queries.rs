@@ -1,0 +1,197 @@
+//! Queries: EMIT, relation-to-stream operators, types.
+
+use super::*;
+use crate::sql::statement::Emit;
+use crate::sql::{parse_expression, parse_query_text};
+
+#[test]
+fn emit_at_the_end_is_taken_off() {
+    for (clause, emit) in [
+        ("EMIT CHANGES", Emit::Changes),
+        ("EMIT STREAM", Emit::Changes),
+        ("EMIT STREAM CHANGES", Emit::Changes),
+        ("EMIT ON WINDOW CLOSE", Emit::OnWindowClose),
+        ("emit final", Emit::OnWindowClose),
+        ("EMIT STREAM AFTER WATERMARK", Emit::OnWindowClose),
+        ("EMIT AFTER DELAY INTERVAL '6 minutes'", Emit::AfterDelay(360_000_000)),
+        ("EMIT EVERY 10 SECONDS", Emit::Every(10_000_000)),
+    ] {
+        for body in ["SELECT * FROM s", "SELECT a FROM s GROUP BY a", "SELECT 1 FROM s ORDER BY 1"]
+        {
+            let query = query(&format!("{body} {clause}"));
+            assert_eq!(query.emit, Some(emit), "{body} {clause}");
+            assert_eq!(query.ast.to_string(), body);
+        }
+    }
+    assert_eq!(query("SELECT * FROM s [NOW] EMIT CHANGES").emit, Some(Emit::Changes));
+    assert_eq!(query("(SELECT * FROM s EMIT CHANGES)").emit, Some(Emit::Changes));
+}
+
+#[test]
+fn emit_is_a_name_elsewhere() {
+    for sql in [
+        "SELECT emit FROM s",
+        "SELECT emit, a FROM s AS emit",
+        "SELECT * FROM a emit JOIN b ON emit.x = b.x",
+        "SELECT * FROM b JOIN a emit ON emit.x = b.x",
+        "SELECT emit.a FROM s emit WHERE emit.a > 1",
+        "SELECT emit changes FROM s",
+    ] {
+        assert_eq!(query(sql).emit, None, "{sql}");
+    }
+}
+
+#[test]
+fn emit_stands_at_the_end_of_the_outermost_query() {
+    check_unsupported("SELECT * FROM (SELECT * FROM s EMIT CHANGES) x", "EMIT inside a subquery");
+    check_unsupported(
+        "WITH c AS (SELECT * FROM s EMIT FINAL) SELECT * FROM c",
+        "EMIT inside a subquery",
+    );
+    let state = SqlState::SYNTAX_ERROR;
+    check_error("SELECT * FROM s EMIT CHANGES LIMIT 5", state, "near \"LIMIT\"", (1, 30));
+    check_error("SELECT * FROM s EMIT AFTER LUNCH", state, "near \"AFTER\"", (1, 22));
+    check_error("SELECT * FROM s EMIT EVERY", state, "at end of input", (1, 27));
+    check_unsupported(
+        "INSERT INTO t SELECT * FROM s EMIT CHANGES",
+        "EMIT in a statement that changes a relation",
+    );
+}
+
+#[test]
+fn relation_to_stream_operators_are_recognized() {
+    for sql in [
+        "ISTREAM (SELECT * FROM s)",
+        "RSTREAM(SELECT * FROM s) EVERY 5 SECONDS",
+        "SELECT ISTREAM a, b FROM s",
+        "SELECT ISTREAM a FROM s",
+        "SELECT ISTREAM s.a FROM s",
+        "SELECT ISTREAM \"A\" FROM s",
+        "SELECT RSTREAM * FROM s",
+        "SELECT DSTREAM *",
+        "SELECT RSTREAM *, a FROM s",
+        "SELECT ISTREAM(a, b) FROM s",
+        "SELECT ISTREAM (a, avg(x) AS y) FROM s GROUP BY a",
+        "SELECT ISTREAM DISTINCT a FROM s",
+        "SELECT DISTINCT ISTREAM a FROM s",
+        "SELECT ISTREAM 1 FROM s",
+        "SELECT ISTREAM 'x', a FROM s",
+        "SELECT ISTREAM $1 FROM s",
+        "SELECT ISTREAM count(*) FROM s",
+        "SELECT ISTREAM CASE WHEN a THEN 1 END FROM s",
+        "SELECT ISTREAM NOT a FROM s",
+        "SELECT * FROM (SELECT ISTREAM a FROM s) [NOW] x",
+        "SELECT * FROM ISTREAM (SELECT a FROM s) [NOW] x",
+        "WITH c AS (ISTREAM (SELECT a FROM s)) SELECT * FROM c",
+        "CREATE MATERIALIZED VIEW v AS SELECT ISTREAM a FROM s",
+        "SUBSCRIBE ISTREAM (SELECT * FROM s)",
+        "SUBSCRIBE (SELECT RSTREAM * FROM s [NOW])",
+    ] {
+        let operator = ["ISTREAM", "DSTREAM", "RSTREAM"].into_iter().find(|o| sql.contains(o));
+        check_unsupported(sql, operator.unwrap());
+        let column = u64::try_from(sql.find(operator.unwrap()).unwrap()).unwrap() + 1;
+        assert_eq!(error(sql).location(), Some(Location { line: 1, column }), "{sql}");
+        assert!(error(sql).hint().is_some());
+    }
+}
+
+#[test]
+fn column_called_istream_still_works() {
+    for sql in [
+        "SELECT istream, a FROM s",
+        "SELECT istream FROM s",
+        "SELECT istream AS x FROM s",
+        "SELECT s.istream FROM s",
+        "SELECT istream.a FROM istream",
+        "SELECT istream::text FROM s",
+        "SELECT istream + 1 FROM s",
+        "SELECT istream * 2 FROM s",
+        "SELECT istream * b FROM s",
+        "SELECT istream IS NULL, rstream FROM s",
+        "SELECT istream NOT IN (1) FROM s",
+        "SELECT istream[1] FROM s",
+        "SELECT a FROM s WHERE istream",
+        "SELECT a FROM s ORDER BY istream, dstream",
+        "SELECT \"istream\" a FROM s",
+        "SELECT istream",
+        "SELECT a FROM istream",
+        "SELECT a FROM s istream",
+    ] {
+        query(sql);
+    }
+}
+
+#[test]
+fn system_time_is_to_come() {
+    check_unsupported(
+        "SELECT * FROM o JOIN rates FOR SYSTEM_TIME AS OF o.ts AS r ON true",
+        "FOR SYSTEM_TIME AS OF",
+    );
+    query("SELECT * FROM o FOR UPDATE");
+}
+
+#[test]
+fn timestamps_are_planned_in_microseconds() {
+    for (sql, expected) in [
+        ("SELECT a::timestamp", "SELECT a::TIMESTAMP(6)"),
+        ("SELECT CAST(a AS timestamptz)", "SELECT CAST(a AS TIMESTAMPTZ(6))"),
+        (
+            "SELECT TIMESTAMP '2026-01-01', TIMESTAMP WITH TIME ZONE '2026-01-01'",
+            "SELECT TIMESTAMP(6) '2026-01-01', TIMESTAMP(6) WITH TIME ZONE '2026-01-01'",
+        ),
+        ("SELECT a::timestamp(0)", "SELECT CAST(a::TIMESTAMP(0) AS TIMESTAMP(6))"),
+        ("SELECT a::timestamp(9)", "SELECT a::TIMESTAMP(6)"),
+        ("SELECT 1 WHERE a > (b::timestamp)", "SELECT 1 WHERE a > (b::TIMESTAMP(6))"),
+        ("SELECT * FROM (SELECT a::timestamp) x", "SELECT * FROM (SELECT a::TIMESTAMP(6)) x"),
+        (
+            "SELECT a::float, a::uuid, a::dec(5)",
+            "SELECT a::DOUBLE PRECISION, a::TEXT, a::DECIMAL(5)",
+        ),
+        ("SELECT a::character varying(3)[]", "SELECT a::VARCHAR(3)[]"),
+        ("SELECT a::timestamp[]", "SELECT a::TIMESTAMP(6)[]"),
+    ] {
+        assert_eq!(rewritten(sql), expected);
+    }
+    check_unsupported("SELECT a::timestamp(2)", "a cast to timestamp(2)");
+}
+
+#[test]
+fn query_text_parses_to_the_same_query() {
+    let text = "SELECT k, count(*) FROM s [RANGE 5 MINUTES] x -- why\n GROUP BY k EMIT CHANGES";
+    let StatementKind::CreateView(view) = kind(&format!("CREATE VIEW v AS {text} ;")) else {
+        panic!("no view");
+    };
+    assert_eq!(&*view.query_text, text);
+    let again = parse_query_text(&view.query_text).unwrap();
+    assert_eq!(again.ast.to_string(), view.query.ast.to_string());
+    assert_eq!(again.windows, view.query.windows);
+    assert_eq!(again.emit, Some(Emit::Changes));
+}
+
+#[test]
+fn expression_text_parses_to_an_expression() {
+    let expr = parse_expression("ts - INTERVAL '5' SECOND").unwrap();
+    assert_eq!(expr.to_string(), "ts - INTERVAL '5' SECOND");
+    assert!(parse_expression("ts ts").is_err());
+}
+
+#[test]
+fn queries_come_in_all_forms() {
+    for sql in [
+        "VALUES (1), (2)",
+        "TABLE bid",
+        "(SELECT 1)",
+        "((SELECT 1))",
+        "(SELECT 1) UNION (SELECT 2)",
+        "WITH a AS (SELECT 1) SELECT * FROM a",
+        "SELECT 'it''s', E'a\\nb', $$x$$, $t$y$t$, U&'\\0041'",
+        "SELECT 'a'\n 'b'",
+        "SELECT $1, $2::int",
+        "SELECT ünï.\"Spalte\" FROM ünï",
+    ] {
+        query(sql);
+    }
+    assert_eq!(rewritten("SELECT 'a' -- c\n 'b'"), "SELECT 'ab'");
+    check_unsupported("SELECT 1 INTO t", "SELECT INTO");
+    check_unsupported("WITH a AS (SELECT 1) INSERT INTO t SELECT * FROM a", "WITH before INSERT");
+}

@@ -1,0 +1,163 @@
+//! Compares random queries over random streams with an evaluator of the language's definitions.
+//!
+//! Each case makes its own streams and tables, a random view, and lets rows, heartbeats and
+//! updates come in. After every commit the view must hold what the definition says; the query run
+//! on its own must say the same; and the changes that SUBSCRIBE told must add up to it, at every
+//! instant.
+//!
+//! # Running
+//! `HIGHWATER_CASES` is the number of cases (300), `HIGHWATER_SEED` the seed of the first. A
+//! failure prints the seed and the statements of its case.
+
+#[path = "../support/mod.rs"]
+#[expect(dead_code, reason = "every test program uses its own part of the support")]
+mod support;
+
+mod case;
+mod generate;
+mod oracle;
+mod query;
+mod value;
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use case::Case;
+use generate::{Generator, OBJECTS, change};
+use oracle::{Stream, View, World};
+use query::{Times, sql};
+use support::random::Random;
+use support::server::{Options, Server};
+
+/// Servers that take turns; results do not depend on any of this.
+const CONFIGURATIONS: [Options; 4] = [
+    Options { shards: 1, batch_rows: 1024 },
+    Options { shards: 2, batch_rows: 1 },
+    Options { shards: 8, batch_rows: 1024 },
+    Options { shards: 4, batch_rows: 3 },
+];
+
+/// How many failures are told at most.
+const FAILURES_TOLD: usize = 3;
+
+#[test]
+fn queries_hold_what_their_definition_says() {
+    let cases = number("HIGHWATER_CASES").unwrap_or(300);
+    let first = number("HIGHWATER_SEED").unwrap_or(1);
+    let next = &AtomicU64::new(0);
+    let failures: Vec<String> = thread::scope(|scope| {
+        let workers: Vec<_> = CONFIGURATIONS
+            .map(|options| scope.spawn(move || work(options, first, cases, next)))
+            .into_iter()
+            .collect();
+        workers.into_iter().flat_map(|w| w.join().expect("failures are values")).collect()
+    });
+    let told: Vec<&str> = failures.iter().take(FAILURES_TOLD).map(String::as_str).collect();
+    assert!(
+        failures.is_empty(),
+        "{} of {cases} cases failed:\n\n{}",
+        failures.len(),
+        told.join("\n\n")
+    );
+}
+
+/// The other test is worth what is drawn: every construct is, and so are results with rows in them.
+#[test]
+fn every_construct_is_drawn() {
+    let words = [
+        " [NOW]",
+        " [RANGE ",
+        " SLIDE ",
+        " INCLUSIVE]",
+        " [ROWS ",
+        " [PARTITION BY ",
+        "TUMBLE(",
+        "HOP(",
+        " JOIN ",
+        " LEFT JOIN ",
+        " RIGHT JOIN ",
+        " FULL JOIN ",
+        " UNION ",
+        " UNION ALL ",
+        "SELECT DISTINCT ",
+        "(DISTINCT ",
+        " FILTER (",
+        " HAVING ",
+        " GROUP BY ",
+        " ORDER BY ",
+        "WITH c AS",
+        " EMIT ON WINDOW CLOSE",
+        " v0 ",
+        " t0 ",
+        "RANGE UNBOUNDED",
+        " CASE ",
+        " IN (",
+        " FROM (SELECT",
+    ];
+    let mut missing: Vec<&str> = words.to_vec();
+    let mut with_rows = 0;
+    for seed in 0..500 {
+        let (text, rows) = draw(seed);
+        missing.retain(|word| !text.contains(word));
+        with_rows += usize::from(rows > 0);
+    }
+    assert!(missing.is_empty(), "never drawn: {missing:?}");
+    assert!(with_rows > 250, "{with_rows} of 500 results have rows");
+}
+
+/// Draws a query and evaluates it over random input; returns its SQL and its number of rows.
+fn draw(seed: u64) -> (String, usize) {
+    let mut random = Random::new(seed);
+    let times = *random.pick(&[Times::Ticks, Times::Seconds]);
+    let mut world = World::default();
+    for _ in 0..OBJECTS {
+        world.streams.push(Stream { watermark: 0, ..Stream::new(2 * times.unit()) });
+        world.tables.push(BTreeMap::new());
+    }
+    let mut now = 5 * times.unit();
+    let mut views = Vec::new();
+    for _ in 0..2 {
+        let mut generator = Generator::new(&mut random, times, &views);
+        let query = if views.is_empty() { generator.view() } else { generator.query() };
+        views.push(View::new(query, &world, &views));
+        for _ in 0..5 {
+            world.apply(&change(&mut random, &mut now, times.unit()));
+            for i in 0..views.len() {
+                let (before, view) = views.split_at_mut(i);
+                view[0].commit(&world, before);
+            }
+        }
+    }
+    let rows = views[1].content(&world, &views[..1]).len();
+    (sql(&views[1].query, times), rows)
+}
+
+/// Runs cases on one server until there are none left.
+fn work(options: Options, first: u64, cases: u64, next: &AtomicU64) -> Vec<String> {
+    let server = Server::with(options);
+    let mut failures = Vec::new();
+    loop {
+        let i = next.fetch_add(1, Ordering::Relaxed);
+        if i >= cases || failures.len() >= FAILURES_TOLD {
+            return failures;
+        }
+        let seed = first + i;
+        let mut case = Case::new(&server, Random::new(seed).bits());
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| case.run())) {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("?");
+            failures.push(format!(
+                "HIGHWATER_SEED={seed} HIGHWATER_CASES=1 ({options:?}): {text}\n{};\n{}",
+                case.script.join(";\n"),
+                server.stderr()
+            ));
+        }
+    }
+}
+
+fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable}={text} is no number")))
+}

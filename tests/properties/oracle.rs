@@ -1,0 +1,475 @@
+//! The evaluator: every query, from the definitions of the language, by brute force.
+//!
+//! # Semantics
+//! The server's state is a few lists: the admitted rows of each stream in order of arrival, each
+//! stream's watermark, and the rows of each table. A query on the ARRIVAL clock is the query over
+//! these lists. A query on the EVENT clock is the query over its windows at the last closed
+//! instant: the one before the least watermark of its streams; tables are as they were when that
+//! instant was released.
+//!
+//! # Why
+//! Nothing here is incremental and nothing is shared with the server, so a mistake of the one is
+//! not a mistake of the other.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::generate::Change;
+use super::query::{
+    Aggregate, Expr, Function, JoinKind, Query, STREAM, Select, Shape, Source, Window,
+};
+use super::value::{Bag, Row, Type, Value, average, bag, rows};
+
+/// A stream.
+#[derive(Clone, Debug)]
+pub struct Stream {
+    /// Admitted rows in order of arrival, each with its time.
+    pub rows: Vec<(i64, Row)>,
+    /// No later row is admitted before this.
+    pub watermark: i64,
+    /// How far behind the latest row the watermark is.
+    pub delay: i64,
+    /// How many rows came too late.
+    pub late: i64,
+    /// How many rows had no time.
+    pub null_time: i64,
+}
+
+impl Stream {
+    /// A stream without rows.
+    pub fn new(delay: i64) -> Self {
+        Self { rows: Vec::new(), watermark: i64::MIN, delay, late: 0, null_time: 0 }
+    }
+
+    /// Takes a row, or refuses it.
+    pub fn insert(&mut self, row: Row) {
+        match row[0] {
+            Value::Int(time) if time >= self.watermark => {
+                self.watermark = self.watermark.max(time - self.delay);
+                self.rows.push((time, row));
+            }
+            Value::Int(_) => self.late += 1,
+            _ => self.null_time += 1,
+        }
+    }
+
+    /// The rows up to an instant, in order of time, then of arrival.
+    fn until(&self, instant: i64) -> Vec<&(i64, Row)> {
+        let mut rows: Vec<_> = self.rows.iter().filter(|(time, _)| *time <= instant).collect();
+        rows.sort_by_key(|(time, _)| *time);
+        rows
+    }
+}
+
+/// What the server holds.
+#[derive(Clone, Debug, Default)]
+pub struct World {
+    /// Streams.
+    pub streams: Vec<Stream>,
+    /// Tables: rows by primary key.
+    pub tables: Vec<BTreeMap<i64, Row>>,
+}
+
+impl World {
+    /// Lets a change happen.
+    pub fn apply(&mut self, change: &Change) {
+        match change {
+            Change::Rows(i, rows) => {
+                rows.iter().for_each(|row| self.streams[*i].insert(row.clone()));
+            }
+            Change::Heartbeat(i, at) => {
+                let stream = &mut self.streams[*i];
+                stream.watermark = stream.watermark.max(*at);
+            }
+            Change::Upsert(i, rows) => {
+                self.tables[*i].extend(rows.iter().map(|row| (number(&row[0]), row.clone())));
+            }
+            Change::Raise(i, by, key) => {
+                for row in self.tables[*i].values_mut() {
+                    if let (Value::Text(k), Value::Int(v)) = (&row[1], &row[2])
+                        && k == key
+                    {
+                        row[2] = Value::Int(v + by);
+                    }
+                }
+            }
+            Change::Delete(i, rest) => self.tables[*i].retain(|id, _| id % 3 != *rest),
+        }
+    }
+}
+
+/// A view, and the world as it was when its last closed instant was released.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// Its query.
+    pub query: Query,
+    /// Its last closed instant, and the world of its release; EVENT clock only.
+    pub released: Option<(i64, World)>,
+}
+
+impl View {
+    /// Makes a view; its instants up to now are released now.
+    pub fn new(query: Query, world: &World, views: &[View]) -> Self {
+        let mut view = Self { query, released: None };
+        view.commit(world, views);
+        view
+    }
+
+    /// Takes note of a commit: releases the instants that it closed.
+    pub fn commit(&mut self, world: &World, views: &[View]) {
+        if !self.query.event_clock() {
+            return;
+        }
+        let instant = last_closed(&self.query, world, views);
+        if self.released.as_ref().is_none_or(|(before, _)| *before < instant) {
+            self.released = Some((instant, world.clone()));
+        }
+    }
+
+    /// Its content.
+    pub fn content(&self, world: &World, views: &[View]) -> Bag {
+        match &self.released {
+            Some((instant, world)) => evaluate(&self.query, world, views, Some(*instant)),
+            None => evaluate(&self.query, world, views, None),
+        }
+    }
+}
+
+/// The streams that a query reads, directly or through views.
+pub fn streams(query: &Query, views: &[View]) -> BTreeSet<usize> {
+    let mut found = BTreeSet::new();
+    query.sources(&mut |source| match source {
+        Source::Stream(i, _) | Source::Tumble(i, ..) | Source::Hop(i, ..) => {
+            found.insert(*i);
+        }
+        // A relation on the ARRIVAL clock is a table to its readers.
+        Source::View(i) if views[*i].query.event_clock() => {
+            found.extend(streams(&views[*i].query, views));
+        }
+        Source::View(_) | Source::Table(_) | Source::Derived(_) => {}
+    });
+    found
+}
+
+/// The last closed instant of a query on the EVENT clock.
+pub fn last_closed(query: &Query, world: &World, views: &[View]) -> i64 {
+    let streams = streams(query, views);
+    let least = streams.iter().map(|i| world.streams[*i].watermark).min();
+    least.expect("a query on the EVENT clock reads a stream") - 1
+}
+
+/// The rows of a query: at an instant on the EVENT clock, or of everything on the ARRIVAL clock.
+pub fn evaluate(query: &Query, world: &World, views: &[View], instant: Option<i64>) -> Bag {
+    match query {
+        Query::Select(s) => select(s, world, views, instant),
+        Query::Union(a, b, all) => {
+            let (a, b) = (evaluate(a, world, views, instant), evaluate(b, world, views, instant));
+            let both = rows(&a).into_iter().chain(rows(&b));
+            if *all { bag(both) } else { bag(both.collect::<BTreeSet<_>>()) }
+        }
+        Query::Top(query, order, limit) => {
+            let mut all = rows(&evaluate(query, world, views, instant));
+            all.sort_by(|a, b| {
+                let by = |(i, desc): &(usize, bool)| {
+                    // NULL is larger than every value.
+                    let key = |row: &Row| (row[*i] == Value::Null, row[*i].clone());
+                    let order = key(a).cmp(&key(b));
+                    if *desc { order.reverse() } else { order }
+                };
+                order.iter().map(by).find(|o| o.is_ne()).unwrap_or(std::cmp::Ordering::Equal)
+            });
+            all.truncate(*limit);
+            bag(all)
+        }
+        Query::With(query) => evaluate(query, world, views, instant),
+        Query::OnClose(s, end) => {
+            let mut result = select(s, world, views, None);
+            let watermark = streams(query, views).iter().map(|i| world.streams[*i].watermark).min();
+            let watermark = Value::Int(watermark.expect("it reads a stream"));
+            result.retain(|row, _| row[*end] <= watermark);
+            result
+        }
+    }
+}
+
+fn select(select: &Select, world: &World, views: &[View], instant: Option<i64>) -> Bag {
+    let left = read(&select.from, world, views, instant);
+    let joined = match &select.join {
+        None => left,
+        Some(join) => {
+            let right = read(&join.source, world, views, instant);
+            let widths = (width(&select.from, views), width(&join.source, views));
+            product(&left, &right, join.kind, &join.on, widths)
+        }
+    };
+    let keeps = |row: &Row| select.filter.as_ref().is_none_or(|f| truth(f, row) == Some(true));
+    let kept: Vec<Row> = joined.into_iter().filter(keeps).collect();
+    match &select.shape {
+        Shape::Project(items, distinct) => {
+            let projected = kept.iter().map(|row| items.iter().map(|e| value(e, row)).collect());
+            if *distinct { bag(projected.collect::<BTreeSet<Row>>()) } else { bag(projected) }
+        }
+        Shape::Group(keys, aggregates, having) => {
+            let mut groups: BTreeMap<Row, Vec<Row>> = BTreeMap::new();
+            if keys.is_empty() {
+                groups.insert(Vec::new(), Vec::new());
+            }
+            for row in kept {
+                let key = keys.iter().map(|e| value(e, &row)).collect();
+                groups.entry(key).or_default().push(row);
+            }
+            let result = groups.into_iter().filter_map(|(key, rows)| {
+                let values: Row = aggregates.iter().map(|a| aggregate(a, &rows)).collect();
+                let kept = having
+                    .is_none_or(|(i, op, n)| compare(op, &values[i], &Value::Int(n)) == Some(true));
+                kept.then(|| [key, values].concat())
+            });
+            bag(result)
+        }
+    }
+}
+
+fn width(source: &Source, views: &[View]) -> usize {
+    match source {
+        Source::Stream(..) => STREAM.len(),
+        Source::Tumble(..) | Source::Hop(..) => STREAM.len() + 3,
+        Source::Table(_) => super::query::TABLE.len(),
+        Source::View(i) => views[*i].query.types().len(),
+        Source::Derived(query) => query.types().len(),
+    }
+}
+
+/// The rows of a source.
+fn read(source: &Source, world: &World, views: &[View], instant: Option<i64>) -> Vec<Row> {
+    match source {
+        Source::Table(i) => world.tables[*i].values().cloned().collect(),
+        Source::Stream(i, window) => {
+            let stream = &world.streams[*i];
+            match (window, instant) {
+                (None | Some(Window::Unbounded), None) => {
+                    stream.rows.iter().map(|(_, row)| row.clone()).collect()
+                }
+                (None, Some(at)) => windowed(stream, &Window::Unbounded, at),
+                (Some(window), Some(at)) => windowed(stream, window, at),
+                (Some(_), None) => unreachable!("a bracket window makes the clock EVENT"),
+            }
+        }
+        Source::Tumble(i, size, offset) => assigned(&world.streams[*i], *size, *size, *offset),
+        Source::Hop(i, slide, size) => assigned(&world.streams[*i], *slide, *size, 0),
+        Source::Derived(query) => rows(&evaluate(query, world, views, instant)),
+        Source::View(i) => {
+            let view = &views[*i];
+            let content = match instant {
+                // The view's own instants are those of its reader.
+                Some(_) if view.query.event_clock() => evaluate(&view.query, world, views, instant),
+                Some(_) => evaluate(&view.query, world, views, None),
+                None => view.content(world, views),
+            };
+            rows(&content)
+        }
+    }
+}
+
+/// The rows in a window at an instant.
+fn windowed(stream: &Stream, window: &Window, at: i64) -> Vec<Row> {
+    let past = stream.until(at);
+    let between = |after: i64, until: i64| -> Vec<Row> {
+        let within = past.iter().filter(|(time, _)| after < *time && *time <= until);
+        within.map(|(_, row)| row.clone()).collect()
+    };
+    let last = |n: usize, rows: &[&(i64, Row)]| -> Vec<(i64, Row)> {
+        rows[rows.len().saturating_sub(n)..].iter().map(|r| (*r).clone()).collect()
+    };
+    match window {
+        Window::Now => between(at - 1, at),
+        Window::Unbounded => between(i64::MIN, at),
+        Window::Range(size, inclusive) => between(at - size - i64::from(*inclusive), at),
+        Window::Slide(size, slide) => {
+            let end = at.div_euclid(*slide) * slide;
+            between(end - size, end)
+        }
+        Window::Rows(n) => last(*n, &past).into_iter().map(|(_, row)| row).collect(),
+        Window::Partition(column, n, range) => {
+            let mut parts: BTreeMap<&Value, Vec<&(i64, Row)>> = BTreeMap::new();
+            for row in &past {
+                parts.entry(&row.1[*column]).or_default().push(row);
+            }
+            let rows = parts.values().flat_map(|part| last(*n, part));
+            let young = |time: i64| range.is_none_or(|r| time > at - r);
+            rows.filter(|(time, _)| young(*time)).map(|(_, row)| row).collect()
+        }
+    }
+}
+
+/// The rows with the windows [start, start + size) they are in, start a multiple of slide (+
+/// offset).
+fn assigned(stream: &Stream, slide: i64, size: i64, offset: i64) -> Vec<Row> {
+    let mut result = Vec::new();
+    for (time, row) in &stream.rows {
+        let mut start = (time - offset).div_euclid(slide) * slide + offset;
+        while start + size > *time {
+            let end = start + size;
+            let bounds = [start, end, end - 1].map(Value::Int).to_vec();
+            result.push([row.clone(), bounds].concat());
+            start -= slide;
+        }
+    }
+    result
+}
+
+fn product(
+    left: &[Row],
+    right: &[Row],
+    kind: JoinKind,
+    on: &Expr,
+    widths: (usize, usize),
+) -> Vec<Row> {
+    let mut result = Vec::new();
+    let mut matched = vec![false; right.len()];
+    for a in left {
+        let mut found = false;
+        for (b, matched) in right.iter().zip(&mut matched) {
+            let row = [a.clone(), b.clone()].concat();
+            if truth(on, &row) == Some(true) {
+                (found, *matched) = (true, true);
+                result.push(row);
+            }
+        }
+        if !found && matches!(kind, JoinKind::Left | JoinKind::Full) {
+            result.push([a.clone(), vec![Value::Null; widths.1]].concat());
+        }
+    }
+    if matches!(kind, JoinKind::Right | JoinKind::Full) {
+        for (b, _) in right.iter().zip(&matched).filter(|(_, matched)| !**matched) {
+            result.push([vec![Value::Null; widths.0], b.clone()].concat());
+        }
+    }
+    result
+}
+
+fn aggregate(aggregate: &Aggregate, rows: &[Row]) -> Value {
+    let counts = |row: &&Row| aggregate.filter.as_ref().is_none_or(|f| truth(f, row) == Some(true));
+    let rows = rows.iter().filter(counts);
+    let Some(argument) = &aggregate.argument else {
+        return Value::Int(i64::try_from(rows.count()).expect("few rows"));
+    };
+    let mut values: Vec<Value> =
+        rows.map(|row| value(argument, row)).filter(|v| *v != Value::Null).collect();
+    if aggregate.distinct {
+        values = values.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
+    }
+    let sum = || values.iter().map(number).sum::<i64>();
+    match aggregate.function {
+        Function::Count => Value::Int(i64::try_from(values.len()).expect("few rows")),
+        _ if values.is_empty() => Value::Null,
+        Function::Sum => Value::Int(sum()),
+        Function::Avg => average(sum(), values.len()),
+        Function::Min => values.into_iter().min().expect("not empty"),
+        Function::Max => values.into_iter().max().expect("not empty"),
+    }
+}
+
+fn number(value: &Value) -> i64 {
+    match value {
+        Value::Int(n) => *n,
+        other => panic!("{other:?} is no number"),
+    }
+}
+
+fn truth(expr: &Expr, row: &Row) -> Option<bool> {
+    match value(expr, row) {
+        Value::Bool(b) => Some(b),
+        Value::Null => None,
+        other => panic!("{other:?} is no truth value"),
+    }
+}
+
+fn compare(op: &str, a: &Value, b: &Value) -> Option<bool> {
+    if *a == Value::Null || *b == Value::Null {
+        return None;
+    }
+    Some(match op {
+        "=" => a == b,
+        "<>" => a != b,
+        "<" => a < b,
+        "<=" => a <= b,
+        ">" => a > b,
+        ">=" => a >= b,
+        _ => panic!("{op} compares nothing"),
+    })
+}
+
+fn value(expr: &Expr, row: &Row) -> Value {
+    let bool = |b: Option<bool>| b.map_or(Value::Null, Value::Bool);
+    match expr {
+        Expr::Column(i, _) => row[*i].clone(),
+        Expr::Literal(literal) => literal.clone(),
+        Expr::Arithmetic(op, a, b) => match (value(a, row), value(b, row)) {
+            (Value::Int(a), Value::Int(b)) => Value::Int(match op {
+                '+' => a + b,
+                '-' => a - b,
+                _ => a * b,
+            }),
+            _ => Value::Null,
+        },
+        Expr::Compare(op, a, b) => bool(compare(op, &value(a, row), &value(b, row))),
+        Expr::Logic("AND", a, b) => bool(match (truth(a, row), truth(b, row)) {
+            (Some(false), _) | (_, Some(false)) => Some(false),
+            (Some(true), Some(true)) => Some(true),
+            _ => None,
+        }),
+        Expr::Logic(_, a, b) => bool(match (truth(a, row), truth(b, row)) {
+            (Some(true), _) | (_, Some(true)) => Some(true),
+            (Some(false), Some(false)) => Some(false),
+            _ => None,
+        }),
+        Expr::Not(a) => bool(truth(a, row).map(|b| !b)),
+        Expr::IsNull(a) => Value::Bool(value(a, row) == Value::Null),
+        Expr::In(a, list) => {
+            let a = value(a, row);
+            let equal: Vec<Option<bool>> =
+                list.iter().map(|e| compare("=", &a, &value(e, row))).collect();
+            bool(match (equal.contains(&Some(true)), equal.contains(&None)) {
+                (true, _) => Some(true),
+                (false, unknown) => (!unknown).then_some(false),
+            })
+        }
+        Expr::Coalesce(a, b) => match value(a, row) {
+            Value::Null => value(b, row),
+            some => some,
+        },
+        Expr::Case(a, b, c) => value(if truth(a, row) == Some(true) { b } else { c }, row),
+        Expr::Call(name, a) => match (*name, value(a, row)) {
+            (_, Value::Null) => Value::Null,
+            ("abs", Value::Int(n)) => Value::Int(n.abs()),
+            ("length", Value::Text(t)) => {
+                Value::Int(i64::try_from(t.chars().count()).expect("short"))
+            }
+            ("upper", Value::Text(t)) => Value::Text(t.to_uppercase()),
+            (name, other) => panic!("{name} of {other:?}"),
+        },
+        Expr::Concat(a, b) => match (value(a, row), value(b, row)) {
+            (Value::Text(a), Value::Text(b)) => Value::Text(a + &b),
+            _ => Value::Null,
+        },
+    }
+}
+
+/// Types of a source's columns.
+pub fn columns(source: &Source, views: &[View]) -> Vec<(String, Type)> {
+    let named = |columns: &[(&str, Type)]| -> Vec<(String, Type)> {
+        columns.iter().map(|(n, t)| ((*n).to_owned(), *t)).collect()
+    };
+    let numbered = |types: &[Type]| -> Vec<(String, Type)> {
+        types.iter().enumerate().map(|(i, t)| (format!("c{i}"), *t)).collect()
+    };
+    match source {
+        Source::Stream(..) => named(&STREAM),
+        Source::Table(_) => named(&super::query::TABLE),
+        Source::Tumble(..) | Source::Hop(..) => {
+            let bounds = ["window_start", "window_end", "window_time"].map(|n| (n, Type::Time));
+            [named(&STREAM), named(&bounds)].concat()
+        }
+        Source::View(i) => numbered(views[*i].query.types()),
+        Source::Derived(query) => numbered(query.types()),
+    }
+}

@@ -1,0 +1,85 @@
+//! Values, rows and bags of the evaluator.
+
+use std::collections::BTreeMap;
+
+/// The type of a column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Type {
+    /// BIGINT.
+    Int,
+    /// TEXT.
+    Text,
+    /// An instant, in microseconds.
+    Time,
+    /// An average: a number of any type, compared to six digits.
+    Real,
+}
+
+/// A value.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Value {
+    /// NULL.
+    Null,
+    /// TRUE, FALSE.
+    Bool(bool),
+    /// A number or an instant.
+    Int(i64),
+    /// A text, or an average written with six digits.
+    Text(String),
+}
+
+/// A row.
+pub type Row = Vec<Value>;
+
+/// Rows with their multiplicities.
+pub type Bag = BTreeMap<Row, i64>;
+
+/// Makes a bag of rows.
+pub fn bag(rows: impl IntoIterator<Item = Row>) -> Bag {
+    let mut bag = Bag::new();
+    for row in rows {
+        *bag.entry(row).or_default() += 1;
+    }
+    bag
+}
+
+/// The rows of a bag, each as often as it is in there.
+pub fn rows(bag: &Bag) -> Vec<Row> {
+    let repeat = |(row, n): (&Row, &i64)| {
+        let n = usize::try_from(*n).expect("a bag holds no negative counts");
+        std::iter::repeat_n(row.clone(), n)
+    };
+    bag.iter().flat_map(repeat).collect()
+}
+
+/// An average as it is compared.
+pub fn average(sum: i64, count: usize) -> Value {
+    let count = i32::try_from(count).expect("a small group");
+    let sum = i32::try_from(sum).expect("a small sum");
+    Value::Text(format!("{:.6}", f64::from(sum) / f64::from(count)))
+}
+
+/// Reads a value of the server.
+pub fn read(text: Option<&str>, of: Type) -> Value {
+    let Some(text) = text else { return Value::Null };
+    match of {
+        Type::Text => Value::Text(text.to_owned()),
+        Type::Real => {
+            let number = text.parse::<f64>().unwrap_or_else(|_| panic!("{text} is no number"));
+            // No negative zero.
+            Value::Text(format!("{:.6}", number + 0.0))
+        }
+        Type::Int | Type::Time => {
+            Value::Int(instant(text).unwrap_or_else(|| panic!("{text} is no {of:?}")))
+        }
+    }
+}
+
+/// Reads a number, or a timestamp as microseconds.
+pub fn instant(text: &str) -> Option<i64> {
+    let timestamp = || {
+        let time = chrono::NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f").ok()?;
+        Some(time.and_utc().timestamp_micros())
+    };
+    text.parse().ok().or_else(timestamp)
+}

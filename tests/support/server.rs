@@ -1,0 +1,157 @@
+//! A server process of the test's own, on free ports and an empty directory.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::client::Client;
+
+/// How long a server may take to say that it is ready, also on a busy machine.
+const READY_WITHIN: Duration = Duration::from_secs(60);
+
+/// What a test may choose of its server.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// `--shards`.
+    pub shards: usize,
+    /// `--batch-rows`: how many rows are processed at a time at most.
+    pub batch_rows: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { shards: 2, batch_rows: 1024 }
+    }
+}
+
+/// A running server; it ends with this value.
+pub struct Server {
+    child: Child,
+    /// Kept open, or the server could not print.
+    _stdout: BufReader<ChildStdout>,
+    postgres: SocketAddr,
+    http: SocketAddr,
+    directory: TempDir,
+}
+
+impl Server {
+    /// Starts a server with default options.
+    pub fn start() -> Self {
+        Self::with(Options::default())
+    }
+
+    /// Starts a server and waits until it is ready.
+    pub fn with(options: Options) -> Self {
+        let directory = TempDir::new().expect("a temporary directory can be made");
+        let stderr = File::create(directory.path().join("stderr")).expect("a file can be made");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_highwater"))
+            .args(["serve", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"])
+            .args(["--shards", &options.shards.to_string()])
+            .args(["--batch-rows", &options.batch_rows.to_string()])
+            .arg("--data-dir")
+            .arg(directory.path().join("data"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(stderr)
+            .spawn()
+            .expect("the server's binary runs");
+        let stdout = child.stdout.take().expect("stdout is piped");
+        let (line, stdout) = first_line(stdout);
+        let Some((postgres, http)) = addresses(&line) else {
+            let _ = child.kill();
+            let _ = child.wait();
+            panic!("server said {line:?} instead of being ready\n{}", stderr_of(directory.path()));
+        };
+        Self { child, _stdout: stdout, postgres, http, directory }
+    }
+
+    /// Opens a connection.
+    pub fn connect(&self) -> Client {
+        Client::connect(self.postgres)
+            .unwrap_or_else(|e| panic!("no connection: {e}\n{}", self.stderr()))
+    }
+
+    /// Where it speaks Postgres.
+    pub fn postgres(&self) -> SocketAddr {
+        self.postgres
+    }
+
+    /// Where it speaks HTTP.
+    pub fn http(&self) -> SocketAddr {
+        self.http
+    }
+
+    /// A directory for the test's own files; it goes with the server.
+    pub fn scratch(&self) -> PathBuf {
+        let path = self.directory.path().join("scratch");
+        std::fs::create_dir_all(&path).expect("a directory can be made");
+        path
+    }
+
+    /// What the server wrote to stderr so far.
+    pub fn stderr(&self) -> String {
+        stderr_of(self.directory.path())
+    }
+
+    /// The largest resident memory the process ever had, in MiB.
+    pub fn memory_peak_mib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))
+            .expect("the server's process is alive");
+        let line = status.lines().find(|l| l.starts_with("VmHWM:")).expect("Linux reports VmHWM");
+        let kib = line.split_whitespace().nth(1).expect("VmHWM has a value");
+        kib.parse::<u64>().expect("VmHWM is a number") / 1024
+    }
+
+    /// Sends the process a signal, e.g. `TERM`, and waits for its end.
+    pub fn end_by(mut self, signal: &str) -> ExitStatus {
+        let id = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-s", signal, &id]).status().expect("kill runs");
+        assert!(sent.success(), "kill -s {signal} {id}");
+        self.child.wait().expect("the process can be waited for")
+    }
+}
+
+impl Drop for Server {
+    #[expect(clippy::print_stderr, reason = "a failing test shows what its server said")]
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("{}", self.stderr());
+        }
+    }
+}
+
+/// Waits for the first line of the server's output.
+fn first_line(stdout: ChildStdout) -> (String, BufReader<ChildStdout>) {
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut stdout = BufReader::new(stdout);
+        let mut line = String::new();
+        let _ = stdout.read_line(&mut line);
+        let _ = sender.send((line, stdout));
+    });
+    receiver.recv_timeout(READY_WITHIN).expect("the server says within a minute that it is ready")
+}
+
+/// Reads `highwater ready: postgres on HOST:PORT, http on HOST:PORT`.
+fn addresses(line: &str) -> Option<(SocketAddr, SocketAddr)> {
+    let rest = line.trim_end().strip_prefix("highwater ready: postgres on ")?;
+    let (postgres, http) = rest.split_once(", http on ")?;
+    Some((postgres.parse().ok()?, http.parse().ok()?))
+}
+
+/// The end of what the server wrote to stderr.
+fn stderr_of(directory: &Path) -> String {
+    let text = std::fs::read(directory.join("stderr")).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<&str> = text.lines().collect();
+    let tail = &lines[lines.len().saturating_sub(40)..];
+    if tail.is_empty() { String::new() } else { format!("server's stderr:\n{}", tail.join("\n")) }
+}
