@@ -1,10 +1,10 @@
 //! The data model: a delta is a bag of timed, signed rows.
 //!
 //! # Semantics
-//! A [`Delta`] is a bag of `(row, ts, weight)` triples over Arrow columns: "at instant `ts` the row's
-//! multiplicity changes by `weight`". It is STREAM's +/- elements, DBSP's Z-set and differential
-//! dataflow's collection trace in one. There is no update: a change of a row is a retraction of the
-//! old one and an insertion of the new one.
+//! A [`Delta`] is a bag of `(row, ts, weight)` triples over Arrow columns: "at instant `ts` the
+//! row's multiplicity changes by `weight`". It is STREAM's +/- elements, DBSP's Z-set and
+//! differential dataflow's collection trace in one. There is no update: a change of a row is a
+//! retraction of the old one and an insertion of the new one.
 //!
 //! # Invariants
 //! 1. `rows`, `ts` and `weights` have equal length, and `ts` and `weights` hold no NULL.
@@ -15,8 +15,8 @@
 //! Two deltas with equal consolidated forms are equal in meaning.
 //!
 //! # Cost
-//! Append-only changes carry no weight column ([`Weights::Ones`]) and changes of one instant no time
-//! column ([`Instants::All`]).
+//! Append-only changes carry no weight column ([`Weights::Ones`]) and changes of one instant no
+//! time column ([`Instants::All`]).
 //!
 //! # References
 //! Budiu et al., DBSP (VLDB 2023); McSherry et al., Differential dataflow (CIDR 2013).

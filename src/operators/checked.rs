@@ -3,12 +3,13 @@
 //! # Semantics
 //! Passes every call on and panics if a promise is broken:
 //!
-//! | the caller promises                                  | the operator promises                           |
-//! |------------------------------------------------------|-------------------------------------------------|
-//! | watermarks rise, instants do not fall                | rows have the declared type                     |
-//! | a port exists, and its rows have its type            | no delta is empty, no weight is 0               |
-//! | no row lies before the watermark                     | no row lies before a watermark it was told      |
-//! | rows of a round lie at its instant, or at most there | nor after the instant of the round              |
+//! | the caller promises                         | the operator promises                      |
+//! |---------------------------------------------|--------------------------------------------|
+//! | watermarks rise, instants do not fall       | rows have the declared type                |
+//! | a port exists, and its rows have its type   | no delta is empty, no weight is 0          |
+//! | no row lies before the watermark            | no row lies before a watermark it was told |
+//! | rows of a round lie at its instant, or, if  | none lies after the instant of the round   |
+//! | they may come together, not after it        |                                            |
 //!
 //! Times are compared only on the EVENT clock: on the ARRIVAL clock a delta's time is a position.
 

@@ -1,12 +1,12 @@
 //! Changes that take effect later, in the order of their instants.
 //!
 //! # State
-//! Deltas sorted by instant, in runs. A new delta is merged with the last runs while these are not much
-//! larger, so that single rows do not cost a batch each; runs of 8192 rows stay as they are.
+//! Deltas sorted by instant, in runs. A new delta is merged with the last runs while these are not
+//! much larger, so that single rows do not cost a batch each; runs of 8192 rows stay as they are.
 //!
 //! # Cost
-//! Each row is copied at most log2(8192) times, and not at all when it comes in large batches. Asking for due
-//! changes looks at the head of every run.
+//! Each row is copied at most log2(8192) times, and not at all when it comes in large batches.
+//! Asking for due changes looks at the head of every run.
 
 use arrow::array::UInt32Array;
 

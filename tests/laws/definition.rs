@@ -1,8 +1,9 @@
-//! Operators against their definition: at every instant the sum of what was emitted is the relation that
-//! the definition gives for the input so far.
+//! Operators against their definition, at every instant.
 //!
-//! Aggregates and top-n are asked of DataFusion's batch engine, windows of `windows::snapshot`; neither
-//! shares code with the operators but scalar expressions. Joins have such a test beside them.
+//! The sum of what was emitted is the relation that the definition gives for the input so far.
+//! Aggregates and top-n are asked of DataFusion's batch engine, windows of `windows::snapshot`;
+//! neither shares code with the operators but scalar expressions. Joins have such a test beside
+//! them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use proptest::prelude::*;
 
 use crate::Delivery;
 use crate::cases::{Case, aggregate, cases, top_n};
-use crate::drive::{Change, Script, run, scripts};
+use crate::drive::{Change, Script, Step, run, scripts};
 
 type Content = BTreeMap<String, i64>;
 
@@ -49,7 +50,8 @@ fn rows_of(rows: &RecordBatch) -> Content {
     content
 }
 
-/// Asserts that after each instant the case's output is what `definition` says of the changes so far.
+/// Asserts that after each instant the case's output is what `definition` says of the changes so
+/// far.
 fn equals(
     case: &Case,
     script: &Script,
@@ -88,9 +90,10 @@ proptest! {
 
     #[test]
     fn aggregates_equal_batch_aggregation(script in scripts(false)) {
-        let calls = "count(*), count(v), sum(v), avg(v), min(v), max(v), min(t), max(t), count(distinct t), \
-                     sum(distinct v), bool_and(v > 0), bool_or(v > 0), sum(v::double / 4), \
-                     sum(v::numeric(9, 2) * 3), avg(v::numeric(9, 2) * 2), median(v), \
+        let calls = "count(*), count(v), sum(v), avg(v), min(v), max(v), min(t), max(t), \
+                     count(distinct t), sum(distinct v), bool_and(v > 0), bool_or(v > 0), \
+                     sum(v::double / 4), sum(v::numeric(9, 2) * 3), \
+                     avg(v::numeric(9, 2) * 2), median(v), \
                      array_agg(v order by v), count(*) filter (where v > 0)";
         for groups in [&["k"][..], &["k", "t"], &[]] {
             let options = aggregate(groups, calls);
@@ -98,9 +101,13 @@ proptest! {
             let make = move || -> Box<dyn Operator> {
                 Box::new(Aggregate::new(options.clone()).unwrap())
             };
-            let case = Case { output, instants: Aggregate::INSTANTS, ..Case::new("aggregate", "", make) };
+            let instants = Aggregate::INSTANTS;
+            let case = Case { output, instants, ..Case::new("aggregate", "", make) };
             let by = groups.iter().map(|group| format!("{group}, ")).collect::<String>();
-            let grouping = if groups.is_empty() { String::new() } else { format!("GROUP BY {}", groups.join(", ")) };
+            let grouping = match groups {
+                [] => String::new(),
+                _ => format!("GROUP BY {}", groups.join(", ")),
+            };
             let query = format!("SELECT {by}{calls} FROM s {grouping}");
             equals(&case, &script, |changes| batch(&query, changes))?;
         }
@@ -110,14 +117,18 @@ proptest! {
     fn top_n_equals_batch_sorting(script in scripts(false)) {
         let order = "ORDER BY v DESC NULLS FIRST, t NULLS LAST, k NULLS FIRST";
         let numbers = format!("SELECT *, row_number() OVER (PARTITION BY k {order}) AS n FROM s");
-        for (skip, fetch, numbered) in [(0, Some(2), false), (1, Some(2), false), (1, None, false), (0, Some(2), true)] {
+        let shapes =
+            [(0, Some(2), false), (1, Some(2), false), (1, None, false), (0, Some(2), true)];
+        for (skip, fetch, numbered) in shapes {
             let options = top_n(skip, fetch, numbered, false);
             let output = options.output.clone();
-            let make = move || -> Box<dyn Operator> { Box::new(TopN::new(options.clone()).unwrap()) };
+            let make =
+                move || -> Box<dyn Operator> { Box::new(TopN::new(options.clone()).unwrap()) };
             let case = Case { output, instants: TopN::INSTANTS, ..Case::new("top n", "", make) };
             let columns = if numbered { "*" } else { "k, v, t" };
             let last = fetch.map_or(99, |fetch| skip + fetch);
-            let query = format!("SELECT {columns} FROM ({numbers}) WHERE n > {skip} AND n <= {last}");
+            let query =
+                format!("SELECT {columns} FROM ({numbers}) WHERE n > {skip} AND n <= {last}");
             equals(&case, &script, |changes| batch(&query, changes))?;
         }
     }
@@ -130,7 +141,8 @@ proptest! {
         let all = Delta::new(all.rows().clone(), all.ts().clone(), Weights::Ones);
         let mut ended = script.clone();
         let last = ended.steps.last().map_or(0, |step| step.at) + 12;
-        ended.steps.push(crate::drive::Step { at: last - 1, ports: Default::default(), watermark: Some(last) });
+        let end = Step { at: last - 1, ports: Default::default(), watermark: Some(last) };
+        ended.steps.push(end);
         for (name, spec) in windows(Arc::clone(all.rows().column(0))) {
             let cases = cases();
             let case = cases.iter().find(|case| case.name == name).expect("the case is there");

@@ -1,18 +1,18 @@
 //! The laws that every operator and window must obey, one table over all of them.
 //!
-//! | law                         | says                                                                    |
-//! |-----------------------------|-------------------------------------------------------------------------|
-//! | batching invariance         | how an instant's rows are split into calls does not matter              |
-//! | instants together           | an operator that takes many instants at once emits the same             |
-//! | order insensitivity         | nor does their order, unless the window is one of rows                  |
-//! | restart invariance          | saving and loading between any two calls changes nothing                |
-//! | representation              | all-ones weights and common instants are only short forms               |
-//! | cancellation                | what is taken back leaves no output and no state                        |
-//! | drain                       | after the end of the stream windows hold nothing                        |
-//! | honesty                     | nothing is emitted behind a watermark (by `Checked`, in every run)      |
+//! | law                 | says                                                                |
+//! |---------------------|---------------------------------------------------------------------|
+//! | batching invariance | how an instant's rows are split into calls does not matter          |
+//! | instants together   | an operator that takes many instants at once emits the same         |
+//! | order insensitivity | nor does their order, unless the window is one of rows              |
+//! | restart invariance  | saving and loading between any two calls changes nothing            |
+//! | representation      | all-ones weights and common instants are only short forms           |
+//! | cancellation        | what is taken back leaves no output and no state                    |
+//! | drain               | after the end of the stream windows hold nothing                    |
+//! | honesty             | nothing is emitted behind a watermark (by `Checked`, in every run)  |
 //!
-//! Every law has a test that a broken operator fails. Beside the laws, `definition` compares what operators
-//! emit with what they are defined to be.
+//! Every law has a test that a broken operator fails. Beside the laws, `definition` compares what
+//! operators emit with what they are defined to be.
 
 #![expect(clippy::unwrap_used, reason = "a test panics where it fails")]
 
@@ -95,7 +95,9 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     #[test]
-    fn batching_does_not_matter(relation in scripts(false), stream in scripts(true), batch in 1usize..4) {
+    fn batching_does_not_matter(
+        relation in scripts(false), stream in scripts(true), batch in 1usize..4,
+    ) {
         for case in cases().iter() {
             batching(case, if case.stream { &stream } else { &relation }, batch)?;
         }
@@ -109,7 +111,9 @@ proptest! {
     }
 
     #[test]
-    fn order_within_an_instant_does_not_matter(relation in scripts(false), stream in scripts(true)) {
+    fn order_within_an_instant_does_not_matter(
+        relation in scripts(false), stream in scripts(true),
+    ) {
         for case in cases().iter().filter(|case| !case.ordered) {
             order(case, if case.stream { &stream } else { &relation })?;
         }
@@ -117,7 +121,8 @@ proptest! {
 
     #[test]
     fn restart_changes_nothing(
-        relation in scripts(false), stream in scripts(true), at in any::<Index>(), joined in any::<bool>(),
+        relation in scripts(false), stream in scripts(true), at in any::<Index>(),
+        joined in any::<bool>(),
     ) {
         for case in cases().iter() {
             restart(case, if case.stream { &stream } else { &relation }, at, joined)?;

@@ -1,8 +1,8 @@
 //! DISTINCT inside an aggregate call: lets each argument row of a group through once.
 //!
 //! # Semantics
-//! Keeps the multiset of argument rows per group and passes on +1 when a row's weight becomes positive
-//! and -1 when it no longer is. Rows with a NULL do not count.
+//! Keeps the multiset of argument rows per group and passes on +1 when a row's weight becomes
+//! positive and -1 when it no longer is. Rows with a NULL do not count.
 //!
 //! # State
 //! Each distinct argument row of each group, until its weight is 0 or the group goes.

@@ -1,8 +1,8 @@
 //! The state of one aggregate call for all groups, and the choice of it.
 //!
 //! # Semantics
-//! A [`Fold`] sums up weighted argument rows per group. Groups are dense numbers, so its state is vectors
-//! indexed by group and its loops run over columns.
+//! A [`Fold`] sums up weighted argument rows per group. Groups are dense numbers, so its state is
+//! vectors indexed by group and its loops run over columns.
 //!
 //! | call                    | append-only input       | retracting input                     |
 //! |-------------------------|-------------------------|--------------------------------------|
@@ -36,8 +36,8 @@ pub(super) trait Fold: Send {
     /// Adds weighted argument rows to their groups.
     fn fold(&mut self, changes: &Changes<'_>) -> Result<()>;
 
-    /// Returns the value of each group, NULL for one it has marked as failed because its value is out
-    /// of range.
+    /// Returns the value of each group, NULL for one it has marked as failed because its value is
+    /// out of range.
     fn evaluate(&mut self, groups: &[u32], failed: &mut [bool]) -> Result<ArrayRef>;
 
     /// Empties a group, whose number may then be given to another one.

@@ -1,13 +1,13 @@
 //! GROUP BY: one row per group, replaced whenever its value changes; also DISTINCT.
 //!
 //! # Semantics
-//! `γ_{groups; calls}(R)`. Groups are equal as in DISTINCT: NULL equals NULL. A group appears with its
-//! first row and vanishes with its last. Without GROUP BY there is exactly one group, which is also there
-//! over no rows; its first row is emitted at the first call of `on_instant` or `on_watermark`. Without
-//! calls the operator is DISTINCT.
+//! `γ_{groups; calls}(R)`. Groups are equal as in DISTINCT: NULL equals NULL. A group appears with
+//! its first row and vanishes with its last. Without GROUP BY there is exactly one group, which is
+//! also there over no rows; its first row is emitted at the first call of `on_instant` or
+//! `on_watermark`. Without calls the operator is DISTINCT.
 //!
-//! A row of which an argument cannot be computed contributes to no call. A group of which a result is
-//! out of range has no row while that is so, and is reported (22003) when it becomes so.
+//! A row of which an argument cannot be computed contributes to no call. A group of which a result
+//! is out of range has no row while that is so, and is reported (22003) when it becomes so.
 //!
 //! # Example
 //! ```text
@@ -19,17 +19,18 @@
 //!
 //! # State
 //! The key of each group under a dense slot, the number of its rows, and the state of each call by
-//! slot ([`fold`]). A group is freed with its last row, or when the watermark has passed the time that
-//! `frees` names; rows that come for it later are ignored, for its result is final.
+//! slot (module `fold`). A group is freed with its last row, or when the watermark has passed the time
+//! that `frees` names; rows that come for it later are ignored, for its result is final.
 //!
 //! # Invariants
-//! 1. A group is touched at most once per instant: the old result is read before the first change of the
-//!    instant, so that nothing emitted needs to be remembered.
+//! 1. A group is touched at most once per instant: the old result is read before the first change
+//!    of the instant, so that nothing emitted needs to be remembered.
 //! 2. Results that are equal are not emitted.
 //! 3. Groups are emitted in the order of their first touch: all old rows, then all new ones.
 //!
 //! # Cost
-//! Per row one hash of the key and one update per call; per instant two reads per touched group and call.
+//! Per row one hash of the key and one update per call; per instant two reads per touched group and
+//! call.
 
 use std::sync::Arc;
 

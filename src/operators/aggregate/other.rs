@@ -2,13 +2,13 @@
 //!
 //! # Semantics
 //! [`Kept`], for input that is never retracted: one accumulator per group, fed in arrival order.
-//! [`Recomputed`]: the multiset of argument rows per group; the value of a touched group is computed from
-//! all of them with a fresh accumulator, a row as often as its weight says, in the order of the call's
-//! ORDER BY, ties and calls without it by first arrival.
+//! [`Recomputed`]: the multiset of argument rows per group; the value of a touched group is
+//! computed from all of them with a fresh accumulator, a row as often as its weight says, in the
+//! order of the call's ORDER BY, ties and calls without it by first arrival.
 //!
 //! # Cost
-//! `Recomputed` costs the size of the group at every change of it, once per instant. The last value is
-//! kept, so that retracting it costs nothing.
+//! `Recomputed` costs the size of the group at every change of it, once per instant. The last value
+//! is kept, so that retracting it costs nothing.
 
 use std::cell::RefCell;
 use std::sync::Arc;

@@ -1,7 +1,8 @@
 //! Saves and loads an aggregate, also in the middle of an instant.
 //!
-//! Groups are numbered anew, in the order of their slots. Sections: `groups` (keys, rows, place in the
-//! order of touched groups), what each call writes, `old` (results before the instant) and `aggregate`.
+//! Groups are numbered anew, in the order of their slots. Sections: `groups` (keys, rows, place in
+//! the order of touched groups), what each call writes, `old` (results before the instant) and
+//! `aggregate`.
 
 use std::sync::Arc;
 

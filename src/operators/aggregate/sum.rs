@@ -1,10 +1,10 @@
 //! `sum` and `avg` of integers, decimals and floats.
 //!
 //! # Semantics
-//! NULLs do not count; the sum of nothing is NULL. Sums are exact whatever the order of additions and
-//! retractions: integers in 128 bits, decimals in 256, floats as in [`super::exact`]. Only the result must
-//! fit its type; a group whose result does not has failed (22003), until later changes bring it back. The
-//! average of decimals is truncated at its scale, as DataFusion does.
+//! NULLs do not count; the sum of nothing is NULL. Sums are exact whatever the order of additions
+//! and retractions: integers in 128 bits, decimals in 256, floats as in [`super::exact`]. Only the
+//! result must fit its type; a group whose result does not has failed (22003), until later changes
+//! bring it back. The average of decimals is truncated at its scale, as DataFusion does.
 
 use std::sync::Arc;
 

@@ -1,3 +1,5 @@
+//! Aggregates by hand: the vectors, NULLs, retractions, errors of rows, saved state.
+
 use expect_test::{Expect, expect};
 
 use super::*;

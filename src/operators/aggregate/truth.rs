@@ -8,7 +8,8 @@ use super::fold::{Changes, Fold};
 use super::saved;
 use crate::operators::{Result, StateReader, StateWriter};
 
-/// Whether all, or any, of the arguments are true; NULLs do not count, and NULL if there is no other.
+/// Whether all, or any, of the arguments are true; NULLs do not count, and NULL if there is no
+/// other.
 pub(super) struct Truth {
     /// Whether all must be true, and not just one.
     all: bool,
