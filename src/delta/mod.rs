@@ -253,6 +253,18 @@ impl Delta {
         Some(common.unwrap_or(Timestamp::MIN))
     }
 
+    /// Sorts by instant; rows of one instant stay in order.
+    pub fn by_instant(self) -> Result<Self, ArrowError> {
+        let Instants::Each(ts) = &self.ts else { return Ok(self) };
+        let ts = ts.values();
+        if ts.is_sorted() {
+            return Ok(self);
+        }
+        let mut order: Vec<u32> = (0..).take(ts.len()).collect();
+        order.sort_by_key(|row| ts[*row as usize]);
+        self.take(&UInt32Array::from(order))
+    }
+
     /// Sums the weights of equal `(row, ts)` and drops zeros.
     pub fn consolidate(&self) -> Result<Self, ArrowError> {
         consolidate(self)

@@ -7,7 +7,7 @@
 //! | [`Project`]   | the select list                      | any       | none                    |
 //! | [`Union`]     | UNION ALL                            | any       | none                    |
 //! | [`Constant`]  | VALUES                               | one       | whether it was emitted  |
-//! | [`Aggregate`] | GROUP BY; DISTINCT, without calls    | one       | per group               |
+//! | [`Aggregate`] | GROUP BY; DISTINCT, without calls    | any       | per group               |
 //! | [`Join`]      | JOIN of every kind, EXISTS, IN       | inner any | both sides, by key      |
 //! | [`TopN`]      | ORDER BY .. LIMIT, ROW_NUMBER() <= n | one       | all rows, or the first  |
 //! | [`OnClose`]   | EMIT ON WINDOW CLOSE                 | any       | rows that are not final |

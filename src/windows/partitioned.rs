@@ -28,7 +28,6 @@ use arrow::datatypes::SchemaRef;
 use datafusion::physical_expr::PhysicalExpr;
 use std::sync::Arc;
 
-use super::future::by_instant;
 use super::rows::copies;
 use crate::delta::{Delta, Instants, Weights, batch, codec};
 use crate::operators::evaluate::Expressions;
@@ -170,7 +169,7 @@ impl Operator for PartitionedRows {
             self.pending.clear();
             return Ok(());
         }
-        let new = by_instant(Delta::concat(&self.schema, &self.pending)?)?;
+        let new = Delta::concat(&self.schema, &self.pending)?.by_instant()?;
         self.pending.clear();
         let (new, keys) = self.partition.evaluate(new, out)?;
         let keys = self.keys.intern(&keys, new.len())?;

@@ -29,7 +29,6 @@ use std::ops::Range;
 
 use arrow::array::{BooleanArray, TimestampMicrosecondArray, UInt32Array};
 
-use super::future::by_instant;
 use super::queue::Queue;
 use crate::delta::{Delta, Instants, Weights, codec};
 use crate::operators::{Instantwise, Operator, Output, Port, Result, StateReader, StateWriter};
@@ -98,7 +97,7 @@ impl Operator for Rows {
 
     fn on_instant(&mut self, _: Timestamp, out: &mut Output) -> Result<()> {
         let Some(first) = self.pending.first() else { return Ok(()) };
-        let new = by_instant(Delta::concat(&first.schema(), &self.pending)?)?;
+        let new = Delta::concat(&first.schema(), &self.pending)?.by_instant()?;
         self.pending.clear();
         let seen = self.queue.end();
         self.queue.push(new)?;

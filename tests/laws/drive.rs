@@ -215,7 +215,8 @@ impl Operator for Boxed {
 
 fn calls(case: &Case, script: &Script, delivery: &Delivery) -> Vec<Call> {
     let together = delivery.together && case.instants == Instantwise::Any;
-    let mut calls = Vec::new();
+    // The first instant has no rows, so that results over nothing appear at the same time.
+    let mut calls = vec![Call::Instant(0)];
     // Steps that end with a watermark, or one by one.
     for round in script.steps.split_inclusive(|step| !together || step.watermark.is_some()) {
         for port in 0..case.ports {
