@@ -42,7 +42,8 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// A promise: every row still to come has `ts >= self`. `MIN` promises nothing, `MAX` ends the stream.
+/// A promise: every row still to come has `ts >= self`. `MIN` promises nothing, `MAX` ends the
+/// stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Watermark(pub Timestamp);
 

@@ -1,8 +1,8 @@
 //! A delta as one record batch, with trailing columns for time and weight: for disk and network.
 //!
 //! # Semantics
-//! [`encode`] appends the columns `$ts` (microseconds) and `$weight`; [`decode`] takes them off again and
-//! finds short forms: one instant for all, every weight 1.
+//! [`encode`] appends the columns `$ts` (microseconds) and `$weight`; [`decode`] takes them off
+//! again and finds short forms: one instant for all, every weight 1.
 
 use std::sync::Arc;
 

@@ -1,9 +1,9 @@
 //! Sums the weights of equal rows and drops what cancels.
 //!
 //! # Semantics
-//! The consolidated form of a delta holds each `(row, ts)` at most once, with the sum of its weights,
-//! and none whose sum is 0. Rows keep the order of their first appearance, so the result does not
-//! depend on hash order. NULLs are equal here, as in DISTINCT.
+//! The consolidated form of a delta holds each `(row, ts)` at most once, with the sum of its
+//! weights, and none whose sum is 0. Rows keep the order of their first appearance, so the result
+//! does not depend on hash order. NULLs are equal here, as in DISTINCT.
 //!
 //! # Cost
 //! One arrow-row encoding and one hash per row.

@@ -1,10 +1,10 @@
 //! The data model: a delta is a bag of timed, signed rows.
 //!
 //! # Semantics
-//! A [`Delta`] is a bag of `(row, ts, weight)` triples over Arrow columns: "at instant `ts` the row's
-//! multiplicity changes by `weight`". It is STREAM's +/- elements, DBSP's Z-set and differential
-//! dataflow's collection trace in one. There is no update: a change of a row is a retraction of the
-//! old one and an insertion of the new one.
+//! A [`Delta`] is a bag of `(row, ts, weight)` triples over Arrow columns: "at instant `ts` the
+//! row's multiplicity changes by `weight`". It is STREAM's +/- elements, DBSP's Z-set and
+//! differential dataflow's collection trace in one. There is no update: a change of a row is a
+//! retraction of the old one and an insertion of the new one.
 //!
 //! # Invariants
 //! 1. `rows`, `ts` and `weights` have equal length, and `ts` and `weights` hold no NULL.
@@ -15,8 +15,8 @@
 //! Two deltas with equal consolidated forms are equal in meaning.
 //!
 //! # Cost
-//! Append-only changes carry no weight column ([`Weights::Ones`]) and changes of one instant no time
-//! column ([`Instants::All`]).
+//! Append-only changes carry no weight column ([`Weights::Ones`]) and changes of one instant no
+//! time column ([`Instants::All`]).
 //!
 //! # References
 //! Budiu et al., DBSP (VLDB 2023); McSherry et al., Differential dataflow (CIDR 2013).
@@ -251,6 +251,18 @@ impl Delta {
             }
         }
         Some(common.unwrap_or(Timestamp::MIN))
+    }
+
+    /// Sorts by instant; rows of one instant stay in order.
+    pub fn by_instant(self) -> Result<Self, ArrowError> {
+        let Instants::Each(ts) = &self.ts else { return Ok(self) };
+        let ts = ts.values();
+        if ts.is_sorted() {
+            return Ok(self);
+        }
+        let mut order: Vec<u32> = (0..).take(ts.len()).collect();
+        order.sort_by_key(|row| ts[*row as usize]);
+        self.take(&UInt32Array::from(order))
     }
 
     /// Sums the weights of equal `(row, ts)` and drops zeros.

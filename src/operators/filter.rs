@@ -1,8 +1,8 @@
 //! Keeps the rows for which a predicate is true.
 //!
 //! # Semantics
-//! `σ_p(R)`. Linear, so it acts on each change alone and keeps no state. NULL counts as not true, as in
-//! WHERE.
+//! `σ_p(R)`. Linear, so it acts on each change alone and keeps no state. NULL counts as not true,
+//! as in WHERE.
 //!
 //! # Cost
 //! One predicate evaluation and one filter kernel per batch.

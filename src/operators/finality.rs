@@ -1,8 +1,8 @@
 //! When keyed state is final: by the watermark and a time among its columns.
 //!
 //! # Semantics
-//! What stands under a slot is final once the watermark has reached its time plus a constant; then it is
-//! freed, and rows that come for it later are ignored. NULL is never reached.
+//! What stands under a slot is final once the watermark has reached its time plus a constant; then
+//! it is freed, and rows that come for it later are ignored. NULL is never reached.
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array};
 use arrow::compute::cast;
@@ -95,7 +95,8 @@ impl Finality {
         self.watermark = watermark;
         let mut closed = Vec::new();
         while let Some((time, slot)) = self.timers.take_due(|time| watermark.0 >= Timestamp(time)) {
-            // The timer of a slot that was freed meanwhile, and perhaps given out again, is ignored.
+            // The timer of a slot that was freed meanwhile, and perhaps given out again, is
+            // ignored.
             if self.times[slot as usize] == time {
                 self.times[slot as usize] = NEVER;
                 closed.push((time, slot));

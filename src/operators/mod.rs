@@ -1,17 +1,34 @@
 //! Relation-to-relation and relation-to-stream operators: folds of deltas.
 //!
+//! # Catalogue
+//! | operator      | SQL                                  | instants  | state                   |
+//! |---------------|--------------------------------------|-----------|-------------------------|
+//! | [`Filter`]    | WHERE, HAVING                        | any       | none                    |
+//! | [`Project`]   | the select list                      | any       | none                    |
+//! | [`Union`]     | UNION ALL                            | any       | none                    |
+//! | [`Constant`]  | VALUES                               | one       | whether it was emitted  |
+//! | [`Aggregate`] | GROUP BY; DISTINCT, without calls    | any       | per group               |
+//! | [`Join`]      | JOIN of every kind, EXISTS, IN       | inner any | both sides, by key      |
+//! | [`TopN`]      | ORDER BY .. LIMIT, ROW_NUMBER() <= n | one       | all rows, or the first  |
+//! | [`OnClose`]   | EMIT ON WINDOW CLOSE                 | any       | rows that are not final |
+//!
+//! Windows, which make relations of streams, are operators as well: see `windows`.
+//! [`evaluate`] computes expressions for all of them, [`checked`] holds them to the contract.
+//!
 //! # Contract
-//! The task (`runtime/task.rs`) is the only caller. Per instant it calls `on_delta` for what arrived
-//! on each port, ports in order, then `on_instant` once; after the instants of a commit it calls
-//! `on_watermark` if the watermark of all ports moved. On the EVENT clock instants are instants of
-//! event time, complete and in order, because the task holds rows back until the watermark has passed
-//! them; on the ARRIVAL clock a commit is one instant. An operator whose [`Instantwise`] is `Any`
-//! may get several instants in one call, and must then time-stamp what it emits per instant.
+//! The task (`runtime/task.rs`) is the only caller. Per instant it calls `on_delta` for what
+//! arrived on each port, ports in order, then `on_instant` once; after the instants of a commit it
+//! calls `on_watermark` if the watermark of all ports moved. On the EVENT clock instants are
+//! instants of event time, complete and in order, because the task holds rows back until the
+//! watermark has passed them; on the ARRIVAL clock a commit is one instant. An operator whose
+//! [`Instantwise`] is `Any` may get several instants in one call, and must then time-stamp what it
+//! emits per instant.
 //!
 //! # Errors of rows
-//! A row whose expression fails (division by zero, a cast) contributes nothing: the operator reports it
-//! to [`Output::quarantine`] and goes on. Its later retraction fails the same way, so it cancels. An
-//! operator returns `Err` only for what no row can be blamed for; the view then is suspended.
+//! A row whose expression fails (division by zero, a cast) contributes nothing: the operator
+//! reports it to [`Output::quarantine`] and goes on. Its later retraction fails the same way, so it
+//! cancels. An operator returns `Err` only for what no row can be blamed for; the view then is
+//! suspended.
 //!
 //! # Invariants
 //! 1. An operator never blocks, reads a clock, does I/O, logs, or knows how many copies of it run.
@@ -27,6 +44,7 @@ use crate::error::{Classify, SqlState};
 use crate::time::{Timestamp, Watermark};
 
 pub mod aggregate;
+pub mod checked;
 mod constant;
 pub mod evaluate;
 mod filter;
@@ -98,8 +116,8 @@ pub trait Operator: Send {
     /// Folds `delta`, which arrived on `port`.
     fn on_delta(&mut self, port: Port, delta: Delta, out: &mut Output) -> Result<()>;
 
-    /// Every row of instant `at` (and before) has been delivered, on every port. Stateful operators emit
-    /// their consolidated change here.
+    /// Every row of instant `at` (and before) has been delivered, on every port. Stateful operators
+    /// emit their consolidated change here.
     fn on_instant(&mut self, _at: Timestamp, _out: &mut Output) -> Result<()> {
         Ok(())
     }

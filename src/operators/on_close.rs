@@ -1,10 +1,10 @@
 //! EMIT ON WINDOW CLOSE: holds rows back until nothing can change them any more.
 //!
 //! # Semantics
-//! A row is final once the watermark is at least the value of its time column plus `after`, as when its window
-//! has closed. Then as many copies as it has by then are emitted, as insertions, with `ts` one tick before
-//! that time: the last instant of its window. What comes later for a final row is dropped. A row of
-//! which the time is NULL is never final.
+//! A row is final once the watermark is at least the value of its time column plus `after`, as when
+//! its window has closed. Then as many copies as it has by then are emitted, as insertions, with
+//! `ts` one tick before that time: the last instant of its window. What comes later for a final row
+//! is dropped. A row of which the time is NULL is never final.
 //!
 //! ```text
 //!   [0,5) after 0          W = 3         W = 5             W = 6
@@ -15,7 +15,8 @@
 //! The net weight of each row that is not final; freed with its emission or when it is retracted.
 //!
 //! # Invariants
-//! The output is append-only and in the order of time: what is emitted lies at or after the last watermark.
+//! The output is append-only and in the order of time: what is emitted lies at or after the last
+//! watermark.
 //!
 //! # Cost
 //! One hash per row, one timer per distinct row.

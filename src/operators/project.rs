@@ -1,8 +1,8 @@
 //! Computes new columns for every row.
 //!
 //! # Semantics
-//! `π_e(R)` over bags: no duplicate is removed. Linear, so it acts on each change alone and keeps no
-//! state.
+//! `π_e(R)` over bags: no duplicate is removed. Linear, so it acts on each change alone and keeps
+//! no state.
 //!
 //! # Cost
 //! One evaluation per expression and batch; plain columns are shared, not copied.

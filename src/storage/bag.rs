@@ -1,8 +1,8 @@
 //! A multiset of rows: the content of a relation.
 //!
 //! # Semantics
-//! A Z-set: every row with a weight that is not 0. Applying a delta adds weights; instants are ignored.
-//! Negative weights are kept, so that the order of deltas does not matter.
+//! A Z-set: every row with a weight that is not 0. Applying a delta adds weights; instants are
+//! ignored. Negative weights are kept, so that the order of deltas does not matter.
 //!
 //! # State
 //! Each distinct row once; a row whose weight becomes 0 is removed.

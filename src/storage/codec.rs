@@ -1,8 +1,8 @@
 //! Rows as byte strings, in Arrow's row encoding.
 //!
 //! # Semantics
-//! Equal rows have equal bytes, NULL equals NULL, and byte order is the order of the columns with their
-//! sort options. A row of no columns is the empty string.
+//! Equal rows have equal bytes, NULL equals NULL, and byte order is the order of the columns with
+//! their sort options. A row of no columns is the empty string.
 //!
 //! # Cost
 //! One pass per column in both directions.

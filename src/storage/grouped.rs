@@ -1,13 +1,14 @@
 //! Rows of owners: for each owner a multiset of rows in the order of their first arrival.
 //!
 //! # Semantics
-//! An owner is a dense number of the caller's, such as the slot of a key. Rows of different owners are
-//! different. [`GroupedRows::add`] sums the weights of equal rows at once; [`GroupedRows::push`] only
-//! appends, and [`GroupedRows::settle`] sums later, or never where rows are known not to be retracted.
+//! An owner is a dense number of the caller's, such as the slot of a key. Rows of different owners
+//! are different. [`GroupedRows::add`] sums the weights of equal rows at once;
+//! [`GroupedRows::push`] only appends, and [`GroupedRows::settle`] sums later, or never where rows
+//! are known not to be retracted.
 //!
 //! # State
-//! Per row its bytes and 32 bytes more: weight, time, owner, hash and the links of its owner's list;
-//! per owner the ends of the list. A row leaves when the caller removes it.
+//! Per row its bytes and 32 bytes more: weight, time, owner, hash and the links of its owner's
+//! list; per owner the ends of the list. A row leaves when the caller removes it.
 //!
 //! # Cost
 //! One hash per `add` or settled row, none per `push`. Reading an owner's rows follows links.
@@ -95,7 +96,8 @@ impl GroupedRows {
         self.append(bytes, Node { ts, ..node })
     }
 
-    /// Merges pushed rows into equal ones, removes what cancels, and returns the slots that are free now.
+    /// Merges pushed rows into equal ones, removes what cancels, and returns the slots that are
+    /// free now.
     pub fn settle(&mut self, pushed: impl IntoIterator<Item = u32>) -> Vec<u32> {
         let mut freed = Vec::new();
         for slot in pushed {

@@ -1,14 +1,15 @@
 //! State of operators, base relations and retained rows.
 //!
-//! The bytes of a row, in Arrow's row encoding, live in a [`Slab`] under a dense slot number; everything
-//! else is an index over slots. [`RowSet`] finds a slot by the row (hash), [`GroupedRows`] also links the
-//! rows of one owner, [`OrderedRows`] keeps them sorted. [`Bag`] is a multiset of rows: the content of a
-//! relation. Per-slot facts of the user (weights, accumulators) are plain vectors indexed by slot.
+//! The bytes of a row, in Arrow's row encoding, live in a [`Slab`] under a dense slot number;
+//! everything else is an index over slots. [`RowSet`] finds a slot by the row (hash),
+//! [`GroupedRows`] also links the rows of one owner, [`OrderedRows`] keeps them sorted. [`Bag`] is
+//! a multiset of rows: the content of a relation. Per-slot facts of the user (weights,
+//! accumulators) are plain vectors indexed by slot.
 //!
 //! ```text
-//!   columns ── RowCodec::encode ──> bytes ── Slab ──> slot ──> RowSet      row     -> slot
-//!      ^                                              │        GroupedRows owner   -> slots, in arrival order
-//!      └───────── RowCodec::decode <──────────────────┘        OrderedRows owner   -> slots, sorted
+//!   columns -- RowCodec::encode --> bytes -- Slab --> slot     RowSet       row   -> slot
+//!      ^                                               |       GroupedRows  owner -> slots
+//!      +--------- RowCodec::decode <-------------------+       OrderedRows  owner -> slots, sorted
 //! ```
 //!
 //! # Invariants

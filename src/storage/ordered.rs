@@ -1,20 +1,20 @@
 //! Rows of owners in the order of their bytes: an ordered multiset per owner.
 //!
 //! # Semantics
-//! Every (owner, bytes) has a weight. Owners stand one after the other in a single sequence, so that an
-//! owner of one row costs no more than a row.
+//! Every (owner, bytes) has a weight. Owners stand one after the other in a single sequence, so
+//! that an owner of one row costs no more than a row.
 //!
 //! # State
 //! ```text
 //!   firsts   (1,a..)      (1,q..)      (4,c..)        first key of each run
 //!   runs    [(1,a..)..]  [(1,q..)..]  [(4,c..)..]     sorted keys, at most 256 in a run
 //! ```
-//! A key is the owner, the first 12 bytes and the slot: 20 bytes. Most comparisons are decided by it;
-//! the others look at the row in the slab.
+//! A key is the owner, the first 12 bytes and the slot: 20 bytes. Most comparisons are decided by
+//! it; the others look at the row in the slab.
 //!
 //! # Cost
-//! A binary search over the runs, one within a run, and a move of half a run on average: 2.5 KiB. No
-//! allocation per row.
+//! A binary search over the runs, one within a run, and a move of half a run on average: 2.5 KiB.
+//! No allocation per row.
 //!
 //! # Why
 //! A `BTreeMap` needs the bytes in its keys, which is an allocation per row, or a comparison that
@@ -55,8 +55,8 @@ struct Place {
 }
 
 impl OrderedRows {
-    /// Adds to the weight of an owner's row and returns its slot and its new weight. A row of weight 0
-    /// stays until it is removed.
+    /// Adds to the weight of an owner's row and returns its slot and its new weight. A row of
+    /// weight 0 stays until it is removed.
     pub fn add(&mut self, owner: u32, bytes: &[u8], weight: i64) -> (u32, i64) {
         match self.locate(owner, bytes) {
             (place, true) => {

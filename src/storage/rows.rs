@@ -4,8 +4,8 @@
 //! Rows are equal as in DISTINCT: NULL equals NULL. A row keeps its slot until it is removed.
 //!
 //! # State
-//! The rows' bytes in a [`Slab`], 4 bytes of hash per slot, and a hash table of slots. Growing the table
-//! needs no byte of the rows.
+//! The rows' bytes in a [`Slab`], 4 bytes of hash per slot, and a hash table of slots. Growing the
+//! table needs no byte of the rows.
 //!
 //! # Cost
 //! One hash and one comparison per row looked up.

@@ -1,17 +1,17 @@
 //! Byte strings under dense slot numbers, without an allocation per string.
 //!
 //! # Semantics
-//! [`Slab::insert`] copies a string and returns its slot; a removed slot is given out again. So slots
-//! stay dense, and facts about a string can live in vectors indexed by slot.
+//! [`Slab::insert`] copies a string and returns its slot; a removed slot is given out again. So
+//! slots stay dense, and facts about a string can live in vectors indexed by slot.
 //!
 //! # State
-//! Strings are packed into chunks of 256 KiB. A chunk whose last string is removed is freed at once,
-//! which is all a window needs, since its rows leave in the order they came. When more than half of all
-//! bytes are dead the rest is copied into new chunks.
+//! Strings are packed into chunks of 256 KiB. A chunk whose last string is removed is freed at
+//! once, which is all a window needs, since its rows leave in the order they came. When more than
+//! half of all bytes are dead the rest is copied into new chunks.
 //!
 //! # Cost
-//! One copy per string, 12 bytes beside its own, at most twice the live bytes. Compaction is amortised:
-//! it copies fewer bytes than were removed since the last one.
+//! One copy per string, 12 bytes beside its own, at most twice the live bytes. Compaction is
+//! amortised: it copies fewer bytes than were removed since the last one.
 
 /// Not a slot.
 pub const NONE: u32 = u32::MAX;

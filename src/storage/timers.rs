@@ -1,8 +1,8 @@
 //! Slots in the order of the time at which something is due for them.
 //!
 //! # Semantics
-//! A timer is never cancelled: who reuses or frees a slot compares the time that comes back with the one
-//! it knows, and ignores the rest.
+//! A timer is never cancelled: who reuses or frees a slot compares the time that comes back with
+//! the one it knows, and ignores the rest.
 //!
 //! # Cost
 //! A binary heap of pairs: 16 bytes a timer, no allocation for each.

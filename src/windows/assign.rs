@@ -1,9 +1,10 @@
 //! Window functions TUMBLE, HOP and CUMULATE: each row gets the windows it falls in as columns.
 //!
 //! # Semantics
-//! A window is `[window_start, window_end)`, and `window_time = window_end - 1` microsecond. A row is emitted
-//! once for each window it falls in, earliest first, with these three columns appended. Nothing expires. A row
-//! of which the time is NULL, or so extreme that a bound would not fit, falls in none.
+//! A window is `[window_start, window_end)`, and `window_time = window_end - 1` microsecond. A row
+//! is emitted once for each window it falls in, earliest first, with these three columns appended.
+//! Nothing expires. A row of which the time is NULL, or so extreme that a bound would not fit,
+//! falls in none.
 //!
 //! ```text
 //!   TUMBLE(size 5)            0----5----10
@@ -29,7 +30,8 @@ use crate::delta::{Delta, batch};
 use crate::operators::evaluate::Expressions;
 use crate::operators::{Instantwise, Operator, Output, Port, Result};
 
-/// Which windows there are. Lengths are in microseconds, or in units of a BIGINT time, and positive.
+/// Which windows there are. Lengths are in microseconds, or in units of a BIGINT time, and
+/// positive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Assigner {
     /// Adjacent windows.
@@ -102,8 +104,8 @@ impl AssignWindows {
     /// Stateless.
     pub const INSTANTS: Instantwise = Instantwise::Any;
 
-    /// Assigns by the time that `time` computes: a timestamp or a BIGINT. `output` is the input's row type with
-    /// `window_start`, `window_end` and `window_time` of the type of `time` appended.
+    /// Assigns by the time that `time` computes: a timestamp or a BIGINT. `output` is the input's
+    /// row type with `window_start`, `window_end` and `window_time` of the type of `time` appended.
     pub fn new(time: Arc<dyn PhysicalExpr>, assigner: Assigner, output: SchemaRef) -> Self {
         Self { assigner, time: Expressions::new([time]), output }
     }
@@ -255,9 +257,8 @@ mod tests {
 
     #[test]
     fn timestamps_keep_their_type() {
-        let output = schema(
-            "t:timestamptz | window_start:timestamptz | window_end:timestamptz | window_time:timestamptz",
-        );
+        let time = ["t", "window_start", "window_end", "window_time"];
+        let output = schema(&time.map(|name| format!("{name}:timestamptz")).join(" | "));
         let hour = Assigner::Tumble { size: 3_600_000_000, offset: 0 };
         let mut op = AssignWindows::new(expr(&schema("t:timestamptz"), "t"), hour, output);
         let table = " w | ts | t:timestamptz\n-2 | 0 | 09:30";

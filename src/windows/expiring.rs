@@ -1,8 +1,8 @@
 //! Time windows: rows come and go with event time.
 //!
 //! # Semantics
-//! The stream is turned into the relation that [`TimeWindow::validity`] defines: `+row` at the start of its
-//! lifetime, `-row` at the end.
+//! The stream is turned into the relation that [`TimeWindow::validity`] defines: `+row` at the
+//! start of its lifetime, `-row` at the end.
 //!
 //! ```text
 //!   S [RANGE 3]        ts   1   2   3   4   5   6   7   8   9
@@ -16,17 +16,17 @@
 //! retraction.
 //!
 //! # Watermarks
-//! What starts at its own instant is emitted at once; starts and ends that lie later are emitted when the
-//! watermark has passed them, sorted by instant.
+//! What starts at its own instant is emitted at once; starts and ends that lie later are emitted
+//! when the watermark has passed them, sorted by instant.
 //!
 //! # Invariants
-//! 1. Every `+row` that ends is followed by exactly one `-row`: the relation is empty after the end of the
-//!    stream, unless the window is unbounded.
+//! 1. Every `+row` that ends is followed by exactly one `-row`: the relation is empty after the end
+//!    of the stream, unless the window is unbounded.
 //! 2. A retraction is emitted only when the watermark has passed it, so no earlier row can come.
 //!
 //! # Why
-//! Both changes could be emitted at once, the retraction stamped in the future, and this operator would need
-//! no state. Then every stateful operator downstream would have to hold future rows.
+//! Both changes could be emitted at once, the retraction stamped in the future, and this operator
+//! would need no state. Then every stateful operator downstream would have to hold future rows.
 
 use arrow::array::{BooleanArray, TimestampMicrosecondArray};
 

@@ -1,16 +1,14 @@
 //! Changes that take effect later, in the order of their instants.
 //!
 //! # State
-//! Deltas sorted by instant, in runs. A new delta is merged with the last runs while these are not much
-//! larger, so that single rows do not cost a batch each; runs of 8192 rows stay as they are.
+//! Deltas sorted by instant, in runs. A new delta is merged with the last runs while these are not
+//! much larger, so that single rows do not cost a batch each; runs of 8192 rows stay as they are.
 //!
 //! # Cost
-//! Each row is copied at most log2(8192) times, and not at all when it comes in large batches. Asking for due
-//! changes looks at the head of every run.
+//! Each row is copied at most log2(8192) times, and not at all when it comes in large batches.
+//! Asking for due changes looks at the head of every run.
 
-use arrow::array::UInt32Array;
-
-use crate::delta::{Delta, Instants, codec};
+use crate::delta::{Delta, codec};
 use crate::operators::{Result, StateReader, StateWriter};
 use crate::time::Watermark;
 
@@ -30,11 +28,11 @@ impl Future {
         if delta.is_empty() {
             return Ok(());
         }
-        let mut delta = by_instant(delta)?;
+        let mut delta = delta.by_instant()?;
         while let Some(last) = self.runs.pop_if(|last| {
             last.len() < RUN_ROWS && delta.len() < RUN_ROWS && last.len() <= delta.len() * 2
         }) {
-            delta = by_instant(Delta::concat(&last.schema(), &[last, delta])?)?;
+            delta = Delta::concat(&last.schema(), &[last, delta])?.by_instant()?;
         }
         self.runs.push(delta);
         Ok(())
@@ -52,7 +50,7 @@ impl Future {
         }
         self.runs.retain(|run| !run.is_empty());
         let Some(first) = due.first() else { return Ok(None) };
-        Ok(Some(by_instant(Delta::concat(&first.schema(), &due)?)?))
+        Ok(Some(Delta::concat(&first.schema(), &due)?.by_instant()?))
     }
 
     /// Number of changes.
@@ -85,16 +83,4 @@ fn due_rows(run: &Delta, watermark: Watermark) -> usize {
         if watermark.closes(run.ts_at(middle)) { from = middle + 1 } else { to = middle }
     }
     from
-}
-
-/// Sorts a delta by instant; rows of one instant stay in order.
-pub(super) fn by_instant(delta: Delta) -> Result<Delta> {
-    let Instants::Each(ts) = delta.ts() else { return Ok(delta) };
-    let ts = ts.values();
-    if ts.is_sorted() {
-        return Ok(delta);
-    }
-    let mut order: Vec<u32> = (0..).take(ts.len()).collect();
-    order.sort_by_key(|row| ts[*row as usize]);
-    Ok(delta.take(&UInt32Array::from(order))?)
 }

@@ -1,22 +1,24 @@
 //! Partitioned row windows: the last rows of each key, at most so old.
 //!
 //! # Semantics
-//! `PARTITION BY k ROWS n [RANGE T]` at instant τ holds of each k the last n rows in (ts, seq) order, and of these
-//! those with `ts > τ - T`. Keys are equal as in GROUP BY. Only the net effect of an instant is visible. The
-//! input is a stream: a row of weight w counts w times, and retractions are ignored.
+//! `PARTITION BY k ROWS n [RANGE T]` at instant τ holds of each k the last n rows in (ts, seq)
+//! order, and of these those with `ts > τ - T`. Keys are equal as in GROUP BY. Only the net effect
+//! of an instant is visible. The input is a stream: a row of weight w counts w times, and
+//! retractions are ignored.
 //!
 //! ```text
-//!   PARTITION BY k ROWS 2 RANGE 4    1:(x,1) 2:(x,2) 3:(x,3)      4:(y,1)
-//!                                    1+(x,1) 2+(x,2) 3-(x,1)+(x,3) 4+(y,1)  6-(x,2) 7-(x,3) 8-(y,1)
+//!   PARTITION BY k ROWS 2 RANGE 4
+//!   in   1:(x,1)   2:(x,2)   3:(x,3)            4:(y,1)
+//!   out  1+(x,1)   2+(x,2)   3-(x,1) 3+(x,3)    4+(y,1)   6-(x,2)   7-(x,3)   8-(y,1)
 //! ```
 //!
 //! # State
-//! The last n rows of each key; with a range, those that are not too old, and keys are freed with their last
-//! row. Without one, keys stay for ever.
+//! The last n rows of each key; with a range, those that are not too old, and keys are freed with
+//! their last row. Without one, keys stay for ever.
 //!
 //! # Watermarks
-//! A row that is pushed out goes at the instant of the row that pushes it; one that is too old goes when the
-//! watermark has passed its end, at that end.
+//! A row that is pushed out goes at the instant of the row that pushes it; one that is too old goes
+//! when the watermark has passed its end, at that end.
 //!
 //! # Cost
 //! One hash per row, and the decoding of what goes.
@@ -26,7 +28,6 @@ use arrow::datatypes::SchemaRef;
 use datafusion::physical_expr::PhysicalExpr;
 use std::sync::Arc;
 
-use super::future::by_instant;
 use super::rows::copies;
 use crate::delta::{Delta, Instants, Weights, batch, codec};
 use crate::operators::evaluate::Expressions;
@@ -168,7 +169,7 @@ impl Operator for PartitionedRows {
             self.pending.clear();
             return Ok(());
         }
-        let new = by_instant(Delta::concat(&self.schema, &self.pending)?)?;
+        let new = Delta::concat(&self.schema, &self.pending)?.by_instant()?;
         self.pending.clear();
         let (new, keys) = self.partition.evaluate(new, out)?;
         let keys = self.keys.intern(&keys, new.len())?;

@@ -1,12 +1,13 @@
 //! Rows in the order of their numbers, of which the first ones are dropped.
 //!
 //! # State
-//! Batches in order. A new batch is merged with the last ones while these are not much larger, so that
-//! single rows do not cost a batch each. A batch of which less than half is left is copied, so that a few
-//! rows do not hold back the memory of many.
+//! Batches in order. A new batch is merged with the last ones while these are not much larger, so
+//! that single rows do not cost a batch each. A batch of which less than half is left is copied, so
+//! that a few rows do not hold back the memory of many.
 //!
 //! # Cost
-//! Each row is copied at most a few times when it comes in small batches, and once more before it goes.
+//! Each row is copied at most a few times when it comes in small batches, and once more before it
+//! goes.
 
 use std::collections::VecDeque;
 use std::ops::Range;

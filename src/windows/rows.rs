@@ -1,26 +1,26 @@
 //! Row windows: the last rows of a stream.
 //!
 //! # Semantics
-//! `ROWS n` at instant τ holds the last n rows in (ts, seq) order, whatever their age. Only the net effect of an
-//! instant is visible: a row that comes and goes within one is never seen. `ROWS n SLIDE m` counts only whole
-//! batches of m rows.
+//! `ROWS n` at instant τ holds the last n rows in (ts, seq) order, whatever their age. Only the net
+//! effect of an instant is visible: a row that comes and goes within one is never seen. `ROWS n
+//! SLIDE m` counts only whole batches of m rows.
 //!
 //! ```text
 //!   ROWS 2          1:a  2:b  4:c            1+a   2+b   4-a +c
 //!   ROWS 3 SLIDE 2  1:a  2:b  3:c  4:d       2+a +b      4-a +c +d
 //! ```
 //!
-//! Row number q, from 0, comes when there are `V` rows, the first multiple of m above q, and goes when there
-//! are `L`, the first multiple of m that is at least q + n + 1. The input is a stream: a row of weight w counts
-//! w times, and retractions are ignored.
+//! Row number q, from 0, comes when there are `V` rows, the first multiple of m above q, and goes
+//! when there are `L`, the first multiple of m that is at least q + n + 1. The input is a stream: a
+//! row of weight w counts w times, and retractions are ignored.
 //!
 //! # State
-//! The last n rows (and up to m), in the batches in which they came; small ones are merged, and what is mostly
-//! gone is copied, so that a few rows do not hold back a large batch.
+//! The last n rows (and up to m), in the batches in which they came; small ones are merged, and
+//! what is mostly gone is copied, so that a few rows do not hold back a large batch.
 //!
 //! # Invariants
-//! Rows come in the order of their numbers, and go in the same order. So both are ranges, and nothing is
-//! searched.
+//! Rows come in the order of their numbers, and go in the same order. So both are ranges, and
+//! nothing is searched.
 //!
 //! # Cost
 //! Slices per batch and instant: work is proportional to the rows that come and go.
@@ -29,7 +29,6 @@ use std::ops::Range;
 
 use arrow::array::{BooleanArray, TimestampMicrosecondArray, UInt32Array};
 
-use super::future::by_instant;
 use super::queue::Queue;
 use crate::delta::{Delta, Instants, Weights, codec};
 use crate::operators::{Instantwise, Operator, Output, Port, Result, StateReader, StateWriter};
@@ -98,7 +97,7 @@ impl Operator for Rows {
 
     fn on_instant(&mut self, _: Timestamp, out: &mut Output) -> Result<()> {
         let Some(first) = self.pending.first() else { return Ok(()) };
-        let new = by_instant(Delta::concat(&first.schema(), &self.pending)?)?;
+        let new = Delta::concat(&first.schema(), &self.pending)?.by_instant()?;
         self.pending.clear();
         let seen = self.queue.end();
         self.queue.push(new)?;

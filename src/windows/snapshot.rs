@@ -1,19 +1,19 @@
 //! Windows by their definition: the relation at one instant, from all retained rows.
 //!
 //! # Semantics
-//! For a one-shot SELECT over a stream's retained rows, and as the model that the operators are tested
-//! against. Written from the definition alone: nothing here knows how the operators work. The rows of the
-//! result stand in (ts, seq) order.
+//! For a one-shot SELECT over a stream's retained rows, and as the model that the operators are
+//! tested against. Written from the definition alone: nothing here knows how the operators work.
+//! The rows of the result stand in (ts, seq) order.
 //!
-//! | window                        | rows of the relation at τ, among those with ts <= τ               |
-//! |-------------------------------|-------------------------------------------------------------------|
-//! | `RANGE T`                     | τ - T < ts                                                        |
-//! | `RANGE T SLIDE L OFFSET o`    | E - T < ts <= E for the last multiple E <= τ of L, shifted by o   |
-//! | `CURRENT P OFFSET o`          | E <= ts for the last multiple E <= τ of P, shifted by o           |
-//! | `ROWS n`                      | the last n                                                        |
-//! | `ROWS n SLIDE m`              | the last n of those in whole batches of m                         |
-//! | `PARTITION BY k ROWS n`       | the last n of each k                                              |
-//! | `.. RANGE T`                  | of these, τ - T < ts                                              |
+//! | window                     | rows of the relation at τ, among those with ts <= τ            |
+//! |----------------------------|----------------------------------------------------------------|
+//! | `RANGE T`                  | τ - T < ts                                                     |
+//! | `RANGE T SLIDE L OFFSET o` | E - T < ts <= E, E the last multiple <= τ of L, shifted by o   |
+//! | `CURRENT P OFFSET o`       | E <= ts, E the last multiple <= τ of P, shifted by o           |
+//! | `ROWS n`                   | the last n                                                     |
+//! | `ROWS n SLIDE m`           | the last n of those in whole batches of m                      |
+//! | `PARTITION BY k ROWS n`    | the last n of each k                                           |
+//! | `.. RANGE T`               | of these, τ - T < ts                                           |
 //!
 //! `NOW` is a range of one tick; INCLUSIVE is one tick more.
 //!
@@ -109,8 +109,8 @@ pub fn relation_at(spec: &Spec, rows: &Delta, at: Timestamp) -> Result<RecordBat
     take_rows(rows.rows(), &UInt32Array::from(kept))
 }
 
-/// Appends the windows of TUMBLE or HOP, once per window that a row falls in. `times` are timestamps in
-/// microseconds or BIGINT.
+/// Appends the windows of TUMBLE or HOP, once per window that a row falls in. `times` are
+/// timestamps in microseconds or BIGINT.
 pub fn assign(
     rows: &RecordBatch,
     times: &ArrayRef,

@@ -1,8 +1,8 @@
 //! Time windows as lifetimes: when a row of a stream is in the window.
 //!
 //! # Semantics
-//! A row with timestamp `ts` is in the window during `[start, end)`. The relation at instant τ holds the rows
-//! of which the lifetime contains τ.
+//! A row with timestamp `ts` is in the window during `[start, end)`. The relation at instant τ
+//! holds the rows of which the lifetime contains τ.
 //!
 //! | window                | start                    | end                                      |
 //! |-----------------------|--------------------------|------------------------------------------|
@@ -13,7 +13,8 @@
 //! | `CURRENT P`           | ts                       | first multiple > ts                      |
 //! | `RANGE UNBOUNDED`     | ts                       | never                                    |
 //!
-//! Multiples are of `L` or `P`, shifted by the offset. A row with `start = end` is never in the window.
+//! Multiples are of `L` or `P`, shifted by the offset. A row with `start = end` is never in the
+//! window.
 
 /// A window over event time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +60,8 @@ pub struct Validity {
 }
 
 impl TimeWindow {
-    /// Returns when a row of instant `ts` is in the window, if ever. Later rows start and end no earlier.
+    /// Returns when a row of instant `ts` is in the window, if ever. Later rows start and end no
+    /// earlier.
     pub fn validity(self, ts: i64) -> Option<Validity> {
         let (start, end) = match self {
             TimeWindow::Now => (ts, ts.checked_add(1)),

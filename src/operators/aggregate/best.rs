@@ -10,8 +10,8 @@ use arrow::array::{Array, ArrayRef, AsArray, Int64Array};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, Int64Type};
 
-use super::extremum::{End, decode};
-use super::fold::{Changes, Fold};
+use super::extremum::{End, Recorded};
+use super::fold::{Arguments, Changes, Fold, Rows, apply_all};
 use super::saved;
 use crate::operators::{Result, StateReader, StateWriter};
 use crate::storage::{NONE, RowCodec, Slab};
@@ -24,7 +24,7 @@ pub(super) fn best(output: DataType, end: End) -> Result<Box<dyn Fold>> {
         Float32 | Float64 => true,
         _ => return Ok(Box::new(BestBytes::new(output, end)?)),
     };
-    Ok(Box::new(BestNumber { end, output, floats, best: Vec::new() }))
+    Ok(Box::new(BestNumber { end, output, floats, best: Vec::new(), recorded: Vec::new() }))
 }
 
 /// The best value of each group, as a number in the order of the values.
@@ -35,6 +35,7 @@ struct BestNumber {
     floats: bool,
     /// By group.
     best: Vec<Option<i64>>,
+    recorded: Vec<Option<i64>>,
 }
 
 impl Fold for BestNumber {
@@ -42,16 +43,20 @@ impl Fold for BestNumber {
         self.best.resize(bound, None);
     }
 
-    fn fold(&mut self, changes: &Changes<'_>) -> Result<()> {
-        let numbers = self.encode(&changes.values[0])?;
-        let values = numbers.values();
+    fn prepare(&self, mut values: Vec<ArrayRef>) -> Result<Arguments> {
+        values[0] = Arc::new(self.encode(&values[0])?);
+        Ok(Arguments { values, encoded: None })
+    }
+
+    fn apply(&mut self, changes: &Changes<'_>, rows: &Rows<'_>) -> Result<()> {
+        let values = changes.values()[0].as_primitive::<Int64Type>().values();
         let best = &mut self.best;
         match self.end {
-            End::Least => changes.each(numbers.nulls(), |group, row, _| {
+            End::Least => changes.each(rows, |group, row, _| {
                 let best = &mut best[group];
                 *best = Some(best.map_or(values[row], |best| best.min(values[row])));
             }),
-            End::Greatest => changes.each(numbers.nulls(), |group, row, _| {
+            End::Greatest => changes.each(rows, |group, row, _| {
                 let best = &mut best[group];
                 *best = Some(best.map_or(values[row], |best| best.max(values[row])));
             }),
@@ -59,8 +64,14 @@ impl Fold for BestNumber {
         Ok(())
     }
 
-    fn evaluate(&mut self, groups: &[u32], _: &mut [bool]) -> Result<ArrayRef> {
-        self.values(groups)
+    fn record(&mut self, groups: &[u32], _: &mut [bool]) -> Result<()> {
+        self.recorded.extend(groups.iter().map(|group| self.best[*group as usize]));
+        Ok(())
+    }
+
+    fn recorded(&mut self) -> Result<ArrayRef> {
+        let recorded = std::mem::take(&mut self.recorded);
+        self.decode(Int64Array::from(recorded))
     }
 
     fn clear(&mut self, group: u32) {
@@ -68,7 +79,8 @@ impl Fold for BestNumber {
     }
 
     fn save(&self, groups: &[u32], name: &str, to: &mut StateWriter) -> Result<()> {
-        saved::put(to, name, vec![("value", self.values(groups)?)])
+        let best = groups.iter().map(|group| self.best[*group as usize]);
+        saved::put(to, name, vec![("value", self.decode(best.collect())?)])
     }
 
     fn load(&mut self, name: &str, from: &mut StateReader) -> Result<()> {
@@ -85,9 +97,7 @@ impl BestNumber {
         Ok(floats.as_primitive::<Float64Type>().unary(|value| flip(value.to_bits().cast_signed())))
     }
 
-    fn values(&self, groups: &[u32]) -> Result<ArrayRef> {
-        let best = groups.iter().map(|group| self.best[*group as usize]);
-        let numbers: Int64Array = best.collect();
+    fn decode(&self, numbers: Int64Array) -> Result<ArrayRef> {
         let column: ArrayRef = if self.floats {
             let float = |number| f64::from_bits(flip(number).cast_unsigned());
             Arc::new(numbers.unary::<_, Float64Type>(float))
@@ -111,17 +121,19 @@ struct BestBytes {
     slab: Slab,
     /// By group: the slot of its value, or `NONE`.
     best: Vec<u32>,
+    recorded: Recorded,
 }
 
 impl BestBytes {
     fn new(output: DataType, end: End) -> Result<Self> {
         let codec = RowCodec::new([output.clone()])?;
-        Ok(Self { end, output, codec, slab: Slab::default(), best: Vec::new() })
+        let (slab, best, recorded) = (Slab::default(), Vec::new(), Recorded::default());
+        Ok(Self { end, output, codec, slab, best, recorded })
     }
 
-    fn values(&self, groups: &[u32]) -> Result<ArrayRef> {
-        let slots: Vec<u32> = groups.iter().map(|group| self.best[*group as usize]).collect();
-        decode(&self.codec, &slots, &self.output, |slot| self.slab.get(slot))
+    fn value(&self, group: u32) -> Option<&[u8]> {
+        let slot = self.best[group as usize];
+        (slot != NONE).then(|| self.slab.get(slot))
     }
 }
 
@@ -130,11 +142,15 @@ impl Fold for BestBytes {
         self.best.resize(bound, NONE);
     }
 
-    fn fold(&mut self, changes: &Changes<'_>) -> Result<()> {
-        let column = &changes.values[0];
-        let encoded = self.codec.encode(&changes.values[..1], column.len())?;
+    fn prepare(&self, values: Vec<ArrayRef>) -> Result<Arguments> {
+        let encoded = Some(self.codec.encode(&values[..1], values[0].len())?);
+        Ok(Arguments { values, encoded })
+    }
+
+    fn apply(&mut self, changes: &Changes<'_>, rows: &Rows<'_>) -> Result<()> {
+        let encoded = changes.encoded();
         let (end, slab, best) = (self.end, &mut self.slab, &mut self.best);
-        changes.each(column.logical_nulls().as_ref(), |group, row, _| {
+        changes.each(rows, |group, row, _| {
             let (best, value) = (&mut best[group], encoded.get(row));
             if *best != NONE {
                 let held = slab.get(*best);
@@ -148,8 +164,15 @@ impl Fold for BestBytes {
         Ok(())
     }
 
-    fn evaluate(&mut self, groups: &[u32], _: &mut [bool]) -> Result<ArrayRef> {
-        self.values(groups)
+    fn record(&mut self, groups: &[u32], _: &mut [bool]) -> Result<()> {
+        let mut recorded = std::mem::take(&mut self.recorded);
+        groups.iter().for_each(|group| recorded.push(self.value(*group)));
+        self.recorded = recorded;
+        Ok(())
+    }
+
+    fn recorded(&mut self) -> Result<ArrayRef> {
+        std::mem::take(&mut self.recorded).decode(&self.codec, &self.output)
     }
 
     fn clear(&mut self, group: u32) {
@@ -160,7 +183,9 @@ impl Fold for BestBytes {
     }
 
     fn save(&self, groups: &[u32], name: &str, to: &mut StateWriter) -> Result<()> {
-        saved::put(to, name, vec![("value", self.values(groups)?)])
+        let mut values = Recorded::default();
+        groups.iter().for_each(|group| values.push(self.value(*group)));
+        saved::put(to, name, vec![("value", values.decode(&self.codec, &self.output)?)])
     }
 
     fn load(&mut self, name: &str, from: &mut StateReader) -> Result<()> {
@@ -168,9 +193,9 @@ impl Fold for BestBytes {
     }
 }
 
-/// Folds the saved value of each group.
+/// Applies the saved value of each group.
 fn load(into: &mut dyn Fold, name: &str, from: &mut StateReader) -> Result<()> {
     let columns = saved::take(from, name, 1)?;
     let groups: Vec<u32> = (0..).take(columns[0].len()).collect();
-    into.fold(&Changes { groups: &groups, weights: None, values: &columns })
+    apply_all(into, &groups, None, &columns[..1])
 }

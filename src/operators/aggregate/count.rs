@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array};
 
-use super::fold::{Changes, Fold};
+use super::fold::{Changes, Fold, Rows};
 use super::saved;
 use crate::operators::{Result, StateReader, StateWriter};
 
@@ -12,6 +12,7 @@ use crate::operators::{Result, StateReader, StateWriter};
 #[derive(Default)]
 pub(super) struct Count {
     counts: Vec<i64>,
+    recorded: Vec<i64>,
 }
 
 impl Fold for Count {
@@ -19,15 +20,19 @@ impl Fold for Count {
         self.counts.resize(bound, 0);
     }
 
-    fn fold(&mut self, changes: &Changes<'_>) -> Result<()> {
+    fn apply(&mut self, changes: &Changes<'_>, rows: &Rows<'_>) -> Result<()> {
         let counts = &mut self.counts;
-        changes.each(changes.nulls().as_ref(), |group, _, weight| counts[group] += weight);
+        changes.each(rows, |group, _, weight| counts[group] += weight);
         Ok(())
     }
 
-    fn evaluate(&mut self, groups: &[u32], _: &mut [bool]) -> Result<ArrayRef> {
-        let counts = groups.iter().map(|group| self.counts[*group as usize]);
-        Ok(Arc::new(Int64Array::from_iter_values(counts)))
+    fn record(&mut self, groups: &[u32], _: &mut [bool]) -> Result<()> {
+        self.recorded.extend(groups.iter().map(|group| self.counts[*group as usize]));
+        Ok(())
+    }
+
+    fn recorded(&mut self) -> Result<ArrayRef> {
+        Ok(Arc::new(Int64Array::from(std::mem::take(&mut self.recorded))))
     }
 
     fn clear(&mut self, group: u32) {

@@ -1,19 +1,18 @@
 //! DISTINCT inside an aggregate call: lets each argument row of a group through once.
 //!
 //! # Semantics
-//! Keeps the multiset of argument rows per group and passes on +1 when a row's weight becomes positive
-//! and -1 when it no longer is. Rows with a NULL do not count.
+//! Keeps the multiset of argument rows per group and passes on +1 when a row's weight becomes
+//! positive and -1 when it no longer is. Rows with a NULL do not count.
 //!
 //! # State
 //! Each distinct argument row of each group, until its weight is 0 or the group goes.
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, UInt32Array};
-use arrow::compute;
+use arrow::array::{Array, ArrayRef, AsArray, UInt32Array};
 use arrow::datatypes::{DataType, UInt32Type};
 
-use super::fold::{Changes, Fold};
+use super::fold::{Arguments, Changes, Fold, Rows};
 use super::saved;
 use crate::operators::{Result, StateReader, StateWriter};
 use crate::storage::GroupedRows;
@@ -35,33 +34,35 @@ impl Fold for Distinct {
         self.inner.grow(bound);
     }
 
-    fn fold(&mut self, changes: &Changes<'_>) -> Result<()> {
-        let encoded = self.rows.codec().encode(changes.values, changes.groups.len())?;
-        let rows = &mut self.rows;
-        let (mut taken, mut groups, mut weights) = (Vec::new(), Vec::new(), Vec::new());
-        changes.each(changes.nulls().as_ref(), |group, row, weight| {
-            let group = u32::try_from(group).expect("groups are u32");
-            let change = rows.add(group, encoded.get(row), weight);
-            if change.after == 0 {
-                rows.remove(change.slot);
-            }
-            if (change.before > 0) != (change.after > 0) {
-                taken.push(u32::try_from(row).expect("a batch has fewer than 2^32 rows"));
-                groups.push(group);
-                weights.push(if change.after > 0 { 1 } else { -1 });
-            }
-        });
-        if taken.is_empty() {
-            return Ok(());
-        }
-        let taken = UInt32Array::from(taken);
-        let values = changes.values.iter().map(|value| compute::take(value, &taken, None));
-        let values = values.collect::<std::result::Result<Vec<_>, _>>()?;
-        self.inner.fold(&Changes { groups: &groups, weights: Some(&weights), values: &values })
+    fn prepare(&self, values: Vec<ArrayRef>) -> Result<Arguments> {
+        let len = values.first().map_or(0, |value| value.len());
+        let encoded = Some(self.rows.codec().encode(&values, len)?);
+        Ok(Arguments { values: self.inner.prepare(values)?.values, encoded })
     }
 
-    fn evaluate(&mut self, groups: &[u32], failed: &mut [bool]) -> Result<ArrayRef> {
-        self.inner.evaluate(groups, failed)
+    fn apply(&mut self, changes: &Changes<'_>, rows: &Rows<'_>) -> Result<()> {
+        let (encoded, distinct) = (changes.encoded(), &mut self.rows);
+        let mut turns: Vec<(u32, i64)> = Vec::new();
+        changes.each(rows, |group, row, weight| {
+            let group = u32::try_from(group).expect("groups are u32");
+            let change = distinct.add(group, encoded.get(row), weight);
+            if change.after == 0 {
+                distinct.remove(change.slot);
+            }
+            if (change.before > 0) != (change.after > 0) {
+                let row = u32::try_from(row).expect("a batch has fewer than 2^32 rows");
+                turns.push((row, if change.after > 0 { 1 } else { -1 }));
+            }
+        });
+        self.inner.apply(changes, &Rows::Listed(&turns))
+    }
+
+    fn record(&mut self, groups: &[u32], failed: &mut [bool]) -> Result<()> {
+        self.inner.record(groups, failed)
+    }
+
+    fn recorded(&mut self) -> Result<ArrayRef> {
+        self.inner.recorded()
     }
 
     fn clear(&mut self, group: u32) {

@@ -1,16 +1,19 @@
 //! Exact sums of floating-point numbers, which can take a number out again.
 //!
 //! # Semantics
-//! The sum of a group is kept as an expansion: floats of falling magnitude whose exact sum is the sum of
-//! everything added. Reading it rounds once. So the result depends neither on the order nor on the
-//! batches of additions, and what is retracted leaves no trace. NaN and infinities are counted.
+//! The sum of a group is kept as an expansion: floats of falling magnitude whose exact sum is the
+//! sum of everything added. Reading it rounds once. So the result depends neither on the order nor
+//! on the batches of additions, and what is retracted leaves no trace. NaN and infinities are
+//! counted.
 //!
 //! # State
-//! Two floats per group, which is enough unless magnitudes differ by more than 2^53; longer expansions,
-//! sums of numbers beyond 2^900 and counts of NaN and infinities stand in maps, sparsely.
+//! Two floats per group, which is enough unless magnitudes differ by more than 2^53; longer
+//! expansions, sums of numbers beyond 2^900 and counts of NaN and infinities stand in maps,
+//! sparsely.
 //!
 //! # Why
-//! A plain float, even a pair, forgets what is far smaller than the sum: `1e300 + 1 - 1e300` would be 0.
+//! A plain float, even a pair, forgets what is far smaller than the sum: `1e300 + 1 - 1e300` would
+//! be 0.
 //!
 //! # References
 //! Shewchuk, Adaptive precision floating-point arithmetic (1997); Python's `math.fsum`.

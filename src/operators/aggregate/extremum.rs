@@ -9,14 +9,14 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, UInt32Array, new_null_array};
+use arrow::array::{ArrayRef, AsArray, Int64Array, UInt32Array, new_null_array};
 use arrow::compute::interleave;
 use arrow::datatypes::{DataType, UInt32Type};
 
-use super::fold::{Changes, Fold};
+use super::fold::{Arguments, Changes, Fold, Rows, apply_all};
 use super::saved;
 use crate::operators::{Result, StateReader, StateWriter};
-use crate::storage::{NONE, OrderedRows, RowCodec};
+use crate::storage::{OrderedRows, RowCodec};
 
 /// Which end of the order is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,23 +31,45 @@ pub(super) struct Extremum {
     output: DataType,
     codec: RowCodec,
     values: OrderedRows,
+    recorded: Recorded,
+}
+
+/// Encoded values, packed; some are NULL.
+#[derive(Default)]
+pub(super) struct Recorded {
+    bytes: Vec<u8>,
+    /// Where each value lies; none for NULL.
+    places: Vec<Option<(usize, usize)>>,
 }
 
 impl Extremum {
     pub(super) fn new(output: DataType, end: End) -> Result<Self> {
         let codec = RowCodec::new([output.clone()])?;
-        Ok(Self { end, output, codec, values: OrderedRows::default() })
+        let (values, recorded) = (OrderedRows::default(), Recorded::default());
+        Ok(Self { end, output, codec, values, recorded })
+    }
+
+    fn value(&self, group: u32) -> Option<&[u8]> {
+        let there = |slot: &u32| self.values.weight(*slot) > 0;
+        let slot = match self.end {
+            End::Least => self.values.of(group).find(there),
+            End::Greatest => self.values.reversed(group).find(there),
+        };
+        slot.map(|slot| self.values.get(slot))
     }
 }
 
 impl Fold for Extremum {
     fn grow(&mut self, _: usize) {}
 
-    fn fold(&mut self, changes: &Changes<'_>) -> Result<()> {
-        let column = &changes.values[0];
-        let encoded = self.codec.encode(&changes.values[..1], column.len())?;
-        let values = &mut self.values;
-        changes.each(column.logical_nulls().as_ref(), |group, row, weight| {
+    fn prepare(&self, values: Vec<ArrayRef>) -> Result<Arguments> {
+        let encoded = Some(self.codec.encode(&values[..1], values[0].len())?);
+        Ok(Arguments { values, encoded })
+    }
+
+    fn apply(&mut self, changes: &Changes<'_>, rows: &Rows<'_>) -> Result<()> {
+        let (encoded, values) = (changes.encoded(), &mut self.values);
+        changes.each(rows, |group, row, weight| {
             let group = u32::try_from(group).expect("groups are u32");
             let (slot, sum) = values.add(group, encoded.get(row), weight);
             if sum == 0 {
@@ -57,15 +79,15 @@ impl Fold for Extremum {
         Ok(())
     }
 
-    fn evaluate(&mut self, groups: &[u32], _: &mut [bool]) -> Result<ArrayRef> {
-        let values = &self.values;
-        let there = |slot: &u32| values.weight(*slot) > 0;
-        let best = |group: &u32| match self.end {
-            End::Least => values.of(*group).find(there),
-            End::Greatest => values.reversed(*group).find(there),
-        };
-        let slots: Vec<u32> = groups.iter().map(|group| best(group).unwrap_or(NONE)).collect();
-        decode(&self.codec, &slots, &self.output, |slot| values.get(slot))
+    fn record(&mut self, groups: &[u32], _: &mut [bool]) -> Result<()> {
+        let mut recorded = std::mem::take(&mut self.recorded);
+        groups.iter().for_each(|group| recorded.push(self.value(*group)));
+        self.recorded = recorded;
+        Ok(())
+    }
+
+    fn recorded(&mut self) -> Result<ArrayRef> {
+        std::mem::take(&mut self.recorded).decode(&self.codec, &self.output)
     }
 
     fn clear(&mut self, group: u32) {
@@ -88,31 +110,34 @@ impl Fold for Extremum {
         let owners = columns[0].as_primitive_opt::<UInt32Type>();
         let owners = owners.ok_or_else(|| saved::misfit("a group is not a number".to_owned()))?;
         let weights = Some(&saved::read(&columns[1])?.values()[..]);
-        self.fold(&Changes { groups: owners.values(), weights, values: &columns[2..] })
+        apply_all(self, owners.values(), weights, &columns[2..3])
     }
 }
 
-/// Decodes the values of some slots, NULL for `NONE`.
-pub(super) fn decode<'a>(
-    codec: &'a RowCodec,
-    slots: &[u32],
-    output: &DataType,
-    get: impl Fn(u32) -> &'a [u8],
-) -> Result<ArrayRef> {
-    let found = slots.iter().filter(|slot| **slot != NONE);
-    let mut column = codec.decode(found.map(|slot| get(*slot)))?.remove(0);
-    if column.len() == slots.len() {
-        return Ok(column);
+impl Recorded {
+    /// Appends a value.
+    pub(super) fn push(&mut self, value: Option<&[u8]>) {
+        let from = self.bytes.len();
+        self.bytes.extend_from_slice(value.unwrap_or(&[]));
+        self.places.push(value.map(|_| (from, self.bytes.len())));
     }
-    let (null, mut next) = (new_null_array(output, 1), 0);
-    let places = slots.iter().map(|slot| {
-        if *slot == NONE {
-            return (0, 0);
+
+    /// Decodes all values.
+    pub(super) fn decode(&self, codec: &RowCodec, output: &DataType) -> Result<ArrayRef> {
+        let values = self.places.iter().flatten().map(|(from, to)| &self.bytes[*from..*to]);
+        let column = codec.decode(values)?.remove(0);
+        if column.len() == self.places.len() {
+            return Ok(column);
         }
-        next += 1;
-        (1, next - 1)
-    });
-    let places: Vec<(usize, usize)> = places.collect();
-    column = interleave(&[&null, &column], &places)?;
-    Ok(column)
+        let (null, mut next) = (new_null_array(output, 1), 0);
+        let places = self.places.iter().map(|place| match place {
+            None => (0, 0),
+            Some(_) => {
+                next += 1;
+                (1, next - 1)
+            }
+        });
+        let places: Vec<(usize, usize)> = places.collect();
+        Ok(interleave(&[&null, &column], &places)?)
+    }
 }

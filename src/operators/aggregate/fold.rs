@@ -1,21 +1,28 @@
 //! The state of one aggregate call for all groups, and the choice of it.
 //!
 //! # Semantics
-//! A [`Fold`] sums up weighted argument rows per group. Groups are dense numbers, so its state is vectors
-//! indexed by group and its loops run over columns.
+//! A [`Fold`] sums up weighted argument rows per group. Groups are dense numbers, so its state is
+//! vectors indexed by group. The arguments of a round are prepared once as columns; then parts of
+//! them are applied, instant by instant, and the values of the groups an instant touches are recorded
+//! before and after it. All recorded values come back as one column.
 //!
-//! | call                    | append-only input       | retracting input                     |
-//! |-------------------------|-------------------------|--------------------------------------|
-//! | count, sum, avg         | `Count`, `Sum`          | the same                             |
-//! | .. DISTINCT             | `Distinct` before these | the same                             |
-//! | min, max                | the best value          | `Extremum`, an ordered multiset      |
-//! | bool_and, bool_or       | `Truth`                 | the same                             |
-//! | others, no ORDER BY     | `Kept`, if repeatable   | `Recomputed` from the group's rows   |
-//! | others                  | `Recomputed`            | `Recomputed`                         |
+//! | call                | append-only input       | retracting input                  |
+//! |---------------------|-------------------------|-----------------------------------|
+//! | count, sum, avg     | `Count`, `Sum`          | the same                          |
+//! | .. DISTINCT         | `Distinct` before these | the same                          |
+//! | min, max            | the best value          | `Extremum`, an ordered multiset   |
+//! | bool_and, bool_or   | `Truth`                 | the same                          |
+//! | others, no ORDER BY | `Kept`, if repeatable   | `Recomputed` from the group's rows |
+//! | others              | `Recomputed`            | `Recomputed`                      |
+//!
+//! # Why
+//! On the EVENT clock most instants have one row. Kernels that run once per instant would cost more
+//! than all the arithmetic; here an instant costs a few calls and pushes, whatever its number of rows.
+
+use std::ops::Range;
 
 use arrow::array::{ArrayRef, BooleanArray};
 use arrow::buffer::NullBuffer;
-use arrow::compute;
 use arrow::datatypes::{DataType, SchemaRef};
 
 use super::Call;
@@ -27,18 +34,32 @@ use super::other::{Kept, Recomputed};
 use super::sum::Sum;
 use super::truth::Truth;
 use crate::operators::{Result, StateReader, StateWriter};
+use crate::storage::Encoded;
 
 /// The state of one aggregate call for all groups.
 pub(super) trait Fold: Send {
     /// Makes room for the groups below `bound`.
     fn grow(&mut self, bound: usize);
 
-    /// Adds weighted argument rows to their groups.
-    fn fold(&mut self, changes: &Changes<'_>) -> Result<()>;
+    /// Brings arguments into the form in which they are applied.
+    fn prepare(&self, values: Vec<ArrayRef>) -> Result<Arguments> {
+        Ok(Arguments { values, encoded: None })
+    }
 
-    /// Returns the value of each group, NULL for one it has marked as failed because its value is out
-    /// of range.
-    fn evaluate(&mut self, groups: &[u32], failed: &mut [bool]) -> Result<ArrayRef>;
+    /// Whether rows with a NULL among the arguments do not count.
+    fn skips_nulls(&self) -> bool {
+        true
+    }
+
+    /// Adds weighted argument rows to their groups.
+    fn apply(&mut self, changes: &Changes<'_>, rows: &Rows<'_>) -> Result<()>;
+
+    /// Appends the value of each group to what is recorded: NULL for one it has marked as failed
+    /// because its value is out of range.
+    fn record(&mut self, groups: &[u32], failed: &mut [bool]) -> Result<()>;
+
+    /// Returns all recorded values, and forgets them.
+    fn recorded(&mut self) -> Result<ArrayRef>;
 
     /// Empties a group, whose number may then be given to another one.
     fn clear(&mut self, group: u32);
@@ -50,55 +71,90 @@ pub(super) trait Fold: Send {
     fn load(&mut self, name: &str, from: &mut StateReader) -> Result<()>;
 }
 
-/// Weighted argument rows of one call.
-pub(super) struct Changes<'a> {
-    /// The group of each row.
-    pub(super) groups: &'a [u32],
-    /// The weight of each row; none means all 1.
-    pub(super) weights: Option<&'a [i64]>,
-    /// The arguments.
-    pub(super) values: &'a [ArrayRef],
+/// Arguments of a round.
+pub(super) struct Arguments {
+    pub(super) values: Vec<ArrayRef>,
+    /// The rows of them, if they are needed.
+    pub(super) encoded: Option<Encoded>,
 }
 
-impl Changes<'_> {
-    /// Calls `f(group, row, weight)` for each row that `nulls` does not mark.
+/// Weighted argument rows of one call, for a round.
+pub(super) struct Changes<'a> {
+    /// The group of each row.
+    groups: &'a [u32],
+    /// The weight of each row; none means all 1.
+    weights: Option<&'a [i64]>,
+    arguments: Arguments,
+    /// Rows that count; none means all.
+    mask: Option<NullBuffer>,
+}
+
+/// Some rows of a round.
+pub(super) enum Rows<'a> {
+    /// Those of an instant.
+    Range(Range<usize>),
+    /// These, with weights of their own.
+    Listed(&'a [(u32, i64)]),
+}
+
+impl<'a> Changes<'a> {
+    /// Prepares the arguments of a round; `filter` tells which rows count.
+    pub(super) fn new(
+        fold: &dyn Fold,
+        groups: &'a [u32],
+        weights: Option<&'a [i64]>,
+        values: Vec<ArrayRef>,
+        filter: Option<BooleanArray>,
+    ) -> Result<Self> {
+        let mut mask = filter.map(|filter| NullBuffer::new(filter.values().clone()));
+        if fold.skips_nulls() {
+            let nulls = values.iter().map(|value| value.logical_nulls());
+            mask = nulls.fold(mask, |all, one| NullBuffer::union(all.as_ref(), one.as_ref()));
+        }
+        let mask = mask.filter(|mask| mask.null_count() > 0);
+        Ok(Self { groups, weights, arguments: fold.prepare(values)?, mask })
+    }
+
+    /// The prepared arguments.
+    pub(super) fn values(&self) -> &[ArrayRef] {
+        &self.arguments.values
+    }
+
+    /// The encoded arguments, of folds that prepare them.
+    pub(super) fn encoded(&self) -> &Encoded {
+        self.arguments.encoded.as_ref().expect("a fold that reads encoded arguments encodes them")
+    }
+
+    /// Calls `f(group, row, weight)` for each of the rows that count.
     #[inline]
-    pub(super) fn each(&self, nulls: Option<&NullBuffer>, mut f: impl FnMut(usize, usize, i64)) {
-        let groups = self.groups.iter().map(|group| *group as usize).enumerate();
-        match (self.weights, nulls.filter(|nulls| nulls.null_count() > 0)) {
-            (None, None) => groups.for_each(|(row, group)| f(group, row, 1)),
-            (Some(w), None) => groups.for_each(|(row, group)| f(group, row, w[row])),
-            (None, Some(nulls)) => {
-                nulls.valid_indices().for_each(|row| f(self.groups[row] as usize, row, 1));
+    pub(super) fn each(&self, rows: &Rows<'_>, mut f: impl FnMut(usize, usize, i64)) {
+        let group = |row: usize| self.groups[row] as usize;
+        match (rows, &self.mask, self.weights) {
+            (Rows::Listed(rows), _, _) => {
+                rows.iter().for_each(|(row, w)| f(group(*row as usize), *row as usize, *w));
             }
-            (Some(w), Some(nulls)) => {
-                nulls.valid_indices().for_each(|row| f(self.groups[row] as usize, row, w[row]));
+            (Rows::Range(rows), None, None) => rows.clone().for_each(|row| f(group(row), row, 1)),
+            (Rows::Range(rows), None, Some(weights)) => {
+                rows.clone().for_each(|row| f(group(row), row, weights[row]));
+            }
+            (Rows::Range(rows), Some(mask), weights) => {
+                for row in rows.clone().filter(|row| mask.is_valid(*row)) {
+                    f(group(row), row, weights.map_or(1, |weights| weights[row]));
+                }
             }
         }
     }
+}
 
-    /// Where any argument is NULL.
-    pub(super) fn nulls(&self) -> Option<NullBuffer> {
-        let nulls = self.values.iter().map(|value| value.logical_nulls());
-        nulls.fold(None, |all, one| NullBuffer::union(all.as_ref(), one.as_ref()))
-    }
-
-    /// Calls `f` with the rows for which `keep` is true.
-    pub(super) fn filtered(
-        &self,
-        keep: &BooleanArray,
-        f: impl FnOnce(&Changes<'_>) -> Result<()>,
-    ) -> Result<()> {
-        if keep.true_count() == keep.len() {
-            return f(self);
-        }
-        let rows: Vec<usize> = keep.values().set_indices().collect();
-        let groups: Vec<u32> = rows.iter().map(|row| self.groups[*row]).collect();
-        let weights: Option<Vec<i64>> = self.weights.map(|w| rows.iter().map(|r| w[*r]).collect());
-        let values = self.values.iter().map(|value| compute::filter(value, keep));
-        let values = values.collect::<std::result::Result<Vec<_>, _>>()?;
-        f(&Changes { groups: &groups, weights: weights.as_deref(), values: &values })
-    }
+/// Applies whole columns.
+pub(super) fn apply_all(
+    fold: &mut dyn Fold,
+    groups: &[u32],
+    weights: Option<&[i64]>,
+    values: &[ArrayRef],
+) -> Result<()> {
+    let changes = Changes::new(fold, groups, weights, values.to_vec(), None)?;
+    fold.apply(&changes, &Rows::Range(0..groups.len()))
 }
 
 /// Chooses the state for a call.

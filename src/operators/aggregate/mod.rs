@@ -1,13 +1,13 @@
 //! GROUP BY: one row per group, replaced whenever its value changes; also DISTINCT.
 //!
 //! # Semantics
-//! `γ_{groups; calls}(R)`. Groups are equal as in DISTINCT: NULL equals NULL. A group appears with its
-//! first row and vanishes with its last. Without GROUP BY there is exactly one group, which is also there
-//! over no rows; its first row is emitted at the first call of `on_instant` or `on_watermark`. Without
-//! calls the operator is DISTINCT.
+//! `γ_{groups; calls}(R)`. Groups are equal as in DISTINCT: NULL equals NULL. A group appears with
+//! its first row and vanishes with its last. Without GROUP BY there is exactly one group, which is
+//! also there over no rows; its first row is emitted at the first call of `on_instant` or
+//! `on_watermark`. Without calls the operator is DISTINCT.
 //!
-//! A row of which an argument cannot be computed contributes to no call. A group of which a result is
-//! out of range has no row while that is so, and is reported (22003) when it becomes so.
+//! A row of which an argument cannot be computed contributes to no call. A group of which a result
+//! is out of range has no row while that is so, and is reported (22003) when it becomes so.
 //!
 //! # Example
 //! ```text
@@ -19,21 +19,22 @@
 //!
 //! # State
 //! The key of each group under a dense slot, the number of its rows, and the state of each call by
-//! slot ([`fold`]). A group is freed with its last row, or when the watermark has passed the time that
-//! `frees` names; rows that come for it later are ignored, for its result is final.
+//! slot (module `fold`). A group is freed with its last row, or when the watermark has passed the time
+//! that `frees` names; rows that come for it later are ignored, for its result is final.
 //!
 //! # Invariants
-//! 1. A group is touched at most once per instant: the old result is read before the first change of the
-//!    instant, so that nothing emitted needs to be remembered.
+//! 1. A group is touched at most once per instant, and its result is recorded before the first change
+//!    and after the last one of the instant. So nothing emitted needs to be remembered.
 //! 2. Results that are equal are not emitted.
-//! 3. Groups are emitted in the order of their first touch: all old rows, then all new ones.
+//! 3. Changes come in the order of instants, within one in the order in which groups were touched:
+//!    all old rows, then all new ones.
 //!
 //! # Cost
-//! Per row one hash of the key and one update per call; per instant two reads per touched group and call.
+//! Per row one hash of the key and one update per call; per instant two records per touched group and
+//! call. Expressions, keys and output are computed once for all instants of a round.
 
 use std::sync::Arc;
 
-use arrow::array::ArrayRef;
 use arrow::datatypes::SchemaRef;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
@@ -41,20 +42,20 @@ use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 use super::evaluate::{Expressions, truths};
 use super::finality::{Finality, Frees};
 use super::{Instantwise, Operator, Output, Port, Result, StateReader, StateWriter};
-use crate::delta::{Delta, Weights};
+use crate::delta::{Delta, Instants, Weights};
 use crate::storage::RowSet;
 use crate::time::{Timestamp, Watermark};
-use fold::{Changes, Fold};
-use results::Results;
+use entries::Entries;
+use fold::{Changes, Fold, Rows};
 
 mod best;
 mod count;
 mod distinct;
+mod entries;
 mod exact;
 mod extremum;
 mod fold;
 mod other;
-mod results;
 mod save;
 mod saved;
 mod sum;
@@ -99,12 +100,12 @@ pub struct Aggregate {
     /// By slot: the number of the group's rows.
     rows: Vec<i64>,
     folds: Vec<Box<dyn Fold>>,
-    /// By slot: whether the group was touched in this instant.
-    touched: Vec<bool>,
-    /// Touched groups in order.
-    order: Vec<u32>,
-    /// What the touched groups that were visible had as results before the instant.
-    old: Vec<Results>,
+    /// By slot: whether the group is among `touched`.
+    marks: Vec<bool>,
+    /// Groups that the instant at hand has touched, in order; empty between calls.
+    touched: Vec<u32>,
+    /// Rows of this round.
+    pending: Vec<Delta>,
     /// Whether the single group of an aggregate without GROUP BY has been emitted.
     started: bool,
     finality: Option<Finality>,
@@ -124,8 +125,8 @@ impl Call {
 }
 
 impl Aggregate {
-    /// Old results are read before an instant's first change, so instants must come one by one.
-    pub const INSTANTS: Instantwise = Instantwise::One;
+    /// Instants of a round are told apart by their rows.
+    pub const INSTANTS: Instantwise = Instantwise::Any;
 
     /// Groups of no rows.
     pub fn new(options: AggregateOptions) -> Result<Self> {
@@ -149,9 +150,9 @@ impl Aggregate {
             keys,
             rows: Vec::new(),
             folds,
+            marks: Vec::new(),
             touched: Vec::new(),
-            order: Vec::new(),
-            old: Vec::new(),
+            pending: Vec::new(),
             started: false,
         };
         if aggregate.single() {
@@ -174,73 +175,109 @@ impl Aggregate {
     fn grow(&mut self) {
         let bound = self.keys.bound();
         self.rows.resize(bound, 0);
-        self.touched.resize(bound, false);
+        self.marks.resize(bound, false);
         self.folds.iter_mut().for_each(|fold| fold.grow(bound));
     }
 
-    /// Marks groups as touched, and reads the results of those that are visible.
-    fn touch(&mut self, groups: &[u32]) -> Result<()> {
-        let from = self.order.len();
-        for group in groups {
-            if !self.touched[*group as usize] {
-                self.touched[*group as usize] = true;
-                self.order.push(*group);
-            }
-        }
-        let fresh = &self.order[from..];
-        let visible: Vec<u32> =
-            fresh.iter().copied().filter(|group| self.visible(*group)).collect();
-        if !visible.is_empty() {
-            self.old.push(Results::read(&mut self.folds, visible)?);
-        }
-        Ok(())
+    /// Returns the touched groups that have a result row.
+    fn visible_touched(&self) -> Vec<u32> {
+        self.touched.iter().copied().filter(|group| self.visible(*group)).collect()
     }
 
-    /// Folds rows into their groups.
-    fn fold(&mut self, groups: &[u32], delta: &Delta, columns: &[ArrayRef]) -> Result<()> {
+    /// Folds the rows of a round, instant by instant. Returns groups that had no rows at some time.
+    fn round(&mut self, entries: &mut Entries, out: &mut Output) -> Result<Vec<u32>> {
+        let pending = std::mem::take(&mut self.pending);
+        let delta = Delta::concat(&self.options.input, &pending)?.by_instant()?;
+        let (mut delta, mut columns) = self.expressions.evaluate(delta, out)?;
+        if let Some(finality) = &self.finality
+            && let Some(open) = finality.open(&columns)?
+        {
+            delta = delta.filter(&open)?;
+            let kept = columns.iter().map(|column| arrow::compute::filter(column, &open));
+            columns = kept.collect::<std::result::Result<_, _>>()?;
+        }
+        let keys = &columns[..self.options.groups.len()];
+        let groups = self.keys.intern(keys, delta.len())?;
+        self.grow();
+        if let Some(finality) = &mut self.finality {
+            finality.watch(&groups, keys)?;
+        }
         let weights = match delta.weights() {
             Weights::Ones => None,
             Weights::Each(weights) => Some(&weights.values()[..]),
         };
-        for (i, group) in groups.iter().enumerate() {
-            self.rows[*group as usize] += weights.map_or(1, |weights| weights[i]);
-        }
-        for (fold, input) in self.folds.iter_mut().zip(&self.inputs) {
-            let values: Vec<ArrayRef> =
-                input.arguments.iter().map(|argument| Arc::clone(&columns[*argument])).collect();
-            let changes = Changes { groups, weights, values: &values };
-            match input.filter {
-                None => fold.fold(&changes)?,
-                Some(filter) => {
-                    changes.filtered(&truths(&columns[filter]), |changes| fold.fold(changes))?;
+        let changes = self.folds.iter().zip(&self.inputs).map(|(fold, input)| {
+            let values = input.arguments.iter().map(|i| Arc::clone(&columns[*i])).collect();
+            let filter = input.filter.map(|filter| truths(&columns[filter]));
+            Changes::new(fold.as_ref(), &groups, weights, values, filter)
+        });
+        let changes = changes.collect::<Result<Vec<_>>>()?;
+        let (mut from, mut empty) = (0, Vec::new());
+        while from < delta.len() {
+            let to = end_of_instant(&delta, from);
+            self.touch(&groups[from..to]);
+            self.instant(delta.ts_at(from), entries, |aggregate| {
+                for (row, group) in groups.iter().enumerate().take(to).skip(from) {
+                    aggregate.rows[*group as usize] += weights.map_or(1, |weights| weights[row]);
                 }
-            }
+                let rows = Rows::Range(from..to);
+                let mut folds = aggregate.folds.iter_mut().zip(&changes);
+                folds.try_for_each(|(fold, changes)| fold.apply(changes, &rows))
+            })?;
+            empty.extend(self.touched.iter().filter(|group| self.rows[**group as usize] == 0));
+            self.forget_touched();
+            from = to;
         }
+        Ok(empty)
+    }
+
+    /// Records the touched groups before and after what `apply` does at an instant.
+    fn instant(
+        &mut self,
+        at: Timestamp,
+        entries: &mut Entries,
+        apply: impl FnOnce(&mut Self) -> Result<()>,
+    ) -> Result<()> {
+        let visible = self.visible_touched();
+        let old = entries.record(&mut self.folds, &visible, at, -1)?;
+        apply(self)?;
+        self.started = true;
+        let visible = self.visible_touched();
+        let new = entries.record(&mut self.folds, &visible, at, 1)?;
+        entries.pair(old, new, &self.touched);
         Ok(())
     }
 
-    /// Emits what has changed since the last instant, and frees groups without rows.
-    fn emit(&mut self, at: Timestamp, out: &mut Output) -> Result<()> {
+    /// Marks the groups of an instant.
+    fn touch(&mut self, groups: &[u32]) {
+        for group in groups {
+            if !std::mem::replace(&mut self.marks[*group as usize], true) {
+                self.touched.push(*group);
+            }
+        }
+    }
+
+    fn forget_touched(&mut self) {
+        for group in self.touched.drain(..) {
+            self.marks[group as usize] = false;
+        }
+    }
+
+    /// Folds and emits a round that ends with instant `at`, and frees groups without rows.
+    fn complete(&mut self, at: Timestamp, out: &mut Output) -> Result<()> {
+        let mut entries = Entries::default();
+        let mut empty = Vec::new();
+        if !self.pending.is_empty() {
+            empty = self.round(&mut entries, out)?;
+        }
         if self.single() && !self.started {
-            self.touch(&[0])?;
-            self.started = true;
+            self.touch(&[0]);
+            self.instant(at, &mut entries, |_| Ok(()))?;
+            self.forget_touched();
         }
-        if self.order.is_empty() {
-            return Ok(());
-        }
-        let order = std::mem::take(&mut self.order);
-        let old = Results::concat(std::mem::take(&mut self.old), &self.options)?;
-        let visible = order.iter().copied().filter(|group| self.visible(*group)).collect();
-        let new = Results::read(&mut self.folds, visible)?;
-        results::emit_changes(
-            &old,
-            &new,
-            &order,
-            results::Emission { keys: &self.keys, options: &self.options, at, out },
-        )?;
-        for group in order {
-            self.touched[group as usize] = false;
-            if self.rows[group as usize] == 0 && !self.single() {
+        entries.emit(&mut self.folds, &self.keys, &self.options.output, out)?;
+        for group in empty {
+            if !self.single() && self.rows[group as usize] == 0 && self.keys.contains(group) {
                 self.free(group);
             }
         }
@@ -258,31 +295,18 @@ impl Aggregate {
 }
 
 impl Operator for Aggregate {
-    fn on_delta(&mut self, _: Port, delta: Delta, out: &mut Output) -> Result<()> {
-        let (mut delta, mut columns) = self.expressions.evaluate(delta, out)?;
-        if let Some(finality) = &self.finality
-            && let Some(keep) = finality.open(&columns)?
-        {
-            delta = delta.filter(&keep)?;
-            let kept = columns.iter().map(|column| arrow::compute::filter(column, &keep));
-            columns = kept.collect::<std::result::Result<_, _>>()?;
-        }
-        let groups = self.keys.intern(&columns[..self.options.groups.len()], delta.len())?;
-        self.grow();
-        if let Some(finality) = &mut self.finality {
-            finality.watch(&groups, &columns)?;
-        }
-        self.touch(&groups)?;
-        self.fold(&groups, &delta, &columns)
+    fn on_delta(&mut self, _: Port, delta: Delta, _: &mut Output) -> Result<()> {
+        self.pending.push(delta);
+        Ok(())
     }
 
     fn on_instant(&mut self, at: Timestamp, out: &mut Output) -> Result<()> {
-        self.emit(at, out)
+        self.complete(at, out)
     }
 
     fn on_watermark(&mut self, watermark: Watermark, out: &mut Output) -> Result<()> {
         if self.single() && !self.started {
-            self.emit(watermark.last_closed(), out)?;
+            self.complete(watermark.last_closed(), out)?;
         }
         let Some(finality) = &mut self.finality else { return Ok(()) };
         for (_, group) in finality.close(watermark) {
@@ -297,5 +321,16 @@ impl Operator for Aggregate {
 
     fn load(&mut self, from: &mut StateReader) -> Result<()> {
         self.load_state(from)
+    }
+}
+
+/// Returns the end of the run of rows that begins at `from` and has its instant.
+fn end_of_instant(delta: &Delta, from: usize) -> usize {
+    match delta.ts() {
+        Instants::All(_) => delta.len(),
+        Instants::Each(ts) => {
+            let ts = &ts.values()[from..];
+            from + ts.iter().position(|t| *t != ts[0]).unwrap_or(ts.len())
+        }
     }
 }

@@ -2,13 +2,13 @@
 //!
 //! # Semantics
 //! [`Kept`], for input that is never retracted: one accumulator per group, fed in arrival order.
-//! [`Recomputed`]: the multiset of argument rows per group; the value of a touched group is computed from
-//! all of them with a fresh accumulator, a row as often as its weight says, in the order of the call's
-//! ORDER BY, ties and calls without it by first arrival.
+//! [`Recomputed`]: the multiset of argument rows per group; the value of a touched group is
+//! computed from all of them with a fresh accumulator, a row as often as its weight says, in the
+//! order of the call's ORDER BY, ties and calls without it by first arrival.
 //!
 //! # Cost
-//! `Recomputed` costs the size of the group at every change of it, once per instant. The last value is
-//! kept, so that retracting it costs nothing.
+//! `Recomputed` costs the size of the group at every change of it, once per instant. The last value
+//! is kept, so that retracting it costs nothing.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 use datafusion::scalar::ScalarValue;
 
 use super::distinct::{load_rows, save_rows};
-use super::fold::{Changes, Fold};
+use super::fold::{Arguments, Changes, Fold, Rows};
 use super::saved;
 use crate::operators::{Result, StateReader, StateWriter};
 use crate::storage::GroupedRows;
@@ -55,6 +55,7 @@ pub(super) struct Kept {
     function: Arc<AggregateFunctionExpr>,
     /// By group; reading an accumulator needs it mutable, also to save it.
     groups: Vec<RefCell<Box<dyn Accumulator>>>,
+    recorded: Vec<ScalarValue>,
 }
 
 impl Kept {
@@ -67,7 +68,7 @@ impl Kept {
     pub(super) fn new(function: &Arc<AggregateFunctionExpr>) -> Result<Self> {
         // A function that has no accumulator is refused here, and not at the first row.
         function.create_accumulator()?;
-        Ok(Self { function: Arc::clone(function), groups: Vec::new() })
+        Ok(Self { function: Arc::clone(function), groups: Vec::new(), recorded: Vec::new() })
     }
 
     fn fresh(&self) -> RefCell<Box<dyn Accumulator>> {
@@ -83,36 +84,39 @@ impl Fold for Kept {
         }
     }
 
-    fn fold(&mut self, changes: &Changes<'_>) -> Result<()> {
-        let mut rows: Vec<u32> = Vec::with_capacity(changes.groups.len());
-        let mut order: Vec<u32> = (0..).take(changes.groups.len()).collect();
+    fn skips_nulls(&self) -> bool {
+        false
+    }
+
+    fn apply(&mut self, changes: &Changes<'_>, rows: &Rows<'_>) -> Result<()> {
+        let mut order: Vec<(usize, u32)> = Vec::new();
+        changes.each(rows, |group, row, weight| {
+            let row = u32::try_from(row).expect("a batch has fewer than 2^32 rows");
+            order.extend((0..weight).map(|_| (group, row)));
+        });
         // Stable, so that each group's rows stay in arrival order.
-        order.sort_by_key(|row| changes.groups[*row as usize]);
-        let mut ends: Vec<(u32, usize)> = Vec::new();
-        for row in order {
-            let group = changes.groups[row as usize];
-            let weight = changes.weights.map_or(1, |weights| weights[row as usize]);
-            rows.extend((0..weight).map(|_| row));
-            match ends.last_mut() {
-                Some((last, end)) if *last == group => *end = rows.len(),
-                _ => ends.push((group, rows.len())),
-            }
-        }
-        let rows = UInt32Array::from(rows);
-        let values = changes.values.iter().map(|value| compute::take(value, &rows, None));
+        order.sort_by_key(|(group, _)| *group);
+        let rows = UInt32Array::from_iter_values(order.iter().map(|(_, row)| *row));
+        let values = changes.values().iter().map(|value| compute::take(value, &rows, None));
         let values = values.collect::<std::result::Result<Vec<_>, _>>()?;
         let mut from = 0;
-        for (group, end) in ends {
-            let part: Vec<ArrayRef> = values.iter().map(|v| v.slice(from, end - from)).collect();
-            self.groups[group as usize].get_mut().update_batch(&part)?;
-            from = end;
+        for part in order.chunk_by(|a, b| a.0 == b.0) {
+            let values: Vec<ArrayRef> = values.iter().map(|v| v.slice(from, part.len())).collect();
+            self.groups[part[0].0].get_mut().update_batch(&values)?;
+            from += part.len();
         }
         Ok(())
     }
 
-    fn evaluate(&mut self, groups: &[u32], _: &mut [bool]) -> Result<ArrayRef> {
-        let values = groups.iter().map(|group| self.groups[*group as usize].get_mut().evaluate());
-        column(values.collect::<std::result::Result<_, _>>()?, &self.function)
+    fn record(&mut self, groups: &[u32], _: &mut [bool]) -> Result<()> {
+        for group in groups {
+            self.recorded.push(self.groups[*group as usize].get_mut().evaluate()?);
+        }
+        Ok(())
+    }
+
+    fn recorded(&mut self) -> Result<ArrayRef> {
+        column(std::mem::take(&mut self.recorded), &self.function)
     }
 
     fn clear(&mut self, group: u32) {
@@ -152,13 +156,14 @@ pub(super) struct Recomputed {
     rows: GroupedRows,
     /// By group: its value, unless a row has changed since.
     values: Vec<Option<ScalarValue>>,
+    recorded: Vec<ScalarValue>,
 }
 
 impl Recomputed {
     pub(super) fn new(function: &Arc<AggregateFunctionExpr>, types: Vec<DataType>) -> Result<Self> {
         function.create_accumulator()?;
         let rows = GroupedRows::new(types)?;
-        Ok(Self { function: Arc::clone(function), rows, values: Vec::new() })
+        Ok(Self { function: Arc::clone(function), rows, values: Vec::new(), recorded: Vec::new() })
     }
 
     /// Computes the value of a group from its rows.
@@ -197,28 +202,44 @@ impl Fold for Recomputed {
         self.values.resize(bound, None);
     }
 
-    fn fold(&mut self, changes: &Changes<'_>) -> Result<()> {
-        let encoded = self.rows.codec().encode(changes.values, changes.groups.len())?;
-        let (rows, values) = (&mut self.rows, &mut self.values);
-        changes.each(None, |group, row, weight| {
+    fn skips_nulls(&self) -> bool {
+        false
+    }
+
+    fn prepare(&self, values: Vec<ArrayRef>) -> Result<Arguments> {
+        let len = values.first().map_or(0, |value| value.len());
+        let encoded = Some(self.rows.codec().encode(&values, len)?);
+        Ok(Arguments { values, encoded })
+    }
+
+    fn apply(&mut self, changes: &Changes<'_>, rows: &Rows<'_>) -> Result<()> {
+        let encoded = changes.encoded();
+        let (kept, values) = (&mut self.rows, &mut self.values);
+        changes.each(rows, |group, row, weight| {
             values[group] = None;
             let group = u32::try_from(group).expect("groups are u32");
-            let change = rows.add(group, encoded.get(row), weight);
+            let change = kept.add(group, encoded.get(row), weight);
             if change.after == 0 {
-                rows.remove(change.slot);
+                kept.remove(change.slot);
             }
         });
         Ok(())
     }
 
-    fn evaluate(&mut self, groups: &[u32], _: &mut [bool]) -> Result<ArrayRef> {
+    fn record(&mut self, groups: &[u32], _: &mut [bool]) -> Result<()> {
         for group in groups {
-            if self.values[*group as usize].is_none() {
-                self.values[*group as usize] = Some(self.compute(*group)?);
-            }
+            let value = match self.values[*group as usize].take() {
+                Some(value) => value,
+                None => self.compute(*group)?,
+            };
+            self.recorded.push(value.clone());
+            self.values[*group as usize] = Some(value);
         }
-        let values = groups.iter().filter_map(|group| self.values[*group as usize].clone());
-        column(values.collect(), &self.function)
+        Ok(())
+    }
+
+    fn recorded(&mut self) -> Result<ArrayRef> {
+        column(std::mem::take(&mut self.recorded), &self.function)
     }
 
     fn clear(&mut self, group: u32) {

@@ -1,15 +1,15 @@
 //! `sum` and `avg` of integers, decimals and floats.
 //!
 //! # Semantics
-//! NULLs do not count; the sum of nothing is NULL. Sums are exact whatever the order of additions and
-//! retractions: integers in 128 bits, decimals in 256, floats as in [`super::exact`]. Only the result must
-//! fit its type; a group whose result does not has failed (22003), until later changes bring it back. The
-//! average of decimals is truncated at its scale, as DataFusion does.
+//! NULLs do not count; the sum of nothing is NULL. Sums are exact whatever the order of additions
+//! and retractions: integers in 128 bits, decimals in 256, floats as in [`super::exact`]. Only the
+//! result must fit its type; a group whose result does not has failed (22003), until later changes
+//! bring it back. The average of decimals is truncated at its scale, as DataFusion does.
 
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, ArrowNativeTypeOp, AsArray, Decimal256Array, Float64Array, Int64Array,
+    ArrayRef, ArrowNativeTypeOp, AsArray, Decimal256Array, Float64Array, Int64Array,
     PrimitiveArray, UInt32Array,
 };
 use arrow::compute::cast;
@@ -19,7 +19,7 @@ use arrow::datatypes::{
 };
 
 use super::exact::ExactSums;
-use super::fold::{Changes, Fold};
+use super::fold::{Arguments, Changes, Fold, Rows};
 use super::saved;
 use crate::operators::{Result, StateReader, StateWriter};
 
@@ -31,6 +31,7 @@ pub(super) struct Sum {
     /// The type in which arguments are summed.
     input: DataType,
     output: DataType,
+    recorded: Recorded,
     /// Whether to divide by the count, after multiplication by this power of ten.
     average: Option<i256>,
 }
@@ -39,6 +40,14 @@ enum Sums {
     Integers(Vec<i128>),
     Decimals(Vec<i256>),
     Floats(ExactSums),
+}
+
+/// Results: NULL for a sum of nothing, and for a failed one.
+#[derive(Default)]
+struct Recorded {
+    floats: Vec<Option<f64>>,
+    /// Integers and decimals.
+    exact: Vec<Option<i256>>,
 }
 
 impl Sum {
@@ -70,7 +79,8 @@ impl Sum {
                 (Sums::Decimals(Vec::new()), DataType::Decimal128(38, scale))
             }
         };
-        Some(Self { sums, counts: Vec::new(), input, output, average })
+        let recorded = Recorded::default();
+        Some(Self { sums, counts: Vec::new(), input, output, recorded, average })
     }
 }
 
@@ -95,78 +105,84 @@ impl Fold for Sum {
         }
     }
 
-    fn fold(&mut self, changes: &Changes<'_>) -> Result<()> {
-        let values = if changes.values[0].data_type() == &self.input {
-            Arc::clone(&changes.values[0])
-        } else {
-            cast(&changes.values[0], &self.input)?
-        };
+    fn prepare(&self, mut values: Vec<ArrayRef>) -> Result<Arguments> {
+        if values[0].data_type() != &self.input {
+            values[0] = cast(&values[0], &self.input)?;
+        }
+        Ok(Arguments { values, encoded: None })
+    }
+
+    fn apply(&mut self, changes: &Changes<'_>, rows: &Rows<'_>) -> Result<()> {
         let counts = &mut self.counts;
-        changes.each(values.nulls(), |group, _, weight| counts[group] += weight);
+        changes.each(rows, |group, _, weight| counts[group] += weight);
+        let values = &changes.values()[0];
         match &mut self.sums {
             Sums::Integers(sums) => match values.as_primitive_opt::<Int64Type>() {
-                Some(values) => add(sums, changes, values, |v, w| i128::from(v) * i128::from(w)),
+                Some(values) => {
+                    add(sums, changes, rows, values, |v, w| i128::from(v) * i128::from(w));
+                }
                 None => {
                     let values = values.as_primitive::<UInt64Type>();
-                    add(sums, changes, values, |v, w| i128::from(v) * i128::from(w));
+                    add(sums, changes, rows, values, |v, w| i128::from(v) * i128::from(w));
                 }
             },
             Sums::Decimals(sums) => match values.as_primitive_opt::<Decimal128Type>() {
-                Some(values) => add(sums, changes, values, |v, w| times(i256::from_i128(v), w)),
-                None => add(sums, changes, values.as_primitive::<Decimal256Type>(), times),
+                Some(values) => {
+                    add(sums, changes, rows, values, |v, w| times(i256::from_i128(v), w));
+                }
+                None => {
+                    add(sums, changes, rows, values.as_primitive::<Decimal256Type>(), times);
+                }
             },
             Sums::Floats(sums) => {
-                let values = values.as_primitive::<Float64Type>();
-                let numbers = values.values();
-                changes.each(values.nulls(), |group, row, w| sums.add(group, numbers[row], w));
+                let numbers = values.as_primitive::<Float64Type>().values();
+                changes.each(rows, |group, row, weight| sums.add(group, numbers[row], weight));
             }
         }
         Ok(())
     }
 
-    fn evaluate(&mut self, groups: &[u32], failed: &mut [bool]) -> Result<ArrayRef> {
-        let sums = match &self.sums {
-            Sums::Floats(sums) => {
-                return Ok(self.column::<Float64Type>(groups, failed, |group| {
-                    let sum = sums.sum(group);
-                    #[expect(clippy::cast_precision_loss, reason = "the average is a float")]
-                    let mean = self.average.map(|_| sum / self.counts[group] as f64);
-                    Some(mean.unwrap_or(sum))
-                }));
+    fn record(&mut self, groups: &[u32], failed: &mut [bool]) -> Result<()> {
+        for (group, failed) in groups.iter().zip(failed) {
+            let (group, count) = (*group as usize, self.counts[*group as usize]);
+            if let Sums::Floats(sums) = &self.sums {
+                #[expect(clippy::cast_precision_loss, reason = "the average is a float")]
+                let value = match self.average {
+                    Some(_) => sums.sum(group) / count as f64,
+                    None => sums.sum(group),
+                };
+                self.recorded.floats.push((count != 0).then_some(value));
+            } else if count == 0 {
+                self.recorded.exact.push(None);
+            } else {
+                let value = self.exact(group);
+                *failed |= value.is_none();
+                self.recorded.exact.push(value);
             }
-            Sums::Integers(sums) => {
-                return Ok(match self.output {
-                    DataType::UInt64 => self.column::<UInt64Type>(groups, failed, |group| {
-                        u64::try_from(sums[group]).ok()
-                    }),
-                    _ => self.column::<Int64Type>(groups, failed, |group| {
-                        i64::try_from(sums[group]).ok()
-                    }),
-                });
+        }
+        Ok(())
+    }
+
+    fn recorded(&mut self) -> Result<ArrayRef> {
+        let Recorded { floats, exact } = std::mem::take(&mut self.recorded);
+        let narrow = |value: Option<i256>| value.map(i256::as_i128);
+        let output = self.output.clone();
+        // What is recorded fits the type.
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it fits")]
+        Ok(match &self.output {
+            DataType::Float64 => Arc::new(Float64Array::from(floats)),
+            DataType::Int64 => column::<Int64Type>(exact, output, |v| narrow(v).map(|v| v as i64)),
+            DataType::UInt64 => {
+                column::<UInt64Type>(exact, output, |v| narrow(v).map(|v| v as u64))
             }
-            Sums::Decimals(sums) => sums,
-        };
-        let (precision, _) = decimal(&self.output).expect("decimals sum up to decimals");
-        let limit = i256::from(10).pow_wrapping(u32::from(precision));
-        let value = |group: usize| {
-            let sum = match self.average {
-                Some(factor) => {
-                    sums[group].checked_mul(factor)?.checked_div(i256::from(self.counts[group]))?
-                }
-                None => sums[group],
-            };
-            (sum < limit && sum > -limit).then_some(sum)
-        };
-        let narrow = |group: usize| value(group)?.to_i128();
-        Ok(match self.output {
-            DataType::Decimal32(..) => self.column::<Decimal32Type>(groups, failed, |group| {
-                i32::try_from(narrow(group)?).ok()
-            }),
-            DataType::Decimal64(..) => self.column::<Decimal64Type>(groups, failed, |group| {
-                i64::try_from(narrow(group)?).ok()
-            }),
-            DataType::Decimal128(..) => self.column::<Decimal128Type>(groups, failed, narrow),
-            _ => self.column::<Decimal256Type>(groups, failed, value),
+            DataType::Decimal32(..) => {
+                column::<Decimal32Type>(exact, output, |v| narrow(v).map(|v| v as i32))
+            }
+            DataType::Decimal64(..) => {
+                column::<Decimal64Type>(exact, output, |v| narrow(v).map(|v| v as i64))
+            }
+            DataType::Decimal128(..) => column::<Decimal128Type>(exact, output, narrow),
+            _ => column::<Decimal256Type>(exact, output, |v| v),
         })
     }
 
@@ -216,35 +232,51 @@ impl Fold for Sum {
 }
 
 impl Sum {
-    /// Builds the results: NULL for a sum of nothing, and for a failed one.
-    fn column<T: ArrowPrimitiveType>(
-        &self,
-        groups: &[u32],
-        failed: &mut [bool],
-        value: impl Fn(usize) -> Option<T::Native>,
-    ) -> ArrayRef {
-        let values = groups.iter().zip(failed).map(|(group, failed)| {
-            if self.counts[*group as usize] == 0 {
-                return None;
+    /// Returns the result of a group that has a sum, if it fits its type.
+    fn exact(&self, group: usize) -> Option<i256> {
+        let sum = match &self.sums {
+            Sums::Integers(sums) => i256::from_i128(sums[group]),
+            Sums::Decimals(sums) => sums[group],
+            Sums::Floats(_) => return None,
+        };
+        let value = match self.average {
+            Some(factor) => sum.checked_mul(factor)?.checked_div(i256::from(self.counts[group]))?,
+            None => sum,
+        };
+        let fits = match &self.output {
+            DataType::Int64 => value >= i256::from(i64::MIN) && value <= i256::from(i64::MAX),
+            DataType::UInt64 => {
+                value >= i256::ZERO && value <= i256::from_i128(i128::from(u64::MAX))
             }
-            let value = value(*group as usize);
-            *failed |= value.is_none();
-            value
-        });
-        let column: PrimitiveArray<T> = values.collect();
-        Arc::new(column.with_data_type(self.output.clone()))
+            decimals => {
+                let (precision, _) = decimal(decimals)?;
+                let limit = i256::from(10).pow_wrapping(u32::from(precision));
+                value < limit && value > -limit
+            }
+        };
+        fits.then_some(value)
     }
+}
+
+fn column<T: ArrowPrimitiveType>(
+    values: Vec<Option<i256>>,
+    of: DataType,
+    narrow: impl Fn(Option<i256>) -> Option<T::Native>,
+) -> ArrayRef {
+    let column: PrimitiveArray<T> = values.into_iter().map(narrow).collect();
+    Arc::new(column.with_data_type(of))
 }
 
 /// Adds weighted values to the sums of their groups.
 fn add<T: ArrowPrimitiveType, S: ArrowNativeTypeOp>(
     sums: &mut [S],
     changes: &Changes<'_>,
+    rows: &Rows<'_>,
     values: &PrimitiveArray<T>,
     times: impl Fn(T::Native, i64) -> S,
 ) {
     let numbers = values.values();
-    changes.each(values.nulls(), |group, row, weight| {
+    changes.each(rows, |group, row, weight| {
         sums[group] = sums[group].add_wrapping(times(numbers[row], weight));
     });
 }

@@ -1,7 +1,9 @@
+//! Aggregates by hand: the vectors, NULLs, retractions, errors of rows, saved state.
+
 use expect_test::{Expect, expect};
 
 use super::*;
-use crate::operators::testing::{Emitted, calls, expr, hand_over, run, schema};
+use crate::operators::testing::{Emitted, calls, expr, hand_over, run, run_whole, schema};
 
 /// An aggregate over `input`, with groups and calls written in SQL.
 pub(super) fn aggregate(input: &str, groups: &[&str], sql: &str) -> AggregateOptions {
@@ -21,7 +23,10 @@ pub(super) fn aggregate(input: &str, groups: &[&str], sql: &str) -> AggregateOpt
 }
 
 fn check(options: AggregateOptions, table: &str, expected: Expect) {
-    expected.assert_eq(&run(&mut Aggregate::new(options).unwrap(), &[table], None).text());
+    let one_by_one = run(&mut Aggregate::new(options.clone()).unwrap(), &[table], None).text();
+    expected.assert_eq(&one_by_one);
+    let together = run_whole(&mut Aggregate::new(options).unwrap(), &[table], None);
+    assert_eq!(together.text(), one_by_one);
 }
 
 #[test]
@@ -333,7 +338,8 @@ fn group_is_freed_when_the_watermark_makes_it_final() {
                  +1 | 1  | NULL   | a";
     emitted.delta(&mut op, 0, table).instant(&mut op, 1).watermark(&mut op, 7);
     assert_eq!(op.keys.len(), 2);
-    emitted.delta(&mut op, 0, table).instant(&mut op, 8);
+    let later = table.replace("| 1  |", "| 8  |");
+    emitted.delta(&mut op, 0, &later).instant(&mut op, 8);
     expect![[r#"
          w | ts | a    | b | r1 | r2
         +1 | 1  | 5    | a | 1  | a

@@ -2,23 +2,25 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
+use arrow::array::{ArrayRef, AsArray, BooleanArray};
 
-use super::fold::{Changes, Fold};
+use super::fold::{Changes, Fold, Rows};
 use super::saved;
 use crate::operators::{Result, StateReader, StateWriter};
 
-/// Whether all, or any, of the arguments are true; NULLs do not count, and NULL if there is no other.
+/// Whether all, or any, of the arguments are true; NULLs do not count, and NULL if there is no
+/// other.
 pub(super) struct Truth {
     /// Whether all must be true, and not just one.
     all: bool,
     trues: Vec<i64>,
     falses: Vec<i64>,
+    recorded: Vec<Option<bool>>,
 }
 
 impl Truth {
     pub(super) fn new(all: bool) -> Self {
-        Self { all, trues: Vec::new(), falses: Vec::new() }
+        Self { all, trues: Vec::new(), falses: Vec::new(), recorded: Vec::new() }
     }
 }
 
@@ -28,24 +30,29 @@ impl Fold for Truth {
         self.falses.resize(bound, 0);
     }
 
-    fn fold(&mut self, changes: &Changes<'_>) -> Result<()> {
-        let values = changes.values[0].as_boolean();
+    fn apply(&mut self, changes: &Changes<'_>, rows: &Rows<'_>) -> Result<()> {
+        let values = changes.values()[0].as_boolean();
         let (trues, falses) = (&mut self.trues, &mut self.falses);
-        changes.each(values.nulls(), |group, row, weight| {
+        changes.each(rows, |group, row, weight| {
             let counts = if values.value(row) { &mut *trues } else { &mut *falses };
             counts[group] += weight;
         });
         Ok(())
     }
 
-    fn evaluate(&mut self, groups: &[u32], _: &mut [bool]) -> Result<ArrayRef> {
+    fn record(&mut self, groups: &[u32], _: &mut [bool]) -> Result<()> {
         let value = |group: &u32| match (self.trues[*group as usize], self.falses[*group as usize])
         {
             (0, 0) => None,
             (_, falses) if self.all => Some(falses == 0),
             (trues, _) => Some(trues > 0),
         };
-        Ok(Arc::new(groups.iter().map(value).collect::<BooleanArray>()))
+        self.recorded.extend(groups.iter().map(value));
+        Ok(())
+    }
+
+    fn recorded(&mut self) -> Result<ArrayRef> {
+        Ok(Arc::new(BooleanArray::from(std::mem::take(&mut self.recorded))))
     }
 
     fn clear(&mut self, group: u32) {

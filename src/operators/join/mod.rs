@@ -2,46 +2,47 @@
 //!
 //! # Semantics
 //! `L ⋈ R` pointwise, over bags: weights multiply. A key that is NULL matches nothing unless
-//! `null_equals_null`; without keys every row matches every other. The residual must be true as well.
-//! LEFT, RIGHT and FULL also keep the rows without a partner, padded with NULLs; a semi join keeps the left
-//! rows that have a partner, an anti join those that have none.
+//! `null_equals_null`; without keys every row matches every other. The residual must be true as
+//! well. LEFT, RIGHT and FULL also keep the rows without a partner, padded with NULLs; a semi join
+//! keeps the left rows that have a partner, an anti join those that have none.
 //!
 //! ```text
-//!   d(L ⋈ R) = dL ⋈ R + L' ⋈ dR       L' = L + dL: each delta meets the other side as it then is
+//!   d(L ⋈ R) = dL ⋈ R + (L + dL) ⋈ dR      each delta meets the other side as it then is
 //! ```
 //!
 //! # State
-//! The rows of both sides by key. A key has one slot for both sides, so that one lookup serves to store a
-//! row and to find its partners. A row is freed when its weight is 0, or silently when the watermark has
-//! passed the time that `frees` names for its side; later rows of that time are ignored. Beside that, outer
-//! joins keep what [`presence`] describes.
+//! The rows of both sides by key. A key has one slot for both sides, so that one lookup serves to
+//! store a row and to find its partners. A row is freed when its weight is 0, or silently when the
+//! watermark has passed the time that `frees` names for its side; later rows of that time are
+//! ignored. Beside that, outer joins keep what module `presence` describes.
 //!
 //! # Invariants
 //! 1. What an instant brings is emitted once it is complete, consolidated if anything is retracted.
-//! 2. An inner join may get many instants in one round: a stored row remembers when it came, and a joined
-//!    row is there from the later of the two instants.
+//! 2. An inner join may get many instants in one round: a stored row remembers when it came, and a
+//!    joined row is there from the later of the two instants.
 //!
 //! # Cost
-//! Per row one hash of the key, and one of the row if its side may retract; per pair the decoding of the
-//! stored row. Semi and anti joins without a residual look at no pairs at all, only at totals per key.
+//! Per row one hash of the key, and one of the row if its side may retract; per pair the decoding
+//! of the stored row. Semi and anti joins without a residual look at no pairs at all, only at
+//! totals per key.
 
 use std::sync::Arc;
 
-use arrow::array::{Int64Array, RecordBatch};
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::physical_expr::PhysicalExpr;
 
 use super::evaluate::Expressions;
 use super::finality::Frees;
 use super::{Instantwise, Operator, Output, Port, Result, StateReader, StateWriter};
-use crate::delta::{Delta, Instants, Weights, batch};
+use crate::delta::{Delta, Weights};
 use crate::storage::RowSet;
 use crate::time::{Timestamp, Watermark};
-use pairs::{Pairing, Pairs, pad};
-use presence::{Changed, Presence};
+use pairs::{Pairing, Pairs};
+use presence::Presence;
 use side::Side;
 use totals::Totals;
 
+mod outer;
 mod pairs;
 mod presence;
 mod save;
@@ -93,7 +94,8 @@ pub struct JoinOptions {
     pub residual: Option<Arc<dyn PhysicalExpr>>,
     /// Whether NULL equals NULL in keys.
     pub null_equals_null: bool,
-    /// The row type of the output: left columns, then right ones; for semi and anti joins the left ones.
+    /// The row type of the output: left columns, then right ones; for semi and anti joins the left
+    /// ones.
     pub output: SchemaRef,
 }
 
@@ -207,121 +209,6 @@ impl Join {
         Ok(())
     }
 
-    /// Stores a delta of another kind of join, and joins it.
-    fn outer(
-        &mut self,
-        port: usize,
-        owners: &[u32],
-        delta: &Delta,
-        out: &mut Output,
-    ) -> Result<()> {
-        self.totals.touch(owners);
-        let (slots, fresh) = self.store(port, owners, delta)?;
-        let Some(residual) = &self.residual else {
-            return if self.kind.pairs() { self.pair(port, owners, delta, out) } else { Ok(()) };
-        };
-        let how = Pairing { schema: &self.pair_schema, residual: Some(residual), right: port == 1 };
-        let other = &self.sides[1 - port];
-        let (kind, joined, presence) = (self.kind, &mut self.joined, &mut self.presence);
-        // A semi or anti join knows the partners of left rows it has seen before.
-        let probes = |row: usize| kind.pairs() || port == 1 || fresh[row];
-        Pairs::each(owners, other, probes, |mut pairs| {
-            let rows = pairs.join(delta, other, &how, out)?;
-            for (row, partner) in pairs.probe.iter().zip(&pairs.slots) {
-                let (row, weight) = (*row as usize, other.rows.weight(*partner));
-                if let Some(own) = presence[port].as_mut().filter(|_| fresh[row]) {
-                    own.partners[slots[row] as usize] += weight;
-                }
-                if let Some(theirs) = &mut presence[1 - port] {
-                    theirs.touch_counted(*partner, weight);
-                    theirs.partners[*partner as usize] += delta.weight(row);
-                }
-            }
-            if kind.pairs() {
-                joined.push(rows);
-            }
-            Ok(())
-        })
-    }
-
-    /// Stores the rows of an outer join's delta. Returns their slots, and for which of them partners must
-    /// be counted.
-    fn store(
-        &mut self,
-        port: usize,
-        owners: &[u32],
-        delta: &Delta,
-    ) -> Result<(Vec<u32>, Vec<bool>)> {
-        let side = &mut self.sides[port];
-        let encoded = side.rows.codec().encode(delta.rows().columns(), delta.len())?;
-        let (mut slots, mut fresh) = (Vec::new(), Vec::new());
-        for (i, owner) in owners.iter().enumerate() {
-            let change = side.rows.add(*owner, encoded.get(i), delta.weight(i));
-            slots.push(change.slot);
-            if change.after == 0 {
-                self.zeros[port].push(change.slot);
-            }
-            let mut uncounted = false;
-            if let Some(presence) = &mut self.presence[port] {
-                presence.grow(side);
-                if self.residual.is_some() {
-                    uncounted = presence.count_anew(change);
-                    presence.touch_counted(change.slot, change.before);
-                } else {
-                    let partnered = self.totals.before(*owner, 1 - port) > 0;
-                    let (slot, weight) = (change.slot, change.before);
-                    presence.touch(Changed { slot, weight, partnered });
-                }
-            }
-            fresh.push(uncounted);
-            self.totals.add(*owner, port, delta.weight(i));
-        }
-        if let Some(presence) = &mut self.presence[port] {
-            presence.counted();
-        }
-        side.watch(&slots, delta.rows())?;
-        Ok((slots, fresh))
-    }
-
-    /// Returns the net change of the rows of a preserved side that are shown by themselves.
-    fn singles(&mut self, side: usize, at: Timestamp) -> Result<Option<Delta>> {
-        let Some(presence) = &mut self.presence[side] else { return Ok(None) };
-        let rows = &self.sides[side].rows;
-        if self.residual.is_none() {
-            for (key, partnered) in self.totals.flipped(1 - side) {
-                for slot in rows.of(key) {
-                    presence.touch(Changed { slot, weight: rows.weight(slot), partnered });
-                }
-            }
-        }
-        let (mut slots, mut weights) = (Vec::new(), Vec::new());
-        for before in presence.take_changed() {
-            let partners = match self.residual {
-                Some(_) => presence.partners[before.slot as usize],
-                None => self.totals.now(rows.owner(before.slot), 1 - side),
-            };
-            let was = if self.kind.shows(before.partnered) { before.weight } else { 0 };
-            let is = if self.kind.shows(partners > 0) { rows.weight(before.slot) } else { 0 };
-            if was != is {
-                slots.push(before.slot);
-                weights.push(is - was);
-            }
-        }
-        if slots.is_empty() {
-            return Ok(None);
-        }
-        let rows = self.single_rows(&self.sides[side].batch(&slots)?, side)?;
-        Ok(Some(Delta::new(rows, Instants::All(at), Weights::Each(Int64Array::from(weights)))))
-    }
-
-    /// Gives rows of a preserved side the row type of the output.
-    fn single_rows(&self, rows: &RecordBatch, side: usize) -> Result<RecordBatch> {
-        if self.kind.pairs() {
-            return pad(rows, &self.output, side == 1);
-        }
-        Ok(batch(self.output.clone(), rows.columns().to_vec(), rows.num_rows())?)
-    }
-
     /// Merges and frees rows, and frees the keys of none.
     fn settle(&mut self) {
         for (side, zeros) in self.sides.iter_mut().zip(&mut self.zeros) {
@@ -384,6 +271,8 @@ impl Operator for Join {
     }
 
     fn on_watermark(&mut self, watermark: Watermark, _: &mut Output) -> Result<()> {
+        // Rows that were loaded are settled before any of them is freed.
+        self.settle();
         for side in 0..2 {
             let Some(finality) = &mut self.sides[side].finality else { continue };
             for (_, slot) in finality.close(watermark) {

@@ -1,17 +1,17 @@
 //! Which rows of a preserved side have a partner, and what an instant changes about that.
 //!
 //! # Semantics
-//! A row of the preserved side of an outer join stands padded with NULLs exactly while it has no partner;
-//! a row of a semi join is there exactly while it has one; of an anti join, while it has none. Here such a
-//! row is called *single* output: its own weight, if it is shown.
+//! A row of the preserved side of an outer join stands padded with NULLs exactly while it has no
+//! partner; a row of a semi join is there exactly while it has one; of an anti join, while it has
+//! none. Here such a row is called *single* output: its own weight, if it is shown.
 //!
 //! # State
-//! Without a residual all rows of a key have a partner or none has: one total per key and side. With a
-//! residual each row has its own sum of the weights of its partners.
+//! Without a residual all rows of a key have a partner or none has: one total per key and side.
+//! With a residual each row has its own sum of the weights of its partners.
 //!
 //! # Invariants
-//! A row's weight and partners before the instant are recorded before the first change of the instant. So
-//! only the net change is emitted, however often it changed within the instant.
+//! A row's weight and partners before the instant are recorded before the first change of the
+//! instant. So only the net change is emitted, however often it changed within the instant.
 
 use super::side::Side;
 use crate::storage::Change;
@@ -59,8 +59,8 @@ impl Presence {
         self.touch(Changed { slot, weight, partnered });
     }
 
-    /// Returns whether the partners of an added row must be counted: it is new, or it had gone within the
-    /// instant and changes of the other side have passed it by.
+    /// Returns whether the partners of an added row must be counted: it is new, or it had gone
+    /// within the instant and changes of the other side have passed it by.
     pub(super) fn count_anew(&mut self, change: Change) -> bool {
         if !change.new {
             if change.before != 0 || self.counting.contains(&change.slot) {

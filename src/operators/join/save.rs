@@ -1,8 +1,8 @@
 //! Saves and loads a join, also in the middle of an instant.
 //!
-//! Keys are numbered anew, in the order of their slots. Sections: `keys` (keys and totals), `left` and
-//! `right` (rows, the number of their key, and what is known of each), `watermarks` and `joined` (what was
-//! not emitted yet).
+//! Keys are numbered anew, in the order of their slots. Sections: `keys` (keys and totals), `left`
+//! and `right` (rows, the number of their key, and what is known of each), `watermarks` and
+//! `joined` (what was not emitted yet).
 
 use std::sync::Arc;
 

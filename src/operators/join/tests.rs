@@ -1,3 +1,5 @@
+//! Joins by hand, and every kind against its definition.
+
 use std::collections::BTreeMap;
 
 use arrow::datatypes::Field;
@@ -322,7 +324,8 @@ fn append_only_inner_join_does_not_look_for_equal_rows() {
     .assert_eq(&run_whole(&mut Join::new(options).unwrap(), &tables, None).text());
 }
 
-// ---- against the definition -------------------------------------------------------------------------
+// ---- against the definition
+// -------------------------------------------------------------------------
 
 type Row = (Option<i64>, i64);
 
@@ -457,7 +460,8 @@ proptest! {
                     out.deltas.iter().for_each(|delta| view.apply(delta).unwrap());
                     step.left.iter().for_each(|(row, w)| *l.entry(*row).or_insert(0) += w);
                     step.right.iter().for_each(|(row, w)| *r.entry(*row).or_insert(0) += w);
-                    prop_assert_eq!(content(&view), naive(kind, residual.is_some(), &l, &r), "{:?} {:?} at {}", kind, residual, at);
+                    let expected = naive(kind, residual.is_some(), &l, &r);
+                    prop_assert_eq!(content(&view), expected, "{:?} {:?} {}", kind, residual, at);
                 }
                 let mut out = Output::default();
                 let all = |of: &BTreeMap<Row, i64>| -> Vec<(Row, i64)> {
@@ -466,7 +470,8 @@ proptest! {
                 op.on_delta(Port(0), table(&all(&l), "k:int8 | a:int8", 9), &mut out).unwrap();
                 op.on_delta(Port(1), table(&all(&r), "j:int8 | b:int8", 9), &mut out).unwrap();
                 op.on_instant(Timestamp(9), &mut out).unwrap();
-                prop_assert!(op.keys.is_empty() && op.sides.iter().all(|side| side.rows.is_empty()));
+                let empty = op.sides.iter().all(|side| side.rows.is_empty());
+                prop_assert!(op.keys.is_empty() && empty);
                 out.deltas.iter().for_each(|delta| view.apply(delta).unwrap());
                 prop_assert!(view.is_empty());
             }

@@ -3,8 +3,8 @@
 /// Totals by key, now and before the instant.
 #[derive(Debug, Default)]
 pub(super) struct Totals {
-    /// By key: the total weight of its rows on each side. Rows that a watermark freed stay counted, so
-    /// that their partners do not lose them.
+    /// By key: the total weight of its rows on each side. Rows that a watermark freed stay counted,
+    /// so that their partners do not lose them.
     now: Vec<[i64; 2]>,
     /// By key: the same before the instant, for touched keys.
     before: Vec<[i64; 2]>,
@@ -45,7 +45,8 @@ impl Totals {
         self.before[key as usize][side]
     }
 
-    /// Touched keys for which a side now has rows and had none, or the reverse, with whether it had.
+    /// Touched keys for which a side now has rows and had none, or the reverse, with whether it
+    /// had.
     pub(super) fn flipped(&self, side: usize) -> impl Iterator<Item = (u32, bool)> + '_ {
         let states = self.touched.iter().map(move |key| {
             (*key, self.before[*key as usize][side] > 0, self.now[*key as usize][side] > 0)

@@ -1,10 +1,10 @@
 //! ORDER BY .. LIMIT n OFFSET m as a relation, of the whole input or of each partition.
 //!
 //! # Semantics
-//! Of each partition the rows from the `skip`-th, `fetch` of them, in the order of the keys; ties are broken by
-//! the whole row, column by column, so that the result is a function of the relation. Without `fetch` all
-//! rows from the `skip`-th. With `numbered` each row also gets its place, from 1: `ROW_NUMBER() OVER (PARTITION
-//! BY .. ORDER BY ..)`.
+//! Of each partition the rows from the `skip`-th, `fetch` of them, in the order of the keys; ties
+//! are broken by the whole row, column by column, so that the result is a function of the relation.
+//! Without `fetch` all rows from the `skip`-th. With `numbered` each row also gets its place, from
+//! 1: `ROW_NUMBER() OVER (PARTITION BY .. ORDER BY ..)`.
 //!
 //! # Example
 //! ```text
@@ -15,12 +15,12 @@
 //! ```
 //!
 //! # State
-//! All rows in order, and which of them are shown; if nothing is ever retracted only the first `skip + fetch` of
-//! each partition. Partitions are freed with their last row, or as `frees` says.
+//! All rows in order, and which of them are shown; if nothing is ever retracted only the first
+//! `skip + fetch` of each partition. Partitions are freed with their last row, or as `frees` says.
 //!
 //! # Cost
-//! Per row a search in the order; per instant and partition in which a row among the first `skip + fetch` has
-//! changed, a walk over these. Rows behind them cost no walk.
+//! Per row a search in the order; per instant and partition in which a row among the first `skip +
+//! fetch` has changed, a walk over these. Rows behind them cost no walk.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! Saves and loads a top-n, also in the middle of an instant.
 //!
-//! Sections: `rows` (copies shown, whether the partition is dirty, weight, partition, keys and row), `passed`
-//! and `watermark`.
+//! Sections: `rows` (copies shown, whether the partition is dirty, weight, partition, keys and
+//! row), `passed` and `watermark`.
 
 use std::sync::Arc;
 

@@ -42,8 +42,8 @@ impl Shown {
         shown
     }
 
-    /// Adds the net changes of the copies at the `visible` places. `net` is zero for all slots, and is left
-    /// so.
+    /// Adds the net changes of the copies at the `visible` places. `net` is zero for all slots, and
+    /// is left so.
     pub(super) fn changes(
         &self,
         new: &Shown,

@@ -1,3 +1,5 @@
+//! Top-n by hand: the vectors, ties, copies, places, saved state.
+
 use expect_test::{Expect, expect};
 
 use super::*;

@@ -1,0 +1,328 @@
+//! Every operator and window, ready to be built.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use arrow::compute::SortOptions;
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::common::DFSchema;
+use datafusion::datasource::MemTable;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::aggregate::LoweredAggregateBuilder;
+use datafusion::prelude::SessionContext;
+use highwater::delta::pretty::schema;
+use highwater::operators::aggregate::{AggregateOptions, Call};
+use highwater::operators::join::{JoinKind, JoinOptions, JoinSide};
+use highwater::operators::top_n::TopNOptions;
+use highwater::operators::{
+    Aggregate, Filter, Frees, Instantwise, Join, OnClose, Operator, Project, TopN,
+};
+use highwater::windows::{
+    AssignWindows, Assigner, Expiring, PartitionedRows, PartitionedRowsOptions, Rows, TimeWindow,
+};
+
+/// The row type of every port.
+pub const INPUT: &str = "k:int8 | v:int8 | t:text";
+
+/// An operator, ready to be built.
+pub struct Case {
+    pub name: String,
+    pub make: Box<dyn Fn() -> Box<dyn Operator>>,
+    pub output: SchemaRef,
+    pub ports: usize,
+    pub instants: Instantwise,
+    /// Whether its input is append-only.
+    pub stream: bool,
+    /// Whether the order of rows within an instant matters.
+    pub ordered: bool,
+    /// Whether what is taken back leaves no trace.
+    pub cancels: bool,
+    /// Whether the end of the stream leaves it empty.
+    pub drains: bool,
+}
+
+impl Case {
+    /// A stateless operator of one port.
+    pub fn new(
+        name: impl Into<String>,
+        output: &str,
+        make: impl Fn() -> Box<dyn Operator> + 'static,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            make: Box::new(make),
+            output: schema(output),
+            ports: 1,
+            instants: Instantwise::Any,
+            stream: false,
+            ordered: false,
+            cancels: true,
+            drains: true,
+        }
+    }
+}
+
+/// Compiles an SQL expression over a row type.
+pub fn expr(schema: &SchemaRef, sql: &str) -> Arc<dyn PhysicalExpr> {
+    let context = SessionContext::new();
+    let schema = DFSchema::try_from(schema.as_ref().clone()).unwrap();
+    let parsed = context.parse_sql_expr(sql, &schema).unwrap();
+    context.create_physical_expr(parsed, &schema).unwrap()
+}
+
+fn calls(schema: &SchemaRef, sql: &str) -> Vec<Call> {
+    let context = SessionContext::new();
+    let table = MemTable::try_new(schema.clone(), vec![vec![]]).unwrap();
+    context.register_table("s", Arc::new(table)).unwrap();
+    let state = context.state();
+    let query = format!("SELECT {sql} FROM s");
+    let plan = futures::executor::block_on(state.create_logical_plan(&query)).unwrap();
+    let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {}).unwrap();
+    let mut node = &plan;
+    let aggregate = loop {
+        match node {
+            LogicalPlan::Aggregate(aggregate) => break aggregate,
+            other => node = other.inputs()[0],
+        }
+    };
+    let logical = aggregate.input.schema();
+    let (physical, props) = (logical.as_arrow(), state.execution_props());
+    let compile = |e| {
+        let context = PhysicalPlanningContext::default();
+        let built = LoweredAggregateBuilder::new(e, logical, physical, props, &context).build();
+        let built = built.unwrap();
+        Call { function: built.aggregate, filter: built.filter }
+    };
+    aggregate.aggr_expr.iter().map(compile).collect()
+}
+
+fn frees(column: usize) -> Frees {
+    Frees { column, after: 1 }
+}
+
+/// GROUP BY of the input.
+pub fn aggregate(groups: &[&str], sql: &str) -> AggregateOptions {
+    let input = schema(INPUT);
+    let calls = if sql.is_empty() { Vec::new() } else { calls(&input, sql) };
+    let groups: Vec<_> = groups.iter().map(|group| expr(&input, group)).collect();
+    let fields = groups.iter().map(|g| Field::new("g", g.data_type(&input).unwrap(), true));
+    let results =
+        calls.iter().map(|c| Field::new("r", c.function.field().data_type().clone(), true));
+    let output = Arc::new(Schema::new(fields.chain(results).collect::<Vec<_>>()));
+    AggregateOptions { input, groups, calls, output, append_only: false, frees: None }
+}
+
+fn aggregates() -> Vec<Case> {
+    let all = "count(*), count(v), sum(v), avg(v), min(v), max(t), count(distinct t), \
+               bool_and(v > 0), bool_or(v > 0), sum(v::double / 3), avg(v::numeric(9, 2) * 2), \
+               sum(10 / v) filter (where k > 0), median(v)";
+    let case = |name: &str, options: AggregateOptions| {
+        let output = options.output.clone();
+        let stream = options.append_only;
+        let drains = options.frees.is_some();
+        let made = options.clone();
+        let make = move || -> Box<dyn Operator> { Box::new(Aggregate::new(made.clone()).unwrap()) };
+        let instants = Aggregate::INSTANTS;
+        let cancels = !stream && !drains;
+        Case { output, stream, drains, cancels, instants, ..Case::new(name, "", make) }
+    };
+    let grouped = aggregate(&["k"], all);
+    let some =
+        aggregate(&["k"], "count(*), sum(v), min(t), max(v), array_agg(distinct k), bit_xor(v)");
+    vec![
+        case("aggregate", grouped.clone()),
+        case("aggregate, one group", aggregate(&[], all)),
+        case("aggregate, failing groups", aggregate(&["10 / v"], "count(*)")),
+        case("distinct", aggregate(&["k", "t"], "")),
+        case("aggregate, append-only", AggregateOptions { append_only: true, ..some.clone() }),
+        case("aggregate, freed", AggregateOptions { frees: Some(frees(0)), ..grouped }),
+    ]
+    .into_iter()
+    // A group whose key is NULL is never final.
+    .map(|case| Case { drains: false, ..case })
+    .chain([Case {
+        drains: true,
+        ..case(
+            "aggregate, all freed",
+            AggregateOptions {
+                frees: Some(frees(0)),
+                ..aggregate(&["coalesce(k, 1)"], "count(*), min(v), count(distinct t)")
+            },
+        )
+    }])
+    .collect()
+}
+
+fn joins() -> Vec<Case> {
+    let kinds = [
+        JoinKind::Inner,
+        JoinKind::Left,
+        JoinKind::Right,
+        JoinKind::Full,
+        JoinKind::LeftSemi,
+        JoinKind::LeftAnti,
+    ];
+    let mut cases = Vec::new();
+    for kind in kinds {
+        for (residual, freed, append_only) in [
+            (None, false, false),
+            (Some("v >= w"), false, false),
+            (Some("10 / w > v"), true, false),
+            (None, true, false),
+            (None, false, true),
+        ] {
+            let left = schema(INPUT);
+            let right = schema("j:int8 | w:int8 | u:text");
+            let both = schema("k:int8 | v:int8 | t:text | j:int8 | w:int8 | u:text");
+            let shows_left = matches!(kind, JoinKind::LeftSemi | JoinKind::LeftAnti);
+            let output = if shows_left { left.clone() } else { both.clone() };
+            let side = |schema: &SchemaRef, key: &str| JoinSide {
+                keys: vec![expr(schema, key)],
+                schema: schema.clone(),
+                append_only,
+                frees: freed.then_some(frees(0)),
+            };
+            let options = JoinOptions {
+                kind,
+                left: side(&left, "coalesce(k, 7)"),
+                right: side(&right, "j"),
+                residual: residual.map(|sql| expr(&both, sql)),
+                null_equals_null: false,
+                output: output.clone(),
+            };
+            let name = format!("{kind:?} join, {residual:?}, freed {freed}, append {append_only}");
+            let instants = Join::new(options.clone()).unwrap().instants();
+            let make =
+                move || -> Box<dyn Operator> { Box::new(Join::new(options.clone()).unwrap()) };
+            cases.push(Case {
+                output,
+                ports: 2,
+                instants,
+                stream: append_only,
+                cancels: !freed && !append_only,
+                drains: false,
+                ..Case::new(name, "", make)
+            });
+        }
+    }
+    cases
+}
+
+/// The first rows of each `k`, by `v` descending and `t`.
+pub fn top_n(skip: usize, fetch: Option<usize>, numbered: bool, append_only: bool) -> TopNOptions {
+    let input = schema(INPUT);
+    let sort = |descending| SortOptions { descending, nulls_first: descending };
+    let place = if numbered { " | place:int8" } else { "" };
+    TopNOptions {
+        partition: vec![expr(&input, "k")],
+        keys: vec![(expr(&input, "v"), sort(true)), (expr(&input, "t"), sort(false))],
+        skip,
+        fetch,
+        numbered,
+        append_only,
+        frees: None,
+        output: schema(&format!("{INPUT}{place}")),
+        input,
+    }
+}
+
+fn top_ns() -> Vec<Case> {
+    let case = |name: &str, options: TopNOptions| {
+        let (output, stream) = (options.output.clone(), options.append_only);
+        let cancels = !stream && options.frees.is_none();
+        let make = move || -> Box<dyn Operator> { Box::new(TopN::new(options.clone()).unwrap()) };
+        let instants = TopN::INSTANTS;
+        Case { output, stream, cancels, instants, drains: false, ..Case::new(name, "", make) }
+    };
+    vec![
+        case("top 2", top_n(0, Some(2), false, false)),
+        case("top 2 after 1", top_n(1, Some(2), false, false)),
+        case("all after 2", top_n(2, None, false, false)),
+        case("numbered top 3", top_n(0, Some(3), true, false)),
+        case("numbered", top_n(1, None, true, false)),
+        case("top 2, append-only", top_n(0, Some(2), false, true)),
+        case("top 2, whole", TopNOptions { partition: vec![], ..top_n(0, Some(2), false, false) }),
+        case(
+            "top 2, freed",
+            TopNOptions { frees: Some(frees(0)), ..top_n(0, Some(2), false, false) },
+        ),
+    ]
+}
+
+fn windows() -> Vec<Case> {
+    let case = |name: &str, make: fn() -> Box<dyn Operator>| Case {
+        stream: true,
+        cancels: false,
+        ..Case::new(name, INPUT, make)
+    };
+    let time = |name: &str, window: TimeWindow| Case {
+        stream: true,
+        cancels: false,
+        ..Case::new(name, INPUT, move || Box::new(Expiring::new(window)))
+    };
+    fn partitioned(count: u32, range: Option<i64>) -> Box<dyn Operator> {
+        let schema = schema(INPUT);
+        let partition = vec![expr(&schema, "k")];
+        let options = PartitionedRowsOptions { schema, partition, count, range };
+        Box::new(PartitionedRows::new(options).unwrap())
+    }
+    let ordered = |case: Case, drains: bool| Case { ordered: true, drains, ..case };
+    let slide = |length, slide| TimeWindow::Slide { length, inclusive: false, slide, offset: 1 };
+    vec![
+        time("NOW", TimeWindow::Now),
+        time("RANGE 3", TimeWindow::Range { length: 3, inclusive: false }),
+        time("RANGE 2 INCLUSIVE", TimeWindow::Range { length: 2, inclusive: true }),
+        time("RANGE 4 SLIDE 2", slide(4, 2)),
+        time("RANGE 2 SLIDE 5", slide(2, 5)),
+        time("CURRENT 4", TimeWindow::Current { period: 4, offset: 0 }),
+        time("UNBOUNDED", TimeWindow::Unbounded),
+        ordered(case("ROWS 2", || Box::new(Rows::new(2, 1))), false),
+        ordered(case("ROWS 3 SLIDE 2", || Box::new(Rows::new(3, 2))), false),
+        ordered(case("PARTITION BY k ROWS 2", || partitioned(2, None)), false),
+        ordered(case("PARTITION BY k ROWS 2 RANGE 3", || partitioned(2, Some(3))), true),
+    ]
+}
+
+thread_local! {
+    /// Compiling expressions takes longer than running them.
+    static CASES: Rc<Vec<Case>> = Rc::new(all_cases());
+}
+
+/// Every operator and window.
+pub fn cases() -> Rc<Vec<Case>> {
+    CASES.with(Rc::clone)
+}
+
+fn all_cases() -> Vec<Case> {
+    let input = schema(INPUT);
+    let bounds = format!("{INPUT} | window_start:int8 | window_end:int8 | window_time:int8");
+    let assign = |name: &str, assigner: Assigner| {
+        let (time, output) = (expr(&input, "v"), schema(&bounds));
+        Case::new(name, &bounds, move || {
+            Box::new(AssignWindows::new(Arc::clone(&time), assigner, output.clone()))
+        })
+    };
+    let (predicate, sum) = (expr(&input, "10 / v > k"), expr(&input, "10 / v"));
+    let mut all = vec![
+        Case::new("filter", INPUT, move || Box::new(Filter::new(Arc::clone(&predicate)))),
+        Case::new("project", "a:int8", move || {
+            Box::new(Project::new(vec![Arc::clone(&sum)], schema("a:int8")))
+        }),
+        assign("TUMBLE", Assigner::Tumble { size: 3, offset: 1 }),
+        assign("HOP", Assigner::Hop { slide: 2, size: 5, offset: 0 }),
+        assign("CUMULATE", Assigner::Cumulate { step: 1, size: 3, offset: 0 }),
+        Case {
+            cancels: false,
+            ..Case::new("EMIT ON WINDOW CLOSE", INPUT, || {
+                Box::new(OnClose::new(schema(INPUT), Frees { column: 0, after: 3 }).unwrap())
+            })
+        },
+    ];
+    all.extend(aggregates());
+    all.extend(joins());
+    all.extend(top_ns());
+    all.extend(windows());
+    all
+}
