@@ -33,10 +33,16 @@ const FLOORS: [(&str, &[&str], &[&str]); 19] = [
     ("connectors", &GROUND, &["pgwire", "sqlparser"]),
     (
         "runtime",
-        &with_ground!["planner", "operators", "windows", "storage", "connectors"],
+        // Of sql only the oids of the catalog.
+        &with_ground!["sql", "planner", "operators", "windows", "storage", "connectors"],
         &["pgwire", "sqlparser"],
     ),
-    ("engine", &with_ground!["sql", "planner", "runtime", "storage", "connectors"], &["pgwire"]),
+    (
+        "engine",
+        // Of windows only their definition, of operators only how a row shows as text.
+        &with_ground!["sql", "planner", "runtime", "storage", "connectors", "windows", "operators"],
+        &["pgwire"],
+    ),
     ("wire", &with_ground!["engine", "sql"], &[]),
     ("http", &with_ground!["engine"], &["pgwire", "sqlparser"]),
     ("cli", &["config"], &["tokio"]),

@@ -115,7 +115,8 @@ pub struct SourcePosition(pub String);
 /// Rows from outside, in order.
 #[async_trait]
 pub trait Source: Send {
-    /// Waits for the next rows; `None` at the end of a bounded source. Cancel-safe. Delivers at most
+    /// Waits for the next rows; `None` at the end of a bounded source. Cancel-safe. Delivers at
+    /// most
     /// `rows_max` rows, and what is there at once rather than waiting to fill a batch.
     async fn next(&mut self, rows_max: usize) -> Result<Option<SourceBatch>>;
 }

@@ -1,7 +1,8 @@
 //! Pace: how fast a source delivers rows.
 //!
 //! # Semantics
-//! `rate = '5000/s'` (or `5000`): row `n` is due `n / 5000` seconds after the first. `rate = '3600x'`:
+//! `rate = '5000/s'` (or `5000`): row `n` is due `n / 5000` seconds after the first. `rate =
+//! '3600x'`:
 //! the first row is due at once, and a row whose time lies an hour after it one second later; time
 //! that goes backwards, or NULL, does not wait. The pace starts anew when reading resumes. A reader
 //! that is late gets what is due at once.

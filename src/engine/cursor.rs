@@ -1,8 +1,10 @@
 //! Cursors: DECLARE, FETCH, CLOSE over finite and endless rows.
 //!
 //! # Semantics
-//! `FETCH n` of an endless cursor waits for the first row and then takes what is ready, up to n; with a
-//! timeout it takes what comes within it. Rows are taken out of the cursor only when the FETCH completes, so a
+//! `FETCH n` of an endless cursor waits for the first row and then takes what is ready, up to n;
+//! with a
+//! timeout it takes what comes within it. Rows are taken out of the cursor only when the FETCH
+//! completes, so a
 //! canceled FETCH loses none.
 
 use std::collections::VecDeque;

@@ -53,7 +53,8 @@ impl Session {
         Ok(tag)
     }
 
-    /// Splits a name into schema and name; an unqualified one falls into the first schema of the path.
+    /// Splits a name into schema and name; an unqualified one falls into the first schema of the
+    /// path.
     pub(super) fn new_name(&self, name: &ast::ObjectName) -> Result<(String, String)> {
         let mut parts = fold_parts(name);
         let last = parts.pop().unwrap_or_default();

@@ -256,7 +256,8 @@ impl Session {
     }
 }
 
-/// An INSERT as DataFusion plans it: without ON CONFLICT, and with its columns named where the rows are
+/// An INSERT as DataFusion plans it: without ON CONFLICT, and with its columns named where the rows
+/// are
 /// narrower than the table, which Postgres takes as the first ones.
 fn plain_insert(
     insert: &ast::Insert,

@@ -55,7 +55,8 @@ pub(super) async fn explain(
     Ok(text_rows(schema(), &text))
 }
 
-/// A query over streams is shown as it runs in a view; if it cannot, or reads none, as it runs once.
+/// A query over streams is shown as it runs in a view; if it cannot, or reads none, as it runs
+/// once.
 fn plan_text(session: &Session, query: &Query, params: &[ScalarValue]) -> Result<String> {
     let reads_stream = {
         let relations = session.relations();

@@ -1,7 +1,10 @@
-//! Statements about the server itself: the system catalog, run in a DataFusion context of their own.
+//! Statements about the server itself: the system catalog, run in a DataFusion context of their
+//! own.
 //!
-//! Which way a statement goes is decided by what it names. One that mentions Postgres's catalog is planned
-//! there first; any other only if it calls a function that the language does not have and the catalog does
+//! Which way a statement goes is decided by what it names. One that mentions Postgres's catalog is
+//! planned
+//! there first; any other only if it calls a function that the language does not have and the
+//! catalog does
 //! (`version()`, `current_setting(..)`). If neither way works, the error is that of the first.
 
 use std::sync::{Arc, Mutex};
@@ -128,7 +131,8 @@ impl Session {
         Ok(pg_catalog::plan(&context, text).await?)
     }
 
-    /// Chooses between the plan of an ordinary query and that of one about the server; the latter comes
+    /// Chooses between the plan of an ordinary query and that of one about the server; the latter
+    /// comes
     /// with `true`.
     pub(super) async fn either_plan(
         &mut self,

@@ -31,7 +31,8 @@ pub struct Rows {
     pub schema: SchemaRef,
     /// Batches of that schema.
     pub stream: RowStream,
-    /// Command tag; the wire appends the row count: `SELECT`, `FETCH`, `SUBSCRIBE`, `SHOW`, `EXPLAIN`.
+    /// Command tag; the wire appends the row count: `SELECT`, `FETCH`, `SUBSCRIBE`, `SHOW`,
+    /// `EXPLAIN`.
     pub tag: &'static str,
 }
 
@@ -50,7 +51,8 @@ pub struct CopyIn {
 pub trait CopySink: Send {
     /// Takes the next piece; records may be split over pieces.
     async fn write(&mut self, data: &[u8]) -> Result<()>;
-    /// The data is complete; returns the number of rows taken. Dropping without `finish` undoes all.
+    /// The data is complete; returns the number of rows taken. Dropping without `finish` undoes
+    /// all.
     async fn finish(self: Box<Self>) -> Result<u64>;
 }
 

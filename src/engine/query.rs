@@ -1,13 +1,17 @@
 //! One-shot queries: DataFusion over what the objects hold at one log position.
 //!
 //! # Semantics
-//! A query means the same here as in a view (LANGUAGE 1.3: operators act pointwise on instants). On the
-//! ARRIVAL clock streams are what they retain and views what they hold. If the query has a bracket window, its
-//! instant is the last closed one of its inputs, `W - 1`: windows are computed there from their definition, and
+//! A query means the same here as in a view (LANGUAGE 1.3: operators act pointwise on instants). On
+//! the
+//! ARRIVAL clock streams are what they retain and views what they hold. If the query has a bracket
+//! window, its
+//! instant is the last closed one of its inputs, `W - 1`: windows are computed there from their
+//! definition, and
 //! streams without a window are their rows up to it.
 //!
 //! # Why
-//! A job of our operators would do too, but evaluating the definition shares no code with them, so each query
+//! A job of our operators would do too, but evaluating the definition shares no code with them, so
+//! each query
 //! run both ways checks the other, and all of DataFusion's SQL is there for one-shot queries.
 
 use std::collections::BTreeMap;

@@ -1,8 +1,10 @@
 //! One client's session: statements one at a time, a transaction block, cursors, settings.
 //!
 //! # Semantics
-//! Outside a block every statement commits by itself. In a block INSERTs, UPDATEs and DELETEs are gathered and
-//! committed together by COMMIT, at one log position. The block's own reads see what it did to tables, not what
+//! Outside a block every statement commits by itself. In a block INSERTs, UPDATEs and DELETEs are
+//! gathered and
+//! committed together by COMMIT, at one log position. The block's own reads see what it did to
+//! tables, not what
 //! it sent to streams. Definitions take effect at once, also in a block.
 
 use std::collections::BTreeMap;
@@ -121,7 +123,8 @@ impl Session {
         notices
     }
 
-    /// Takes the parameters (ParameterStatus) that changed since the last call; all reported ones at first.
+    /// Takes the parameters (ParameterStatus) that changed since the last call; all reported ones
+    /// at first.
     pub fn take_parameters(&mut self) -> Vec<(String, String)> {
         let mut changed = Vec::new();
         for (name, value) in self.variables.reported() {
@@ -443,7 +446,8 @@ impl Session {
         values.collect()
     }
 
-    /// Tells the types of a statement's parameters and result. `declared` are the types the client gave.
+    /// Tells the types of a statement's parameters and result. `declared` are the types the client
+    /// gave.
     pub async fn describe(
         &mut self,
         statement: &Statement,

@@ -1,8 +1,10 @@
 //! Connectors at work: rows from outside become commits.
 //!
 //! # Semantics
-//! A batch of a source is one commit. Records that cannot be decoded, and rows that their stream or table cannot
-//! take, are counted and kept in `hw.errors`; they stop nothing. A source that fails as a whole says so in
+//! A batch of a source is one commit. Records that cannot be decoded, and rows that their stream or
+//! table cannot
+//! take, are counted and kept in `hw.errors`; they stop nothing. A source that fails as a whole
+//! says so in
 //! `hw.sources`. Reading waits while the queries that read the stream have no room.
 
 use std::collections::BTreeMap;
@@ -102,7 +104,8 @@ pub(super) struct Opened {
     wait: bool,
 }
 
-/// Opens what the options ask for, if they name a connector. `own` are options that are not the connector's.
+/// Opens what the options ask for, if they name a connector. `own` are options that are not the
+/// connector's.
 pub(super) fn spec(
     engine: &Engine,
     options: &BTreeMap<String, String>,

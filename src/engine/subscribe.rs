@@ -1,9 +1,12 @@
 //! SUBSCRIBE: a query's changes as rows `hw_time, hw_diff, [hw_progressed,] columns`.
 //!
 //! # Semantics
-//! LANGUAGE 7.3, rule 3: times do not decrease, per time and row there is at most one line, all lines of one
-//! time come together, and a progress line `t` says that nothing before `t` follows. A maintained view is
-//! followed itself, on its own clock; any other query gets a job of its own, which ends with the subscription.
+//! LANGUAGE 7.3, rule 3: times do not decrease, per time and row there is at most one line, all
+//! lines of one
+//! time come together, and a progress line `t` says that nothing before `t` follows. A maintained
+//! view is
+//! followed itself, on its own clock; any other query gets a job of its own, which ends with the
+//! subscription.
 
 use std::sync::Arc;
 

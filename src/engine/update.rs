@@ -1,7 +1,8 @@
 //! UPDATE and DELETE: a query finds the rows, and they are retracted and inserted anew.
 //!
 //! # Semantics
-//! The statement becomes `SELECT old columns, new columns FROM table, .. WHERE ..`, run at the last commit under
+//! The statement becomes `SELECT old columns, new columns FROM table, .. WHERE ..`, run at the last
+//! commit under
 //! the lock of the table's writers; so nothing changes between finding and writing.
 
 use std::sync::Arc;

@@ -135,7 +135,8 @@ fn refuse_later(create: &CreateView) -> Result<()> {
     Ok(())
 }
 
-/// Returns whether a view keeps nothing: it reads tables only, or is a filter and projection of streams.
+/// Returns whether a view keeps nothing: it reads tables only, or is a filter and projection of
+/// streams.
 fn inlinable(plan: &LogicalPlan) -> Result<bool> {
     let (mut tables_only, mut stateless) = (true, true);
     plan.apply_with_subqueries(|node| {

@@ -1,8 +1,10 @@
 //! The names Postgres gives to result columns without an alias.
 //!
 //! # Semantics
-//! A column keeps its name, a function gives its own, a cast the name of what it casts or else the type's;
-//! anything else is `?column?`. Postgres allows equal names in one list and DataFusion does not, so a
+//! A column keeps its name, a function gives its own, a cast the name of what it casts or else the
+//! type's;
+//! anything else is `?column?`. Postgres allows equal names in one list and DataFusion does not, so
+//! a
 //! duplicate gets a mark that [`super::bind::visible_names`] removes.
 
 use std::collections::BTreeMap;

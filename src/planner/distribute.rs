@@ -2,7 +2,8 @@
 //!
 //! # Invariants
 //! 1. All rows of one key of a stateful node lie on one shard.
-//! 2. An insertion and its later retraction take the same way: every exchange is a function of the row.
+//! 2. An insertion and its later retraction take the same way: every exchange is a function of the
+//!    row.
 //! 3. No exchange where rows already lie right.
 
 use std::sync::Arc;
@@ -83,7 +84,8 @@ fn columns(exprs: &Exprs) -> Vec<Option<usize>> {
     exprs.iter().map(|e| e.downcast_ref::<Column>().map(Column::index)).collect()
 }
 
-/// If rows that are equal in `keys` already lie on one shard: positions within `keys` of the columns by whose
+/// If rows that are equal in `keys` already lie on one shard: positions within `keys` of the
+/// columns by whose
 /// hash they lie.
 fn lies_by(input: &Node, keys: &Exprs) -> Option<Vec<usize>> {
     let by = input.properties.hashed_by.as_ref()?;
@@ -112,7 +114,8 @@ fn hash(input: Node, keys: &Exprs) -> Node {
     node
 }
 
-/// Lays both sides of a join by the same keys. Where one side lies by some of them, the other follows.
+/// Lays both sides of a join by the same keys. Where one side lies by some of them, the other
+/// follows.
 fn align(left: Node, right: Node, left_keys: &Exprs, right_keys: &Exprs) -> (Node, Node) {
     if left_keys.is_empty() {
         return (single(left), single(right));

@@ -122,7 +122,16 @@ fn arrow_message(message: &str) -> String {
     if message.starts_with("Divide by zero") {
         return "division by zero".to_owned();
     }
-    lower_first(first_line(text))
+    cast_message(text).unwrap_or_else(|| lower_first(first_line(text)))
+}
+
+/// `Cannot cast string 'x' to value of Int64 type` in Postgres's words.
+fn cast_message(text: &str) -> Option<String> {
+    let (_, rest) = text.split_once("annot cast ")?;
+    let (_, rest) = rest.split_once('\'')?;
+    let (value, rest) = rest.split_once("' to value of ")?;
+    let (data_type, _) = rest.split_once(" type")?;
+    Some(format!("invalid input syntax for type {}: \"{value}\"", sql_name(data_type)))
 }
 
 fn schema_message(error: &SchemaError) -> String {
@@ -270,7 +279,8 @@ impl Classify for Error {
     }
 }
 
-/// The code of a DataFusion error. Its planner tells most user errors apart only by their text, so this is
+/// The code of a DataFusion error. Its planner tells most user errors apart only by their text, so
+/// this is
 /// the one place that looks at it.
 pub fn data_fusion_state(error: &DataFusionError) -> SqlState {
     match root(error) {

@@ -4,10 +4,12 @@
 //! ```text
 //! Continuous query  clock=ARRIVAL emit=on window close out=stream
 //!   OnClose  column=window_end  monotonic  state=until the watermark closes
-//!     Aggregate  group=[origin@0, window_end@1] calls=[count(*)]  retracts  state=until the watermark closes
+//!     Aggregate  group=[origin@0, window_end@1] calls=[count(*)]  retracts  state=until the
+//!     watermark closes
 //!       Exchange  hash(origin@0, window_end@1)  monotonic
 //!         Assign  TUMBLE 1 h  monotonic
-//!           Scan  stream departures [origin, ts]  watermark=ts - INTERVAL '5 minutes' late=DROP  monotonic
+//!           Scan  stream departures [origin, ts]  watermark=ts - INTERVAL '5 minutes' late=DROP
+//!           monotonic
 //! ```
 
 use std::fmt::{self, Write as _};

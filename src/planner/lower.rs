@@ -1,15 +1,17 @@
 //! DataFusion's logical plan to our streaming plan.
 //!
 //! # Semantics
-//! Every operator acts pointwise on the instants of its block's clock (LANGUAGE 1.3), so the rewrites that
-//! DataFusion proves for bags hold here too; [`rules`] lists those we use. What has no incremental form here
+//! Every operator acts pointwise on the instants of its block's clock (LANGUAGE 1.3), so the
+//! rewrites that
+//! DataFusion proves for bags hold here too; [`rules`] lists those we use. What has no incremental
+//! form here
 //! is refused with 0A000 by name, never approximated.
 
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Field, Schema, SchemaRef};
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, JoinType, NullEquality};
 use datafusion::execution::SessionState;
 use datafusion::execution::context::ExecutionProps;
@@ -17,6 +19,7 @@ use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext
 use datafusion::logical_expr::{self as logical, Expr, FetchType, LogicalPlan, SkipType};
 use datafusion::optimizer::{Optimizer, OptimizerContext, OptimizerRule};
 use datafusion::physical_expr::aggregate::LoweredAggregateBuilder;
+use datafusion::physical_expr::expressions::BinaryExpr;
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 
 use super::derive;
@@ -104,7 +107,8 @@ pub fn window_node(plan: &LogicalPlan) -> Option<&WindowNode> {
     }
 }
 
-/// A maintained query has no "now" of its own except in temporal filters, which are not supported yet.
+/// A maintained query has no "now" of its own except in temporal filters, which are not supported
+/// yet.
 fn refuse_clock_functions(plan: &LogicalPlan) -> Result<()> {
     let mut found = None;
     plan.apply_with_subqueries(|node| {
@@ -207,7 +211,7 @@ impl Lowering {
             return Err(later("this subquery", "Write it as a join."));
         }
         let context = PhysicalPlanningContext::default();
-        Ok(create_physical_expr(expr, schema, &self.props, &context)?)
+        checked(create_physical_expr(expr, schema, &self.props, &context)?)
     }
 
     fn exprs(&self, exprs: &[Expr], schema: &DFSchema) -> Result<Vec<Arc<dyn PhysicalExpr>>> {
@@ -376,6 +380,18 @@ impl Lowering {
         let rows = RecordBatch::try_new(Arc::clone(&schema), columns.collect::<Result<_>>()?)?;
         Ok(derive::node(Op::Values(rows), vec![], schema))
     }
+}
+
+/// Lets integer arithmetic fail where it overflows, as in Postgres; the row is then quarantined.
+fn checked(expr: Arc<dyn PhysicalExpr>) -> Result<Arc<dyn PhysicalExpr>> {
+    let checked = expr.transform_up(|expr| match expr.downcast_ref::<BinaryExpr>() {
+        Some(binary) => {
+            let checked = binary.clone().with_fail_on_overflow(true);
+            Ok(Transformed::yes(Arc::new(checked) as Arc<dyn PhysicalExpr>))
+        }
+        None => Ok(Transformed::no(expr)),
+    });
+    Ok(checked?.data)
 }
 
 /// One row without columns, over which constants are computed.

@@ -1,6 +1,7 @@
 //! SQL to a read-only streaming plan.
 //!
-//! A parsed query becomes DataFusion's logical plan (`bind`, with our windows as nodes of it), and that, for
+//! A parsed query becomes DataFusion's logical plan (`bind`, with our windows as nodes of it), and
+//! that, for
 //! a continuous query, our [`plan::Plan`] with proven properties (`lower`, `derive`, `on_close`,
 //! `distribute`). A one-shot query stops at the logical plan: DataFusion runs it over snapshots.
 

@@ -1,6 +1,7 @@
 //! Where `EMIT ON WINDOW CLOSE` holds results back.
 //!
-//! The gate goes to the highest node whose output still has a column that the watermark closes: above are
+//! The gate goes to the highest node whose output still has a column that the watermark closes:
+//! above are
 //! only filters and projections, which act on each row alone and so commute with it.
 
 use super::derive;

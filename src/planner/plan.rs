@@ -2,9 +2,11 @@
 //!
 //! # Invariants
 //! 1. A plan is never changed after it is made; `Display` of the plan is what EXPLAIN prints.
-//! 2. Expressions of a node refer to the columns of its input by index (a join's residual to the columns of
+//! 2. Expressions of a node refer to the columns of its input by index (a join's residual to the
+//!    columns of
 //!    the left input followed by those of the right).
-//! 3. Every stateful node is either below an [`Op::Exchange`] that puts all its rows of one key on one
+//! 3. Every stateful node is either below an [`Op::Exchange`] that puts all its rows of one key on
+//!    one
 //!    shard, or its input already lies so.
 
 use std::sync::Arc;

@@ -9,7 +9,8 @@ pub struct Properties {
     pub append_only: bool,
     /// Per column: how the watermark makes rows final by that column's value.
     pub finality: Vec<Option<Finality>>,
-    /// Columns whose hash says on which shard a row lies, in hash order; `None` where it is unknown.
+    /// Columns whose hash says on which shard a row lies, in hash order; `None` where it is
+    /// unknown.
     /// An empty list means that all rows lie on one shard.
     pub hashed_by: Option<Vec<usize>>,
     /// How much a relation of this content holds.
@@ -25,7 +26,8 @@ pub struct Properties {
 pub struct Finality {
     /// Microseconds, or units of a BIGINT time.
     pub after: i64,
-    /// Nothing at all changes such rows any more. Otherwise a table joined to them still may: good enough
+    /// Nothing at all changes such rows any more. Otherwise a table joined to them still may: good
+    /// enough
     /// to say when a window closes, not to forget its state.
     pub strict: bool,
 }

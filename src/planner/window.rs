@@ -3,8 +3,10 @@
 //! # Invariants
 //! 1. A bracket window's columns are its input's, one for one.
 //! 2. A TVF's columns are its input's followed by `window_start`, `window_end` and `window_time`.
-//! 3. Predicates move below a window only where they commute with it (LANGUAGE 1.8, law L16): below a time
-//!    window all, below a partitioned one those on its keys, below ROWS none, below a TVF those that do not
+//! 3. Predicates move below a window only where they commute with it (LANGUAGE 1.8, law L16): below
+//!    a time
+//!    window all, below a partitioned one those on its keys, below ROWS none, below a TVF those
+//!    that do not
 //!    look at the window.
 
 use std::cmp::Ordering;
@@ -22,7 +24,8 @@ use crate::time::Timestamp;
 /// Names of the columns a TVF appends.
 pub const TVF_COLUMNS: [&str; 3] = ["window_start", "window_end", "window_time"];
 
-/// What a window does; its expressions are kept beside it in [`WindowNode::exprs`]. Bracket windows look at
+/// What a window does; its expressions are kept beside it in [`WindowNode::exprs`]. Bracket windows
+/// look at
 /// the time that each change carries, so they need no time column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd)]
 pub enum WindowKind {
@@ -139,7 +142,8 @@ impl UserDefinedLogicalNodeCore for WindowNode {
     }
 
     fn necessary_children_exprs(&self, output_columns: &[usize]) -> Option<Vec<Vec<usize>>> {
-        // All output columns are made of input columns of the same index; pruning them would shift the
+        // All output columns are made of input columns of the same index; pruning them would shift
+        // the
         // window columns of a TVF, so it is left alone unless every input column stays in place.
         let width = self.input.schema().fields().len();
         if matches!(self.kind, WindowKind::Assign(_)) {

@@ -1,6 +1,7 @@
 //! Plans to tasks: where the two towers meet.
 //!
-//! A plan is cut at its exchanges into fragments. A fragment's nodes become the stages of one task per shard,
+//! A plan is cut at its exchanges into fragments. A fragment's nodes become the stages of one task
+//! per shard,
 //! inputs first; the task of a fragment that gets all rows on one shard exists once.
 
 use std::sync::Arc;
@@ -165,7 +166,8 @@ impl Builder {
         }
     }
 
-    /// Where a task's output goes: to the tasks of the fragment that reads it, which are built before;
+    /// Where a task's output goes: to the tasks of the fragment that reads it, which are built
+    /// before;
     /// `None` is the query's result.
     fn sender(
         &self,

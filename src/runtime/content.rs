@@ -98,7 +98,8 @@ pub fn repeated(rows: &RecordBatch, weights: &Int64Array) -> Result<RecordBatch,
 /// Rows beyond which a batch is not merged any more.
 const MERGED_ROWS_MAX: usize = 8_192;
 
-/// Appends a batch, merging the last ones while they are small and of similar size, as an LSM tree does: each
+/// Appends a batch, merging the last ones while they are small and of similar size, as an LSM tree
+/// does: each
 /// row is copied a logarithmic number of times.
 pub fn push_merging(batches: &mut Vec<RecordBatch>, rows: RecordBatch) -> Result<(), ArrowError> {
     batches.push(rows);

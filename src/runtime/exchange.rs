@@ -89,7 +89,8 @@ fn evaluate(keys: &[Arc<dyn PhysicalExpr>], delta: &Delta) -> Result<Vec<ArrayRe
     columns.collect()
 }
 
-/// Splits by the hash of the keys. A row whose key cannot be computed goes to the first shard, where the
+/// Splits by the hash of the keys. A row whose key cannot be computed goes to the first shard,
+/// where the
 /// operator that wants the key reports it.
 fn by_hash(keys: &[Arc<dyn PhysicalExpr>], delta: &Delta, shards: usize) -> Result<Vec<Delta>> {
     if let Ok(columns) = evaluate(keys, delta) {

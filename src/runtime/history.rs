@@ -59,7 +59,8 @@ impl History {
         Ok(())
     }
 
-    /// Merges the last batches while they are small and alike, so that each row is copied few times.
+    /// Merges the last batches while they are small and alike, so that each row is copied few
+    /// times.
     fn merge_last(&mut self) -> Result<(), ArrowError> {
         while self.deltas.len() >= 2 {
             let (a, b) = (&self.deltas[self.deltas.len() - 2], &self.deltas[self.deltas.len() - 1]);

@@ -1,14 +1,17 @@
 //! The one place that orders everything: commits, objects, running queries.
 //!
 //! # Semantics
-//! A commit takes the next log position and a commit time, judges what comes in, changes the base objects and
-//! lets the changes into every query that reads them, all under one lock. So every reader and query sees the
+//! A commit takes the next log position and a commit time, judges what comes in, changes the base
+//! objects and
+//! lets the changes into every query that reads them, all under one lock. So every reader and query
+//! sees the
 //! same order. The work of queries is done by workers, outside of the lock.
 //!
 //! # Invariants
 //! 1. A commit is taken whole or not at all: what can fail is checked before anything changes.
 //! 2. Commit times are strictly increasing.
-//! 3. A query is told of a commit if it reads, directly or through views, an object that the commit changed.
+//! 3. A query is told of a commit if it reads, directly or through views, an object that the commit
+//!    changed.
 //! 4. Lock order: hub, publication, task.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -88,7 +91,8 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// Starts a hub whose queries run on `shards` shards and `threads` threads, in deltas of at most
+    /// Starts a hub whose queries run on `shards` shards and `threads` threads, in deltas of at
+    /// most
     /// `batch_rows` rows.
     pub fn start(
         clock: Arc<dyn Clock>,

@@ -1,10 +1,14 @@
 //! The door of a stream: event time, watermarks, idleness, and rows that are refused.
 //!
 //! # Semantics
-//! Rows are judged one by one, in arrival order, against the watermark that the rows before them made
-//! (LANGUAGE 4.2): `ts >= W` is on time, `ts < W` is late. A row without event time, or too far ahead of the
-//! system clock, is refused too and moves nothing. So the verdict never depends on batching. The watermark
-//! of a stream is the least of its active partitions' and never goes back; a partition is a value of the
+//! Rows are judged one by one, in arrival order, against the watermark that the rows before them
+//! made
+//! (LANGUAGE 4.2): `ts >= W` is on time, `ts < W` is late. A row without event time, or too far
+//! ahead of the
+//! system clock, is refused too and moves nothing. So the verdict never depends on batching. The
+//! watermark
+//! of a stream is the least of its active partitions' and never goes back; a partition is a value
+//! of the
 //! PARTITION KEY, or else the whole stream.
 //!
 //! # State
@@ -62,7 +66,8 @@ pub struct EventTime {
     pub watermark: Arc<dyn PhysicalExpr>,
     /// When a silent partition stops holding the watermark back, in microseconds.
     pub idle_timeout: Option<i64>,
-    /// Where the watermark of an idle stream goes: an expression without columns is rewritten to its distance
+    /// Where the watermark of an idle stream goes: an expression without columns is rewritten to
+    /// its distance
     /// from `now()`, in microseconds.
     pub on_idle_lag: Option<i64>,
     /// Farthest event time beyond the system clock, in microseconds.
@@ -224,7 +229,8 @@ impl Ingest {
         self.watermark = self.watermark.max(Watermark(at));
     }
 
-    /// Looks at the system clock: marks silent partitions idle and lets an idle stream follow the clock.
+    /// Looks at the system clock: marks silent partitions idle and lets an idle stream follow the
+    /// clock.
     /// Returns whether anything changed.
     pub fn on_clock(&mut self, now: Timestamp) -> bool {
         let Some(time) = &self.time else {

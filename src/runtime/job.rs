@@ -177,7 +177,8 @@ impl Job {
 }
 
 impl Entry {
-    /// Streams only append, so any split will do and contiguous slices keep their order. A row of a table or
+    /// Streams only append, so any split will do and contiguous slices keep their order. A row of a
+    /// table or
     /// view may be retracted later, and both must go to the same shard.
     fn split(&self, deltas: &[Delta]) -> Result<Vec<Vec<Delta>>, arrow::error::ArrowError> {
         let shards = self.targets.len();

@@ -1,7 +1,9 @@
 //! Makes plans move: commits, tasks, results.
 //!
-//! A commit enters through the [`hub::Hub`], the one place that orders everything; [`ingest`] judges the rows of
-//! streams; the commit's changes go to the entries of every [`job::Job`] that they concern, through its
+//! A commit enters through the [`hub::Hub`], the one place that orders everything; [`ingest`]
+//! judges the rows of
+//! streams; the commit's changes go to the entries of every [`job::Job`] that they concern, through
+//! its
 //! [`task::Task`]s on worker threads, and come out at its [`publication::Publication`].
 
 pub mod build;

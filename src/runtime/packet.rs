@@ -1,7 +1,8 @@
 //! What moves between tasks: one packet per commit and channel.
 //!
 //! # Invariants
-//! 1. A channel carries the commits its job takes part in, in order, each exactly once. So a task that has a
+//! 1. A channel carries the commits its job takes part in, in order, each exactly once. So a task
+//!    that has a
 //!    packet of every channel has all there is of that commit: packets are the barriers.
 //! 2. The deltas of a packet on one channel stand in the order in which they were made.
 

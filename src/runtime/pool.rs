@@ -83,7 +83,8 @@ impl Pool {
         self.ready.close();
         let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
         for worker in workers.drain(..) {
-            // A worker catches the panics of its tasks; one of its own was printed when it happened.
+            // A worker catches the panics of its tasks; one of its own was printed when it
+            // happened.
             let _ = worker.join();
         }
     }

@@ -1,13 +1,16 @@
 //! The result of a query: gathers its shards per commit, keeps the content, feeds readers.
 //!
 //! # Semantics
-//! A commit becomes visible when all shards have brought it. Then, in this order: requests that wait for an
-//! earlier commit have been answered, the content changes, subscriptions and downstream queries get the
+//! A commit becomes visible when all shards have brought it. Then, in this order: requests that
+//! wait for an
+//! earlier commit have been answered, the content changes, subscriptions and downstream queries get
+//! the
 //! change, and requests for this commit are answered. So a reader sees exactly one log position.
 //!
 //! # Invariants
 //! 1. Commits become visible in order.
-//! 2. `expected` is raised under the hub's lock, in the order of commits; a request that is made under that lock
+//! 2. `expected` is raised under the hub's lock, in the order of commits; a request that is made
+//!    under that lock
 //!    is answered at exactly that position.
 //! 3. The hub's lock is never taken from here.
 
@@ -93,7 +96,8 @@ pub struct Publication {
 }
 
 impl Publication {
-    /// The empty result of a query that runs on so many shards. `room` is told whenever a commit is through.
+    /// The empty result of a query that runs on so many shards. `room` is told whenever a commit is
+    /// through.
     pub fn new(
         schema: SchemaRef,
         clock: Clock,

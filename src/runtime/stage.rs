@@ -1,9 +1,12 @@
 //! One operator within a task: watermarks, instants and rows held back, once for all operators.
 //!
 //! # Semantics
-//! A stage of a query on the EVENT clock that keeps state is *ordered*: its operator sees instants of event
-//! time complete and in order. Rows whose instant the watermark of all ports has not passed are held back.
-//! Changes of timeless ports (tables, ARRIVAL views) take effect at the first instant released after them:
+//! A stage of a query on the EVENT clock that keeps state is *ordered*: its operator sees instants
+//! of event
+//! time complete and in order. Rows whose instant the watermark of all ports has not passed are
+//! held back.
+//! Changes of timeless ports (tables, ARRIVAL views) take effect at the first instant released
+//! after them:
 //! the table as of the log position that releases the instant (LANGUAGE 4.5).
 //! All other stages see a commit as one instant.
 //!

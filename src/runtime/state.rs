@@ -135,7 +135,8 @@ impl State {
         }
     }
 
-    /// Tells a query of a commit that does not concern a view it reads: through the view's result, so that it
+    /// Tells a query of a commit that does not concern a view it reads: through the view's result,
+    /// so that it
     /// comes after everything the view still works on.
     pub(super) fn pass_by(&self, view: Oid, job: &Arc<Job>, commit: Commit) {
         let Some(upstream) = self.views.get(&view).and_then(|id| self.jobs.get(id)) else {

@@ -1,7 +1,8 @@
 //! A reader's end of a query's changes: a bounded queue between workers and a connection.
 //!
 //! # Semantics
-//! Changes arrive per commit, consolidated and in order of their times. A reader that falls behind by more
+//! Changes arrive per commit, consolidated and in order of their times. A reader that falls behind
+//! by more
 //! than the limit loses its subscription, with an error, and harms nobody.
 
 use std::collections::VecDeque;
@@ -96,7 +97,8 @@ impl Feed {
         self.arrived.notify_one();
     }
 
-    /// Waits for the next change; `None` when the query has ended. One reader at a time; cancel-safe.
+    /// Waits for the next change; `None` when the query has ended. One reader at a time;
+    /// cancel-safe.
     pub async fn next(&self) -> Option<Result<Change, Fault>> {
         loop {
             {

@@ -1,8 +1,10 @@
 //! The content of a base table, with its primary key.
 //!
 //! # Invariants
-//! 1. With a primary key no two rows agree on it: [`Table::check`] says so before a change is taken.
-//! 2. Weights are never negative: UPDATE and DELETE retract rows that they found, under the table's lock.
+//! 1. With a primary key no two rows agree on it: [`Table::check`] says so before a change is
+//!    taken.
+//! 2. Weights are never negative: UPDATE and DELETE retract rows that they found, under the table's
+//!    lock.
 
 use std::sync::Arc;
 

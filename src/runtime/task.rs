@@ -1,8 +1,10 @@
 //! A fragment of a query on one shard: a chain of operators that runs when a commit is complete.
 //!
 //! # Invariants
-//! 1. A task handles one commit at a time, to completion, when every channel has brought its packet.
-//! 2. Nothing depends on the order in which packets of different channels arrive: channels are read in
+//! 1. A task handles one commit at a time, to completion, when every channel has brought its
+//!    packet.
+//! 2. Nothing depends on the order in which packets of different channels arrive: channels are read
+//!    in
 //!    order of their number.
 //! 3. A task that panics or fails suspends its job and no other.
 

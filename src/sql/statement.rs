@@ -129,7 +129,8 @@ pub enum StatementKind {
     Rollback,
     /// SAVEPOINT, RELEASE, ROLLBACK TO: the command tag.
     Savepoint(&'static str),
-    /// `DISCARD ALL | PLANS | ..`, `LISTEN`, `UNLISTEN`, `NOTIFY`, `LOCK`, ..: accepted, without effect;
+    /// `DISCARD ALL | PLANS | ..`, `LISTEN`, `UNLISTEN`, `NOTIFY`, `LOCK`, ..: accepted, without
+    /// effect;
     /// holds the command tag.
     NoOp(&'static str),
     /// Nothing but blanks and comments.
@@ -138,8 +139,10 @@ pub enum StatementKind {
 
 /// A query with the parts of StreamSQL that sqlparser has no place for.
 ///
-/// `FROM s [RANGE ..]` stands in the tree as the table function `cql_window(s, 'w0')`, where `w0` is
-/// `windows[0]`; TUMBLE, HOP, .. stand as table functions of their own name, with `TABLE x` reduced to `x`
+/// `FROM s [RANGE ..]` stands in the tree as the table function `cql_window(s, 'w0')`, where `w0`
+/// is
+/// `windows[0]`; TUMBLE, HOP, .. stand as table functions of their own name, with `TABLE x` reduced
+/// to `x`
 /// and `DESCRIPTOR(c)` kept.
 #[derive(Clone, Debug)]
 pub struct Query {

@@ -1,7 +1,8 @@
 //! Which files a path means: one file, the matches of a glob, or the files of a directory.
 //!
 //! # Semantics
-//! Files come in name order. A path that exists is meant literally, even with `*` in it. A directory
+//! Files come in name order. A path that exists is meant literally, even with `*` in it. A
+//! directory
 //! means the files directly in it whose extension is that of the format (or all, if the format is
 //! given as an option), without hidden ones.
 

@@ -4,7 +4,8 @@
 //! ISO 8601 as Postgres takes it: `2013-01-01T05:15:00`, a space instead of the `T`, seconds and
 //! fraction optional, `20130101`; then `Z`, an offset (`+02`, `+0200`, `+02:00`) or the name of a
 //! zone. Fractions are rounded to microseconds. Timestamps and dates may be `infinity`, `-infinity`
-//! and `epoch`. A timestamp with time zone and without an offset is UTC. Not supported: month names,
+//! and `epoch`. A timestamp with time zone and without an offset is UTC. Not supported: month
+//! names,
 //! `DMY`/`MDY` orders, years before 1, AM and PM.
 
 use arrow::array::timezone::Tz;

@@ -2,7 +2,8 @@
 //!
 //! # Semantics
 //! Columns are matched by name, exactly or else whatever the case; a missing one is an error when
-//! the file is opened, like a type without a cast to the declared one. A value that does not fit the
+//! the file is opened, like a type without a cast to the declared one. A value that does not fit
+//! the
 //! declared type, or NULL in a NOT NULL column, makes its row bad. Timestamps become microseconds.
 
 use std::fs::File;

@@ -69,7 +69,8 @@ impl ValueError {
 
 type Result<T> = std::result::Result<T, ValueError>;
 
-/// Returns the boolean: any prefix of `true`, `false`, `yes`, `no` that is unique, `on`, `off`, 0, 1.
+/// Returns the boolean: any prefix of `true`, `false`, `yes`, `no` that is unique, `on`, `off`, 0,
+/// 1.
 pub fn parse_bool(text: &str) -> Result<bool> {
     let word = text.trim().to_ascii_lowercase();
     let is = |full: &str, shortest: usize| word.len() >= shortest && full.starts_with(&*word);
@@ -173,7 +174,8 @@ pub fn parse_decimal(text: &str, precision: u8, scale: i8) -> Result<i128> {
     Ok(value)
 }
 
-/// Returns a decimal number times `10^scale`, rounded half away from zero and saturated, and whether
+/// Returns a decimal number times `10^scale`, rounded half away from zero and saturated, and
+/// whether
 /// it needed no rounding; `None` if the text is no number.
 fn scaled(text: &str, scale: i8) -> Option<(i128, bool)> {
     let (negative, rest) = match text.as_bytes().first()? {

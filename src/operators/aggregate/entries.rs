@@ -3,7 +3,8 @@
 //! # Semantics
 //! Entries are recorded in the order of instants: for each, `-1` for the touched groups that were
 //! visible before it, `+1` for those that are visible after it. The folds record the values in the
-//! same order. A group of which both values are equal has not changed, and both entries are dropped.
+//! same order. A group of which both values are equal has not changed, and both entries are
+//! dropped.
 
 use arrow::array::{
     Array, ArrayRef, BooleanArray, Int64Array, TimestampMicrosecondArray, UInt32Array,

@@ -3,7 +3,8 @@
 //! # Semantics
 //! A [`Fold`] sums up weighted argument rows per group. Groups are dense numbers, so its state is
 //! vectors indexed by group. The arguments of a round are prepared once as columns; then parts of
-//! them are applied, instant by instant, and the values of the groups an instant touches are recorded
+//! them are applied, instant by instant, and the values of the groups an instant touches are
+//! recorded
 //! before and after it. All recorded values come back as one column.
 //!
 //! | call                | append-only input       | retracting input                  |
@@ -17,7 +18,8 @@
 //!
 //! # Why
 //! On the EVENT clock most instants have one row. Kernels that run once per instant would cost more
-//! than all the arithmetic; here an instant costs a few calls and pushes, whatever its number of rows.
+//! than all the arithmetic; here an instant costs a few calls and pushes, whatever its number of
+//! rows.
 
 use std::ops::Range;
 

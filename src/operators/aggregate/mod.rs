@@ -19,18 +19,21 @@
 //!
 //! # State
 //! The key of each group under a dense slot, the number of its rows, and the state of each call by
-//! slot (module `fold`). A group is freed with its last row, or when the watermark has passed the time
+//! slot (module `fold`). A group is freed with its last row, or when the watermark has passed the
+//! time
 //! that `frees` names; rows that come for it later are ignored, for its result is final.
 //!
 //! # Invariants
-//! 1. A group is touched at most once per instant, and its result is recorded before the first change
+//! 1. A group is touched at most once per instant, and its result is recorded before the first
+//!    change
 //!    and after the last one of the instant. So nothing emitted needs to be remembered.
 //! 2. Results that are equal are not emitted.
 //! 3. Changes come in the order of instants, within one in the order in which groups were touched:
 //!    all old rows, then all new ones.
 //!
 //! # Cost
-//! Per row one hash of the key and one update per call; per instant two records per touched group and
+//! Per row one hash of the key and one update per call; per instant two records per touched group
+//! and
 //! call. Expressions, keys and output are computed once for all instants of a round.
 
 use std::sync::Arc;

@@ -1,6 +1,7 @@
 //! Saves and loads an aggregate, also in the middle of a round.
 //!
-//! Groups are numbered anew, in the order of their slots. Sections: `groups` (rows and key), what each
+//! Groups are numbered anew, in the order of their slots. Sections: `groups` (rows and key), what
+//! each
 //! call writes, `pending` (rows of the round) and `aggregate`.
 
 use std::sync::Arc;

@@ -212,7 +212,8 @@ impl Catalog {
         Some(object)
     }
 
-    /// Returns the objects that read `oid`, directly or through others, those that nobody reads first:
+    /// Returns the objects that read `oid`, directly or through others, those that nobody reads
+    /// first:
     /// an order in which they can be dropped.
     pub fn dependents(&self, oid: Oid) -> Vec<Arc<Object>> {
         let mut found: Vec<Arc<Object>> = Vec::new();

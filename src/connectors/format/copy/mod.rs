@@ -4,7 +4,8 @@
 //! Text: fields between delimiters (tab), one row per line; a field equal to the null string (`\N`)
 //! is NULL; `\b \f \n \r \t \v`, `\ooo`, `\xhh` and a backslash before any other character are
 //! escapes; a backslash before a line end makes it data. CSV: quotes, and NULL is the null string
-//! (empty) without quotes. In both, a line `\.` ends the data and what follows is ignored. The first
+//! (empty) without quotes. In both, a line `\.` ends the data and what follows is ignored. The
+//! first
 //! error ends the decoding: COPY inserts all rows or none.
 //!
 //! # Cost

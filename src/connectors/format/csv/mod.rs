@@ -3,7 +3,8 @@
 //! # Semantics
 //! With a header, columns are matched by name (exactly, else whatever the case), and other columns
 //! are skipped; a declared column that the header lacks is an error. Without one, fields are the
-//! declared columns in order. A field without quotes that equals the null string (default: empty) is
+//! declared columns in order. A field without quotes that equals the null string (default: empty)
+//! is
 //! NULL. Blank lines are skipped. A record with the wrong number of fields, or with a field that is
 //! not a value of its column, is bad. A quote that is never closed makes one bad line, and reading
 //! goes on behind that line.

@@ -2,7 +2,8 @@
 //!
 //! # Semantics
 //! Members are matched to columns by name; a missing member and `null` are NULL; other members are
-//! skipped. A number for a text column is its text, and a string for a number is parsed. A timestamp
+//! skipped. A number for a text column is its text, and a string for a number is parsed. A
+//! timestamp
 //! with an offset is converted to UTC; a number for a timestamp is microseconds since the epoch. A
 //! json or jsonb column takes any value, as its text. Blank lines are skipped. A number that is too
 //! large for a floating-point column, like one out of an integer's range, makes its record bad.
