@@ -161,6 +161,10 @@ pub trait Classify: std::error::Error {
     fn detail(&self) -> Option<String> {
         None
     }
+    /// Where in the client's data the error lies, e.g. a line of COPY.
+    fn context(&self) -> Option<String> {
+        None
+    }
     /// A full sentence that says what to do.
     fn hint(&self) -> Option<String> {
         None

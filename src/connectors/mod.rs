@@ -71,7 +71,7 @@ impl Classify for Error {
         }
     }
 
-    fn detail(&self) -> Option<String> {
+    fn context(&self) -> Option<String> {
         match self {
             Error::Copy { context, .. } => Some(context.clone()),
             Error::Option { .. } | Error::Io { .. } | Error::Format { .. } => None,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use sqlparser::ast;
 
+use super::ddl::refuse_reserved_word;
 use super::{Error, Result};
 use crate::error::SqlState;
 use crate::sql::catalog::Column;
@@ -30,6 +31,7 @@ pub(super) fn plain_column(name: &str, sql_type: SqlType, data_type: DataType) -
 pub(super) fn columns(defs: &[ast::ColumnDef]) -> Result<Vec<Column>> {
     let mut columns: Vec<Column> = Vec::with_capacity(defs.len());
     for def in defs {
+        refuse_reserved_word(&def.name)?;
         let name = fold(&def.name);
         if is_reserved(&name) {
             return Err(Error::hinted(

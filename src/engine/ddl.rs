@@ -9,12 +9,12 @@ use sqlparser::ast;
 use super::columns::index_of;
 use super::session::Session;
 use super::{Error, Result, system};
-use crate::error::SqlState;
+use crate::error::{Location, SqlState};
 use crate::planner::bind::constant;
 use crate::planner::relation::Names;
 use crate::runtime::hub::Write;
 use crate::sql::catalog::{Object, ObjectKind, PUBLIC};
-use crate::sql::names::{fold, fold_parts, is_reserved};
+use crate::sql::names::{fold, fold_parts, is_reserved, is_reserved_word};
 use crate::sql::statement::{Statement, StatementKind};
 use crate::time::Timestamp;
 
@@ -56,6 +56,9 @@ impl Session {
     /// Splits a name into schema and name; an unqualified one falls into the first schema of the
     /// path.
     pub(super) fn new_name(&self, name: &ast::ObjectName) -> Result<(String, String)> {
+        if let Some(ident) = name.0.last().and_then(|part| part.as_ident()) {
+            refuse_reserved_word(ident)?;
+        }
         let mut parts = fold_parts(name);
         let last = parts.pop().unwrap_or_default();
         let schema = match parts.pop() {
@@ -196,6 +199,20 @@ impl Session {
         self.engine.change_catalog(|catalog| catalog.insert(object));
         Ok("COMMENT".into())
     }
+}
+
+/// Refuses a reserved word as a name, as Postgres's grammar does.
+pub(super) fn refuse_reserved_word(ident: &ast::Ident) -> Result<()> {
+    if !is_reserved_word(ident) {
+        return Ok(());
+    }
+    let start = ident.span.start;
+    Err(Error::Sql(crate::sql::Error::Syntax {
+        near: Some(ident.value.clone()),
+        detail: Some("It is a reserved word.".into()),
+        hint: Some("Put the name in double quotes.".into()),
+        location: Some(Location { line: start.line, column: start.column }),
+    }))
 }
 
 /// `'infinity'` or `TIMESTAMP 'infinity'`.

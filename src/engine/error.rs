@@ -127,6 +127,20 @@ impl Classify for Error {
         }
     }
 
+    fn context(&self) -> Option<String> {
+        match self {
+            Error::Connector(error) => error.context(),
+            Error::Sql(_)
+            | Error::Planner(_)
+            | Error::Runtime(_)
+            | Error::Undefined { .. }
+            | Error::Duplicate { .. }
+            | Error::Unsupported { .. }
+            | Error::Refused { .. }
+            | Error::Internal(_) => None,
+        }
+    }
+
     fn hint(&self) -> Option<String> {
         match self {
             Error::Sql(error) => error.hint(),

@@ -269,7 +269,14 @@ impl Lowering {
         }
         let input = self.node(&aggregate.input)?;
         let logical_schema = aggregate.input.schema();
-        let group = self.exprs(&aggregate.group_expr, logical_schema)?;
+        // A key that is grouped by twice is one column of the result.
+        let mut keys: Vec<Expr> = Vec::new();
+        for key in &aggregate.group_expr {
+            if !keys.contains(key) {
+                keys.push(key.clone());
+            }
+        }
+        let group = self.exprs(&keys, logical_schema)?;
         let physical_schema = logical_schema.as_arrow().clone();
         let calls = aggregate.aggr_expr.iter().map(|expr| {
             let context = PhysicalPlanningContext::default();

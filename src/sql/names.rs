@@ -29,6 +29,78 @@ pub fn is_reserved(name: &str) -> bool {
     ["pg_", "hw_", "cql_", "$"].iter().any(|prefix| name.starts_with(prefix))
 }
 
+/// Words that Postgres reserves: they name something only in quotes.
+const RESERVED_WORDS: [&str; 62] = [
+    "all",
+    "analyse",
+    "analyze",
+    "and",
+    "any",
+    "array",
+    "as",
+    "asc",
+    "both",
+    "case",
+    "cast",
+    "check",
+    "collate",
+    "column",
+    "constraint",
+    "create",
+    "default",
+    "desc",
+    "distinct",
+    "do",
+    "else",
+    "end",
+    "except",
+    "false",
+    "fetch",
+    "for",
+    "foreign",
+    "from",
+    "grant",
+    "group",
+    "having",
+    "in",
+    "intersect",
+    "into",
+    "leading",
+    "limit",
+    "not",
+    "null",
+    "offset",
+    "on",
+    "only",
+    "or",
+    "order",
+    "placing",
+    "primary",
+    "references",
+    "returning",
+    "select",
+    "some",
+    "table",
+    "then",
+    "to",
+    "trailing",
+    "true",
+    "union",
+    "unique",
+    "user",
+    "using",
+    "when",
+    "where",
+    "window",
+    "with",
+];
+
+/// Returns whether an identifier is a reserved word without quotes.
+pub fn is_reserved_word(ident: &ast::Ident) -> bool {
+    ident.quote_style.is_none()
+        && RESERVED_WORDS.contains(&ident.value.to_ascii_lowercase().as_str())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -43,6 +43,7 @@ impl Error {
         }
         let mut info = info("ERROR", code, error.to_string());
         info.detail = error.detail();
+        info.where_context = error.context();
         info.hint = error.hint();
         info.position = error.location().map(|at| at.char_offset(text).to_string());
         Error::Statement(Box::new(info))
