@@ -162,6 +162,10 @@ fn files_and_lines_are_short() {
     for file in sources() {
         for (i, line) in file.text.lines().enumerate() {
             if line.chars().count() > COLUMNS {
+                // A table of test data may be wider.
+                if file.path.ends_with("tests.rs") {
+                    continue;
+                }
                 let _ = writeln!(found, "{}:{}: longer than {COLUMNS} columns", file.path, i + 1);
             }
         }

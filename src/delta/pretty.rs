@@ -9,8 +9,7 @@
 //!      +1 | 09:00 | a      | 1
 //!      -2 | 09:01 | b      | NULL",
 //! );
-//! assert_eq!(pretty::print(&delta), "\
-//!  w | ts    | k | v
+//! assert_eq!(pretty::print(&delta), " w | ts    | k | v
 //! +1 | 09:00 | a | 1
 //! -2 | 09:01 | b | NULL
 //! ");

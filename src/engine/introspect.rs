@@ -1,5 +1,4 @@
-//! Statements about the server itself: the system catalog, run in a DataFusion context of their
-//! own.
+//! Statements about the server itself: the system catalog, in a context of their own.
 //!
 //! Which way a statement goes is decided by what it names. One that mentions Postgres's catalog is
 //! planned

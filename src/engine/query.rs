@@ -53,16 +53,18 @@ fn scanned(plan: &LogicalPlan) -> Option<&RelationSource> {
     }
 }
 
-/// Returns the objects a plan reads, and whether it has a bracket window.
-fn inputs(plan: &LogicalPlan) -> Result<(Vec<Oid>, bool)> {
-    let (mut oids, mut bracket) = (Vec::new(), false);
+/// Returns the objects a plan reads, with whether their event time counts, and whether it has a bracket
+/// window. A view on the ARRIVAL clock is a table to others.
+fn inputs(plan: &LogicalPlan) -> Result<(BTreeMap<Oid, bool>, bool)> {
+    let (mut oids, mut bracket) = (BTreeMap::new(), false);
     plan.apply_with_subqueries(|node| {
-        oids.extend(scanned(node).map(|source| source.object.oid));
+        oids.extend(scanned(node).map(|source| {
+            let timeless = source.properties.as_ref().is_some_and(|p| p.timeless);
+            (source.object.oid, !timeless)
+        }));
         bracket |= window_node(node).is_some_and(|w| !matches!(w.kind, WindowKind::Assign(_)));
         Ok(TreeNodeRecursion::Continue)
     })?;
-    oids.sort_unstable();
-    oids.dedup();
     Ok((oids, bracket))
 }
 
@@ -140,13 +142,14 @@ async fn execute(
     let options = state.config_options();
     let plan = state.analyzer().execute_and_check(plan, options, |_, _| {})?;
     let (oids, bracket) = inputs(&plan)?;
-    let mut reads = engine.hub().read(&oids)?.finish().await?;
+    let named: Vec<Oid> = oids.keys().copied().collect();
+    let mut reads = engine.hub().read(&named)?.finish().await?;
     for (oid, delta) in pending {
         if let Some(Read::Relation(snapshot)) = reads.get_mut(oid) {
             snapshot.add(delta)?;
         }
     }
-    let snapshot = At { instant: bracket.then(|| last_closed(&reads)), reads };
+    let snapshot = At { instant: bracket.then(|| last_closed(&reads, &oids)), reads };
     let plan = snapshot.replace(plan, &state).await?;
     execute_plain(&state, &plan).await
 }
@@ -160,8 +163,10 @@ async fn execute_plain(
 }
 
 /// The last instant that the watermarks of all inputs have passed.
-fn last_closed(reads: &BTreeMap<Oid, Read>) -> Timestamp {
-    let watermarks = reads.values().map(|read| match read {
+fn last_closed(reads: &BTreeMap<Oid, Read>, timed: &BTreeMap<Oid, bool>) -> Timestamp {
+    let counts = |oid: &Oid| timed.get(oid).copied().unwrap_or(true);
+    let timed = reads.iter().filter(|(oid, _)| counts(oid));
+    let watermarks = timed.map(|(_, read)| match read {
         Read::Stream(_, watermark) => *watermark,
         Read::Relation(snapshot) => snapshot.watermark,
     });

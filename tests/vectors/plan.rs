@@ -207,7 +207,7 @@ fn relations() -> Vec<Check> {
         check("D2", "changes", Commits, "SELECT DISTINCT x FROM T"),
         check("D3", "changes", Commits, "SELECT v FROM T ORDER BY v DESC LIMIT 2"),
         not("D4", "changes", OVER),
-        check("D5", "all", Commits, "SELECT x FROM L EXCEPT ALL SELECT x FROM R"),
+        not("D5", "all", "EXCEPT ALL, which compares bags, comes with the whole language"),
         check("D5", "set", Commits, "SELECT x FROM L EXCEPT SELECT x FROM R"),
         check("D6", "changes", Changes, HAVING),
         check("D7", "istream", Inserted, "SELECT COUNT(DISTINCT v) FROM S [RANGE 3 MICROSECONDS]"),

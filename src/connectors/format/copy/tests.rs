@@ -40,7 +40,7 @@ fn names(format: CopyFormat, data: &[u8]) -> Vec<Option<String>> {
 
 fn error(format: CopyFormat, data: &[u8]) -> String {
     let error = decode(format, &[data]).unwrap_err();
-    format!("{} {error} | {}", error.sqlstate(), error.detail().unwrap())
+    format!("{} {error} | {}", error.sqlstate(), error.context().unwrap())
 }
 
 #[test]
