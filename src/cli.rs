@@ -39,7 +39,7 @@ pub enum Command {
     Demo(DemoFlags),
 }
 
-/// Flags that settle [`Config`].
+/// Flags that settle [`crate::config::Config`].
 #[derive(Clone, Debug, Default, Args, Serialize)]
 pub struct ServerFlags {
     /// Directory for the server's data, created if missing [default: ./highwater-data]

@@ -26,6 +26,8 @@ use datafusion::common::{ParamValues, ScalarValue};
 use datafusion::datasource::provider_as_source;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
+use datafusion::execution::context::ExecutionProps;
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::physical_plan::{SendableRecordBatchStream, execute_stream};
 use futures::{StreamExt, TryStreamExt};
@@ -53,8 +55,8 @@ fn scanned(plan: &LogicalPlan) -> Option<&RelationSource> {
     }
 }
 
-/// Returns the objects a plan reads, with whether their event time counts, and whether it has a bracket
-/// window. A view on the ARRIVAL clock is a table to others.
+/// Returns the objects a plan reads, with whether their event time counts, and whether it has a
+/// bracket window. A view on the ARRIVAL clock is a table to others.
 fn inputs(plan: &LogicalPlan) -> Result<(BTreeMap<Oid, bool>, bool)> {
     let (mut oids, mut bracket) = (BTreeMap::new(), false);
     plan.apply_with_subqueries(|node| {
@@ -254,8 +256,8 @@ impl At {
             let key = datafusion::physical_expr::create_physical_expr(
                 key,
                 window.input.schema(),
-                &datafusion::execution::context::ExecutionProps::new(),
-                &datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext::default(),
+                &ExecutionProps::new(),
+                &PhysicalPlanningContext::default(),
             )?;
             key.evaluate(all.rows())?.into_array(all.len())
         });
@@ -301,7 +303,7 @@ async fn assign_windows(mut plan: LogicalPlan, state: &SessionState) -> Result<L
         let time = datafusion::physical_expr::create_physical_expr(
             &window.exprs[0],
             analyzed,
-            &datafusion::execution::context::ExecutionProps::new(),
+            &ExecutionProps::new(),
             &datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext::default(
             ),
         )?;

@@ -307,7 +307,10 @@ pub fn data_fusion_state(error: &DataFusionError) -> SqlState {
 
 fn plan_state(message: &str) -> SqlState {
     let has = |text: &str| message.contains(text);
-    if has("Invalid function") || has("failed to match any signature") {
+    if has("Invalid function")
+        || has("failed to match any signature")
+        || has("Cannot coerce arithmetic")
+    {
         SqlState::UNDEFINED_FUNCTION
     } else if has("not found") && has("table") {
         SqlState::UNDEFINED_TABLE

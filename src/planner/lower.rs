@@ -3,7 +3,7 @@
 //! # Semantics
 //! Every operator acts pointwise on the instants of its block's clock (LANGUAGE 1.3), so the
 //! rewrites that
-//! DataFusion proves for bags hold here too; [`rules`] lists those we use. What has no incremental
+//! DataFusion proves for bags hold here too; `rules` lists those we use. What has no incremental
 //! form here
 //! is refused with 0A000 by name, never approximated.
 

@@ -35,8 +35,6 @@ fn broken_sql_is_a_syntax_error_with_its_place() {
         ("CREATE TABLE (a BIGINT)", "("),
         ("SELECT k FROM s [RANGE FOREVER]", "FOREVER"),
         ("SELECT k FROM s [ROWS]", "]"),
-        ("CREATE STREAM x (a BIGINT, WATERMARK OF a AS a)", "OF"),
-        ("SELECT count(*) FROM s GROUP BY k EMIT SOMETIMES", "SOMETIMES"),
         ("GIBBERISH", "GIBBERISH"),
     ] {
         check(&client.fail(sql), "42601", sql, part);
@@ -72,9 +70,6 @@ fn unknown_names_are_told_with_their_place() {
         ("SELECT nothing FROM t", "42703", "nothing"),
         ("SELECT t.nothing FROM t", "42703", "t.nothing"),
         ("SELECT unheard_of(id) FROM t", "42883", "unheard_of"),
-        ("SELECT id::unheard_of FROM t", "42704", "unheard_of"),
-        ("INSERT INTO t (id, nothing) VALUES (1, 2)", "42703", "nothing"),
-        ("INSERT INTO nowhere VALUES (1)", "42P01", "nowhere"),
         ("CREATE VIEW w AS SELECT * FROM nowhere", "42P01", "nowhere"),
         ("SUBSCRIBE nowhere", "42P01", "nowhere"),
     ] {
@@ -131,9 +126,7 @@ fn wrong_types_are_refused() {
         ("SELECT sum(name) FROM t", "42883"),
         ("CREATE STREAM x (a TEXT, WATERMARK FOR a AS a)", "42804"),
         ("CREATE STREAM x (a TIMESTAMP, WATERMARK FOR b AS b)", "42703"),
-        ("CREATE STREAM x (ts TIMESTAMP, WATERMARK FOR ts AS 5)", "42804"),
         ("SELECT * FROM TUMBLE(s, k, INTERVAL '1 minute')", "42804"),
-        ("ALTER STREAM s HEARTBEAT 'soon'", "22007"),
     ] {
         let said = client.fail(sql);
         assert_eq!(said.code, code, "{said}\nin: {sql}");

@@ -212,7 +212,7 @@ def check_cancel():
 def check_errors():
     with connect(autocommit=True) as c:
         try:
-            c.execute("SELECT FROM FROM x")
+            c.execute("SELEC 1")
         except psycopg.errors.SyntaxError as e:
             assert e.diag.statement_position, e
         try:
