@@ -304,8 +304,7 @@ async fn assign_windows(mut plan: LogicalPlan, state: &SessionState) -> Result<L
             &window.exprs[0],
             analyzed,
             &ExecutionProps::new(),
-            &datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext::default(
-            ),
+            &PhysicalPlanningContext::default(),
         )?;
         let times = time.evaluate(&rows)?.into_array(rows.num_rows())?;
         let rows =
