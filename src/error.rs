@@ -32,6 +32,8 @@ sql_states! {
     DATETIME_FIELD_OVERFLOW = "22008";
     /// Division by zero.
     DIVISION_BY_ZERO = "22012";
+    /// Bytes that are no text in the client's encoding.
+    CHARACTER_NOT_IN_REPERTOIRE = "22021";
     /// A parameter or option has a value it cannot have.
     INVALID_PARAMETER_VALUE = "22023";
     /// Text that is not a value of the type.

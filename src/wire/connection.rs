@@ -17,7 +17,7 @@ use pgwire::error::ErrorInfo;
 use pgwire::messages::response::{CommandComplete, ReadyForQuery, TransactionStatus as Status};
 use pgwire::messages::startup::ParameterStatus;
 use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage};
-use pgwire::tokio::server::{MaybeTls, PgWireMessageServerCodec};
+use pgwire::tokio::server::MaybeTls;
 use tokio::time::{Duration, Instant};
 use tokio_util::codec::Framed;
 
@@ -25,12 +25,13 @@ use crate::engine::{self, Outcome, Session, TransactionStatus};
 use crate::error::SqlState;
 use crate::sql::statement::{Statement, StatementKind};
 use crate::wire::cancel::{Interrupt, Registration, Signals};
+use crate::wire::codec::{Codec, Inbound};
 use crate::wire::encode::Style;
 use crate::wire::error::{Error, Result, error_response, notice_response};
 use crate::wire::extended::{Portal, Prepared};
 
 /// A client's socket, seen as messages.
-pub(super) type Socket = Framed<MaybeTls, PgWireMessageServerCodec<()>>;
+pub(super) type Socket = Framed<MaybeTls, Codec>;
 
 /// One client's connection, after startup.
 pub(super) struct Connection {
@@ -79,7 +80,9 @@ impl Connection {
                 biased;
                 () = self.signals.shutdown.cancelled() => Err(Error::from(Interrupt::Shutdown)),
                 message = self.socket.next() => match message {
-                    None | Some(Ok(PgWireFrontendMessage::Terminate(_))) => return Ok(()),
+                    None | Some(Ok(Inbound::Message(PgWireFrontendMessage::Terminate(_)))) => {
+                        return Ok(());
+                    }
                     Some(Ok(message)) => Ok(message),
                     Some(Err(error)) => {
                         Err(Error::fatal(SqlState::PROTOCOL_VIOLATION, error.to_string()))
@@ -87,7 +90,13 @@ impl Connection {
                 },
             };
             let (extended, result) = match message {
-                Ok(message) => (message.is_extended_query(), self.handle(message).await),
+                Ok(Inbound::Message(message)) => {
+                    (message.is_extended_query(), self.handle(message).await)
+                }
+                Ok(Inbound::NoText { extended, .. }) if extended && self.skipping => {
+                    (extended, Ok(()))
+                }
+                Ok(Inbound::NoText { extended, byte }) => (extended, Err(Error::no_text(byte))),
                 Err(error) => (false, Err(error)),
             };
             match result {

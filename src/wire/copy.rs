@@ -4,7 +4,9 @@
 //! Outgoing rows are one CopyData message each, so that `COPY (SUBSCRIBE ..) TO STDOUT` shows every
 //! row as it comes. An error ends COPY with ErrorResponse alone.
 
-use bytes::{BufMut, BytesMut};
+use std::io;
+
+use bytes::{BufMut, Bytes, BytesMut};
 use futures::{SinkExt, StreamExt};
 use pgwire::messages::copy::{CopyDone, CopyInResponse, CopyOutResponse};
 use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage};
@@ -13,6 +15,7 @@ use tokio::time::Instant;
 use crate::engine::outcome::{CopyIn, Rows};
 use crate::error::SqlState;
 use crate::sql::statement::{CopyFormat, CopyOptions};
+use crate::wire::codec::Inbound;
 use crate::wire::connection::Connection;
 use crate::wire::encode::{Batch, write_message};
 use crate::wire::error::{Error, Result};
@@ -35,39 +38,13 @@ impl Connection {
         let (format, codes) = formats(copy.options.format, copy.columns);
         let answer = CopyInResponse::new(format, count(copy.columns), codes);
         self.socket.send(PgWireBackendMessage::CopyInResponse(answer)).await?;
-        loop {
-            let message = tokio::select! {
+        while let Some(piece) = self.next_piece(deadline).await? {
+            let written = tokio::select! {
                 biased;
                 interrupt = self.signals.told_to_stop(deadline) => return Err(interrupt.into()),
-                message = self.socket.next() => message,
+                written = copy.sink.write(&piece) => written,
             };
-            match message {
-                Some(Ok(PgWireFrontendMessage::CopyData(piece))) => {
-                    let written = tokio::select! {
-                        biased;
-                        interrupt = self.signals.told_to_stop(deadline) => {
-                            return Err(interrupt.into());
-                        }
-                        written = copy.sink.write(&piece.data) => written,
-                    };
-                    written.map_err(|error| Error::engine(&error, text))?;
-                }
-                Some(Ok(PgWireFrontendMessage::CopyDone(_))) => break,
-                Some(Ok(PgWireFrontendMessage::CopyFail(fail))) => {
-                    let text = format!("COPY from stdin failed: {}", fail.message);
-                    return Err(Error::new(SqlState::QUERY_CANCELED, text));
-                }
-                // Clients may send Sync right behind the Execute that starts COPY.
-                Some(Ok(PgWireFrontendMessage::Flush(_) | PgWireFrontendMessage::Sync(_))) => {}
-                Some(Ok(_)) => {
-                    let text = "unexpected message type during COPY from stdin";
-                    return Err(Error::new(SqlState::PROTOCOL_VIOLATION, text));
-                }
-                Some(Err(error)) => {
-                    return Err(Error::fatal(SqlState::PROTOCOL_VIOLATION, error.to_string()));
-                }
-                None => return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into()),
-            }
+            written.map_err(|error| Error::engine(&error, text))?;
         }
         let rows = tokio::select! {
             biased;
@@ -75,6 +52,39 @@ impl Connection {
             rows = copy.sink.finish() => rows.map_err(|error| Error::engine(&error, text))?,
         };
         self.complete(format!("COPY {rows}")).await
+    }
+
+    /// Returns the next piece of COPY data, `None` at its end.
+    async fn next_piece(&mut self, deadline: Option<Instant>) -> Result<Option<Bytes>> {
+        loop {
+            let message = tokio::select! {
+                biased;
+                interrupt = self.signals.told_to_stop(deadline) => return Err(interrupt.into()),
+                message = self.socket.next() => message,
+            };
+            match message {
+                Some(Ok(Inbound::Message(PgWireFrontendMessage::CopyData(piece)))) => {
+                    return Ok(Some(piece.data));
+                }
+                Some(Ok(Inbound::Message(PgWireFrontendMessage::CopyDone(_)))) => return Ok(None),
+                Some(Ok(Inbound::Message(PgWireFrontendMessage::CopyFail(fail)))) => {
+                    let text = format!("COPY from stdin failed: {}", fail.message);
+                    return Err(Error::new(SqlState::QUERY_CANCELED, text));
+                }
+                // Clients may send Sync right behind the Execute that starts COPY.
+                Some(Ok(Inbound::Message(
+                    PgWireFrontendMessage::Flush(_) | PgWireFrontendMessage::Sync(_),
+                ))) => {}
+                Some(Ok(_)) => {
+                    let text = "unexpected message type during COPY from stdin";
+                    return Err(Error::new(SqlState::PROTOCOL_VIOLATION, text));
+                }
+                Some(Err(error)) => {
+                    return Err(Error::fatal(SqlState::PROTOCOL_VIOLATION, error.to_string()));
+                }
+                None => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+            }
+        }
     }
 
     /// Sends rows as COPY data.

@@ -35,6 +35,12 @@ impl Error {
         Error::Fatal(Box::new(info("FATAL", code, message.into())))
     }
 
+    /// A statement with a byte that is no UTF-8.
+    pub(super) fn no_text(byte: u8) -> Error {
+        let message = format!("invalid byte sequence for encoding \"UTF8\": 0x{byte:02x}");
+        Error::new(SqlState::CHARACTER_NOT_IN_REPERTOIRE, message)
+    }
+
     /// An error of the engine; `text` is the whole string that the client sent.
     pub(super) fn engine(error: &engine::Error, text: &str) -> Error {
         let code = error.sqlstate();

@@ -12,6 +12,7 @@
 //! running.
 
 mod cancel;
+mod codec;
 mod connection;
 mod copy;
 mod decode;

@@ -12,13 +12,15 @@ use pgwire::messages::startup::{
     Authentication, BackendKeyData, ParameterStatus, SecretKey, Startup,
 };
 use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage};
-use pgwire::tokio::server::negotiate_tls;
+use pgwire::tokio::server::{MaybeTls, PgWireMessageServerCodec, negotiate_tls};
 use tokio::net::TcpStream;
+use tokio_util::codec::Framed;
 
 use crate::engine::{Client, Engine};
 use crate::error::SqlState;
 use crate::wire::cancel::{Registration, Registry, Signals};
-use crate::wire::connection::{Connection, Socket};
+use crate::wire::codec::Codec;
+use crate::wire::connection::Connection;
 use crate::wire::error::{Error, Result, error_response};
 
 /// What clients are told where the session says nothing. The version is one that psql and drivers
@@ -37,6 +39,9 @@ const PARAMETERS: [(&str, &str); 11] = [
     ("default_transaction_read_only", "off"),
 ];
 
+/// A socket during startup, as pgwire keeps it.
+type Starting = Framed<MaybeTls, PgWireMessageServerCodec<()>>;
+
 /// Leads a client in; `None` if it wanted no session (a cancel request, or it left).
 pub(super) async fn start(
     stream: TcpStream,
@@ -46,7 +51,7 @@ pub(super) async fn start(
     admitted: bool,
 ) -> Result<Option<Connection>> {
     let address = stream.peer_addr()?;
-    let Some(mut socket): Option<Socket> = negotiate_tls(stream, None).await? else {
+    let Some(mut socket): Option<Starting> = negotiate_tls(stream, None).await? else {
         return Ok(None);
     };
     let startup = match socket.next().await {
@@ -67,15 +72,18 @@ pub(super) async fn start(
     if let Err(error) = admit(&mut socket, &startup, admitted).await {
         return refuse(socket, error).await;
     }
+    // From here on the codec expects queries.
+    socket.set_state(PgWireConnectionState::ReadyForQuery);
     let registration = registry.register();
     let client = client(&startup, address, &registration);
-    let mut connection = Connection::new(socket, engine.session(client), signals, registration);
+    let mut connection =
+        Connection::new(socket.map_codec(Codec), engine.session(client), signals, registration);
     welcome(&mut connection).await?;
     Ok(Some(connection))
 }
 
 /// Checks a startup packet: trust, so whoever names a user is that user.
-async fn admit(socket: &mut Socket, startup: &Startup, admitted: bool) -> Result<()> {
+async fn admit(socket: &mut Starting, startup: &Startup, admitted: bool) -> Result<()> {
     if !startup.parameters.contains_key("user") {
         let message = "no PostgreSQL user name specified in startup packet";
         return Err(Error::fatal(SqlState::INVALID_AUTHORIZATION, message));
@@ -89,7 +97,7 @@ async fn admit(socket: &mut Socket, startup: &Startup, admitted: bool) -> Result
 }
 
 /// Tells why there will be no session.
-async fn refuse(mut socket: Socket, error: Error) -> Result<Option<Connection>> {
+async fn refuse(mut socket: Starting, error: Error) -> Result<Option<Connection>> {
     if let Error::Fatal(info) | Error::Statement(info) = error {
         socket.send(error_response(*info)).await?;
         socket.close().await?;
@@ -124,8 +132,6 @@ async fn welcome(connection: &mut Connection) -> Result<()> {
     }
     let key = BackendKeyData::new(pid, SecretKey::I32(secret));
     socket.feed(PgWireBackendMessage::BackendKeyData(key)).await?;
-    // From here on the codec expects queries.
-    socket.set_state(PgWireConnectionState::ReadyForQuery);
     let ready = ReadyForQuery::new(TransactionStatus::Idle);
     Ok(socket.send(PgWireBackendMessage::ReadyForQuery(ready)).await?)
 }

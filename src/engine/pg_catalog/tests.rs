@@ -158,3 +158,82 @@ async fn recorded_client_statements_are_answered() {
     assert!(failed.is_empty(), "{report}");
     assert_eq!(answered, 116, "the corpus has changed");
 }
+
+/// psql's query for the columns of `\\d+ name`.
+const COLUMNS: &str = "SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), \
+     (SELECT pg_catalog.pg_get_expr(d.adbin, d.adrelid, true) FROM pg_catalog.pg_attrdef d \
+      WHERE d.adrelid = a.attrelid AND d.adnum = a.attnum AND a.atthasdef), a.attnotnull, \
+     (SELECT c.collname FROM pg_catalog.pg_collation c, pg_catalog.pg_type t \
+      WHERE c.oid = a.attcollation AND t.oid = a.atttypid AND a.attcollation <> t.typcollation) \
+      AS attcollation, a.attidentity, a.attgenerated, a.attstorage, \
+     pg_catalog.col_description(a.attrelid, a.attnum) \
+     FROM pg_catalog.pg_attribute a \
+     WHERE a.attrelid = '$OID' AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
+
+/// psql's query for the indexes of `\\d name`.
+const INDEXES: &str = "SELECT c2.relname, i.indisprimary, i.indisunique, i.indisclustered, \
+     i.indisvalid, pg_catalog.pg_get_indexdef(i.indexrelid, 0, true) AS definition, \
+     pg_catalog.pg_get_constraintdef(con.oid, true) AS constraint, contype, condeferrable \
+     FROM pg_catalog.pg_class c, pg_catalog.pg_class c2, pg_catalog.pg_index i \
+     LEFT JOIN pg_catalog.pg_constraint con ON (conrelid = i.indrelid AND conindid = i.indexrelid \
+      AND contype IN ('p','u','x')) \
+     WHERE c.oid = '$OID' AND c.oid = i.indrelid AND i.indexrelid = c2.oid \
+     ORDER BY i.indisprimary DESC, c2.relname";
+
+#[tokio::test]
+async fn psql_describes_columns_as_they_were_declared() {
+    let (ctx, oid) = context();
+    let columns = answer(&ctx, &COLUMNS.replace("$OID", &oid.to_string())).await.unwrap();
+    let shown = columns.lines().skip(3).filter(|line| line.starts_with("| "));
+    let cells = |line: &str| line.split('|').map(|c| c.trim().to_owned()).collect::<Vec<_>>();
+    let shown: Vec<String> = shown
+        .map(cells)
+        .map(|c| format!("{} {} {} {} {}", c[1], c[2], c[4], c[3], c[9]).trim().to_owned())
+        .collect();
+    let expected = [
+        "id bigint true",
+        "sym text true  the symbol",
+        "px double precision false",
+        "qty integer false 1",
+        "ts timestamp with time zone false",
+        "note character varying(20) false",
+        "amt numeric(12,2) false",
+        "flag boolean false",
+        "tags text[] false",
+        "j jsonb false",
+    ];
+    assert_eq!(shown, expected);
+}
+
+#[tokio::test]
+async fn psql_describes_the_primary_key() {
+    let (ctx, oid) = context();
+    let indexes = answer(&ctx, &INDEXES.replace("$OID", &oid.to_string())).await.unwrap();
+    let definition = "CREATE UNIQUE INDEX trades_pkey ON public.trades USING btree (id)";
+    assert!(indexes.contains(definition), "{indexes}");
+    assert!(indexes.contains("PRIMARY KEY (id)"), "{indexes}");
+}
+
+#[tokio::test]
+async fn names_stand_for_object_ids_both_ways() {
+    let (ctx, oid) = context();
+    let one = async |sql: &str| {
+        let shown = answer(&ctx, sql).await.unwrap();
+        shown.lines().nth(3).unwrap_or_default().trim_matches(['|', ' ']).to_owned()
+    };
+    let oid = oid.to_string();
+    assert_eq!(one("SELECT oid FROM pg_class WHERE oid = 'trades'::regclass").await, oid);
+    assert_eq!(one("SELECT 'trades'::regclass::oid").await, oid);
+    assert_eq!(one(&format!("SELECT {oid}::regclass")).await, "trades");
+    assert_eq!(one("SELECT 'int4'::regtype").await, "integer");
+    assert_eq!(one("SELECT typname FROM pg_type WHERE typinput = 'int4in'::regproc").await, "int4");
+    assert_eq!(one("SELECT relname FROM pg_class WHERE oid = 1259").await, "pg_class");
+}
+
+#[test]
+fn a_statement_is_about_the_server_by_its_names() {
+    assert!(is_catalog_statement("select * from PG_CLASS"));
+    assert!(is_catalog_statement("SELECT current_schema()"));
+    assert!(!is_catalog_statement("SELECT spg_x FROM trades"));
+    assert!(!is_catalog_statement("SELECT conversion(x) FROM trades"));
+}

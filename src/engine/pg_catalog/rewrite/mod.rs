@@ -24,25 +24,29 @@ mod subquery;
 pub(super) use empty::without_rows;
 pub(super) use parameters::parameters;
 
-/// Words whose presence makes a statement one about the server, besides `pg_` and the schema's
-/// name. They are functions that only the catalog knows.
-const WORDS: [&str; 16] = [
+/// What makes a statement one about the server, besides names that begin with `pg_`: functions that
+/// only the catalog knows.
+const WORDS: [&str; 20] = [
     "information_schema",
     "version(",
-    "current_setting(",
-    "set_config(",
-    "current_schema",
-    "current_database(",
     "current_catalog",
-    "to_reg",
-    "::reg",
+    "current_database(",
+    "current_role",
+    "current_schema",
+    "current_setting(",
+    "current_user",
+    "col_description(",
+    "format_type(",
+    "getdatabaseencoding(",
+    "obj_description(",
     "quote_ident(",
     "quote_literal(",
-    "format_type(",
-    "obj_description(",
-    "col_description(",
-    "has_table_privilege(",
-    "_privilege(",
+    "quote_nullable(",
+    "session_user",
+    "set_config(",
+    "shobj_description(",
+    "to_reg",
+    "pg_",
 ];
 
 static PARSER: LazyLock<PostgresCompatibilityParser> =
@@ -54,10 +58,9 @@ static PARSER: LazyLock<PostgresCompatibilityParser> =
 /// the same.
 pub fn is_catalog_statement(sql: &str) -> bool {
     let sql = sql.to_ascii_lowercase();
-    let catalog_name = sql
-        .match_indices("pg_")
-        .any(|(at, _)| !sql[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_'));
-    catalog_name || WORDS.iter().any(|word| sql.contains(word))
+    let begins = |at: usize| !sql[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_');
+    let named = |word: &&str| sql.match_indices(*word).any(|(at, _)| begins(at));
+    ["::reg", "_privilege("].iter().any(|part| sql.contains(part)) || WORDS.iter().any(named)
 }
 
 /// Rewrites one statement.
