@@ -163,7 +163,7 @@ fn files_and_lines_are_short() {
         for (i, line) in file.text.lines().enumerate() {
             if line.chars().count() > COLUMNS {
                 // A table of test data may be wider.
-                if file.path.ends_with("tests.rs") {
+                if file.path.ends_with("tests.rs") || file.path.starts_with("tests/") {
                     continue;
                 }
                 let _ = writeln!(found, "{}:{}: longer than {COLUMNS} columns", file.path, i + 1);

@@ -10,7 +10,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::LogicalPlan;
 use sqlparser::ast;
@@ -18,15 +17,14 @@ use sqlparser::ast;
 use super::cursor::Cursor;
 use super::introspect::Introspection;
 use super::outcome::Rows;
-use super::parameters::parameter_types;
 use super::relations::StatementRelations;
 use super::{
-    Client, Description, Engine, Error, Notice, Outcome, Result, TransactionStatus, cursor,
-    explain, pg_catalog, query, subscribe,
+    Client, Engine, Error, Notice, Outcome, Result, TransactionStatus, cursor, explain, query,
+    subscribe,
 };
 use crate::delta::Delta;
 use crate::error::SqlState;
-use crate::planner::bind::{bind_query, visible_names};
+use crate::planner::bind::bind_query;
 use crate::planner::relation::Names;
 use crate::runtime::hub::Write;
 use crate::sql;
@@ -59,8 +57,8 @@ pub struct Session {
 
 /// A statement of PREPARE.
 #[derive(Clone)]
-struct Prepared {
-    statement: Statement,
+pub(super) struct Prepared {
+    pub(super) statement: Statement,
     types: Vec<ast::DataType>,
 }
 
@@ -251,7 +249,7 @@ impl Session {
         }
     }
 
-    fn ordinary_plan(&self, query: &Query) -> Result<LogicalPlan> {
+    pub(super) fn ordinary_plan(&self, query: &Query) -> Result<LogicalPlan> {
         let relations = self.relations();
         let names = Names::new(&relations, self.engine.functions(), Arc::clone(&query.windows));
         Ok(bind_query(query, &names)?)
@@ -420,7 +418,7 @@ impl Session {
         }
     }
 
-    fn prepared(&self, name: &str) -> Result<Prepared> {
+    pub(super) fn prepared(&self, name: &str) -> Result<Prepared> {
         self.prepared.get(name).cloned().ok_or_else(|| Error::Undefined {
             kind: "prepared statement",
             name: name.to_owned(),
@@ -444,58 +442,6 @@ impl Session {
             }
         });
         values.collect()
-    }
-
-    /// Tells the types of a statement's parameters and result. `declared` are the types the client
-    /// gave.
-    pub async fn describe(
-        &mut self,
-        statement: &Statement,
-        declared: &[Option<DataType>],
-    ) -> Result<Description> {
-        let columns = |schema| Description { parameters: vec![], columns: Some(schema) };
-        match &statement.kind {
-            StatementKind::Query(query) if query.emit.is_some() => {
-                self.describe_subscribe(query, false, declared)
-            }
-            StatementKind::Query(query) => {
-                self.describe_query(&statement.text, query, declared).await
-            }
-            StatementKind::Subscribe(s) => self.describe_subscribe(&s.query, s.progress, declared),
-            StatementKind::Dml { statement, windows } => {
-                self.describe_dml(statement, windows, declared)
-            }
-            StatementKind::Fetch { name, .. } => {
-                let cursor = self.cursor(&fold(name))?;
-                Ok(columns(Arc::clone(&cursor.schema)))
-            }
-            StatementKind::Execute { name, .. } => {
-                let prepared = self.prepared(&fold(name))?;
-                let inner = Box::pin(self.describe(&prepared.statement, &[])).await?;
-                Ok(Description { parameters: vec![], ..inner })
-            }
-            StatementKind::Explain(_) => Ok(columns(explain::schema())),
-            StatementKind::ShowWatermarks | StatementKind::Show(_) => {
-                Ok(columns(self.show(&statement.kind)?.schema))
-            }
-            _ => Ok(Description { parameters: vec![], columns: None }),
-        }
-    }
-
-    async fn describe_query(
-        &mut self,
-        text: &str,
-        query: &Query,
-        declared: &[Option<DataType>],
-    ) -> Result<Description> {
-        let ordinary = self.ordinary_plan(query);
-        let (plan, about_server) = self.either_plan(text, ordinary).await?;
-        let columns = query::named_schema(&plan, &visible_names(&plan));
-        let parameters = match about_server {
-            true => pg_catalog::parameter_types(&plan, text, declared)?,
-            false => parameter_types(&plan, declared)?,
-        };
-        Ok(Description { parameters, columns: Some(columns) })
     }
 }
 

@@ -351,8 +351,7 @@ impl Lowering {
         match limit.input.as_ref() {
             LogicalPlan::Sort(sort) if sort.fetch.is_none() => self.sort(sort, skip, fetch),
             // ORDER BY a column that is not selected: the projection stands above the sort.
-            LogicalPlan::Projection(projection) if matches!(projection.input.as_ref(), LogicalPlan::Sort(s) if s.fetch.is_none()) =>
-            {
+            LogicalPlan::Projection(projection) if sorts(&projection.input) => {
                 let LogicalPlan::Sort(sort) = projection.input.as_ref() else {
                     unreachable!("matched above")
                 };
@@ -387,6 +386,10 @@ impl Lowering {
         let rows = RecordBatch::try_new(Arc::clone(&schema), columns.collect::<Result<_>>()?)?;
         Ok(derive::node(Op::Values(rows), vec![], schema))
     }
+}
+
+fn sorts(plan: &LogicalPlan) -> bool {
+    matches!(plan, LogicalPlan::Sort(sort) if sort.fetch.is_none())
 }
 
 /// Lets integer arithmetic fail where it overflows, as in Postgres; the row is then quarantined.

@@ -85,7 +85,8 @@ impl Supervisor for Watch {
 
     fn suspend(&self, fault: Fault) {
         if !self.stopped.swap(true, Ordering::AcqRel) {
-            tracing::error!(query = %self.name, sqlstate = %fault.sqlstate, "query suspended: {}", fault.message);
+            let (query, message) = (&self.name, &fault.message);
+            tracing::error!(%query, sqlstate = %fault.sqlstate, "query suspended: {message}");
             self.publication.fail(&fault);
         }
     }
