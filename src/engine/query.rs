@@ -22,13 +22,14 @@ use arrow::compute::{concat_batches, filter_record_batch};
 use arrow::datatypes::SchemaRef;
 use datafusion::catalog::MemTable;
 use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
-use datafusion::common::{ParamValues, ScalarValue};
+use datafusion::common::{DFSchema, ParamValues, ScalarValue};
 use datafusion::datasource::provider_as_source;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
 use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
+use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 use datafusion::physical_plan::{SendableRecordBatchStream, execute_stream};
 use futures::{StreamExt, TryStreamExt};
 
@@ -253,12 +254,7 @@ impl At {
             all = all.filter(&young)?;
         }
         let keys = window.exprs.iter().map(|key| {
-            let key = datafusion::physical_expr::create_physical_expr(
-                key,
-                window.input.schema(),
-                &ExecutionProps::new(),
-                &PhysicalPlanningContext::default(),
-            )?;
+            let key = window_expr(key, window.input.schema())?;
             key.evaluate(all.rows())?.into_array(all.len())
         });
         let keys = keys.collect::<Result<Vec<_>, _>>()?;
@@ -300,12 +296,7 @@ async fn assign_windows(mut plan: LogicalPlan, state: &SessionState) -> Result<L
         let batches: Vec<RecordBatch> = input.try_collect().await?;
         let rows = concat_batches(&schema, &batches)?;
         let analyzed = window.input.schema();
-        let time = datafusion::physical_expr::create_physical_expr(
-            &window.exprs[0],
-            analyzed,
-            &ExecutionProps::new(),
-            &PhysicalPlanningContext::default(),
-        )?;
+        let time = window_expr(&window.exprs[0], analyzed)?;
         let times = time.evaluate(&rows)?.into_array(rows.num_rows())?;
         let rows =
             windows::snapshot::assign(&rows, &times, hopping.slide, hopping.size, hopping.offset)?;
@@ -325,6 +316,12 @@ async fn assign_windows(mut plan: LogicalPlan, state: &SessionState) -> Result<L
             .data;
     }
     Ok(plan)
+}
+
+/// A key or time of a window, ready to be computed over its input.
+fn window_expr(expr: &Expr, input: &DFSchema) -> Result<Arc<dyn PhysicalExpr>, DataFusionError> {
+    let (props, context) = (ExecutionProps::new(), PhysicalPlanningContext::default());
+    create_physical_expr(expr, input, &props, &context)
 }
 
 /// A TVF whose input has no other TVF.

@@ -209,7 +209,6 @@ fn closing_pair(
 
 /// When state rows of a join's sides can match no longer.
 pub(super) fn join_frees(
-    _kind: JoinType,
     [left, right]: [&Node; 2],
     [left_keys, right_keys]: [&Vec<Arc<dyn PhysicalExpr>>; 2],
 ) -> [Option<Close>; 2] {

@@ -317,7 +317,7 @@ impl Lowering {
         }
         let both = join.left.schema().join(join.right.schema())?;
         let residual = join.filter.as_ref().map(|f| self.expr(f, &both)).transpose()?;
-        let frees = derive::join_frees(join.join_type, [&left, &right], [&left_keys, &right_keys]);
+        let frees = derive::join_frees([&left, &right], [&left_keys, &right_keys]);
         let op = Op::Join(Join {
             kind: join.join_type,
             left_keys,
