@@ -34,12 +34,13 @@ use datafusion::physical_plan::{SendableRecordBatchStream, execute_stream};
 use futures::{StreamExt, TryStreamExt};
 
 use super::outcome::{RowStream, Rows};
-use super::{Engine, Error, Result};
+use super::{Engine, Error, Result, asof};
 use crate::delta::Delta;
 use crate::error::SqlState;
+use crate::planner::asof::asof_node;
 use crate::planner::bind::visible_names;
-use crate::planner::lower::window_node;
-use crate::planner::plan::ScanKind;
+use crate::planner::lower::{self, window_node};
+use crate::planner::plan::{Clock, Hopping, ScanKind};
 use crate::planner::relation::RelationSource;
 use crate::planner::window::{WindowKind, WindowNode};
 use crate::runtime::content::repeated;
@@ -56,19 +57,21 @@ fn scanned(plan: &LogicalPlan) -> Option<&RelationSource> {
     }
 }
 
-/// Returns the objects a plan reads, with whether their event time counts, and whether it has a
-/// bracket window. A view on the ARRIVAL clock is a table to others.
-fn inputs(plan: &LogicalPlan) -> Result<(BTreeMap<Oid, bool>, bool)> {
-    let (mut oids, mut bracket) = (BTreeMap::new(), false);
+/// Returns the objects a plan reads, with whether their event time counts. A view on the ARRIVAL
+/// clock is a table to others.
+fn inputs(plan: &LogicalPlan) -> Result<BTreeMap<Oid, bool>> {
+    let mut oids = BTreeMap::new();
     plan.apply_with_subqueries(|node| {
         oids.extend(scanned(node).map(|source| {
-            let timeless = source.properties.as_ref().is_some_and(|p| p.timeless);
+            let timeless = source.kind() == ScanKind::Table
+                || source.properties.as_ref().is_some_and(|p| p.timeless);
             (source.object.oid, !timeless)
         }));
-        bracket |= window_node(node).is_some_and(|w| !matches!(w.kind, WindowKind::Assign(_)));
+        let versions = scanned(node).and_then(RelationSource::versions);
+        oids.extend(versions.map(|versions| (versions.object.oid, true)));
         Ok(TreeNodeRecursion::Continue)
     })?;
-    Ok((oids, bracket))
+    Ok(oids)
 }
 
 /// Runs a bound query; its rows come as they are computed.
@@ -144,7 +147,9 @@ async fn execute(
     // Keys and times of windows are computed on the way, so types are settled first.
     let options = state.config_options();
     let plan = state.analyzer().execute_and_check(plan, options, |_, _| {})?;
-    let (oids, bracket) = inputs(&plan)?;
+    let oids = inputs(&plan)?;
+    let timed = oids.values().any(|timed| *timed);
+    let event = timed && lower::clock(&plan, &state)? == Clock::Event;
     let named: Vec<Oid> = oids.keys().copied().collect();
     let mut reads = engine.hub().read(&named)?.finish().await?;
     for (oid, delta) in pending {
@@ -152,7 +157,7 @@ async fn execute(
             snapshot.add(delta)?;
         }
     }
-    let snapshot = At { instant: bracket.then(|| last_closed(&reads, &oids)), reads };
+    let snapshot = At { instant: event.then(|| last_closed(&reads, &oids)), reads };
     let plan = snapshot.replace(plan, &state).await?;
     execute_plain(&state, &plan).await
 }
@@ -210,12 +215,17 @@ impl At {
                 }
             }
         })?;
-        assign_windows(plan.data, state).await
+        our_nodes(plan.data, state).await
     }
 
     /// All rows of an object, as of the query's instant.
     fn content(&self, source: &RelationSource) -> Result<RecordBatch, DataFusionError> {
         let schema = source.object.arrow_schema();
+        if let (Some(versions), Some(instant)) = (source.versions(), self.instant)
+            && let Some(Read::Stream(deltas, _)) = self.reads.get(&versions.object.oid)
+        {
+            return asof::current(source, deltas, instant);
+        }
         match self.reads.get(&source.object.oid) {
             None => Ok(RecordBatch::new_empty(schema)),
             Some(Read::Relation(snapshot)) => {
@@ -287,23 +297,27 @@ fn values_of(node: &LogicalPlan, rows: RecordBatch) -> Result<LogicalPlan, DataF
     LogicalPlanBuilder::from(scan).project(columns)?.build()
 }
 
-/// Replaces TVFs, innermost first, by their rows.
-async fn assign_windows(mut plan: LogicalPlan, state: &SessionState) -> Result<LogicalPlan> {
-    while let Some(window) = innermost_tvf(&plan)? {
-        let WindowKind::Assign(hopping) = window.kind else { unreachable!("searched for TVFs") };
-        let input = execute_plain(state, &window.input).await?;
-        let schema = input.schema();
-        let batches: Vec<RecordBatch> = input.try_collect().await?;
-        let rows = concat_batches(&schema, &batches)?;
-        let analyzed = window.input.schema();
-        let time = window_expr(&window.exprs[0], analyzed)?;
-        let times = time.evaluate(&rows)?.into_array(rows.num_rows())?;
-        let rows =
-            windows::snapshot::assign(&rows, &times, hopping.slide, hopping.size, hopping.offset)?;
+/// Replaces our nodes, innermost first, by their rows.
+async fn our_nodes(mut plan: LogicalPlan, state: &SessionState) -> Result<LogicalPlan> {
+    while let Some(inner) = innermost(&plan)? {
+        let rows = if let Some(window) = window_node(&inner) {
+            let WindowKind::Assign(hopping) = window.kind else {
+                unreachable!("windows in brackets are replaced before")
+            };
+            let rows = collect_plain(state, &window.input).await?;
+            let time = window_expr(&window.exprs[0], window.input.schema())?;
+            let times = time.evaluate(&rows)?.into_array(rows.num_rows())?;
+            let Hopping { slide, size, offset } = hopping;
+            windows::snapshot::assign(&rows, &times, slide, size, offset)?
+        } else {
+            let join = asof_node(&inner).expect("there are no other nodes of ours");
+            let left = collect_plain(state, &join.left).await?;
+            asof::joined(join, [&left, &collect_plain(state, &join.right).await?])?
+        };
         let mut rows = Some(rows);
         plan = plan
             .transform_down_with_subqueries(|node| {
-                let found = window_node(&node).is_some_and(|w| *w == window);
+                let found = node == inner;
                 match rows.clone().filter(|_| found) {
                     None => Ok(Transformed::no(node)),
                     Some(batch) => {
@@ -319,17 +333,27 @@ async fn assign_windows(mut plan: LogicalPlan, state: &SessionState) -> Result<L
 }
 
 /// A key or time of a window, ready to be computed over its input.
-fn window_expr(expr: &Expr, input: &DFSchema) -> Result<Arc<dyn PhysicalExpr>, DataFusionError> {
+pub(super) fn window_expr(
+    expr: &Expr,
+    input: &DFSchema,
+) -> Result<Arc<dyn PhysicalExpr>, DataFusionError> {
     let (props, context) = (ExecutionProps::new(), PhysicalPlanningContext::default());
     create_physical_expr(expr, input, &props, &context)
 }
 
-/// A TVF whose input has no other TVF.
-fn innermost_tvf(plan: &LogicalPlan) -> Result<Option<WindowNode>> {
+async fn collect_plain(state: &SessionState, plan: &LogicalPlan) -> Result<RecordBatch> {
+    let rows = execute_plain(state, plan).await?;
+    let schema = rows.schema();
+    let batches: Vec<RecordBatch> = rows.try_collect().await?;
+    Ok(concat_batches(&schema, &batches)?)
+}
+
+/// A node of ours of which the inputs have no other.
+fn innermost(plan: &LogicalPlan) -> Result<Option<LogicalPlan>> {
     let mut found = None;
     plan.apply_with_subqueries(|node| {
-        if let Some(window) = window_node(node) {
-            found = Some(window.clone());
+        if window_node(node).is_some() || asof_node(node).is_some() {
+            found = Some(node.clone());
         }
         Ok(TreeNodeRecursion::Continue)
     })?;

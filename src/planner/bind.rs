@@ -15,6 +15,7 @@ use sqlparser::ast::{self, Visit, VisitMut, Visitor, VisitorMut};
 use super::column_name::name_columns;
 use super::error::{Error, Result};
 use super::relation::Names;
+use super::{asof, subquery, using};
 use crate::sql::catalog::Object;
 use crate::sql::statement::Query;
 
@@ -26,8 +27,10 @@ pub fn bind_query(query: &Query, names: &Names<'_>) -> Result<LogicalPlan> {
     refuse_bag_difference(&query.ast)?;
     let mut ast = query.ast.as_ref().clone();
     let _ = VisitMut::visit(&mut ast, &mut NameColumns);
-    let planner = planner(names);
-    Ok(planner.sql_statement_to_plan(ast::Statement::Query(Box::new(ast)))?)
+    using::enclose(&mut ast);
+    let plan = planner(names).sql_statement_to_plan(ast::Statement::Query(Box::new(ast)))?;
+    let plan = asof::place(using::unmark(plan)?)?;
+    Ok(subquery::spell_out(plan)?)
 }
 
 /// DataFusion plans EXCEPT ALL and INTERSECT ALL as joins that forget multiplicities.
@@ -68,7 +71,7 @@ fn refuse_bag_difference(query: &ast::Query) -> Result<()> {
 pub fn bind_dml(statement: &ast::Statement, names: &Names<'_>) -> Result<LogicalPlan> {
     let mut statement = statement.clone();
     name_statement(&mut statement);
-    Ok(planner(names).sql_statement_to_plan(statement)?)
+    Ok(subquery::spell_out(planner(names).sql_statement_to_plan(statement)?)?)
 }
 
 /// Plans an expression over the columns of `schema`.

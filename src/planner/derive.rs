@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use datafusion::common::{JoinType, ScalarValue};
+use datafusion::common::ScalarValue;
 use datafusion::physical_expr::expressions::{Column, Literal};
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 
-use super::plan::{Aggregate, Close, Join, Node, Op, ScanKind, Window};
+use super::plan::{Aggregate, Close, Node, Op, ScanKind, Window};
 use super::properties::{Finality, Properties, Size};
 use super::relation::RelationSource;
 
@@ -24,7 +24,8 @@ pub(super) fn node(op: Op, inputs: Vec<Node>, schema: SchemaRef) -> Node {
         Op::Window(window) => windowed(window, &inputs[0]),
         Op::Assign(assign) => assigned(assign.time.as_ref(), assign.windows.size, &inputs[0]),
         Op::Aggregate(aggregate) => aggregated(aggregate, &inputs[0]),
-        Op::Join(join) => joined(join, &inputs),
+        Op::Join(join) => super::join::properties(join, &inputs),
+        Op::AsOf(join) => super::join::asof_properties(join, &inputs),
         Op::Union => united(&inputs),
         Op::TopN(_) => Properties {
             append_only: false,
@@ -45,7 +46,7 @@ pub(super) fn node(op: Op, inputs: Vec<Node>, schema: SchemaRef) -> Node {
 /// A scan with the properties of what it reads.
 pub(super) fn scan(op: Op, source: &RelationSource, schema: SchemaRef) -> Node {
     let Op::Scan(scan) = &op else { unreachable!("called for scans") };
-    let after_instant = Some(Finality { after: 1, strict: true });
+    let after_instant = Some(Finality { after: 1, strict: true, window: None });
     let finality_of = |column: usize| match (scan.kind, &source.properties) {
         (ScanKind::Stream, _) => after_instant.filter(|_| source.event_time() == Some(column)),
         (ScanKind::View, Some(properties)) => properties.finality.get(column).copied().flatten(),
@@ -79,7 +80,7 @@ pub(super) fn scan(op: Op, source: &RelationSource, schema: SchemaRef) -> Node {
     Node { op, inputs: vec![], schema, properties }
 }
 
-fn column_index(expr: &dyn PhysicalExpr) -> Option<usize> {
+pub(super) fn column_index(expr: &dyn PhysicalExpr) -> Option<usize> {
     expr.downcast_ref::<Column>().map(Column::index)
 }
 
@@ -100,7 +101,7 @@ fn finality_of(expr: &dyn PhysicalExpr, input: &Node) -> Option<Finality> {
         _ => return None,
     };
     let inner = finality_of(time.as_ref(), input)?;
-    Some(Finality { after: inner.after + width - 1, ..inner })
+    Some(Finality { after: inner.after + width - 1, window: None, ..inner })
 }
 
 /// The longest time that `date_trunc(unit, ..)` takes away, in microseconds.
@@ -157,7 +158,8 @@ fn assigned(time: &dyn PhysicalExpr, size: i64, input: &Node) -> Properties {
     let mut properties = input.properties.clone();
     let at_end = finality_of(time, input).map(|f| Finality { after: f.after - 1, ..f });
     // A row with ts = end - 1 is the last of its window; final once W >= end.
-    let after = |shift: i64| at_end.map(|f| Finality { after: f.after + shift, ..f });
+    let window = Some(size);
+    let after = |shift: i64| at_end.map(|f| Finality { after: f.after + shift, window, ..f });
     properties.finality.extend([after(size), after(0), after(1)]);
     properties
 }
@@ -183,78 +185,15 @@ pub(super) fn frees(group: &Exprs, input: &Node) -> Option<Close> {
     finality.min_by_key(|close| close.after)
 }
 
-/// Pairs of equated plain columns (left index, right index).
-fn equated(left: &Exprs, right: &Exprs) -> Vec<(usize, usize)> {
-    let pairs = left.iter().zip(right);
-    pairs
-        .filter_map(|(l, r)| Some((column_index(l.as_ref())?, column_index(r.as_ref())?)))
-        .collect()
-}
-
-/// A pair of equated columns that the watermark makes final on both sides, if there is one.
-fn closing_pair(
-    left: &Node,
-    right: &Node,
-    left_keys: &Exprs,
-    right_keys: &Exprs,
-) -> Option<(Close, Close)> {
-    let strict = |node: &Node, column: usize| {
-        let finality = node.properties.finality[column].filter(|f| f.strict)?;
-        Some(Close { column, after: finality.after })
-    };
-    equated(left_keys, right_keys)
-        .into_iter()
-        .find_map(|(l, r)| Some((strict(left, l)?, strict(right, r)?)))
-}
-
-/// When state rows of a join's sides can match no longer.
-pub(super) fn join_frees(
-    [left, right]: [&Node; 2],
-    [left_keys, right_keys]: [&Vec<Arc<dyn PhysicalExpr>>; 2],
-) -> [Option<Close>; 2] {
-    match closing_pair(left, right, left_keys, right_keys) {
-        None => [None, None],
-        Some((l, r)) => {
-            let after = l.after.max(r.after);
-            [Some(Close { after, ..l }), Some(Close { after, ..r })]
-        }
-    }
-}
-
-fn joined(join: &Join, inputs: &[Node]) -> Properties {
-    let (left, right) = (&inputs[0], &inputs[1]);
-    let closes = closing_pair(left, right, &join.left_keys, &join.right_keys).is_some();
-    let of = |node: &Node, pads: bool| -> Vec<Option<Finality>> {
-        let weaken = |f: &Option<Finality>| f.map(|f| Finality { strict: f.strict && closes, ..f });
-        // A padded row has NULL instead of the value, so the value says nothing of it.
-        node.properties.finality.iter().map(|f| weaken(f).filter(|_| !pads)).collect()
-    };
-    let (pads_left, pads_right) = match join.kind {
-        JoinType::Left => (false, true),
-        JoinType::Right => (true, false),
-        JoinType::Full => (true, true),
-        _ => (false, false),
-    };
-    let mut finality = of(left, pads_left);
-    if !matches!(join.kind, JoinType::LeftSemi | JoinType::LeftAnti) {
-        finality.extend(of(right, pads_right));
-    }
-    let both_append = left.properties.append_only && right.properties.append_only;
-    Properties {
-        append_only: both_append && matches!(join.kind, JoinType::Inner | JoinType::LeftSemi),
-        finality,
-        size: left.properties.size.max(right.properties.size),
-        ..Properties::default()
-    }
-}
-
 fn united(inputs: &[Node]) -> Properties {
     let first = &inputs[0].properties;
     let same = |i: usize| {
         let worst = inputs.iter().map(|n| n.properties.finality[i]).collect::<Option<Vec<_>>>()?;
-        worst
-            .into_iter()
-            .reduce(|a, b| Finality { after: a.after.max(b.after), strict: a.strict && b.strict })
+        worst.into_iter().reduce(|a, b| Finality {
+            after: a.after.max(b.after),
+            strict: a.strict && b.strict,
+            window: a.window.filter(|_| a == b),
+        })
     };
     Properties {
         append_only: inputs.iter().all(|n| n.properties.append_only),

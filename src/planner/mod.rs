@@ -5,19 +5,24 @@
 //! a continuous query, our [`plan::Plan`] with proven properties (`lower`, `derive`, `on_close`,
 //! `distribute`). A one-shot query stops at the logical plan: DataFusion runs it over snapshots.
 
+pub mod asof;
 pub mod bind;
 mod column_name;
 mod derive;
 mod distribute;
 pub mod error;
 pub mod explain;
+mod join;
 pub mod lower;
 mod on_close;
 pub mod plan;
 pub mod properties;
 pub mod relation;
+mod subquery;
 pub mod text_time;
 mod tvf;
+mod using;
+mod versions;
 pub mod window;
 
 pub use error::{Error, Result};

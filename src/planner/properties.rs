@@ -30,6 +30,9 @@ pub struct Finality {
     /// enough
     /// to say when a window closes, not to forget its state.
     pub strict: bool,
+    /// For the bounds of windows: their size. Bounds of one size belong to the same window, so that
+    /// they are final together.
+    pub window: Option<i64>,
 }
 
 /// How much a relation holds, and why.

@@ -18,12 +18,15 @@ use datafusion::logical_expr::{
 };
 use sqlparser::ast;
 
+use super::asof::{DELETED, marker};
 use super::error::Error;
 use super::plan::ScanKind;
 use super::properties::Properties;
 use super::tvf::WindowPlanner;
+use super::using::UsingPlanner;
 use crate::sql;
-use crate::sql::catalog::{Catalog, Object, ObjectKind, Oid, ViewDef};
+use crate::sql::catalog::{Catalog, Column, Object, ObjectKind, Oid, StreamDef, ViewDef};
+use crate::sql::types::SqlType;
 
 /// Where names are looked up.
 pub trait Relations: Send + Sync {
@@ -48,9 +51,43 @@ pub struct RelationSource {
     pub properties: Option<Properties>,
     schema: SchemaRef,
     defaults: BTreeMap<String, Expr>,
+    primary_key: Vec<usize>,
 }
 
 impl RelationSource {
+    /// Returns the primary key of a table, or of the table that versions are of.
+    pub fn primary_key(&self) -> &[usize] {
+        &self.primary_key
+    }
+
+    /// Returns the versions of a table that keeps them, as a stream: its columns, and last whether
+    /// the row is gone from then on.
+    pub fn versions(&self) -> Option<Self> {
+        let ObjectKind::Table(table) = &self.object.kind else { return None };
+        let versions = table.versions.as_ref()?;
+        let mut object = Object::clone(&self.object);
+        object.oid = versions.stream;
+        object.columns.push(Column {
+            name: DELETED.to_owned(),
+            sql_type: SqlType { name: "boolean".to_owned() },
+            data_type: DataType::Boolean,
+            not_null: true,
+            default: None,
+            comment: None,
+        });
+        object.kind = ObjectKind::Stream(Arc::new(StreamDef {
+            event_time: Some(versions.time),
+            watermark: Some(versions.watermark.clone()),
+            late: "ERROR".to_owned(),
+            late_into: None,
+            options: BTreeMap::new(),
+        }));
+        let schema = object.arrow_schema();
+        let defaults = BTreeMap::new();
+        let primary_key = self.primary_key.clone();
+        Some(Self { object: Arc::new(object), properties: None, schema, defaults, primary_key })
+    }
+
     /// Returns the object's kind as a scan sees it.
     pub fn kind(&self) -> ScanKind {
         match self.object.kind {
@@ -139,7 +176,7 @@ impl<'a> Names<'a> {
         windows: Arc<[sql::statement::WindowSpec]>,
     ) -> Self {
         let window_planners: Vec<Arc<dyn RelationPlanner>> =
-            vec![Arc::new(WindowPlanner::new(windows))];
+            vec![Arc::new(WindowPlanner::new(windows)), Arc::new(UsingPlanner)];
         let used = RefCell::default();
         Self { relations, functions, window_planners, search_path: None, depth: 0, used }
     }
@@ -195,7 +232,11 @@ impl<'a> Names<'a> {
                 defaults.insert(column.name.clone(), bound);
             }
         }
-        Ok(Arc::new(RelationSource { object, properties, schema, defaults }))
+        let primary_key = match &object.kind {
+            ObjectKind::Table(table) => table.primary_key.clone(),
+            ObjectKind::Stream(_) | ObjectKind::View(_) => Vec::new(),
+        };
+        Ok(Arc::new(RelationSource { object, properties, schema, defaults, primary_key }))
     }
 }
 
@@ -251,7 +292,7 @@ impl ContextProvider for Names<'_> {
     }
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
-        self.functions.scalar_functions().get(name).cloned()
+        marker(name).or_else(|| self.functions.scalar_functions().get(name).cloned())
     }
 
     fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {

@@ -8,7 +8,7 @@ use datafusion::error::{DataFusionError, Result as DfResult};
 use datafusion::logical_expr::planner::{
     PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning,
 };
-use datafusion::logical_expr::{Expr, ExprSchemable, Extension, LogicalPlan};
+use datafusion::logical_expr::{Expr, ExprSchemable, Extension, LogicalPlan, LogicalPlanBuilder};
 use sqlparser::ast::{
     self, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, TableFactor,
 };
@@ -18,6 +18,7 @@ use super::plan::Hopping;
 use super::relation::RelationSource;
 use super::window::{WindowKind, WindowNode};
 use crate::error::SqlState;
+use crate::sql::VERSIONS_FUNCTION;
 use crate::sql::statement::WindowSpec;
 
 /// Plans the windows of one statement.
@@ -59,6 +60,7 @@ impl RelationPlanner for WindowPlanner {
         };
         let plan = match function.as_deref() {
             Some("cql_window") => self.bracket(&args, context)?,
+            Some(VERSIONS_FUNCTION) => versions(&args, context)?,
             Some("tumble") => tvf("TUMBLE", &["size", "offset"], &args, context)?,
             Some("hop") => tvf("HOP", &["slide", "size", "offset"], &args, context)?,
             Some(other @ ("cumulate" | "session")) => {
@@ -173,6 +175,34 @@ impl WindowPlanner {
         }
         bracket_node(spec, input, context)
     }
+}
+
+/// The versions of a table, without the column that says which are deletions.
+fn versions(
+    args: &[FunctionArg],
+    context: &mut dyn RelationPlannerContext,
+) -> DfResult<LogicalPlan> {
+    let factor = positional(args).first().and_then(|arg| source(arg));
+    let LogicalPlan::TableScan(scan) = context.plan(factor.expect("the parser gives a name"))?
+    else {
+        return Err(no_versions("a view"));
+    };
+    let versions = scan.source.downcast_ref::<RelationSource>().and_then(RelationSource::versions);
+    let versions =
+        versions.ok_or_else(|| no_versions(&format!("\"{}\"", scan.table_name.table())))?;
+    let shown = versions.object.columns.len() - 1;
+    let all = LogicalPlanBuilder::scan(scan.table_name, Arc::new(versions), None)?.build()?;
+    let shown: Vec<Expr> = all.schema().iter().take(shown).map(Expr::from).collect();
+    LogicalPlanBuilder::from(all).project(shown)?.build()
+}
+
+fn no_versions(what: &str) -> DataFusionError {
+    Error::Invalid {
+        what: format!("{what} keeps no versions"),
+        sqlstate: SqlState::WRONG_OBJECT_TYPE,
+        hint: Some("Declare the table with VERSIONED BY ts WATERMARK AS ts.".into()),
+    }
+    .into()
 }
 
 /// The stream that a plan scans as it is, if it does nothing else.

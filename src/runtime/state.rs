@@ -51,6 +51,11 @@ impl State {
         for (oid, deltas) in &tables {
             let table = self.tables.get(oid).ok_or_else(|| gone(oid))?;
             table.check(&Delta::concat(&deltas[0].schema(), deltas)?)?;
+            if let Some(stream) = table.versions().and_then(|oid| self.streams.get(&oid)) {
+                for delta in deltas {
+                    stream.check(&table.versions_of(delta, stream.watermark())?, now)?;
+                }
+            }
         }
         Ok(())
     }
@@ -79,7 +84,13 @@ impl State {
             }
             Write::Table(oid, delta) => {
                 let delta = delta.at(time);
-                self.tables.get_mut(&oid).expect("checked before").apply(&delta)?;
+                let table = self.tables.get_mut(&oid).expect("checked before");
+                table.apply(&delta)?;
+                if let Some(stream) = table.versions() {
+                    let watermark = self.streams.get(&stream).map(Stream::watermark);
+                    let rows = table.versions_of(&delta, watermark.unwrap_or(Watermark::MIN))?;
+                    self.write(Write::Rows(stream, rows), changes, &mut receipt.clone())?;
+                }
                 (oid, delta, Watermark::MAX)
             }
             Write::Heartbeat(oid, at) => {

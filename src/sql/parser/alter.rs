@@ -74,7 +74,12 @@ fn unknown_kind(reader: &Reader<'_>, verb: &str) -> crate::sql::Error {
 /// Reads what follows ALTER.
 pub fn alter(mut reader: Reader<'_>) -> Result<StatementKind> {
     let start = reader;
-    if !reader.eat(&["STREAM"]) {
+    let mut table = reader;
+    let versions = table.eat(&["TABLE"])
+        && table.object_name().is_ok()
+        && table.sees(&["HEARTBEAT"])
+        && reader.eat(&["TABLE"]);
+    if !versions && !reader.eat(&["STREAM"]) {
         let kinds = ["TABLE", "VIEW", "MATERIALIZED", "SCHEMA", "SINK", "SOURCE"];
         if kinds.iter().any(|kind| reader.sees(&[kind])) {
             let name = format!("ALTER {}", statement_name(reader.tokens()));

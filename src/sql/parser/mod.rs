@@ -29,6 +29,7 @@ mod query;
 mod session;
 mod stream;
 
+mod asof;
 mod emit;
 mod normalize;
 mod prepass;
@@ -39,6 +40,7 @@ mod window_clause;
 #[cfg(test)]
 mod tests;
 
+pub use asof::VERSIONS_FUNCTION;
 pub use prepass::WINDOW_FUNCTION;
 pub use query::{parse_expression, parse_query_text};
 pub use statement::parse;
