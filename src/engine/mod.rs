@@ -30,6 +30,7 @@ mod session;
 mod source;
 mod subscribe;
 mod system;
+mod transaction;
 mod update;
 mod view;
 
