@@ -6,7 +6,7 @@ use datafusion::execution::SessionState;
 use datafusion::execution::{FunctionRegistry, SessionStateBuilder};
 use datafusion::prelude::SessionConfig;
 
-use crate::planner::text_time::TextTimes;
+use crate::planner::meaning::PostgresMeaning;
 
 /// Returns the functions, planners and settings that every statement shares.
 pub fn session_state(threads: usize) -> SessionState {
@@ -21,7 +21,7 @@ pub fn session_state(threads: usize) -> SessionState {
     options.execution.time_zone = Some("UTC".to_owned());
     options.optimizer.skip_failed_rules = false;
     let mut state = SessionStateBuilder::new().with_config(config).with_default_features().build();
-    state.add_analyzer_rule(Arc::new(TextTimes));
+    state.add_analyzer_rule(Arc::new(PostgresMeaning));
     // The system catalog answers these with our own facts.
     for name in ["version", "current_schema", "session_user", "current_user"] {
         // It may not have been there.

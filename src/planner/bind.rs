@@ -79,6 +79,7 @@ pub fn bind_expr(expr: &ast::Expr, schema: &DFSchema, names: &Names<'_>) -> Resu
 fn planner<'a>(names: &'a Names<'_>) -> SqlToRel<'a, Names<'a>> {
     let options = ParserOptions::default()
         .with_enable_ident_normalization(true)
+        .with_parse_float_as_decimal(true)
         .with_map_string_types_to_utf8view(false)
         .with_collect_spans(true)
         .with_support_varchar_with_length(true);
@@ -144,8 +145,8 @@ pub(super) fn constant_expr(expr: Expr, state: &SessionState) -> DfResult<Expr> 
         .build();
     let simplifier = ExprSimplifier::new(context);
     let coerced = simplifier.coerce(expr, &DFSchema::empty())?;
-    let timed = super::text_time::rewrite(coerced, &DFSchema::empty())?;
-    simplifier.simplify(timed.data)
+    let meant = super::meaning::rewrite(coerced, &DFSchema::empty())?;
+    simplifier.simplify(meant.data)
 }
 
 /// Computes a constant expression, such as the time of a heartbeat.

@@ -345,7 +345,7 @@ pub fn value_state(message: &str) -> SqlState {
         SqlState::DIVISION_BY_ZERO
     } else if has("overflow") || has("out of range") || has("can't cast value") {
         SqlState::NUMERIC_VALUE_OUT_OF_RANGE
-    } else if has("timestamp") || has("date") {
+    } else if has("timestamp") || has("date") || has("type interval") {
         SqlState::INVALID_DATETIME_FORMAT
     } else if has("cast") || has("parse") || has("invalid") {
         SqlState::INVALID_TEXT_REPRESENTATION

@@ -7,6 +7,7 @@ mod parser;
 pub mod catalog;
 mod dialect;
 pub mod error;
+pub mod interval;
 pub mod names;
 pub mod types;
 pub mod variables;

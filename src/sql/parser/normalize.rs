@@ -8,16 +8,20 @@
 //! | `character varying`, `bpchar`, .. | `varchar` | DataFusion knows one name |
 //! | `dec` | `decimal` | as above |
 //! | `uuid`, `json`, `jsonb` | `text` | they are kept as text |
+//! | `INTERVAL '1 day 02:03'` | its months, days and seconds | DataFusion reads fewer forms |
 //!
 //! Not done: `varchar(n)` does not cut the value, and Arrow cuts where Postgres rounds.
 
 use std::ops::ControlFlow;
 
+use sqlparser::ast;
 use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{
-    ArrayElemTypeDef, CastKind, DataType, ExactNumberInfo, Expr, VisitMut, VisitorMut,
+    ArrayElemTypeDef, CastKind, DataType, ExactNumberInfo, Expr, Value, VisitMut, VisitorMut,
 };
 
+use crate::error::Location;
+use crate::sql::interval::{Interval, Unit};
 use crate::sql::{Error, Result};
 
 /// Normalizes all expressions of a tree.
@@ -37,6 +41,12 @@ impl VisitorMut for Normalizer {
         let wanted = match expr {
             Expr::Cast { data_type, .. } => data_type,
             Expr::TypedString(literal) => &mut literal.data_type,
+            Expr::Interval(literal) => {
+                return match normal_interval(literal) {
+                    Ok(()) => ControlFlow::Continue(()),
+                    Err(error) => ControlFlow::Break(Box::new(error)),
+                };
+            }
             _ => return ControlFlow::Continue(()),
         };
         let coarse = match normal_type(wanted) {
@@ -57,6 +67,34 @@ impl VisitorMut for Normalizer {
         }
         ControlFlow::Continue(())
     }
+}
+
+/// Writes the text of an interval out in units.
+fn normal_interval(literal: &mut ast::Interval) -> Result<()> {
+    let Expr::Value(value) = literal.value.as_mut() else { return Ok(()) };
+    let start = value.span.start;
+    let Value::SingleQuotedString(text) = &mut value.value else { return Ok(()) };
+    if literal.leading_field.is_some() || counts_units(text) {
+        return Ok(());
+    }
+    let Interval { months, days, micros } = Interval::parse(text).map_err(|malformed| {
+        let location = Some(Location { line: start.line, column: start.column });
+        Error::Interval { malformed, text: text.clone(), location }
+    })?;
+    let (sign, size) = (if micros < 0 { "-" } else { "" }, micros.unsigned_abs());
+    let (seconds, rest) = (size / 1_000_000, size % 1_000_000);
+    *text = format!("{months} months {days} days {sign}{seconds}.{rest:06} seconds");
+    Ok(())
+}
+
+/// Returns whether the text of an interval is numbers of units alone, which DataFusion reads.
+fn counts_units(text: &str) -> bool {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let counts = |pair: &[&str]| match pair {
+        [number, unit] => number.parse::<i32>().is_ok() && Unit::named(unit).is_some(),
+        _ => false,
+    };
+    !words.is_empty() && words.chunks(2).all(counts)
 }
 
 /// Replaces a type; returns whether it is a timestamp coarser than microseconds.
