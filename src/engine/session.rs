@@ -13,9 +13,7 @@ use super::introspect::Introspection;
 use super::outcome::Rows;
 use super::relations::StatementRelations;
 use super::transaction::Block;
-use super::{
-    Client, Engine, Error, Notice, Outcome, Result, cursor, explain, query, subscribe,
-};
+use super::{Client, Engine, Error, Notice, Outcome, Result, cursor, explain, query, subscribe};
 use crate::error::SqlState;
 use crate::planner::bind::bind_query;
 use crate::planner::relation::Names;
@@ -182,9 +180,9 @@ impl Session {
             StatementKind::ShowWatermarks | StatementKind::Show(_) => {
                 Ok(Outcome::Rows(self.show(&statement.kind)?))
             }
-            StatementKind::Set { .. }
-            | StatementKind::Reset(_)
-            | StatementKind::NoOp(_) => self.control(&statement.kind),
+            StatementKind::Set { .. } | StatementKind::Reset(_) | StatementKind::NoOp(_) => {
+                self.control(&statement.kind)
+            }
             StatementKind::Begin
             | StatementKind::Commit
             | StatementKind::Rollback

@@ -43,9 +43,6 @@ impl Session {
             let columns = columns_of(&plan.root.schema, &plan_names)?;
             (Some(plan), columns)
         } else {
-            // Planned to the end, so that a bad view is refused now and not when it is read.
-            let options = functions.config_options();
-            let bound = functions.analyzer().execute_and_check(bound, options, |_, _| {})?;
             let columns = columns_of(&query::named_schema(&bound, &plan_names), &plan_names)?;
             (None, columns)
         };

@@ -347,7 +347,7 @@ pub fn value_state(message: &str) -> SqlState {
         SqlState::NUMERIC_VALUE_OUT_OF_RANGE
     } else if has("timestamp") || has("date") || has("type interval") {
         SqlState::INVALID_DATETIME_FORMAT
-    } else if has("cast") || has("parse") || has("invalid") {
+    } else if has("cast") || has("parse") || has("invalid") || has("malformed") {
         SqlState::INVALID_TEXT_REPRESENTATION
     } else {
         SqlState::INTERNAL_ERROR

@@ -7,14 +7,18 @@
 
 mod arithmetic;
 pub mod bind;
+mod casts;
+pub mod coercion;
 mod column_name;
 mod derive;
 mod distribute;
 pub mod error;
 pub mod explain;
+pub mod functions;
 pub mod lower;
 pub mod meaning;
 mod on_close;
+pub mod operators;
 pub mod plan;
 pub mod properties;
 pub mod relation;

@@ -1,4 +1,4 @@
-//! Text to timestamps, intervals and bytea by Postgres's rules, wherever a query casts one to the other.
+//! Text to timestamps, intervals, arrays and bytea by Postgres's rules, wherever a query casts one to the other.
 //!
 //! # Semantics
 //! What Arrow reads, and besides: times without seconds (`2024-05-01 10:00`), `infinity`,
@@ -12,12 +12,13 @@
 
 use std::sync::Arc;
 
+use arrow::array::builder::{ListBuilder, StringBuilder};
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, IntervalMonthDayNanoArray, StringArray,
     TimestampMicrosecondArray,
 };
-use arrow::compute::cast;
 use arrow::compute::kernels::cast_utils::string_to_datetime;
+use arrow::compute::{CastOptions, cast, cast_with_options};
 use arrow::datatypes::{DataType, IntervalMonthDayNano, IntervalUnit, TimeUnit};
 use chrono::Utc;
 use datafusion::common::tree_node::Transformed;
@@ -30,6 +31,7 @@ use datafusion::logical_expr::{
 
 use super::error::Error;
 use crate::sql;
+use crate::sql::array::elements;
 use crate::sql::interval::{Interval, Malformed};
 
 /// Reads a timestamp, in microseconds since the Unix epoch.
@@ -123,6 +125,7 @@ impl TextTime {
                 let bytes = each(texts, read_bytes).collect::<DfResult<Vec<_>>>()?;
                 return Ok(Arc::new(bytes.into_iter().collect::<BinaryArray>()));
             }
+            DataType::List(_) => return self.arrays(texts),
             DataType::Interval(_) => {
                 let spans = each(texts, read_interval);
                 return Ok(Arc::new(spans.collect::<DfResult<IntervalMonthDayNanoArray>>()?));
@@ -140,6 +143,22 @@ impl TextTime {
     }
 }
 
+impl TextTime {
+    fn arrays(&self, texts: &StringArray) -> DfResult<ArrayRef> {
+        let mut lists = ListBuilder::new(StringBuilder::new());
+        for text in texts {
+            if let Some(text) = text {
+                let elements = elements(text)
+                    .ok_or_else(|| exec_datafusion_err!("malformed array literal: \"{text}\""))?;
+                elements.into_iter().for_each(|element| lists.values().append_option(element));
+            }
+            lists.append(text.is_some());
+        }
+        let options = CastOptions { safe: false, ..CastOptions::default() };
+        Ok(cast_with_options(&lists.finish(), &self.to, &options)?)
+    }
+}
+
 /// Replaces a cast of text to one of these types.
 pub(super) fn rewrite(expr: Expr, schema: &DFSchema) -> DfResult<Transformed<Expr>> {
     let (inner, to) = match &expr {
@@ -154,6 +173,7 @@ pub(super) fn rewrite(expr: Expr, schema: &DFSchema) -> DfResult<Transformed<Exp
         DataType::Timestamp(TimeUnit::Microsecond, _)
             | DataType::Binary
             | DataType::Interval(IntervalUnit::MonthDayNano)
+            | DataType::List(_)
     );
     let from = inner.get_type(schema);
     let text = matches!(from, Ok(DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View));

@@ -77,7 +77,8 @@ impl Interval {
             return parse_iso(iso);
         }
         let mut parts = parts(text.strip_prefix('@').unwrap_or(text))?;
-        let ago = parts.pop_if(|part| matches!(part, Part::Word(w) if w.eq_ignore_ascii_case("ago")));
+        let ago =
+            parts.pop_if(|part| matches!(part, Part::Word(w) if w.eq_ignore_ascii_case("ago")));
         if parts.is_empty() {
             return Err(Malformed::Syntax);
         }
@@ -298,7 +299,9 @@ mod tests {
 
     #[test]
     fn nonsense_is_told_from_what_is_too_long() {
-        for text in ["", "x", "1 fortnight", "1:2:3:4", "1.2.3", "--1", "P", "P1H", "day", "1 ago x"] {
+        for text in
+            ["", "x", "1 fortnight", "1:2:3:4", "1.2.3", "--1", "P", "P1H", "day", "1 ago x"]
+        {
             assert_eq!(Interval::parse(text), Err(Malformed::Syntax), "{text}");
         }
         for text in ["99999999999999999999 s", "300000000 years", "9000000000 days"] {

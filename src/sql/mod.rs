@@ -4,6 +4,7 @@ pub mod statement;
 
 mod parser;
 
+pub mod array;
 pub mod catalog;
 mod dialect;
 pub mod error;
@@ -14,4 +15,6 @@ pub mod variables;
 
 pub use dialect::StreamSql;
 pub use error::{Error, Result};
-pub use parser::{WINDOW_FUNCTION, parse, parse_expression, parse_query_text};
+pub use parser::{
+    IN_ARRAY, NOT_IN_ARRAY, WINDOW_FUNCTION, parse, parse_expression, parse_query_text,
+};
