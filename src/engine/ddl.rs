@@ -177,8 +177,7 @@ impl Session {
                 )
             })?
         };
-        self.engine.hub().room(&[object.oid]).await;
-        self.engine.hub().commit(vec![Write::Heartbeat(object.oid, at)])?;
+        self.write(Write::Heartbeat(object.oid, at)).await?;
         Ok("ALTER STREAM".into())
     }
 
