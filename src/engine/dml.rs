@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array};
+use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::DataType;
 use datafusion::catalog::MemTable;
@@ -15,6 +15,7 @@ use super::outcome::Description;
 use super::parameters::parameter_types;
 use super::session::Session;
 use super::{Error, Result, query, update};
+use crate::connectors::format::TextLimit;
 use crate::delta::Delta;
 use crate::error::SqlState;
 use crate::planner::bind::{bind_dml, bind_query};
@@ -360,22 +361,12 @@ pub(super) fn fitted(object: &Object, columns: &[ArrayRef], rows: usize) -> Resu
         cast_with_options(column, field.data_type(), &options)
     });
     let columns = columns.collect::<Result<Vec<_>, _>>()?;
-    for (column, values) in object.columns.iter().zip(&columns) {
-        check_length(column, values)?;
+    for (field, values) in schema.fields().iter().zip(&columns) {
+        if let Some(error) = TextLimit::of(field).and_then(|limit| limit.first(values)) {
+            return Err(Error::refused(error.sqlstate(), error.to_string()));
+        }
     }
     Ok(crate::delta::batch(schema, columns, rows)?)
-}
-
-/// Refuses texts that are longer than `varchar(n)` or `char(n)` allow.
-fn check_length(column: &Column, values: &ArrayRef) -> Result<()> {
-    let name = column.sql_type.name.as_str();
-    let limit = name.strip_prefix("character").and_then(|rest| rest.split_once('('));
-    let limit = limit.and_then(|(_, n)| n.trim_end_matches(')').parse::<usize>().ok());
-    let (Some(limit), Some(texts)) = (limit, values.as_string_opt::<i32>()) else { return Ok(()) };
-    if texts.iter().flatten().any(|text| text.chars().count() > limit) {
-        return Err(Error::refused(SqlState("22001"), format!("value too long for type {name}")));
-    }
-    Ok(())
 }
 
 /// Refuses NULL in NOT NULL columns.

@@ -118,8 +118,10 @@ impl CopyDecoder {
         if !self.ended {
             self.decode(&tail, true)?;
         }
-        declared(&self.schema, &self.rows.finish())
-            .map_err(|reason| Error::Format { what: format!("COPY {}", self.relation), reason })
+        declared(&self.schema, &self.rows.finish()).map_err(|flaw| Error::Format {
+            what: format!("COPY {}", self.relation),
+            reason: flaw.message,
+        })
     }
 
     /// Returns how many rows were decoded.
