@@ -5,9 +5,9 @@
 //! such a line only the beginning is kept.
 //!
 //! # Cost
-//! Each byte is looked at once for a line end, and the decoder sees the rest of the buffer only when
-//! there is one. A record of many lines (CSV) is decoded anew when the buffer has doubled. So memory
-//! and time are linear in the length of a record, and bounded by `max_line` and by a block.
+//! Each byte is looked at once for a line end, and the decoder sees the rest of the buffer only
+//! when there is one. A record of many lines (CSV) is decoded anew when the buffer has doubled. So
+//! memory and time are linear in the length of a record, and bounded by `max_line` and by a block.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};

@@ -3,8 +3,8 @@
 //! # Semantics
 //! Columns are matched by name, exactly or else whatever the case; a missing one is an error when
 //! the file is opened, like a type without a cast to the declared one, and like whole numbers for a
-//! timestamp without `time_unit`. A value that does not fit the declared type, or NULL in a NOT NULL
-//! column, makes its row bad. Timestamps become microseconds.
+//! timestamp without `time_unit`. A value that does not fit the declared type, or NULL in a NOT
+//! NULL column, makes its row bad. Timestamps become microseconds.
 
 use std::fs::File;
 use std::sync::Arc;

@@ -6,8 +6,8 @@
 //! declared columns in order. A field without quotes that equals the null string (default: empty)
 //! is NULL. A number for a timestamp counts the `time_unit` of the source since the epoch. Blank
 //! lines are skipped. A record with the wrong number of fields, or with a field that is not a value
-//! of its column, is bad. A quote that is not closed within `max_line` is taken for a stray one: its
-//! line is bad, and reading goes on behind it.
+//! of its column, is bad. A quote that is not closed within `max_line` is taken for a stray one:
+//! its line is bad, and reading goes on behind it.
 
 #[cfg(test)]
 mod tests;
