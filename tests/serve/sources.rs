@@ -113,7 +113,8 @@ fn check(client: &mut Client, name: &str, expected: Counts) {
     assert_eq!(late, expected.refused().min(1_000), "the newest refused rows of {name} are kept");
     let errors = rows(client, &format!("hw.errors WHERE object = '{name}'"));
     assert_eq!(errors, expected.bad, "{name}");
-    let places = format!("(SELECT DISTINCT place FROM hw.errors WHERE object = '{name}') AS places");
+    let places =
+        format!("(SELECT DISTINCT place FROM hw.errors WHERE object = '{name}') AS places");
     assert_eq!(rows(client, &places), expected.bad, "every bad line of {name} has its place");
 }
 
