@@ -1,11 +1,8 @@
 //! Rows a stream retains, in memory, in arrival order.
 
-use std::collections::VecDeque;
-
-use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 
+use super::runs::Runs;
 use crate::delta::Delta;
 
 /// Which rows a stream retains.
@@ -26,21 +23,16 @@ impl Default for Retention {
     }
 }
 
-/// Rows beyond which a batch is not merged with later ones.
-const MERGED_ROWS_MAX: usize = 8_192;
-
 /// Rows a stream retains.
 pub struct History {
-    schema: SchemaRef,
     retention: Retention,
-    deltas: VecDeque<Delta>,
-    rows: usize,
+    deltas: Runs<Delta>,
 }
 
 impl History {
     /// Nothing yet.
-    pub fn new(schema: SchemaRef, retention: Retention) -> Self {
-        Self { schema, retention, deltas: VecDeque::new(), rows: 0 }
+    pub fn new(retention: Retention) -> Self {
+        Self { retention, deltas: Runs::default() }
     }
 
     /// Adds rows; lets the oldest go.
@@ -48,28 +40,9 @@ impl History {
         if delta.is_empty() || self.retention == Retention::Nothing {
             return Ok(());
         }
-        self.rows += delta.len();
-        self.deltas.push_back(delta.clone());
-        self.merge_last()?;
+        self.deltas.push(delta.clone())?;
         if let Retention::Rows(keep) = self.retention {
-            while self.deltas.front().is_some_and(|d| self.rows - d.len() >= keep) {
-                self.rows -= self.deltas.pop_front().map_or(0, |d| d.len());
-            }
-        }
-        Ok(())
-    }
-
-    /// Merges the last batches while they are small and alike, so that each row is copied few
-    /// times.
-    fn merge_last(&mut self) -> Result<(), ArrowError> {
-        while self.deltas.len() >= 2 {
-            let (a, b) = (&self.deltas[self.deltas.len() - 2], &self.deltas[self.deltas.len() - 1]);
-            if a.len() > 2 * b.len() || a.len() + b.len() > MERGED_ROWS_MAX {
-                break;
-            }
-            let merged = Delta::concat(&self.schema, &[a.clone(), b.clone()])?;
-            self.deltas.truncate(self.deltas.len() - 2);
-            self.deltas.push_back(merged);
+            self.deltas.keep_newest(keep);
         }
         Ok(())
     }
@@ -79,13 +52,8 @@ impl History {
         self.deltas.iter().cloned().collect()
     }
 
-    /// The rows, in arrival order.
-    pub fn batches(&self) -> Vec<RecordBatch> {
-        self.deltas.iter().map(|d| d.rows().clone()).collect()
-    }
-
     /// Number of rows.
     pub fn row_count(&self) -> usize {
-        self.rows
+        self.deltas.row_count()
     }
 }

@@ -27,6 +27,7 @@ pub mod task;
 
 mod error;
 mod operator;
+mod runs;
 mod state;
 
 pub use error::{Error, Result};
