@@ -13,11 +13,13 @@ pub mod error;
 pub mod explain;
 pub mod lower;
 mod on_close;
+mod panes;
 pub mod plan;
 pub mod properties;
 pub mod relation;
 pub mod text_time;
 mod tvf;
 pub mod window;
+mod window_function;
 
 pub use error::{Error, Result};
