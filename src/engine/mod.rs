@@ -26,6 +26,7 @@ mod parameters;
 pub mod pg_catalog;
 mod query;
 mod relations;
+mod replace;
 mod session;
 mod source;
 mod subscribe;

@@ -236,6 +236,7 @@ impl Session {
             | StatementKind::Drop(_)
             | StatementKind::CreateSchema { .. }
             | StatementKind::Heartbeat { .. }
+            | StatementKind::AlterView { .. }
             | StatementKind::Comment { .. } => self.define(statement).await.map(Outcome::Done),
         }
     }

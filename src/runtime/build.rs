@@ -131,7 +131,8 @@ impl Builder {
         spec: &JobSpec<'_>,
         publication: Arc<Publication>,
     ) -> Result<Arc<Job>> {
-        let watch = Watch::new(spec.name, Arc::clone(&publication), Arc::clone(&self.errors));
+        let errors = Arc::clone(&self.errors);
+        let watch = Watch::new(spec.name, spec.fail_on_error, Arc::clone(&publication), errors);
         let fragments = Fragments::cut(spec.plan);
         let mut tasks: Vec<Vec<Arc<Task>>> = Vec::new();
         let mut entries = Vec::new();

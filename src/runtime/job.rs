@@ -1,6 +1,7 @@
 //! A running query: its tasks, its entries and its result. The unit of failure.
 
 use std::any::Any;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
@@ -9,8 +10,9 @@ use arrow::error::ArrowError;
 use super::errors::ErrorLog;
 use super::exchange::Split;
 use super::history::Retained;
+use super::hub::Keeps;
 use super::packet::{Commit, Packet};
-use super::publication::Publication;
+use super::publication::{Inheritance, Publication, State};
 use super::task::{Supervisor, Task};
 use crate::delta::{Delta, partition};
 use crate::error::SqlState;
@@ -29,6 +31,11 @@ pub struct Fault {
 }
 
 impl Fault {
+    /// The fault of what should not have failed.
+    pub fn internal(error: &dyn std::fmt::Display) -> Self {
+        Self { sqlstate: SqlState::INTERNAL_ERROR, message: error.to_string() }
+    }
+
     /// The fault of a panic.
     pub fn panic(panic: &(dyn Any + Send)) -> Self {
         let text = panic
@@ -40,7 +47,7 @@ impl Fault {
     }
 }
 
-/// Identity of a running query; grows with creation, so a query's inputs are older.
+/// Identity of a running query; grows with creation.
 pub type JobId = u64;
 
 /// The object that stands for "every commit": entries of constant relations.
@@ -65,16 +72,23 @@ const SLICE_ROWS_MIN: usize = 1_024;
 pub struct Watch {
     name: String,
     stopped: AtomicBool,
+    fail_on_error: bool,
     publication: Arc<Publication>,
     errors: Arc<ErrorLog>,
 }
 
 impl Watch {
     /// For the query of that name.
-    pub fn new(name: &str, publication: Arc<Publication>, errors: Arc<ErrorLog>) -> Arc<Self> {
+    pub fn new(
+        name: &str,
+        fail_on_error: bool,
+        publication: Arc<Publication>,
+        errors: Arc<ErrorLog>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             name: name.to_owned(),
             stopped: AtomicBool::new(false),
+            fail_on_error,
             publication,
             errors,
         })
@@ -83,7 +97,14 @@ impl Watch {
 
 impl Supervisor for Watch {
     fn rows_failed(&self, errors: Vec<RowError>) {
+        let fault = errors.first().filter(|_| self.fail_on_error).map(|error| Fault {
+            sqlstate: error.sqlstate,
+            message: format!("{} (row {})", error.message, error.row),
+        });
         self.errors.rows_failed(&self.name, errors);
+        if let Some(fault) = fault {
+            self.suspend(fault);
+        }
     }
 
     fn suspend(&self, fault: Fault) {
@@ -154,7 +175,7 @@ impl Job {
             let watermark = Watermark(commit.time.plus(1));
             match rows.iter().map(Retained::by_arrival).collect() {
                 Ok(deltas) => self.enter_at(&by_arrival, &Packet { commit, watermark, deltas }),
-                Err(error) => self.fail(&error),
+                Err(error) => self.suspend(Fault::internal(&error)),
             }
         }
     }
@@ -171,16 +192,11 @@ impl Job {
         self.entries.iter().any(|e| e.object == object && e.kind == ScanKind::Arrivals)
     }
 
-    fn fail(&self, error: &ArrowError) {
-        let message = error.to_string();
-        self.suspend(Fault { sqlstate: SqlState::INTERNAL_ERROR, message });
-    }
-
     fn enter_at(&self, entries: &[&Entry], packet: &Packet) {
         for entry in entries {
             let mut parts = match entry.split(&packet.deltas) {
                 Ok(parts) => parts,
-                Err(error) => return self.fail(&error),
+                Err(error) => return self.suspend(Fault::internal(&error)),
             };
             for (target, deltas) in entry.targets.iter().zip(parts.drain(..)) {
                 let deltas = pieces(deltas, self.batch_rows);
@@ -198,6 +214,43 @@ impl Job {
     /// Stops the query; readers get the fault.
     pub fn suspend(&self, fault: Fault) {
         self.watch.suspend(fault);
+    }
+
+    /// Gives the readers to the query that takes this one's place, once this one has brought all
+    /// that it was told of. Readers that are not kept get an error, unless they are replaced too.
+    pub fn bequeath(
+        self: &Arc<Self>,
+        heir: Arc<Job>,
+        first: Commit,
+        keeps: Keeps,
+        replaced: BTreeSet<Oid>,
+    ) {
+        let old = Arc::clone(self);
+        self.publication.when_current(Box::new(move |state| {
+            old.watch.stopped.store(true, Ordering::Release);
+            let inheritance = state.ok().map(State::hand_over).transpose();
+            let mut inheritance = match inheritance {
+                Ok(inheritance) => inheritance.unwrap_or_default(),
+                Err(error) => return heir.suspend(Fault::internal(&error)),
+            };
+            let is_replaced = |job: &Weak<Job>| {
+                job.upgrade().and_then(|job| job.oid).is_some_and(|oid| replaced.contains(&oid))
+            };
+            inheritance.downstream.retain(|(job, _)| !is_replaced(job));
+            let mut left = Inheritance::default();
+            if keeps != Keeps::Readers {
+                left.downstream = std::mem::take(&mut inheritance.downstream);
+            }
+            if keeps == Keeps::Nothing {
+                left.feeds = std::mem::take(&mut inheritance.feeds);
+                inheritance.content = None;
+            }
+            left.fail(&Fault {
+                sqlstate: SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
+                message: format!("view \"{}\" was replaced by one of another kind", old.name),
+            });
+            heir.publication.take_over(first, inheritance);
+        }));
     }
 
     /// Ends the query without fault: it was dropped.

@@ -46,6 +46,15 @@ pub enum StatementKind {
         /// A constant timestamp expression.
         at: ast::Expr,
     },
+    /// `ALTER [MATERIALIZED] VIEW [IF EXISTS] name ..`.
+    AlterView {
+        /// The view.
+        name: ast::ObjectName,
+        /// Whether a missing one is fine.
+        if_exists: bool,
+        /// What changes.
+        change: ViewChange,
+    },
     /// `COMMENT ON STREAM | TABLE | VIEW | COLUMN name IS '..'`.
     Comment {
         /// STREAM, TABLE, VIEW or COLUMN.
@@ -321,6 +330,17 @@ pub struct CreateView {
     pub query_text: Arc<str>,
     /// `WITH (k = v, ..)`; keys in lower case.
     pub options: BTreeMap<String, String>,
+}
+
+/// What ALTER VIEW does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ViewChange {
+    /// `RENAME TO name`.
+    Rename(ast::Ident),
+    /// `SUSPEND`: stops it; its content cannot be read.
+    Suspend,
+    /// `RESUME`: starts it again.
+    Resume,
 }
 
 /// `DROP ..`.
