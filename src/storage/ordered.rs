@@ -294,4 +294,20 @@ mod tests {
             prop_assert!(rows.is_empty() && rows.runs.is_empty());
         }
     }
+
+    #[test]
+    fn rows_around_a_prefix_are_found_in_both_directions() {
+        let mut rows = OrderedRows::default();
+        for (owner, bytes) in
+            [(1, b"ax"), (2, b"ax"), (2, b"bx"), (2, b"by"), (2, b"cx"), (3, b"ax")]
+        {
+            rows.add(owner, bytes, 1);
+        }
+        let get = |slot: u32| String::from_utf8(rows.get(slot).to_vec()).unwrap();
+        let from: Vec<_> = rows.of_from(2, b"b").map(get).collect();
+        let before: Vec<_> = rows.of_before(2, b"by").map(get).collect();
+        assert_eq!(from, ["bx", "by", "cx"]);
+        assert_eq!(before, ["bx", "ax"]);
+        assert_eq!(rows.of_from(2, b"d").count() + rows.of_before(2, b"a").count(), 0);
+    }
 }
