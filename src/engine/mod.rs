@@ -29,6 +29,7 @@ mod relations;
 mod replace;
 mod session;
 mod source;
+mod stall;
 mod subscribe;
 mod system;
 mod update;

@@ -157,7 +157,8 @@ impl Builder {
             }
             tasks.push(of_fragment);
         }
-        Ok(Job::new(id, spec.oid, entries, watch, self.batch_rows))
+        let tasks = tasks.into_iter().flatten().collect();
+        Ok(Job::new(id, spec.oid, entries, tasks, watch, self.batch_rows))
     }
 
     fn channels(&self, fragments: &Fragments<'_>, group: &Group) -> usize {

@@ -16,7 +16,7 @@ use super::publication::{Inheritance, Publication, State};
 use super::task::{Supervisor, Task};
 use crate::delta::{Delta, partition};
 use crate::error::SqlState;
-use crate::operators::RowError;
+use crate::operators::{RowError, Waiting};
 use crate::planner::plan::ScanKind;
 use crate::sql::catalog::Oid;
 use crate::time::Watermark;
@@ -133,6 +133,7 @@ pub struct Job {
     /// Its result.
     pub publication: Arc<Publication>,
     entries: Vec<Entry>,
+    tasks: Vec<Arc<Task>>,
     watch: Arc<Watch>,
     batch_rows: usize,
 }
@@ -143,6 +144,7 @@ impl Job {
         id: JobId,
         oid: Option<Oid>,
         entries: Vec<Entry>,
+        tasks: Vec<Arc<Task>>,
         watch: Arc<Watch>,
         batch_rows: usize,
     ) -> Arc<Self> {
@@ -152,7 +154,7 @@ impl Job {
         inputs.dedup();
         let publication = Arc::clone(&watch.publication);
         let name = watch.name.clone();
-        Arc::new(Self { id, oid, name, inputs, publication, entries, watch, batch_rows })
+        Arc::new(Self { id, oid, name, inputs, publication, entries, tasks, watch, batch_rows })
     }
 
     /// Lets rows of a stream into the query, at every place where it is read: by its own times, or
@@ -203,6 +205,11 @@ impl Job {
                 target.deliver(entry.channel, Packet { deltas, ..packet.clone() });
             }
         }
+    }
+
+    /// What its operators hold until the watermark moves on.
+    pub fn waiting(&self) -> Waiting {
+        self.tasks.iter().map(|task| task.waiting()).fold(Waiting::default(), Waiting::and)
     }
 
     /// Lets the constants of the query know of a commit.

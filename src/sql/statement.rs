@@ -77,6 +77,8 @@ pub enum StatementKind {
     CopyTo(CopyTo),
     /// `EXPLAIN [(..)] statement`.
     Explain(Explain),
+    /// `EXPLAIN STALL view`: why nothing comes out.
+    ExplainStall(ast::ObjectName),
     /// `DECLARE name [NO SCROLL] CURSOR [WITH|WITHOUT HOLD] FOR query | SUBSCRIBE ..`.
     Declare {
         /// The cursor's name.
@@ -430,4 +432,6 @@ pub struct Explain {
     pub analyze: bool,
     /// FORMAT JSON.
     pub json: bool,
+    /// STATE: what each operator has to remember, and no more.
+    pub state: bool,
 }

@@ -52,6 +52,11 @@ impl Intervals {
         of_key.next().map(|(&(_, first), &last)| (first, last))
     }
 
+    /// The last times of all sessions.
+    pub(super) fn lasts(&self) -> impl Iterator<Item = i64> + '_ {
+        self.live.values().copied()
+    }
+
     /// A time comes that its key did not have.
     pub(super) fn come(&mut self, key: u32, time: i64) {
         if self.around(key, time).is_some() {

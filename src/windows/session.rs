@@ -39,7 +39,9 @@ use super::assign::{of_type, ticks};
 use super::intervals::{Bounds, Intervals, around};
 use crate::delta::{Delta, Instants, Weights, batch, codec};
 use crate::operators::evaluate::Expressions;
-use crate::operators::{Instantwise, Operator, Output, Port, Result, StateReader, StateWriter};
+use crate::operators::{
+    Instantwise, Operator, Output, Port, Result, StateReader, StateWriter, Waiting,
+};
 use crate::storage::{OrderedRows, RowCodec, RowSet, Timers};
 use crate::time::{Timestamp, Watermark};
 
@@ -315,6 +317,14 @@ impl Operator for Sessions {
             }
         }
         Ok(())
+    }
+
+    fn waiting(&self) -> Waiting {
+        if !self.options.held {
+            return Waiting::default();
+        }
+        let until = self.intervals.lasts().filter_map(|last| self.final_at(last)).min();
+        Waiting { rows: self.rows.len(), until: until.map(Timestamp) }
     }
 
     fn save(&self, to: &mut StateWriter) -> Result<()> {
