@@ -19,11 +19,13 @@ pub mod lower;
 pub mod meaning;
 mod on_close;
 pub mod operators;
+mod panes;
 pub mod plan;
 pub mod properties;
 pub mod relation;
 mod text_time;
 mod tvf;
 pub mod window;
+mod window_function;
 
 pub use error::{Error, Result};

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array};
 use tokio::sync::oneshot;
 
+use super::history::Retained;
 use super::hub::Hub;
 use super::packet::Commit;
 use super::publication::Snapshot;
 use super::subscription::Feed;
 use super::{Error, Result};
-use crate::delta::Delta;
 use crate::sql::catalog::Oid;
 use crate::time::Watermark;
 
@@ -26,7 +26,7 @@ impl Hub {
         let mut reads = Reads { commit, ready: BTreeMap::new(), waiting: BTreeMap::new() };
         for oid in oids {
             if let Some(stream) = state.streams.get(oid) {
-                reads.ready.insert(*oid, Read::Stream(stream.deltas(), stream.watermark()));
+                reads.ready.insert(*oid, Read::Stream(stream.retained(), stream.watermark()));
             } else if let Some(table) = state.tables.get_mut(oid) {
                 let (rows, weights) = match keys.get(oid) {
                     None => table.snapshot()?,
@@ -89,7 +89,7 @@ pub struct Keys {
 /// What reading an object gives.
 pub enum Read {
     /// A stream's retained rows with their times, and its watermark.
-    Stream(Vec<Delta>, Watermark),
+    Stream(Vec<Retained>, Watermark),
     /// A relation.
     Relation(Snapshot),
 }

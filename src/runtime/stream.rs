@@ -12,7 +12,7 @@ use arrow::datatypes::{
     DataType, Field, IntervalMonthDayNano, IntervalUnit, Schema, SchemaRef, TimeUnit,
 };
 
-use super::history::{History, Retention};
+use super::history::{History, Retained, Retention};
 use super::ingest::{Admission, EventTime, Ingest, PartitionProgress, Reason, Refusal};
 use super::status::StreamStatus;
 use super::{Error, Result};
@@ -109,8 +109,8 @@ impl Stream {
     }
 
     /// What is retained, with its times.
-    pub fn deltas(&self) -> Vec<Delta> {
-        self.history.deltas()
+    pub fn retained(&self) -> Vec<Retained> {
+        self.history.retained()
     }
 
     /// No change.
@@ -153,7 +153,7 @@ impl Stream {
         if self.ingest.watermark() > before {
             self.moved_at = now;
         }
-        self.history.push(&admission.admitted)?;
+        self.history.push(&admission.admitted, now)?;
         self.admitted += admission.admitted.len() as u64;
         for refusal in &admission.refused {
             *self.refused.entry(refusal.reason).or_default() += 1;
