@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array};
 use arrow::compute::{filter_record_batch, not, take};
-use arrow::datatypes::Schema;
+use arrow::datatypes::{Field, Schema};
 use arrow::row::{OwnedRow, RowConverter, SortField};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{Expr, LogicalPlan, UserDefinedLogicalNodeCore};
@@ -81,7 +81,9 @@ pub(super) fn joined(node: &AsOfNode, inputs: [&RecordBatch; 2]) -> Result<Recor
     for column in &right.columns()[..shown] {
         columns.push(take(column, &picks, None)?);
     }
-    let fields = node.schema().fields().iter().map(|f| f.as_ref().clone().with_nullable(true));
+    // Both sides may have columns of one name.
+    let fields = node.schema().fields().iter().enumerate();
+    let fields = fields.map(|(i, f)| Field::new(format!("c{i}"), f.data_type().clone(), true));
     let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
     Ok(filter_record_batch(&RecordBatch::try_new(schema, columns)?, &found)?)
 }

@@ -33,7 +33,7 @@ use crate::time::Timestamp;
 const OWN_OPTIONS: [&str; 2] = ["retention", "wait"];
 
 impl Session {
-    pub(super) fn create_stream(
+    pub(super) async fn create_stream(
         &mut self,
         create: &CreateStream,
         text: Arc<str>,
@@ -51,8 +51,7 @@ impl Session {
             self.taken(side_schema, side, false)?;
         }
         let event_time_column = time.as_ref().map(|t| arrow.field(t.column).name().clone());
-        let spec =
-            source::spec(&self.engine, &create.options, &OWN_OPTIONS, &arrow, event_time_column)?;
+        let opened = self.open_source(&create.options, &columns, event_time_column).await?;
         let oid = self.engine.change_catalog(Catalog::fresh_oid);
         let side_oid = match (&side, &time) {
             (Some(side), Some(time)) => {
@@ -90,7 +89,23 @@ impl Session {
                 comment: None,
             })
         });
-        Ok(spec.map(|spec| source::start(&self.engine, spec, source::Target::Stream(oid), &name)))
+        let target = source::Target::Stream(oid);
+        Ok(opened.map(|opened| source::start(&self.engine, opened, target, &name)))
+    }
+
+    /// Opens the source that the options ask for.
+    async fn open_source(
+        &mut self,
+        options: &BTreeMap<String, String>,
+        columns: &[Column],
+        event_time: Option<String>,
+    ) -> Result<Option<source::Opened>> {
+        let engine = Arc::clone(&self.engine);
+        let mut opened = source::spec(&engine, options, &OWN_OPTIONS, columns, event_time).await?;
+        if let Some(message) = opened.as_mut().and_then(source::Opened::take_notice) {
+            self.notice(SqlState::UNDEFINED_FILE, message);
+        }
+        Ok(opened)
     }
 
     /// How a stream takes event time; `None` is CLOCK SYSTEM.
@@ -274,7 +289,7 @@ impl Session {
         if let Some(time) = &time {
             columns[time.column].not_null = true;
         }
-        let spec = source::spec(&self.engine, &create.options, &OWN_OPTIONS, &arrow, None)?;
+        let opened = self.open_source(&create.options, &columns, None).await?;
         let oid = self.engine.change_catalog(Catalog::fresh_oid);
         let mut table = Table::new(&name, Arc::clone(&arrow), primary_key.clone())?;
         let versions = time.map(|time| self.create_versions(&name, &arrow, time));
@@ -306,8 +321,8 @@ impl Session {
             self.commit(vec![Write::Table(oid, delta)]).await?;
             return Ok((tag, None));
         }
-        let started =
-            spec.map(|spec| source::start(&self.engine, spec, source::Target::Table(oid), &name));
+        let target = source::Target::Table(oid);
+        let started = opened.map(|opened| source::start(&self.engine, opened, target, &name));
         Ok((tag, started))
     }
 }

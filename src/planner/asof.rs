@@ -139,7 +139,10 @@ impl AsOfNode {
             JoinType::Left => true,
             other => {
                 let hint = "Write ASOF JOIN or ASOF LEFT JOIN.";
-                return Err(unsupported(&format!("an ASOF join that is {other}"), hint));
+                return Err(unsupported(
+                    &format!("an ASOF join that is {other} is not supported"),
+                    hint,
+                ));
             }
         };
         let (condition, before) = args.split_last().expect("the parser gives a condition");
@@ -186,16 +189,20 @@ impl AsOfNode {
         for condition in &self.conditions {
             let (left, op, right) = self.sides(condition).ok_or_else(|| {
                 usage(&format!(
-                    "\"{condition}\", which compares no columns of both sides, in ASOF JOIN,"
+                    "ASOF JOIN on \"{condition}\", which does not compare its two sides, is not \
+                     supported"
                 ))
             })?;
             match op {
                 Operator::Eq => keys.push((left, right)),
-                _ if times.is_some() => return Err(usage("an ASOF join on two comparisons")),
+                _ if times.is_some() => {
+                    return Err(usage("ASOF JOIN on two comparisons is not supported"));
+                }
                 _ => times = Some((left, op, right)),
             }
         }
-        let (left, op, right) = times.ok_or_else(|| usage("an ASOF join without a comparison"))?;
+        let (left, op, right) = times
+            .ok_or_else(|| usage("ASOF JOIN without a comparison of times is not supported"))?;
         let after = matches!(op, Operator::Lt | Operator::LtEq);
         let strict = matches!(op, Operator::Lt | Operator::Gt);
         Ok(Conditions { keys, times: (left, right), after, strict })
@@ -203,6 +210,8 @@ impl AsOfNode {
 
     /// Splits a comparison into its left and its right side.
     fn sides(&self, condition: &Expr) -> Option<(Expr, Operator, Expr)> {
+        // Rewritten conditions keep their names as aliases.
+        let condition = condition.clone().unalias_nested().data;
         let Expr::BinaryExpr(BinaryExpr { left, op, right }) = condition else { return None };
         use Operator::{Eq, Gt, GtEq, Lt, LtEq};
         if !matches!(op, Eq | Gt | GtEq | Lt | LtEq) {
@@ -212,10 +221,10 @@ impl AsOfNode {
             let columns = expr.column_refs();
             !columns.is_empty() && columns.iter().all(|column| plan.schema().has_column(column))
         };
-        if of(left, &self.left) && of(right, &self.right) {
-            Some((left.as_ref().clone(), *op, right.as_ref().clone()))
-        } else if of(right, &self.left) && of(left, &self.right) {
-            Some((right.as_ref().clone(), op.swap()?, left.as_ref().clone()))
+        if of(&left, &self.left) && of(&right, &self.right) {
+            Some((*left, op, *right))
+        } else if of(&right, &self.left) && of(&left, &self.right) {
+            Some((*right, op.swap()?, *left))
         } else {
             None
         }
@@ -224,7 +233,12 @@ impl AsOfNode {
 
 /// Lets a relation show its versions whole; returns the table and the time of its versions.
 fn versions_of(plan: &mut LogicalPlan) -> DfResult<(RelationSource, Expr)> {
-    let renamed = || unsupported("a list of columns behind FOR SYSTEM_TIME AS OF", "Leave it out.");
+    let renamed = || {
+        unsupported(
+            "a list of columns behind FOR SYSTEM_TIME AS OF is not supported",
+            "Leave it out.",
+        )
+    };
     let LogicalPlan::SubqueryAlias(alias) = &*plan else { return Err(renamed()) };
     let LogicalPlan::Projection(projection) = alias.input.as_ref() else { return Err(renamed()) };
     let LogicalPlan::TableScan(scan) = projection.input.as_ref() else { return Err(renamed()) };

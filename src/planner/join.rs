@@ -21,15 +21,15 @@ use std::sync::Arc;
 
 use datafusion::common::{JoinType, NullEquality, ScalarValue};
 use datafusion::logical_expr::{self as logical, Expr, Operator};
-use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{BinaryExpr, CastExpr, Column, Literal};
+use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 
 use super::asof::AsOfNode;
 use super::derive::{self, column_index};
 use super::error::Result;
 use super::lower::{Lowering, later, relaxed};
 use super::plan::{AsOf, Close, Join, Node, Op, TimeBound};
-use super::properties::{Finality, Properties};
+use super::properties::{Finality, Properties, TimeOf};
 
 type Exprs = [Arc<dyn PhysicalExpr>];
 
@@ -176,16 +176,30 @@ impl Sum {
                 return None;
             }
         } else {
-            let binary = expr.downcast_ref::<BinaryExpr>()?;
-            let right_negative = match binary.op() {
-                Operator::Plus => negative,
-                Operator::Minus => !negative,
-                _ => return None,
-            };
-            self.add(binary.left().as_ref(), negative)?;
-            self.add(binary.right().as_ref(), right_negative)?;
+            let (left, right, minus) = sum(expr)?;
+            self.add(left.as_ref(), negative)?;
+            self.add(right.as_ref(), negative != minus)?;
         }
         Some(())
+    }
+}
+
+/// The parts of a sum or difference, with whether it is a difference.
+fn sum(expr: &dyn PhysicalExpr) -> Option<(&Arc<dyn PhysicalExpr>, &Arc<dyn PhysicalExpr>, bool)> {
+    if let Some(binary) = expr.downcast_ref::<BinaryExpr>() {
+        return match binary.op() {
+            Operator::Plus => Some((binary.left(), binary.right(), false)),
+            Operator::Minus => Some((binary.left(), binary.right(), true)),
+            _ => None,
+        };
+    }
+    // Integers are added by a function, which checks for overflow.
+    let function = expr.downcast_ref::<ScalarFunctionExpr>()?;
+    let [left, right] = function.args() else { return None };
+    match function.name() {
+        "plus" => Some((left, right, false)),
+        "minus" => Some((left, right, true)),
+        _ => None,
     }
 }
 
@@ -258,7 +272,7 @@ pub(super) fn frees(inputs: [&Node; 2], bounds: &[TimeBound]) -> [Option<Close>;
 /// Whether a join bounds the distance of two event times on both sides.
 pub(super) fn is_interval(join: &Join, inputs: &[Node]) -> bool {
     let instant = |node: &Node, column: usize| {
-        node.properties.finality[column].is_some_and(|f| f.strict && f.window.is_none())
+        node.properties.finality[column].is_some_and(|f| f.strict && f.of == TimeOf::Instant)
     };
     join.bounds.iter().any(|bound| {
         let apart = bound.low.zip(bound.high).is_some_and(|(low, high)| low < high);
@@ -306,7 +320,7 @@ fn finality_of(join: &Join, inputs: &[Node], side: usize, pads: bool) -> Vec<Opt
             let (bounded, partner, reach) = bound.from(side)?;
             let (of_bounded, of_partner) = (own.finality[bounded]?, other.finality[partner]?);
             let alike = bounded == column
-                || (finality.window.is_some() && finality.window == of_bounded.window);
+                || matches!(finality.of, TimeOf::Window(_)) && finality.of == of_bounded.of;
             let wait = reach.checked_add(of_partner.after)?.checked_sub(of_bounded.after)?.max(0);
             let strict = finality.strict && of_bounded.strict && of_partner.strict;
             let after = finality.after.checked_add(wait)?;
@@ -334,7 +348,7 @@ pub(super) fn asof_times(join: &mut AsOf, left: &Node, right: &Node) {
     let after = of_left.after.max(of_right.after);
     join.frees = [left_time, right_time].map(|column| Some(Close { column, after }));
     let event = |node: &Node, f: Finality| {
-        node.properties.append_only && f.after == 1 && f.window.is_none()
+        node.properties.append_only && f.after == 1 && f.of == TimeOf::Instant
     };
     join.settled = event(left, of_left) && event(right, of_right);
 }

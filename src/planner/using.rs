@@ -16,8 +16,9 @@
 //! it looks for the meaning of `k` and of `*`. So a join that says this stands above the projection
 //! while names are looked up ([`unmark`] takes it away).
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema, JoinConstraint, JoinType, NullEquality};
@@ -33,45 +34,166 @@ use sqlparser::ast::{
 
 use super::error::Error;
 use crate::error::SqlState;
+use crate::sql::names::fold;
 
 /// Qualifies merged columns: sorts before all names, and cannot be written.
 const MERGED: &str = "\u{1}using";
 
-/// Puts parentheses around joins with USING or NATURAL, so that they are planned here.
-pub(super) fn enclose(query: &mut ast::Query) {
-    struct Enclose;
-    impl VisitorMut for Enclose {
+/// By the text of its joins: what a list of joins merges, as far as it has been planned.
+pub(super) type Natural = Arc<Mutex<BTreeMap<String, Vec<String>>>>;
+
+/// Puts parentheses around joins with USING or NATURAL, so that they are planned here, and lets the
+/// names of merged columns say that they are. Returns whether there is a NATURAL join that has not
+/// been planned yet.
+pub(super) fn enclose(query: &mut ast::Query, natural: &Natural) -> bool {
+    struct Enclose<'a>(&'a Natural, bool);
+    impl VisitorMut for Enclose<'_> {
         type Break = ();
         fn pre_visit_query(&mut self, query: &mut ast::Query) -> ControlFlow<()> {
-            body(&mut query.body);
+            let merged = self.body(&mut query.body);
+            if let (SetExpr::Select(select), Some(order)) = (&*query.body, &mut query.order_by) {
+                // A name in ORDER BY is that of a result, if there is one.
+                let results = results(select);
+                let alone =
+                    |e: &ast::Expr| matches!(e, ast::Expr::Identifier(id) if results.shows(id));
+                if let ast::OrderByKind::Expressions(exprs) = &mut order.kind {
+                    let inputs = exprs.iter_mut().map(|order| &mut order.expr);
+                    inputs.filter(|e| !alone(e)).for_each(|e| qualify(e, &merged));
+                }
+            }
             ControlFlow::Continue(())
         }
     }
-    fn body(expr: &mut SetExpr) {
-        match expr {
-            SetExpr::SetOperation { left, right, .. } => {
-                body(left);
-                body(right);
-            }
-            SetExpr::Select(select) => {
-                for item in select.from.iter_mut().filter(|item| merges(item)) {
-                    let empty = TableFactor::UNNEST {
-                        alias: None,
-                        array_exprs: vec![],
-                        with_offset: false,
-                        with_offset_alias: None,
-                        with_ordinality: false,
-                    };
-                    let empty = TableWithJoins { relation: empty, joins: vec![] };
-                    let joined = Box::new(std::mem::replace(item, empty));
-                    item.relation =
-                        TableFactor::NestedJoin { table_with_joins: joined, alias: None };
+    impl Enclose<'_> {
+        /// Encloses the joins of a body; returns what those of a SELECT merge.
+        fn body(&mut self, expr: &mut SetExpr) -> BTreeSet<String> {
+            match expr {
+                SetExpr::SetOperation { left, right, .. } => {
+                    self.body(left);
+                    self.body(right);
+                    BTreeSet::new()
                 }
+                SetExpr::Select(select) => self.select(select),
+                _ => BTreeSet::new(),
             }
+        }
+
+        fn select(&mut self, select: &mut ast::Select) -> BTreeSet<String> {
+            let mut merged = BTreeSet::new();
+            for item in select.from.iter_mut().filter(|item| merges(item)) {
+                let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+                match known.get(&item.to_string()) {
+                    Some(names) => merged.extend(names.iter().cloned()),
+                    None => {
+                        self.1 |= item.joins.iter().any(is_natural);
+                        merged.extend(item.joins.iter().flat_map(using_names));
+                    }
+                }
+                let relation = TableFactor::NestedJoin {
+                    table_with_joins: Box::new(item.clone()),
+                    alias: None,
+                };
+                *item = TableWithJoins { relation, joins: vec![] };
+            }
+            if !merged.is_empty() {
+                expressions(select).for_each(|expr| qualify(expr, &merged));
+            }
+            merged
+        }
+    }
+    let mut enclose = Enclose(natural, false);
+    let _ = VisitMut::visit(query, &mut enclose);
+    enclose.1
+}
+
+/// Names of the results of a SELECT.
+struct Results {
+    names: BTreeSet<String>,
+    all: bool,
+}
+
+impl Results {
+    fn shows(&self, ident: &ast::Ident) -> bool {
+        self.all || self.names.contains(&fold(ident))
+    }
+}
+
+fn results(select: &ast::Select) -> Results {
+    let mut results = Results { names: BTreeSet::new(), all: false };
+    for item in &select.projection {
+        match item {
+            ast::SelectItem::ExprWithAlias { alias, .. } => {
+                results.names.insert(fold(alias));
+            }
+            ast::SelectItem::UnnamedExpr(ast::Expr::CompoundIdentifier(parts)) => {
+                results.names.extend(parts.last().map(fold));
+            }
+            ast::SelectItem::Wildcard(_) => results.all = true,
             _ => {}
         }
     }
-    let _ = VisitMut::visit(query, &mut Enclose);
+    results
+}
+
+/// Expressions of a SELECT that name columns of its FROM.
+fn expressions(select: &mut ast::Select) -> impl Iterator<Item = &mut ast::Expr> {
+    let items = select.projection.iter_mut().filter_map(|item| match item {
+        ast::SelectItem::UnnamedExpr(expr) | ast::SelectItem::ExprWithAlias { expr, .. } => {
+            Some(expr)
+        }
+        _ => None,
+    });
+    let groups = match &mut select.group_by {
+        ast::GroupByExpr::Expressions(exprs, _) => exprs.as_mut_slice(),
+        ast::GroupByExpr::All(_) => &mut [],
+    };
+    let distinct = match &mut select.distinct {
+        Some(ast::Distinct::On(exprs)) => exprs.as_mut_slice(),
+        _ => &mut [],
+    };
+    let clauses = [&mut select.selection, &mut select.having, &mut select.qualify];
+    let clauses = clauses.into_iter().filter_map(Option::as_mut);
+    items.chain(groups).chain(distinct).chain(clauses)
+}
+
+/// Qualifies the names of merged columns in an expression. Subqueries have columns of their own.
+fn qualify(expr: &mut ast::Expr, merged: &BTreeSet<String>) {
+    struct Qualify<'a>(&'a BTreeSet<String>, usize);
+    impl VisitorMut for Qualify<'_> {
+        type Break = ();
+        fn pre_visit_query(&mut self, _: &mut ast::Query) -> ControlFlow<()> {
+            self.1 += 1;
+            ControlFlow::Continue(())
+        }
+        fn post_visit_query(&mut self, _: &mut ast::Query) -> ControlFlow<()> {
+            self.1 -= 1;
+            ControlFlow::Continue(())
+        }
+        fn post_visit_expr(&mut self, expr: &mut ast::Expr) -> ControlFlow<()> {
+            if let ast::Expr::Identifier(ident) = expr
+                && self.1 == 0
+                && self.0.contains(&fold(ident))
+            {
+                let qualifier = ast::Ident::with_quote('"', MERGED);
+                *expr = ast::Expr::CompoundIdentifier(vec![qualifier, ident.clone()]);
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let _ = VisitMut::visit(expr, &mut Qualify(merged, 0));
+}
+
+fn is_natural(join: &ast::Join) -> bool {
+    matches!(kind_of(&join.join_operator), Some((_, ast::JoinConstraint::Natural)))
+}
+
+fn using_names(join: &ast::Join) -> Vec<String> {
+    match kind_of(&join.join_operator) {
+        Some((_, ast::JoinConstraint::Using(names))) => {
+            names.iter().filter_map(|name| Some(fold(name.0.last()?.as_ident()?))).collect()
+        }
+        _ => Vec::new(),
+    }
 }
 
 /// Whether a list of joins merges columns, and nothing in it looks at what stands before.
@@ -104,7 +226,10 @@ fn kind_of(operator: &JoinOperator) -> Option<(JoinType, &ast::JoinConstraint)> 
 
 /// Plans parentheses with such joins in them.
 #[derive(Debug)]
-pub(super) struct UsingPlanner;
+pub(super) struct UsingPlanner {
+    /// Takes what is merged.
+    pub(super) natural: Natural,
+}
 
 impl RelationPlanner for UsingPlanner {
     fn plan_relation(
@@ -122,8 +247,10 @@ impl RelationPlanner for UsingPlanner {
                 alias,
             })));
         }
+        let text = table_with_joins.to_string();
         let mut joined = Joined::new(context.plan(table_with_joins.relation)?);
         for join in table_with_joins.joins {
+            let names = using_names(&join);
             let right = context.plan(join.relation)?;
             let (kind, on) = kind_of(&join.join_operator).expect("looked at before");
             joined = match on {
@@ -131,17 +258,16 @@ impl RelationPlanner for UsingPlanner {
                 ast::JoinConstraint::None => joined.plain(right, kind, lit(true))?,
                 ast::JoinConstraint::Natural => {
                     let shown = Joined::new(right.clone());
-                    let names = joined.shown().into_iter().map(|column| column.name);
-                    let names = names.filter(|name| shown.find(name).is_ok()).collect();
+                    let common = joined.shown().into_iter().map(|column| column.name);
+                    let names = common.filter(|name| shown.find(name, "right").is_ok()).collect();
                     joined.using(right, kind, names)?
                 }
-                ast::JoinConstraint::Using(names) => {
-                    let names = names.iter().filter_map(|name| name.0.last()?.as_ident());
-                    let names = names.map(|ident| context.normalize_ident(ident.clone())).collect();
-                    joined.using(right, kind, names)?
-                }
+                ast::JoinConstraint::Using(_) => joined.using(right, kind, names)?,
             };
         }
+        let merged = joined.shown().into_iter().filter(is_merged).map(|column| column.name);
+        let mut natural = self.natural.lock().unwrap_or_else(PoisonError::into_inner);
+        natural.insert(text, merged.collect());
         let plan = match alias {
             None => joined.marked()?,
             Some(_) => joined.only_shown()?,
@@ -168,7 +294,7 @@ impl Joined {
     }
 
     /// Finds the one column of a name.
-    fn find(&self, name: &str) -> DfResult<Column> {
+    fn find(&self, name: &str, side: &str) -> DfResult<Column> {
         let mut found = self.shown().into_iter().filter(|column| column.name == name);
         let invalid = |what: String, sqlstate: SqlState| -> DataFusionError {
             Error::Invalid { what, sqlstate, hint: None }.into()
@@ -176,11 +302,13 @@ impl Joined {
         match (found.next(), found.next()) {
             (Some(column), None) => Ok(column),
             (None, _) => Err(invalid(
-                format!("column \"{name}\" specified in USING clause does not exist in one side"),
+                format!(
+                    "column \"{name}\" specified in USING clause does not exist in {side} table"
+                ),
                 SqlState::UNDEFINED_COLUMN,
             )),
             _ => Err(invalid(
-                format!("common column name \"{name}\" appears more than once in one side"),
+                format!("common column name \"{name}\" appears more than once in {side} table"),
                 SqlState::AMBIGUOUS_COLUMN,
             )),
         }
@@ -199,7 +327,7 @@ impl Joined {
         let on = context.sql_to_expr(on.clone(), &schema)?.transform_up(|expr| match expr {
             Expr::Column(Column { relation: None, name, .. }) => {
                 let found: Vec<Column> =
-                    both.iter().filter_map(|side| side.find(&name).ok()).collect();
+                    both.iter().filter_map(|side| side.find(&name, "left").ok()).collect();
                 match found.as_slice() {
                     [one] => Ok(Transformed::yes(Expr::Column(one.clone()))),
                     _ => Ok(Transformed::no(Expr::Column(Column::new_unqualified(name)))),
@@ -223,7 +351,7 @@ impl Joined {
         let (mut on, mut merged) = (Vec::new(), Vec::new());
         let mut hidden = self.hidden.clone();
         for name in &names {
-            let (left, right) = (self.find(name)?, other.find(name)?);
+            let (left, right) = (self.find(name, "left")?, other.find(name, "right")?);
             let of = |plan: &LogicalPlan, column: &Column| {
                 Ok::<_, DataFusionError>(
                     plan.schema().qualified_field_from_column(column)?.1.clone(),

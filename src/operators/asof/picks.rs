@@ -15,7 +15,7 @@ impl AsOf {
         bound.extend(time);
         bound.extend((!self.strict).then_some(ABOVE));
         let rows = &self.right.rows;
-        let live = rows.before(owner, bound).find(|slot| rows.weight(*slot) > 0);
+        let live = rows.of_before(owner, bound).find(|slot| rows.weight(*slot) > 0);
         live.filter(|slot| !self.deleted(*slot)).unwrap_or(NONE)
     }
 
@@ -67,7 +67,7 @@ impl AsOf {
     /// Takes back the version of a time for which another one comes.
     fn replace(&mut self, owner: u32, time: &[u8]) {
         let rows = &self.right.rows;
-        let same = rows.from(owner, time).take_while(|slot| rows.get(*slot).starts_with(time));
+        let same = rows.of_from(owner, time).take_while(|slot| rows.get(*slot).starts_with(time));
         let live: Vec<u32> = same.filter(|slot| rows.weight(*slot) > 0).collect();
         for slot in live {
             let bytes = self.right.rows.get(slot).to_vec();
@@ -99,10 +99,10 @@ impl AsOf {
             bound.clear();
             bound.extend(time);
             bound.push(ABOVE);
-            let next = right.from(*owner, &bound).find(|slot| right.weight(*slot) > 0);
+            let next = right.of_from(*owner, &bound).find(|slot| right.weight(*slot) > 0);
             let next = next.map(|slot| &right.get(slot)[..self.width]);
             let from = if self.strict { bound.as_slice() } else { time };
-            let rows = left.from(*owner, from);
+            let rows = left.of_from(*owner, from);
             let before =
                 |slot: &u32| next.is_none_or(|next| &left.get(*slot)[..self.width] <= next);
             concerned.extend(rows.take_while(before).map(|slot| (*owner, slot)));
@@ -179,7 +179,7 @@ impl AsOf {
             let owner = self.right.owners[slot as usize];
             let rows = &self.right.rows;
             let time = &rows.get(slot)[..self.width];
-            let older: Vec<u32> = rows.before(owner, time).collect();
+            let older: Vec<u32> = rows.of_before(owner, time).collect();
             older.into_iter().for_each(|slot| self.right.remove(slot));
             if self.deleted(slot) {
                 self.right.remove(slot);
