@@ -166,8 +166,7 @@ impl Session {
             ));
         }
         let at = self.heartbeat_time(at)?;
-        self.engine.hub().room(&[object.oid]).await;
-        self.engine.hub().commit(vec![Write::Heartbeat(object.oid, at)])?;
+        self.write(Write::Heartbeat(object.oid, at)).await?;
         Ok("ALTER STREAM".into())
     }
 

@@ -19,7 +19,7 @@ use crate::delta::Delta;
 use crate::error::SqlState;
 use crate::planner::bind::{bind_dml, bind_query};
 use crate::planner::relation::Names;
-use crate::runtime::hub::{Receipt, Write};
+use crate::runtime::hub::Write;
 use crate::sql::catalog::{Column, Object, ObjectKind};
 use crate::sql::parse_query_text;
 use crate::sql::statement::WindowSpec;
@@ -232,27 +232,6 @@ impl Session {
         };
         update::fill(&mut query, object, change)?;
         update::run_pairs(self, &relations, object, &query, params).await
-    }
-
-    /// Commits a write, or keeps it for the end of the block.
-    pub(super) async fn write(&mut self, write: Write) -> Result<()> {
-        if let Some(block) = &mut self.block {
-            block.writes.push(write);
-            return Ok(());
-        }
-        self.commit(vec![write]).await?;
-        Ok(())
-    }
-
-    pub(super) async fn commit(&mut self, writes: Vec<Write>) -> Result<Receipt> {
-        let oids: Vec<_> = writes
-            .iter()
-            .map(|write| match write {
-                Write::Rows(oid, _) | Write::Table(oid, _) | Write::Heartbeat(oid, _) => *oid,
-            })
-            .collect();
-        self.engine.hub().room(&oids).await;
-        Ok(self.engine.hub().commit(writes)?)
     }
 }
 

@@ -32,6 +32,7 @@ mod source;
 mod stall;
 mod subscribe;
 mod system;
+mod transaction;
 mod update;
 mod view;
 

@@ -37,7 +37,7 @@ use super::outcome::{RowStream, Rows};
 use super::{Engine, Error, Result};
 use crate::delta::{Delta, batch};
 use crate::error::SqlState;
-use crate::planner::bind::visible_names;
+use crate::planner::bind::{settled, visible_names};
 use crate::planner::lower::window_node;
 use crate::planner::plan::ScanKind;
 use crate::planner::relation::RelationSource;
@@ -81,7 +81,7 @@ pub async fn run(
     pending: &[(Oid, Delta)],
 ) -> Result<Rows> {
     let names = visible_names(&plan);
-    let plan = with_params(plan, params)?;
+    let plan = settled(with_params(plan, params)?, engine.functions())?;
     let schema = named_schema(&plan, &names);
     let stream = execute(engine, plan, pending).await?;
     let out = Arc::clone(&schema);
@@ -144,8 +144,7 @@ async fn execute(
 ) -> Result<SendableRecordBatchStream> {
     let state = engine.functions_now();
     // Keys and times of windows are computed on the way, so types are settled first.
-    let options = state.config_options();
-    let plan = state.analyzer().execute_and_check(plan, options, |_, _| {})?;
+    let plan = settled(plan, &state)?;
     let (oids, bracket) = inputs(&plan)?;
     let named: Vec<Oid> = oids.keys().copied().collect();
     let mut reads = engine.hub().read(&named)?.finish().await?;

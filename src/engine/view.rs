@@ -114,9 +114,6 @@ impl Session {
             let columns = columns_of(&plan.root.schema, &column_names)?;
             return Ok(NewView { plan: Some(plan), columns, depends_on });
         }
-        // Planned to the end, so that a bad view is refused now and not when it is read.
-        let options = functions.config_options();
-        let bound = functions.analyzer().execute_and_check(bound, options, |_, _| {})?;
         let columns = columns_of(&query::named_schema(&bound, &column_names), &column_names)?;
         Ok(NewView { plan: None, columns, depends_on })
     }

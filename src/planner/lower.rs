@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Field, Schema, SchemaRef};
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, JoinType, NullEquality};
 use datafusion::execution::SessionState;
 use datafusion::execution::context::ExecutionProps;
@@ -19,7 +19,6 @@ use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext
 use datafusion::logical_expr::{self as logical, Expr, FetchType, LogicalPlan, SkipType};
 use datafusion::optimizer::{Optimizer, OptimizerContext, OptimizerRule};
 use datafusion::physical_expr::aggregate::LoweredAggregateBuilder;
-use datafusion::physical_expr::expressions::BinaryExpr;
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 
 use super::derive;
@@ -215,7 +214,7 @@ impl Lowering {
             return Err(later("this subquery", "Write it as a join."));
         }
         let context = PhysicalPlanningContext::default();
-        checked(create_physical_expr(expr, schema, &self.props, &context)?)
+        Ok(create_physical_expr(expr, schema, &self.props, &context)?)
     }
 
     fn exprs(&self, exprs: &[Expr], schema: &DFSchema) -> Result<Vec<Arc<dyn PhysicalExpr>>> {
@@ -402,18 +401,6 @@ impl Lowering {
 
 fn sorts(plan: &LogicalPlan) -> bool {
     matches!(plan, LogicalPlan::Sort(sort) if sort.fetch.is_none())
-}
-
-/// Lets integer arithmetic fail where it overflows, as in Postgres; the row is then quarantined.
-fn checked(expr: Arc<dyn PhysicalExpr>) -> Result<Arc<dyn PhysicalExpr>> {
-    let checked = expr.transform_up(|expr| match expr.downcast_ref::<BinaryExpr>() {
-        Some(binary) => {
-            let checked = binary.clone().with_fail_on_overflow(true);
-            Ok(Transformed::yes(Arc::new(checked) as Arc<dyn PhysicalExpr>))
-        }
-        None => Ok(Transformed::no(expr)),
-    });
-    Ok(checked?.data)
 }
 
 /// One row without columns, over which constants are computed.

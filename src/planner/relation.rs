@@ -193,6 +193,11 @@ impl<'a> Names<'a> {
         Self { relations, functions, window_planners, search_path: None, depth: 0, used }
     }
 
+    /// The functions and settings.
+    pub fn functions(&self) -> &SessionState {
+        self.functions
+    }
+
     /// Objects that were named so far, not those that inlined views name.
     pub fn used(&self) -> BTreeSet<Oid> {
         self.used.borrow().clone()
@@ -300,6 +305,7 @@ impl ContextProvider for Names<'_> {
     }
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        let name = synonym(name);
         self.functions.scalar_functions().get(name).cloned()
     }
 
@@ -308,7 +314,7 @@ impl ContextProvider for Names<'_> {
     }
 
     fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
-        let name = if name == "every" { "bool_and" } else { name };
+        let name = synonym(name);
         self.functions.aggregate_functions().get(name).cloned()
     }
 
@@ -338,6 +344,21 @@ impl ContextProvider for Names<'_> {
 
     fn udwf_names(&self) -> Vec<String> {
         self.functions.window_functions().keys().cloned().collect()
+    }
+}
+
+/// What DataFusion calls a function of Postgres.
+fn synonym(name: &str) -> &str {
+    match name {
+        "every" => "bool_and",
+        "variance" => "var_samp",
+        "ceiling" => "ceil",
+        "sign" => "signum",
+        "gen_random_uuid" => "uuid",
+        "statement_timestamp" | "transaction_timestamp" => "now",
+        "array_remove" => "array_remove_all",
+        "array_replace" => "array_replace_all",
+        other => other,
     }
 }
 

@@ -52,6 +52,15 @@ pub enum Write {
     Heartbeat(Oid, Timestamp),
 }
 
+impl Write {
+    /// The object that it changes.
+    pub fn object(&self) -> Oid {
+        match self {
+            Write::Rows(oid, _) | Write::Table(oid, _) | Write::Heartbeat(oid, _) => *oid,
+        }
+    }
+}
+
 /// What a commit came to.
 #[derive(Clone, Debug)]
 pub struct Receipt {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::history::Retained;
 use super::hub::{Receipt, Write};
-use super::ingest::Admission;
+use super::ingest::{Admission, Ingest};
 use super::job::{Fault, Job, JobId};
 use super::packet::{Commit, Packet};
 use super::stream::Stream;
@@ -72,13 +72,20 @@ impl State {
     pub(super) fn check(&self, writes: &[Write], now: Timestamp) -> Result<()> {
         let gone = |oid: &Oid| Error::Gone(format!("with oid {oid}"));
         let mut tables: BTreeMap<Oid, Vec<Delta>> = BTreeMap::new();
+        let mut doors: BTreeMap<Oid, Option<Ingest>> = BTreeMap::new();
         for write in writes {
             match write {
                 Write::Rows(oid, rows) => {
-                    self.streams.get(oid).ok_or_else(|| gone(oid))?.check(rows, now)?;
+                    let stream = self.streams.get(oid).ok_or_else(|| gone(oid))?;
+                    if let Some(door) = doors.entry(*oid).or_insert_with(|| stream.door()) {
+                        stream.check(rows, now, door)?;
+                    }
                 }
-                Write::Heartbeat(oid, _) => {
-                    self.streams.get(oid).ok_or_else(|| gone(oid))?;
+                Write::Heartbeat(oid, at) => {
+                    let stream = self.streams.get(oid).ok_or_else(|| gone(oid))?;
+                    if let Some(door) = doors.entry(*oid).or_insert_with(|| stream.door()) {
+                        door.heartbeat(*at);
+                    }
                 }
                 Write::Table(oid, delta) => tables.entry(*oid).or_default().push(delta.clone()),
             }

@@ -118,12 +118,15 @@ impl Stream {
         Delta::empty(Arc::clone(&self.schema))
     }
 
-    /// Refuses rows that `LATE ERROR` forbids, before anything changes.
-    pub fn check(&self, rows: &RecordBatch, now: Timestamp) -> Result<()> {
-        if self.late != Late::Error {
-            return Ok(());
-        }
-        let admission = self.ingest.clone().admit(rows.clone(), now)?;
+    /// A copy of the door to try a commit's writes on, if one of them may be refused.
+    pub fn door(&self) -> Option<Ingest> {
+        (self.late == Late::Error).then(|| self.ingest.clone())
+    }
+
+    /// Refuses rows that `LATE ERROR` forbids, before anything changes. `door` has seen the commit's
+    /// earlier writes.
+    pub fn check(&self, rows: &RecordBatch, now: Timestamp, door: &mut Ingest) -> Result<()> {
+        let admission = door.admit(rows.clone(), now)?;
         let Some(refusal) = admission.refused.first() else { return Ok(()) };
         let ts = refusal.ts.map_or("none".to_owned(), |ts| self.show(ts));
         let detail =

@@ -138,14 +138,25 @@ pub enum StatementKind {
     Commit,
     /// ROLLBACK, ABORT.
     Rollback,
-    /// SAVEPOINT, RELEASE, ROLLBACK TO: the command tag.
-    Savepoint(&'static str),
+    /// SAVEPOINT, RELEASE, ROLLBACK TO.
+    Savepoint(Savepoint),
     /// `DISCARD ALL | PLANS | ..`, `LISTEN`, `UNLISTEN`, `NOTIFY`, `LOCK`, ..: accepted, without
     /// effect;
     /// holds the command tag.
     NoOp(&'static str),
     /// Nothing but blanks and comments.
     Empty,
+}
+
+/// What is done with a savepoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Savepoint {
+    /// `SAVEPOINT name`.
+    Define(ast::Ident),
+    /// `RELEASE [SAVEPOINT] name`.
+    Release(ast::Ident),
+    /// `ROLLBACK TO [SAVEPOINT] name`.
+    RollbackTo(ast::Ident),
 }
 
 /// A query with the parts of StreamSQL that sqlparser has no place for.
