@@ -27,7 +27,7 @@ impl Session {
         let mut started = None;
         let tag = match &statement.kind {
             StatementKind::CreateStream(create) => {
-                started = self.create_stream(create, text)?;
+                started = self.create_stream(create, text).await?;
                 "CREATE STREAM".to_owned()
             }
             StatementKind::CreateTable(create) => {

@@ -34,7 +34,7 @@ use datafusion::physical_plan::{SendableRecordBatchStream, execute_stream};
 use futures::{StreamExt, TryStreamExt};
 
 use super::outcome::{RowStream, Rows};
-use super::{Engine, Error, Result};
+use super::{Engine, Error, Result, keys};
 use crate::delta::{Delta, batch};
 use crate::error::SqlState;
 use crate::planner::bind::{settled, visible_names};
@@ -50,7 +50,7 @@ use crate::time::{Timestamp, Watermark};
 use crate::windows::snapshot::{self, Spec};
 
 /// Returns the stream, table or maintained view that a node scans, if it scans one.
-fn scanned(plan: &LogicalPlan) -> Option<&RelationSource> {
+pub(super) fn scanned(plan: &LogicalPlan) -> Option<&RelationSource> {
     match plan {
         LogicalPlan::TableScan(scan) => scan.source.downcast_ref(),
         _ => None,
@@ -147,7 +147,7 @@ async fn execute(
     let plan = settled(plan, &state)?;
     let (oids, bracket) = inputs(&plan)?;
     let named: Vec<Oid> = oids.keys().copied().collect();
-    let mut reads = engine.hub().read(&named)?.finish().await?;
+    let mut reads = engine.hub().read(&named, &keys::fixed(&plan)?)?.finish().await?;
     for (oid, delta) in pending {
         if let Some(Read::Relation(snapshot)) = reads.get_mut(oid) {
             snapshot.add(delta)?;

@@ -1,12 +1,12 @@
 //! Rows a stream retains, in memory, in arrival order.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, TimestampMicrosecondArray};
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{Field, Schema};
 use arrow::error::ArrowError;
 
+use super::runs::{Run, Runs};
 use crate::delta::{Delta, Instants, batch};
 use crate::time::Timestamp;
 
@@ -27,9 +27,6 @@ impl Default for Retention {
         Retention::Rows(1_000_000)
     }
 }
-
-/// Rows beyond which a batch is not merged with later ones.
-const MERGED_ROWS_MAX: usize = 8_192;
 
 /// Rows of consecutive commits.
 #[derive(Clone, Debug)]
@@ -62,18 +59,28 @@ impl Retained {
     }
 }
 
+impl Run for Retained {
+    fn rows(&self) -> usize {
+        self.delta.len()
+    }
+
+    fn followed_by(&self, other: &Self) -> Result<Self, ArrowError> {
+        let delta = self.delta.followed_by(&other.delta)?;
+        let arrivals = [self.arrivals.as_slice(), other.arrivals.as_slice()].concat();
+        Ok(Self { delta, arrivals })
+    }
+}
+
 /// Rows a stream retains.
 pub struct History {
-    schema: SchemaRef,
     retention: Retention,
-    retained: VecDeque<Retained>,
-    rows: usize,
+    retained: Runs<Retained>,
 }
 
 impl History {
     /// Nothing yet.
-    pub fn new(schema: SchemaRef, retention: Retention) -> Self {
-        Self { schema, retention, retained: VecDeque::new(), rows: 0 }
+    pub fn new(retention: Retention) -> Self {
+        Self { retention, retained: Runs::default() }
     }
 
     /// Adds rows that arrived at a time; lets the oldest go.
@@ -81,33 +88,9 @@ impl History {
         if delta.is_empty() || self.retention == Retention::Nothing {
             return Ok(());
         }
-        self.rows += delta.len();
-        self.retained.push_back(Retained::new(delta.clone(), arrived));
-        self.merge_last()?;
+        self.retained.push(Retained::new(delta.clone(), arrived))?;
         if let Retention::Rows(keep) = self.retention {
-            let length = |retained: &Retained| retained.delta.len();
-            while self.retained.front().is_some_and(|first| self.rows - length(first) >= keep) {
-                self.rows -= self.retained.pop_front().map_or(0, |first| length(&first));
-            }
-        }
-        Ok(())
-    }
-
-    /// Merges the last batches while they are small and alike, so that each row is copied few
-    /// times.
-    fn merge_last(&mut self) -> Result<(), ArrowError> {
-        while let Some(b) = self.retained.pop_back() {
-            let small = |a: &mut Retained| {
-                let (a, b) = (a.delta.len(), b.delta.len());
-                a <= 2 * b && a + b <= MERGED_ROWS_MAX
-            };
-            let Some(mut a) = self.retained.pop_back_if(small) else {
-                self.retained.push_back(b);
-                break;
-            };
-            a.delta = Delta::concat(&self.schema, &[a.delta, b.delta])?;
-            a.arrivals.extend(b.arrivals);
-            self.retained.push_back(a);
+            self.retained.keep_newest(keep);
         }
         Ok(())
     }
@@ -119,6 +102,6 @@ impl History {
 
     /// Number of rows.
     pub fn row_count(&self) -> usize {
-        self.rows
+        self.retained.row_count()
     }
 }

@@ -27,6 +27,7 @@ pub mod task;
 
 mod error;
 pub mod operator;
+mod runs;
 mod state;
 
 pub use error::{Error, Result};

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arrow::array::{ArrayRef, Int64Array};
 use tokio::sync::oneshot;
 
 use super::history::Retained;
@@ -15,8 +16,9 @@ use crate::sql::catalog::Oid;
 use crate::time::Watermark;
 
 impl Hub {
-    /// Reads objects at one log position: streams as retained, tables and views as they are.
-    pub fn read(&self, oids: &[Oid]) -> Result<Reads> {
+    /// Reads objects at one log position: streams as retained, tables and views as they are. Of a
+    /// table with an entry in `keys` only the rows with these primary keys are read.
+    pub fn read(&self, oids: &[Oid], keys: &BTreeMap<Oid, Keys>) -> Result<Reads> {
         let mut guard = self.lock();
         let state = &mut *guard;
         let time = state.time.unwrap_or_else(|| self.clock().now());
@@ -26,7 +28,14 @@ impl Hub {
             if let Some(stream) = state.streams.get(oid) {
                 reads.ready.insert(*oid, Read::Stream(stream.retained(), stream.watermark()));
             } else if let Some(table) = state.tables.get_mut(oid) {
-                let (rows, weights) = table.snapshot()?;
+                let (rows, weights) = match keys.get(oid) {
+                    None => table.snapshot()?,
+                    Some(keys) => {
+                        let rows = table.lookup(&keys.columns, keys.len)?;
+                        let ones = Int64Array::from_value(1, rows.num_rows());
+                        (rows, ones)
+                    }
+                };
                 let watermark = Watermark::MAX;
                 let snapshot = Snapshot { rows, weights, watermark, commit };
                 reads.ready.insert(*oid, Read::Relation(snapshot));
@@ -66,6 +75,15 @@ impl Hub {
         }));
         Ok(receiver)
     }
+}
+
+/// Primary keys of a table.
+#[derive(Clone, Debug)]
+pub struct Keys {
+    /// The columns of the key, in its order and in their types.
+    pub columns: Vec<ArrayRef>,
+    /// Number of keys.
+    pub len: usize,
 }
 
 /// What reading an object gives.

@@ -88,7 +88,7 @@ impl Stream {
         Self {
             name: name.to_owned(),
             ingest: Ingest::new(time),
-            history: History::new(Arc::clone(&schema), retention),
+            history: History::new(retention),
             schema,
             late,
             admitted: 0,
