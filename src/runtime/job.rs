@@ -139,10 +139,9 @@ pub struct Job {
 }
 
 impl Job {
-    /// A query made of entries and a result.
+    /// A query, perhaps a view's, made of entries and a result.
     pub fn new(
-        id: JobId,
-        oid: Option<Oid>,
+        (id, oid): (JobId, Option<Oid>),
         entries: Vec<Entry>,
         tasks: Vec<Arc<Task>>,
         watch: Arc<Watch>,
