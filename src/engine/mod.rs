@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use datafusion::execution::SessionState;
 use tokio::task::JoinHandle;
 
+mod assignment;
 mod columns;
 mod copy;
 mod create;
@@ -26,6 +27,7 @@ mod parameters;
 pub mod pg_catalog;
 mod query;
 mod relations;
+mod returning;
 mod session;
 mod source;
 mod subscribe;

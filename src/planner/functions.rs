@@ -88,7 +88,7 @@ impl ScalarUDFImpl for Function {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
         if self.kind == Kind::Mod {
-            return Ok(apply(&args.args[0], &args.args[1], numeric::rem)?);
+            return apply(&args.args[0], &args.args[1], numeric::rem);
         }
         let arrays = ColumnarValue::values_to_arrays(&args.args)?;
         let times = arrays[1].as_primitive::<TimestampMicrosecondType>();
