@@ -3,7 +3,8 @@
 //! # Semantics
 //! A value of one kind goes into a column of the same kind (numbers among themselves, text,
 //! booleans, ..), everything goes into text, dates and timestamps into each other. What is text may
-//! become anything, since a literal in quotes has no type of its own. All else has to be cast by the user.
+//! become anything, since a literal in quotes has no type of its own. All else has to be cast by
+//! the user.
 
 use arrow::datatypes::DataType;
 use datafusion::common::DFSchema;

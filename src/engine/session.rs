@@ -1,5 +1,4 @@
-//! One client's session: statements one at a time, cursors, settings. Its transactions are in
-//! [`super::transaction`].
+//! One client's session: statements one at a time, cursors, settings.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +12,9 @@ use super::introspect::Introspection;
 use super::outcome::Rows;
 use super::relations::StatementRelations;
 use super::transaction::Block;
-use super::{Client, Engine, Error, Notice, Outcome, Result, cursor, explain, query, subscribe};
+use super::{
+    Client, Engine, Error, Notice, Outcome, Result, cursor, explain, query, stall, subscribe,
+};
 use crate::error::SqlState;
 use crate::planner::bind::bind_query;
 use crate::planner::relation::Names;
@@ -173,6 +174,9 @@ impl Session {
             StatementKind::Explain(e) => {
                 Ok(Outcome::Rows(explain::explain(self, e, params).await?))
             }
+            StatementKind::ExplainStall(view) => {
+                Ok(Outcome::Rows(stall::explain_stall(self, view)?))
+            }
             StatementKind::Declare { .. }
             | StatementKind::Fetch { .. }
             | StatementKind::Close(_)
@@ -198,6 +202,7 @@ impl Session {
             | StatementKind::Drop(_)
             | StatementKind::CreateSchema { .. }
             | StatementKind::Heartbeat { .. }
+            | StatementKind::AlterView { .. }
             | StatementKind::Comment { .. } => self.define(statement).await.map(Outcome::Done),
         }
     }

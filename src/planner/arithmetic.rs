@@ -92,7 +92,8 @@ fn divided(left: &dyn Datum, right: &dyn Datum) -> Result<ArrayRef, ArrowError> 
     numeric::div(left, right)
 }
 
-/// Makes sums of `bigint` fail where they overflow, in a settled plan that DataFusion runs: they are
+/// Makes sums of `bigint` fail where they overflow, in a settled plan that DataFusion runs: they
+/// are
 /// computed as numerics. (Continuous plans have a sum of their own.)
 pub fn checked_sums(plan: LogicalPlan) -> DfResult<LogicalPlan> {
     let plan = plan.transform_up_with_subqueries(|node| {

@@ -9,7 +9,8 @@
 //! | `date + integer`, `date - date` | a number of days | it must not become the line above |
 //! | `round(numeric, n)` | the scale `n` | DataFusion forgets a constant that it casts |
 //!
-//! Together means: operands of an operator, arguments of COALESCE, GREATEST, LEAST and NULLIF, results of
+//! Together means: operands of an operator, arguments of COALESCE, GREATEST, LEAST and NULLIF,
+//! results of
 //! CASE, members of IN, and columns of UNION.
 
 use std::sync::Arc;

@@ -1,7 +1,8 @@
 //! Operators of Postgres that DataFusion does not plan by itself.
 //!
 //! # Semantics
-//! `text ^@ text` is `starts_with`, `array && array` is `array_has_any`; intervals are multiplied with
+//! `text ^@ text` is `starts_with`, `array && array` is `array_has_any`; intervals are multiplied
+//! with
 //! and divided by numbers. `x = ANY (a)` and
 //! `x <> ALL (a)` where `a` is a literal in quotes or a parameter are, after the parser, operators
 //! of their own ([`IN_ARRAY`], [`NOT_IN_ARRAY`]): only here the type of `x` is known, which makes

@@ -61,7 +61,8 @@ impl ScalarUDFImpl for Scaled {
     }
 }
 
-/// Multiplies an interval: fractions of months become days of which a month has 30, fractions of days
+/// Multiplies an interval: fractions of months become days of which a month has 30, fractions of
+/// days
 /// time, in whole microseconds.
 fn scale(interval: IntervalMonthDayNano, by: f64) -> DfResult<IntervalMonthDayNano> {
     const DAY_MICROS: f64 = 86_400e6;

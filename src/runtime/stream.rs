@@ -13,7 +13,7 @@ use arrow::datatypes::{
 };
 
 use super::history::{History, Retention};
-use super::ingest::{Admission, EventTime, Ingest, Reason, Refusal};
+use super::ingest::{Admission, EventTime, Ingest, PartitionProgress, Reason, Refusal};
 use super::status::StreamStatus;
 use super::{Error, Result};
 use crate::delta::Delta;
@@ -123,7 +123,8 @@ impl Stream {
         (self.late == Late::Error).then(|| self.ingest.clone())
     }
 
-    /// Refuses rows that `LATE ERROR` forbids, before anything changes. `door` has seen the commit's
+    /// Refuses rows that `LATE ERROR` forbids, before anything changes. `door` has seen the
+    /// commit's
     /// earlier writes.
     pub fn check(&self, rows: &RecordBatch, now: Timestamp, door: &mut Ingest) -> Result<()> {
         let admission = door.admit(rows.clone(), now)?;
@@ -238,6 +239,11 @@ impl Stream {
     /// The newest refused rows, oldest first.
     pub fn late_rows(&self) -> impl Iterator<Item = &LateRow> {
         self.newest.iter()
+    }
+
+    /// How far each partition is.
+    pub fn progress(&self) -> Result<Vec<PartitionProgress>> {
+        self.ingest.progress()
     }
 
     /// For the system relations.

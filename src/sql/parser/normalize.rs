@@ -11,9 +11,9 @@
 //! | `INTERVAL '1 day 02:03'` | its months, days and seconds | DataFusion reads fewer forms |
 //! | `x = ANY ('{1,2}')`, `x <> ALL ($1)` | an operator of its own | the array has the type of x |
 //! | `x AT TIME ZONE z` | `timezone(z, x)` | DataFusion leaves an instant an instant |
-//! | `x SIMILAR TO 'a%'` | `x ~ '^(?:a.*)$'` | DataFusion takes the pattern for a regular expression |
-//! | `9223372036854775808`, `1e300` | a numeric, a double | DataFusion's would be unsigned, or too long |
-//! | `~x`, `@ x`, `\|/ x`, `\|\|/ x` | `x # -1`, `abs`, `sqrt`, `cbrt` | DataFusion has no such operators |
+//! | `x SIMILAR TO 'a%'` | `x ~ '^(?:a.*)$'` | it is no regular expression |
+//! | `9223372036854775808`, `1e300` | a numeric, a double | else unsigned, or too long |
+//! | `~x`, `@ x`, `\|/ x`, `\|\|/ x` | `x # -1`, `abs`, `sqrt`, `cbrt` | there are no such operators |
 //!
 //! Not done: `varchar(n)` does not cut the value, and Arrow cuts where Postgres rounds.
 
