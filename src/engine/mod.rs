@@ -22,6 +22,7 @@ mod explain;
 mod functions;
 mod gauges;
 mod introspect;
+mod keys;
 pub mod outcome;
 mod parameters;
 pub mod pg_catalog;

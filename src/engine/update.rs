@@ -5,6 +5,7 @@
 //! commit under
 //! the lock of the table's writers; so nothing changes between finding and writing.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -26,7 +27,7 @@ use crate::planner::bind::{bind_query, settled};
 use crate::planner::relation::Names;
 use crate::runtime::content::repeated;
 use crate::runtime::hub::Write;
-use crate::runtime::read::Read;
+use crate::runtime::read::{Keys, Read};
 use crate::sql::catalog::{Object, ObjectKind};
 use crate::sql::names::fold;
 use crate::sql::parse_query_text;
@@ -99,7 +100,7 @@ impl Session {
             let object = self.table(&table.name)?;
             let writer = self.engine.writer(object.oid);
             let _writing = writer.lock().await;
-            let rows = content(self, &object).await?;
+            let rows = with_keys(self, &object, None).await?;
             let delta = Delta::inserts(rows, Timestamp::MIN).negate().consolidate()?;
             self.write(Write::Table(object.oid, delta)).await?;
         }
@@ -349,9 +350,15 @@ pub(super) async fn run_pairs(
     })
 }
 
-/// All rows of a table, with what the transaction block did to it.
-pub(super) async fn content(session: &Session, object: &Object) -> Result<RecordBatch> {
-    let mut reads = session.engine.hub().read(&[object.oid])?.finish().await?;
+/// Rows of a table that have one of these keys, or all of them, and all that the transaction block
+/// did to it.
+pub(super) async fn with_keys(
+    session: &Session,
+    object: &Object,
+    keys: Option<Keys>,
+) -> Result<RecordBatch> {
+    let keys = keys.map(|keys| (object.oid, keys)).into_iter().collect::<BTreeMap<_, _>>();
+    let mut reads = session.engine.hub().read(&[object.oid], &keys)?.finish().await?;
     let Some(Read::Relation(mut snapshot)) = reads.remove(&object.oid) else {
         return Err(Error::Internal("a table was read as something else".into()));
     };

@@ -12,7 +12,7 @@ use super::session::Session;
 use super::{Error, Result, query, subscribe};
 use crate::error::SqlState;
 use crate::planner::bind::{bind_query, visible_names};
-use crate::planner::explain::warnings;
+use crate::planner::explain::{doubts, warnings};
 use crate::planner::lower::{self, window_node};
 use crate::planner::plan::{Plan, ScanKind};
 use crate::planner::relation::{Names, RelationSource};
@@ -118,8 +118,12 @@ impl Session {
         Ok(NewView { plan: None, columns, depends_on })
     }
 
-    /// Warns of state that only grows, or refuses it, as `unbounded_state` says.
+    /// Warns of what may not be meant, and of state that only grows, or refuses that, as
+    /// `unbounded_state` says.
     fn verdict(&mut self, name: &str, plan: &Plan) -> Result<()> {
+        for (what, hint) in doubts(plan) {
+            self.warning(SqlState::WARNING, what, Some(hint));
+        }
         let setting = self.variables.unbounded_state();
         if setting == UnboundedState::Allow {
             return Ok(());
@@ -176,7 +180,7 @@ fn inlinable(plan: &LogicalPlan) -> Result<bool> {
             LogicalPlan::TableScan(scan) => {
                 if let Some(source) = scan.source.downcast_ref::<RelationSource>() {
                     tables_only &= source.kind() == ScanKind::Table;
-                    stateless &= source.kind() == ScanKind::Stream;
+                    stateless &= matches!(source.kind(), ScanKind::Stream | ScanKind::Arrivals);
                 }
             }
             LogicalPlan::Projection(_) | LogicalPlan::Filter(_) | LogicalPlan::SubqueryAlias(_) => {

@@ -23,7 +23,10 @@ use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 
 use super::derive;
 use super::error::{Error, Result};
-use super::plan::{Aggregate, Assign, Call, Clock, Join, Node, Op, Plan, Scan, TopN, Window};
+use super::panes::Panes;
+use super::plan::{
+    Aggregate, Assign, Call, Clock, Join, Node, Op, Plan, Scan, Session, TopN, Window,
+};
 use super::relation::{RelationSource, system_time_type};
 use super::window::{WindowKind, WindowNode};
 use super::{distribute, on_close};
@@ -48,6 +51,7 @@ fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
         Arc::new(EliminateCrossJoin::new()),
         Arc::new(EliminateOuterJoin::new()),
         Arc::new(PushDownFilter::new()),
+        Arc::new(Panes),
         Arc::new(CommonSubexprEliminate::new()),
         Arc::new(OptimizeProjections::new()),
     ]
@@ -89,7 +93,7 @@ fn clock_of(plan: &LogicalPlan) -> Result<Clock> {
     let mut clock = Clock::Arrival;
     plan.apply_with_subqueries(|node| {
         if let Some(window) = window_node(node)
-            && !matches!(window.kind, WindowKind::Assign(_))
+            && window.kind.is_bracket()
         {
             clock = Clock::Event;
         }
@@ -246,16 +250,24 @@ impl Lowering {
 
     fn window(&self, window: &WindowNode) -> Result<Node> {
         let input = self.node(&window.input)?;
-        let exprs = self.exprs(&window.exprs, window.input.schema())?;
+        let mut exprs = self.exprs(&window.exprs, window.input.schema())?;
         let op = match window.kind {
-            WindowKind::Range { size, slide } => Op::Window(Window::Range { size, slide }),
-            WindowKind::Rows(count) => Op::Window(Window::Rows { count }),
+            WindowKind::Range { size, inclusive, slide } => {
+                Op::Window(Window::Range { size, inclusive, slide })
+            }
+            WindowKind::Current(period) => Op::Window(Window::Current { period }),
+            WindowKind::Rows { count, slide } => Op::Window(Window::Rows { count, slide }),
             WindowKind::Partitioned { count, range } => {
                 Op::Window(Window::Partitioned { keys: exprs, count, range })
             }
-            WindowKind::Assign(windows) => {
-                let time = exprs.into_iter().next().expect("a TVF has a time column");
-                Op::Assign(Assign { time, windows })
+            WindowKind::Assign(assigner) => {
+                let time = exprs.swap_remove(0);
+                Op::Assign(Assign { time, assigner })
+            }
+            WindowKind::Session(gap) => {
+                let time = exprs.remove(0);
+                let closes = derive::session_closes(time.as_ref(), &input);
+                Op::Session(Session { time, keys: exprs, gap, closes, held: false })
             }
         };
         use datafusion::logical_expr::UserDefinedLogicalNodeCore;

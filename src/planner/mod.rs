@@ -19,6 +19,7 @@ pub mod lower;
 pub mod meaning;
 mod on_close;
 pub mod operators;
+mod panes;
 pub mod plan;
 pub mod properties;
 pub mod relation;
@@ -26,6 +27,7 @@ mod scaled_interval;
 mod text_time;
 mod tvf;
 pub mod window;
+mod window_function;
 mod wording;
 
 pub use error::{Error, Result};

@@ -12,7 +12,9 @@ use arrow::datatypes::{DataType, Field};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result as DfResult;
 use datafusion::functions::expr_fn::starts_with;
-use datafusion::functions_nested::expr_fn::{array_has, array_has_any, array_position};
+use datafusion::functions_nested::expr_fn::{
+    array_has, array_has_any, array_position, cardinality,
+};
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
 use datafusion::logical_expr::{Cast, Expr, ExprSchemable, Operator, lit, when};
 use sqlparser::ast::BinaryOperator;
@@ -40,8 +42,10 @@ impl ExprPlanner for PostgresOperators {
             BinaryOperator::Custom(name) if name == NOT_IN_ARRAY => {
                 let array = array_of(&left, right, schema);
                 let unknown = array_position(array.clone(), lit(ScalarValue::Null), lit(1_i64));
-                when(array_has(array, left), lit(false))
-                    .when(unknown.is_not_null(), lit(ScalarValue::Boolean(None)))
+                let unknown = unknown.is_not_null().or(left.clone().is_null());
+                when(cardinality(array.clone()).eq(lit(0_u64)), lit(true))
+                    .when(array_has(array.clone(), left), lit(false))
+                    .when(unknown.or(array.is_null()), lit(ScalarValue::Boolean(None)))
                     .otherwise(lit(true))?
             }
             BinaryOperator::Multiply

@@ -5,8 +5,11 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
+use arrow::error::ArrowError;
+
 use super::errors::ErrorLog;
 use super::exchange::Split;
+use super::history::Retained;
 use super::hub::Keeps;
 use super::packet::{Commit, Packet};
 use super::publication::{Inheritance, Publication, State};
@@ -154,9 +157,45 @@ impl Job {
         Arc::new(Self { id, oid, name, inputs, publication, entries, tasks, watch, batch_rows })
     }
 
-    /// Lets a commit's changes of an object into the query, at every place where it is read.
+    /// Lets rows of a stream into the query, at every place where it is read: by its own times, or
+    /// by those of arrival. Of arrivals a commit is the last until the next one.
+    pub fn enter_stream(
+        &self,
+        object: Oid,
+        commit: Commit,
+        watermark: Watermark,
+        rows: &[Retained],
+    ) {
+        let (by_arrival, by_time): (Vec<_>, Vec<_>) = (self.entries.iter())
+            .filter(|entry| entry.object == object)
+            .partition(|entry| entry.kind == ScanKind::Arrivals);
+        if !by_time.is_empty() {
+            let deltas = rows.iter().map(|retained| retained.delta.clone()).collect();
+            self.enter_at(&by_time, &Packet { commit, watermark, deltas });
+        }
+        if !by_arrival.is_empty() {
+            let watermark = Watermark(commit.time.plus(1));
+            match rows.iter().map(Retained::by_arrival).collect() {
+                Ok(deltas) => self.enter_at(&by_arrival, &Packet { commit, watermark, deltas }),
+                Err(error) => self.suspend(Fault::internal(&error)),
+            }
+        }
+    }
+
+    /// Lets a commit's changes of a table, view or constant into the query, at every place where
+    /// it is read.
     pub fn enter(&self, object: Oid, packet: &Packet) {
-        for entry in self.entries.iter().filter(|e| e.object == object) {
+        let entries = self.entries.iter().filter(|entry| entry.object == object);
+        self.enter_at(&entries.collect::<Vec<_>>(), packet);
+    }
+
+    /// Whether it follows arrivals, whose time moves by itself.
+    pub fn follows_arrivals(&self, object: Oid) -> bool {
+        self.entries.iter().any(|e| e.object == object && e.kind == ScanKind::Arrivals)
+    }
+
+    fn enter_at(&self, entries: &[&Entry], packet: &Packet) {
+        for entry in entries {
             let mut parts = match entry.split(&packet.deltas) {
                 Ok(parts) => parts,
                 Err(error) => return self.suspend(Fault::internal(&error)),
@@ -240,12 +279,14 @@ impl Entry {
     /// Streams only append, so any split will do and contiguous slices keep their order. A row of a
     /// table or
     /// view may be retracted later, and both must go to the same shard.
-    fn split(&self, deltas: &[Delta]) -> Result<Vec<Vec<Delta>>, arrow::error::ArrowError> {
+    fn split(&self, deltas: &[Delta]) -> Result<Vec<Vec<Delta>>, ArrowError> {
         let shards = self.targets.len();
         let mut parts = vec![Vec::new(); shards];
         for delta in deltas {
             let pieces = match self.kind {
-                ScanKind::Stream => partition::by_slice(delta, shards, SLICE_ROWS_MIN),
+                ScanKind::Stream | ScanKind::Arrivals => {
+                    partition::by_slice(delta, shards, SLICE_ROWS_MIN)
+                }
                 ScanKind::Table | ScanKind::View => {
                     partition::by_hash(delta, delta.rows().columns(), shards)?
                 }

@@ -12,7 +12,7 @@ use arrow::datatypes::{
     DataType, Field, IntervalMonthDayNano, IntervalUnit, Schema, SchemaRef, TimeUnit,
 };
 
-use super::history::{History, Retention};
+use super::history::{History, Retained, Retention};
 use super::ingest::{Admission, EventTime, Ingest, PartitionProgress, Reason, Refusal};
 use super::status::StreamStatus;
 use super::{Error, Result};
@@ -88,7 +88,7 @@ impl Stream {
         Self {
             name: name.to_owned(),
             ingest: Ingest::new(time),
-            history: History::new(Arc::clone(&schema), retention),
+            history: History::new(retention),
             schema,
             late,
             admitted: 0,
@@ -109,8 +109,8 @@ impl Stream {
     }
 
     /// What is retained, with its times.
-    pub fn deltas(&self) -> Vec<Delta> {
-        self.history.deltas()
+    pub fn retained(&self) -> Vec<Retained> {
+        self.history.retained()
     }
 
     /// No change.
@@ -154,7 +154,7 @@ impl Stream {
         if self.ingest.watermark() > before {
             self.moved_at = now;
         }
-        self.history.push(&admission.admitted)?;
+        self.history.push(&admission.admitted, now)?;
         self.admitted += admission.admitted.len() as u64;
         for refusal in &admission.refused {
             *self.refused.entry(refusal.reason).or_default() += 1;

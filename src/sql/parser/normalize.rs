@@ -13,9 +13,9 @@
 //! | `x AT TIME ZONE z` | `timezone(z, x)` | DataFusion leaves an instant an instant |
 //! | `x SIMILAR TO 'a%'` | `x ~ '^(?:a.*)$'` | it is no regular expression |
 //! | `9223372036854775808`, `1e300` | a numeric, a double | else unsigned, or too long |
-//! | `~x`, `@ x`, `\|/ x`, `\|\|/ x` | `x # -1`, `abs`, `sqrt`, `cbrt` | there are no such operators |
+//! | `~x`, `@ x`, `\|/ x`, `\|\|/ x` | `x # -1`, `abs`, `sqrt`, `cbrt` | it has none |
 //!
-//! Not done: `varchar(n)` does not cut the value, and Arrow cuts where Postgres rounds.
+//! Not done: `varchar(n)` does not cut the value.
 
 use std::ops::ControlFlow;
 
