@@ -94,6 +94,8 @@ sql_states! {
     UNDEFINED_TABLE = "42P01";
     /// Unknown parameter ($n).
     UNDEFINED_PARAMETER = "42P02";
+    /// A position or expression that is not in the select list.
+    INVALID_COLUMN_REFERENCE = "42P10";
     /// Cursor exists already.
     DUPLICATE_CURSOR = "42P03";
     /// Prepared statement exists already.

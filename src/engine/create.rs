@@ -7,6 +7,7 @@ use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::DFSchema;
 use datafusion::physical_expr::PhysicalExpr;
 use sqlparser::ast;
+use sqlparser::ast::Spanned;
 
 use super::columns::{arrow_schema, columns, columns_of, index_of, plain_column};
 use super::ddl::timestamp_value;
@@ -207,12 +208,18 @@ impl Session {
         let bound = bind_expr(&clause.expr, &schema, &names)?;
         let watermark: Arc<dyn PhysicalExpr> = state.create_physical_expr(bound, &schema)?;
         let promised = watermark.data_type(schema.as_arrow())?;
-        if !matches!(promised, DataType::Int64 | DataType::Int32 | DataType::Timestamp(..)) {
-            return Err(Error::hinted(
+        let fits = match data_type {
+            DataType::Int64 => matches!(promised, DataType::Int64 | DataType::Int32),
+            _ => matches!(promised, DataType::Timestamp(..)),
+        };
+        if !fits {
+            let (promised, declared) = (pg_type_name(&promised), &columns[column].sql_type.name);
+            let error = Error::hinted(
                 SqlState::DATATYPE_MISMATCH,
-                format!("the watermark has type {promised}, the event time {data_type}"),
+                format!("the watermark has type {promised}, the event time {declared}"),
                 "Write for example ts - INTERVAL '5 seconds', or ts - 5 for a BIGINT.",
-            ));
+            );
+            return Err(error.at(clause.expr.span()));
         }
         let on_idle_lag = match &clause.on_idle_advance_to {
             None => None,

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use datafusion::execution::SessionState;
 use tokio::task::JoinHandle;
 
+mod assignment;
 mod columns;
 mod copy;
 mod create;
@@ -28,6 +29,7 @@ pub mod pg_catalog;
 mod query;
 mod relations;
 mod replace;
+mod returning;
 mod session;
 mod source;
 mod stall;

@@ -37,6 +37,7 @@ use super::outcome::{RowStream, Rows};
 use super::{Engine, Error, Result, keys};
 use crate::delta::{Delta, batch};
 use crate::error::SqlState;
+use crate::planner::arithmetic::checked_sums;
 use crate::planner::bind::{settled, visible_names};
 use crate::planner::lower::window_node;
 use crate::planner::plan::ScanKind;
@@ -144,7 +145,7 @@ async fn execute(
 ) -> Result<SendableRecordBatchStream> {
     let state = engine.functions_now();
     // Keys and times of windows are computed on the way, so types are settled first.
-    let plan = settled(plan, &state)?;
+    let plan = checked_sums(settled(plan, &state)?)?;
     let (oids, bracket) = inputs(&plan)?;
     let named: Vec<Oid> = oids.keys().copied().collect();
     let mut reads = engine.hub().read(&named, &keys::fixed(&plan)?)?.finish().await?;

@@ -29,7 +29,8 @@ enum Kind {
     Mod,
     /// `age(timestamp, timestamp)`: the time between, in years, months and days.
     Age,
-    /// `timezone(zone, time)`, also written `time AT TIME ZONE zone`: an instant as the zone's clocks
+    /// `timezone(zone, time)`, also written `time AT TIME ZONE zone`: an instant as the zone's
+    /// clocks
     /// show it, or the instant at which they show a time.
     Timezone,
 }

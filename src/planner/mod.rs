@@ -5,7 +5,7 @@
 //! a continuous query, our [`plan::Plan`] with proven properties (`lower`, `derive`, `on_close`,
 //! `distribute`). A one-shot query stops at the logical plan: DataFusion runs it over snapshots.
 
-mod arithmetic;
+pub mod arithmetic;
 pub mod bind;
 mod casts;
 pub mod coercion;
@@ -23,9 +23,11 @@ mod panes;
 pub mod plan;
 pub mod properties;
 pub mod relation;
+mod scaled_interval;
 mod text_time;
 mod tvf;
 pub mod window;
 mod window_function;
+mod wording;
 
 pub use error::{Error, Result};

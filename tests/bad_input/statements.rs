@@ -173,8 +173,8 @@ fn a_statement_of_several_stops_at_its_first_error() {
     let sql =
         "INSERT INTO t VALUES (1, 'a', NULL); SELECT nothing; INSERT INTO t VALUES (2, 'b', NULL)";
     assert_eq!(client.fail(sql).code, "42703");
-    // Each statement commits by itself; what follows the error is not run.
-    assert_eq!(client.run("SELECT count(*) FROM t").value().as_deref(), Some("1"));
+    // They are one transaction: nothing of it has happened.
+    assert_eq!(client.run("SELECT count(*) FROM t").value().as_deref(), Some("0"));
 }
 
 #[test]
