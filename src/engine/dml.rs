@@ -100,8 +100,7 @@ impl Session {
             }
             (ObjectKind::Table(_), None) => {
                 let count = rows.num_rows();
-                let writer = self.engine.writer(object.oid);
-                let _writing = writer.lock().await;
+                let _writing = self.lock_table(object.oid).await?;
                 self.write(Write::Table(object.oid, Delta::inserts(rows, Timestamp::MIN))).await?;
                 count
             }
@@ -141,8 +140,7 @@ impl Session {
         params: &[ScalarValue],
     ) -> Result<usize> {
         let key = conflict_key(object, conflict)?;
-        let writer = self.engine.writer(object.oid);
-        let _writing = writer.lock().await;
+        let _writing = self.lock_table(object.oid).await?;
         let columns = |rows: &RecordBatch| -> Vec<ArrayRef> {
             key.iter().map(|i| Arc::clone(rows.column(*i))).collect()
         };

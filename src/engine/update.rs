@@ -49,8 +49,7 @@ impl Session {
         }
         let object = self.target(&update.table)?;
         let query = update_query(&object, update, windows)?;
-        let writer = self.engine.writer(object.oid);
-        let _writing = writer.lock().await;
+        let _writing = self.lock_table(object.oid).await?;
         let relations = self.relations();
         let pairs = run_pairs(self, &relations, &object, &query, params).await?;
         check_not_null(&object, &pairs.new)?;
@@ -83,8 +82,7 @@ impl Session {
         };
         let object = self.target(table)?;
         let query = delete_query(&object, delete, table, windows)?;
-        let writer = self.engine.writer(object.oid);
-        let _writing = writer.lock().await;
+        let _writing = self.lock_table(object.oid).await?;
         let relations = self.relations();
         let plan = {
             let names = Names::new(&relations, self.engine.functions(), Arc::clone(&query.windows));
