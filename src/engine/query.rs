@@ -37,6 +37,7 @@ use super::outcome::{RowStream, Rows};
 use super::{Engine, Error, Result, asof, keys};
 use crate::delta::{Delta, batch};
 use crate::error::SqlState;
+use crate::planner::arithmetic::checked_sums;
 use crate::planner::asof::asof_node;
 use crate::planner::bind::{settled, visible_names};
 use crate::planner::lower::{self, window_node};
@@ -147,7 +148,7 @@ async fn execute(
 ) -> Result<SendableRecordBatchStream> {
     let state = engine.functions_now();
     // Keys and times of windows are computed on the way, so types are settled first.
-    let plan = settled(plan, &state)?;
+    let plan = checked_sums(settled(plan, &state)?)?;
     let oids = inputs(&plan)?;
     let timed = oids.values().any(|timed| *timed);
     let event = timed && lower::clock(&plan, &state)? == Clock::Event;

@@ -5,7 +5,7 @@
 //! a continuous query, our [`plan::Plan`] with proven properties (`lower`, `derive`, `on_close`,
 //! `distribute`). A one-shot query stops at the logical plan: DataFusion runs it over snapshots.
 
-mod arithmetic;
+pub mod arithmetic;
 pub mod asof;
 pub mod bind;
 mod casts;
@@ -19,12 +19,14 @@ pub mod functions;
 mod join;
 pub mod lower;
 pub mod meaning;
+pub mod null_safe;
 mod on_close;
 pub mod operators;
 mod panes;
 pub mod plan;
 pub mod properties;
 pub mod relation;
+mod scaled_interval;
 mod subquery;
 mod text_time;
 mod tvf;
@@ -32,5 +34,6 @@ mod using;
 mod versions;
 pub mod window;
 mod window_function;
+mod wording;
 
 pub use error::{Error, Result};

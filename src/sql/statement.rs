@@ -12,6 +12,8 @@ pub struct Statement {
     pub text: Arc<str>,
     /// Where `text` starts in the string that was parsed, in characters from 0 (for positions).
     pub offset: usize,
+    /// Names that were too long, as written and as cut to what a name may be.
+    pub cut_names: Vec<(String, String)>,
     /// What it says.
     pub kind: StatementKind,
 }

@@ -32,6 +32,7 @@ mod stream;
 mod asof;
 mod emit;
 mod normalize;
+mod precedence;
 mod prepass;
 mod span;
 mod to_stream;
