@@ -52,13 +52,13 @@ pub(super) async fn explain_stall(session: &Session, name: &ast::ObjectName) -> 
 /// A stream that a view reads, directly or through other views.
 struct Input<'a> {
     object: &'a Arc<Object>,
-    def: &'a StreamDef,
+    def: Arc<StreamDef>,
     status: StreamStatus,
 }
 
 impl Input<'_> {
     fn show(&self, at: Watermark) -> String {
-        let text = event_time(self.def, &self.object.columns, at.0);
+        let text = event_time(&self.def, &self.object.columns, at.0);
         text.unwrap_or_else(|| "none".to_owned())
     }
 }
@@ -114,11 +114,8 @@ fn inputs<'a>(engine: &Engine, catalog: &'a Catalog, job: &Arc<Job>) -> Vec<Inpu
     let mut inputs: Vec<Input<'a>> = status
         .filter(|status| oids.contains(&status.oid))
         .filter_map(|status| {
-            let object = catalog.get(status.oid)?;
-            match &object.kind {
-                ObjectKind::Stream(def) => Some(Input { object, def, status }),
-                ObjectKind::Table(_) | ObjectKind::View(_) => None,
-            }
+            let (object, def) = catalog.stream(status.oid)?;
+            Some(Input { object, def, status })
         })
         .collect();
     inputs.sort_by_key(|input| input.status.watermark);
@@ -146,7 +143,7 @@ fn stream(
         def.watermark.as_deref().unwrap_or("commit time"),
         status.admitted,
     ));
-    let partitions = engine.hub().partitions(object.oid)?;
+    let partitions = engine.hub().partitions(status.oid)?;
     if !holds || partitions.iter().all(|p| p.key.is_empty()) {
         return Ok(());
     }

@@ -2,9 +2,9 @@
 //!
 //! # Semantics
 //! The pre-pass leaves such a join as an inner or left one whose condition is wrapped into a
-//! function; here it becomes a node of its own, [`AsOfNode`]. `t FOR SYSTEM_TIME AS OF e` is an ASOF
-//! join on the versions of `t`: the rows that were ever written to it, each from its own time on
-//! until the next of its key, and deletions among them.
+//! function; here it becomes a node of its own, [`AsOfNode`]. `t FOR SYSTEM_TIME AS OF e` is an
+//! ASOF join on the versions of `t`: the rows that were ever written to it, each from its own time
+//! on until the next of its key, and deletions among them.
 //!
 //! # Invariants
 //! Conditions are equalities between the two sides, and one comparison of their times. Nothing is

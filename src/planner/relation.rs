@@ -27,7 +27,7 @@ use super::properties::Properties;
 use super::tvf::WindowPlanner;
 use super::using::{Natural, UsingPlanner};
 use crate::sql;
-use crate::sql::catalog::{Catalog, Column, Object, ObjectKind, Oid, StreamDef, ViewDef};
+use crate::sql::catalog::{Catalog, Column, Object, ObjectKind, Oid, ViewDef};
 use crate::sql::types::SqlType;
 
 /// Where names are looked up.
@@ -105,13 +105,7 @@ impl RelationSource {
             default: None,
             comment: None,
         });
-        object.kind = ObjectKind::Stream(Arc::new(StreamDef {
-            event_time: Some(versions.time),
-            watermark: Some(versions.watermark.clone()),
-            late: "ERROR".to_owned(),
-            late_into: None,
-            options: BTreeMap::new(),
-        }));
+        object.kind = ObjectKind::Stream(Arc::new(versions.stream_def()));
         let schema = object.arrow_schema();
         let defaults = BTreeMap::new();
         let primary_key = self.primary_key.clone();

@@ -12,9 +12,9 @@
 //!
 //! # Why
 //! DataFusion takes `k` for the column of one side, which is NULL where that side is padded, and
-//! shows `*` in the order of its tables. What it does know is which columns are joined by USING, when
-//! it looks for the meaning of `k` and of `*`. So a join that says this stands above the projection
-//! while names are looked up ([`unmark`] takes it away).
+//! shows `*` in the order of its tables. So names of merged columns are qualified before it looks
+//! them up; and as it knows which columns are joined by USING when it looks for the meaning of `*`,
+//! a join that says this stands above the projection meanwhile ([`unmark`] takes it away).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;

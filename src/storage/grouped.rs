@@ -8,8 +8,8 @@
 //!
 //! # State
 //! Per row its bytes and 24 bytes more: time, owner, hash and the links of its owner's list; a
-//! weight only once one is not 1, so that rows which are only appended have none. Per owner the ends
-//! of the list. A row leaves when the caller removes it.
+//! weight only once one is not 1, so that rows which are only appended have none. Per owner the
+//! ends of the list. A row leaves when the caller removes it.
 //!
 //! # Cost
 //! One hash per `add` or settled row, none per `push`. Reading an owner's rows follows links.

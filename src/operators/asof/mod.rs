@@ -3,8 +3,8 @@
 //! # Semantics
 //! Of the right rows with equal keys and `right <= left` the one with the greatest time is picked
 //! (or `<`; or `>=` and `>`, and the least). Among equal times the greatest row wins, by its
-//! columns from first to last. A NULL in key or time picks nothing and is picked by nothing. Without
-//! a pick an inner join drops the left row and an outer one pads it with NULLs.
+//! columns from first to last. A NULL in key or time picks nothing and is picked by nothing.
+//! Without a pick an inner join drops the left row and an outer one pads it with NULLs.
 //!
 //! Over the versions of a table (FOR SYSTEM_TIME AS OF) the version that came last wins among equal
 //! times, and a version that says "deleted" is no pick.
@@ -15,10 +15,10 @@
 //! ```
 //!
 //! # State
-//! The rows of both sides by key and time, and what each left row has picked. A change of the right
-//! side looks again at the left rows from its time to that of the next right row. When the watermark
-//! has passed a left row's time, its pick is final and the row is freed; a right row is freed when a
-//! later one is as old as that. So one right row per key stays.
+//! The rows of both sides by key and time, and what each left row has picked. A change of the
+//! right side looks again at the left rows from its time to that of the next right row. When the
+//! watermark has passed a left row's time, its pick is final and the row is freed; a right row is
+//! freed when a later one is as old as that. So one right row per key stays.
 //!
 //! Where both sides append and carry their times as event time, a pick is final at once: then left
 //! rows are not stored, and many instants are taken together.

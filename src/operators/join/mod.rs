@@ -4,8 +4,8 @@
 //! `L ⋈ R` pointwise, over bags: weights multiply. A key that is NULL matches nothing unless
 //! `null_equals_null`; without keys every row matches every other. The residual must be true as
 //! well. LEFT, RIGHT and FULL also keep the rows without a partner, padded with NULLs; a semi join
-//! keeps the left rows that have a partner, an anti join those that have none, and a mark join all of
-//! them, each with whether it has one.
+//! keeps the left rows that have a partner, an anti join those that have none, and a mark join all
+//! of them, each with whether it has one.
 //!
 //! ```text
 //!   d(L ⋈ R) = dL ⋈ R + (L + dL) ⋈ dR      each delta meets the other side as it then is

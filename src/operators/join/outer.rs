@@ -131,7 +131,8 @@ impl Join {
         Ok(Some(Delta::new(rows, Instants::All(at), Weights::Each(Int64Array::from(weights)))))
     }
 
-    /// Gives rows of a preserved side the row type of the output. `marks` says which have a partner.
+    /// Gives rows of a preserved side the row type of the output. `marks` says which have a
+    /// partner.
     pub(super) fn single_rows(
         &self,
         rows: &RecordBatch,

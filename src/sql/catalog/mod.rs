@@ -122,6 +122,19 @@ pub struct ViewDef {
     pub fail_on_error: bool,
 }
 
+impl VersionsDef {
+    /// What makes the stream of versions.
+    pub fn stream_def(&self) -> StreamDef {
+        StreamDef {
+            event_time: Some(self.time),
+            watermark: Some(self.watermark.clone()),
+            late: "ERROR".to_owned(),
+            late_into: None,
+            options: BTreeMap::new(),
+        }
+    }
+}
+
 impl Object {
     /// Returns the object's row type in memory.
     pub fn arrow_schema(&self) -> SchemaRef {
@@ -204,6 +217,21 @@ impl Catalog {
     /// Returns the object of that oid.
     pub fn get(&self, oid: Oid) -> Option<&Arc<Object>> {
         self.objects.get(&oid)
+    }
+
+    /// Returns the stream of that oid with what makes it: a stream, or the versions of a table.
+    pub fn stream(&self, oid: Oid) -> Option<(&Arc<Object>, Arc<StreamDef>)> {
+        match self.get(oid) {
+            Some(object) => match &object.kind {
+                ObjectKind::Stream(def) => Some((object, Arc::clone(def))),
+                ObjectKind::Table(_) | ObjectKind::View(_) => None,
+            },
+            None => self.objects().find_map(|object| {
+                let ObjectKind::Table(table) = &object.kind else { return None };
+                let versions = table.versions.as_ref().filter(|versions| versions.stream == oid)?;
+                Some((object, Arc::new(versions.stream_def())))
+            }),
+        }
     }
 
     /// Returns the object of that schema and name.

@@ -153,7 +153,8 @@ fn joins_that_pick_carry_a_mark_in_their_condition() {
         let shown = |text: String| text.replace("AS q", "q").to_lowercase();
         assert_eq!(shown(query(sql).ast.to_string()), shown(expected.to_owned()), "{sql}");
     }
-    check_unsupported("SELECT * FROM rates FOR SYSTEM_TIME AS OF 3", "FOR SYSTEM_TIME AS OF");
+    let outside = "FOR SYSTEM_TIME AS OF outside of a JOIN";
+    check_unsupported("SELECT * FROM rates FOR SYSTEM_TIME AS OF 3", outside);
     query("SELECT * FROM o FOR UPDATE");
 }
 
