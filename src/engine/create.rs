@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, TimeUnit};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion::common::DFSchema;
 use datafusion::physical_expr::PhysicalExpr;
 use sqlparser::ast;
@@ -15,6 +15,7 @@ use super::session::Session;
 use super::{Error, Result, query, source};
 use crate::delta::Delta;
 use crate::error::SqlState;
+use crate::planner::asof::DELETED;
 use crate::planner::bind::{bind_expr, bind_query, constant, visible_names};
 use crate::planner::relation::Names;
 use crate::runtime::history::Retention;
@@ -22,7 +23,9 @@ use crate::runtime::hub::Write;
 use crate::runtime::ingest::EventTime;
 use crate::runtime::stream::{Late, SIDE_COLUMNS, Stream, side_types};
 use crate::runtime::table::Table;
-use crate::sql::catalog::{Catalog, Column, Object, ObjectKind, Oid, StreamDef, TableDef};
+use crate::sql::catalog::{
+    Catalog, Column, Object, ObjectKind, Oid, StreamDef, TableDef, VersionsDef,
+};
 use crate::sql::names::fold;
 use crate::sql::statement::{CreateStream, CreateTable, LatePolicy, StreamClock, WatermarkClause};
 use crate::sql::types::{SqlType, pg_type_name};
@@ -268,6 +271,18 @@ impl Session {
         })
     }
 
+    /// Creates the stream of a table's versions.
+    fn create_versions(&self, name: &str, table: &SchemaRef, time: EventTime) -> VersionsDef {
+        let deleted = Field::new(DELETED, DataType::Boolean, true);
+        let fields = table.fields().iter().map(|field| field.as_ref().clone()).chain([deleted]);
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let column = time.column;
+        let stream = self.engine.change_catalog(Catalog::fresh_oid);
+        let versions = Stream::new(name, schema, Some(time), Retention::Forever, Late::Error);
+        self.engine.hub().create_stream(stream, versions);
+        VersionsDef { time: column, watermark: String::new(), stream }
+    }
+
     pub(super) async fn create_table(
         &mut self,
         create: &CreateTable,
@@ -299,11 +314,24 @@ impl Session {
         for i in &primary_key {
             columns[*i].not_null = true;
         }
+        let time = create.versions.as_ref().map(|clause| self.event_time(clause, &columns, &[]));
+        let time = time.transpose()?;
+        if let Some(time) = &time {
+            columns[time.column].not_null = true;
+        }
         let opened = self.open_source(&create.options, &columns, None).await?;
         let oid = self.engine.change_catalog(Catalog::fresh_oid);
-        let table = Table::new(&name, Arc::clone(&arrow), primary_key.clone())?;
+        let mut table = Table::new(&name, Arc::clone(&arrow), primary_key.clone())?;
+        let versions = time.map(|time| self.create_versions(&name, &arrow, time));
+        if let Some(versions) = &versions {
+            table.keep_versions(versions.stream, versions.time);
+        }
         self.engine.hub().create_table(oid, table);
-        let def = TableDef { primary_key, options: create.options.clone() };
+        let versions = versions.map(|versions| VersionsDef {
+            watermark: create.versions.as_ref().map_or(String::new(), |v| v.expr.to_string()),
+            ..versions
+        });
+        let def = TableDef { primary_key, options: create.options.clone(), versions };
         self.engine.change_catalog(|catalog| {
             catalog.insert(Object {
                 oid,

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use datafusion::execution::SessionState;
 use tokio::task::JoinHandle;
 
+mod asof;
 mod assignment;
 mod columns;
 mod copy;

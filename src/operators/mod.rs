@@ -9,6 +9,7 @@
 //! | [`Constant`]  | VALUES                               | one       | whether it was emitted  |
 //! | [`Aggregate`] | GROUP BY; DISTINCT, without calls    | any       | per group               |
 //! | [`Join`]      | JOIN of every kind, EXISTS, IN       | inner any | both sides, by key      |
+//! | [`AsOf`]      | ASOF JOIN, FOR SYSTEM_TIME AS OF     | any, one  | a row per key, and open |
 //! | [`TopN`]      | ORDER BY .. LIMIT, ROW_NUMBER() <= n | one       | all rows, or the first  |
 //! | [`OnClose`]   | EMIT ON WINDOW CLOSE                 | any       | rows that are not final |
 //!
@@ -44,6 +45,7 @@ use crate::error::{Classify, SqlState};
 use crate::time::{Timestamp, Watermark};
 
 pub mod aggregate;
+pub mod asof;
 pub mod checked;
 mod constant;
 pub mod evaluate;
@@ -58,6 +60,7 @@ pub mod top_n;
 mod union;
 
 pub use aggregate::Aggregate;
+pub use asof::AsOf;
 pub use constant::Constant;
 pub use filter::Filter;
 pub use finality::Frees;

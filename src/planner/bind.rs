@@ -15,6 +15,7 @@ use sqlparser::ast::{self, Visit, VisitMut, Visitor, VisitorMut};
 use super::column_name::name_columns;
 use super::error::{Error, Result};
 use super::relation::Names;
+use super::{asof, subquery, using};
 use crate::error::{Classify, Location};
 use crate::sql::catalog::Object;
 use crate::sql::names::fold;
@@ -28,9 +29,18 @@ pub fn bind_query(query: &Query, names: &Names<'_>) -> Result<LogicalPlan> {
     refuse_bag_difference(&query.ast)?;
     let mut ast = query.ast.as_ref().clone();
     let _ = VisitMut::visit(&mut ast, &mut NameColumns);
-    let statement = ast::Statement::Query(Box::new(ast));
+    let mut statement = ast.clone();
+    if using::enclose(&mut statement, names.natural()) {
+        // What NATURAL joins merge is known once they are planned.
+        let first = ast::Statement::Query(Box::new(statement));
+        let _ = planner(names).sql_statement_to_plan(first);
+        statement = ast;
+        using::enclose(&mut statement, names.natural());
+    }
+    let statement = ast::Statement::Query(Box::new(statement));
     let plan = planner(names).sql_statement_to_plan(statement);
     let plan = plan.map_err(|error| placed(error.into(), query.ast.as_ref()))?;
+    let plan = subquery::spell_out(asof::place(using::unmark(plan)?)?)?;
     if plan.get_parameter_names()?.is_empty() { settled(plan, names.functions()) } else { Ok(plan) }
 }
 
@@ -118,7 +128,7 @@ fn refuse_bag_difference(query: &ast::Query) -> Result<()> {
 pub fn bind_dml(statement: &ast::Statement, names: &Names<'_>) -> Result<LogicalPlan> {
     let mut statement = statement.clone();
     name_statement(&mut statement);
-    Ok(planner(names).sql_statement_to_plan(statement)?)
+    Ok(subquery::spell_out(planner(names).sql_statement_to_plan(statement)?)?)
 }
 
 /// Plans an expression over the columns of `schema`.

@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::common::DFSchema;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::common::{DFSchema, JoinType, NullEquality};
 use datafusion::execution::SessionState;
 use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
@@ -21,13 +21,12 @@ use datafusion::optimizer::{Optimizer, OptimizerContext, OptimizerRule};
 use datafusion::physical_expr::aggregate::LoweredAggregateBuilder;
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 
+use super::asof::asof_node;
 use super::derive;
 use super::error::{Error, Result};
 use super::null_safe::JoinPairs;
 use super::panes::Panes;
-use super::plan::{
-    Aggregate, Assign, Call, Clock, Join, Node, Op, Plan, Scan, Session, TopN, Window,
-};
+use super::plan::{Aggregate, Assign, Call, Clock, Node, Op, Plan, Scan, Session, TopN, Window};
 use super::relation::{RelationSource, system_time_type};
 use super::window::{WindowKind, WindowNode};
 use super::{distribute, on_close};
@@ -63,12 +62,7 @@ pub fn continuous(plan: LogicalPlan, on_close_wanted: bool, state: &SessionState
     refuse_clock_functions(&plan)?;
     let options = state.config_options();
     let analyzed = state.analyzer().execute_and_check(plan, options, |_, _| {})?;
-    let config = OptimizerContext::new_with_config_options(Arc::clone(options))
-        .without_query_execution_start_time()
-        .with_max_passes(3);
-    let optimized = Optimizer::with_rules(rules()).optimize(analyzed, &config, |_, _| {})?;
-    let clock = clock_of(&optimized)?;
-    let mut root = Lowering { props: ExecutionProps::new() }.node(&optimized)?;
+    let (mut root, clock) = lowered(analyzed, state)?;
     if on_close_wanted {
         root = on_close::place(root)?;
     }
@@ -89,7 +83,51 @@ pub fn continuous(plan: LogicalPlan, on_close_wanted: bool, state: &SessionState
     Ok(Plan { root, clock, on_close: on_close_wanted, inputs, time_type })
 }
 
-/// The block is on the EVENT clock if it has a bracket window (LANGUAGE 7.3, rule 1).
+/// Rewrites and lowers an analyzed query, and finds its clock.
+fn lowered(analyzed: LogicalPlan, state: &SessionState) -> Result<(Node, Clock)> {
+    let options = state.config_options();
+    // A subquery that gives one value is a relation of one row here, which may change.
+    let mut options = options.as_ref().clone();
+    options.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
+    let config = OptimizerContext::new_with_config_options(Arc::new(options))
+        .without_query_execution_start_time()
+        .with_max_passes(3);
+    let optimized = Optimizer::with_rules(rules()).optimize(analyzed, &config, |_, _| {})?;
+    let lower = |clock| Lowering { props: ExecutionProps::new(), clock }.node(&optimized);
+    let clock = clock_of(&optimized)?;
+    let root = lower(clock)?;
+    let mut event = false;
+    root.visit(&mut |node| {
+        event |= match &node.op {
+            Op::Join(join) => super::join::is_interval(join, &node.inputs),
+            Op::AsOf(_) => !node.properties.timeless,
+            _ => false,
+        };
+    });
+    // Tables that keep versions are read in another way on the EVENT clock.
+    if event && clock == Clock::Arrival {
+        return Ok((lower(Clock::Event)?, Clock::Event));
+    }
+    Ok((root, clock))
+}
+
+/// The clock of an analyzed query that is to run once. What has no continuous form is on the clock
+/// that its windows say.
+pub fn clock(analyzed: &LogicalPlan, state: &SessionState) -> Result<Clock> {
+    let mut joins = false;
+    analyzed.apply_with_subqueries(|node| {
+        joins |= matches!(node, LogicalPlan::Join(_)) || asof_node(node).is_some();
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    let clock = clock_of(analyzed)?;
+    if clock == Clock::Event || !joins {
+        return Ok(clock);
+    }
+    Ok(lowered(analyzed.clone(), state).map_or(clock, |(_, clock)| clock))
+}
+
+/// The block is on the EVENT clock if it has a bracket window; or joins by an interval or as of a
+/// time, which shows later (LANGUAGE 7.3, rule 1).
 fn clock_of(plan: &LogicalPlan) -> Result<Clock> {
     let mut clock = Clock::Arrival;
     plan.apply_with_subqueries(|node| {
@@ -140,19 +178,21 @@ fn refuse_clock_functions(plan: &LogicalPlan) -> Result<()> {
     }
 }
 
-fn later(what: impl Into<String>, hint: &str) -> Error {
+pub(super) fn later(what: impl Into<String>, hint: &str) -> Error {
     Error::Unsupported {
         what: format!("{} in a continuous query is not supported yet", what.into()),
         hint: hint.into(),
     }
 }
 
-struct Lowering {
+/// Logical nodes to ours, innermost first.
+pub(super) struct Lowering {
     props: ExecutionProps,
+    clock: Clock,
 }
 
 impl Lowering {
-    fn node(&self, plan: &LogicalPlan) -> Result<Node> {
+    pub(super) fn node(&self, plan: &LogicalPlan) -> Result<Node> {
         match plan {
             LogicalPlan::SubqueryAlias(alias) => {
                 let mut node = self.node(&alias.input)?;
@@ -184,9 +224,10 @@ impl Lowering {
                 let rows = usize::from(empty.produce_one_row);
                 Ok(constant(relaxed(&empty.schema), rows))
             }
-            LogicalPlan::Extension(_) => match window_node(plan) {
-                Some(window) => self.window(window),
-                None => Err(later("this construct", "Leave it out.")),
+            LogicalPlan::Extension(_) => match (window_node(plan), asof_node(plan)) {
+                (Some(window), _) => self.window(window),
+                (_, Some(join)) => self.asof(join),
+                (None, None) => Err(later("this construct", "Leave it out.")),
             },
             LogicalPlan::Window(_) => {
                 Err(later("OVER (..)", "Use GROUP BY, or ORDER BY .. LIMIT for the top rows."))
@@ -210,7 +251,7 @@ impl Lowering {
         }
     }
 
-    fn expr(&self, expr: &Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
+    pub(super) fn expr(&self, expr: &Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
         if matches!(expr, Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_)) {
             return Err(later("this subquery", "Write it as a join."));
         }
@@ -218,7 +259,11 @@ impl Lowering {
         Ok(create_physical_expr(expr, schema, &self.props, &context)?)
     }
 
-    fn exprs(&self, exprs: &[Expr], schema: &DFSchema) -> Result<Vec<Arc<dyn PhysicalExpr>>> {
+    pub(super) fn exprs(
+        &self,
+        exprs: &[Expr],
+        schema: &DFSchema,
+    ) -> Result<Vec<Arc<dyn PhysicalExpr>>> {
         exprs.iter().map(|e| self.expr(e, schema)).collect()
     }
 
@@ -237,7 +282,12 @@ impl Lowering {
             projection: scan.projection.clone().unwrap_or_else(|| (0..width).collect()),
             progress: source.progress(),
         });
-        let node = derive::scan(op, source, relaxed(&scan.projected_schema));
+        let node = match source.versions() {
+            Some(versions) if self.clock == Clock::Event => {
+                super::versions::current(&versions, scan)
+            }
+            _ => derive::scan(op, source, relaxed(&scan.projected_schema)),
+        };
         let schema = DFSchema::try_from(Arc::clone(&node.schema))?;
         match scan.filters.iter().cloned().reduce(Expr::and) {
             None => Ok(node),
@@ -313,32 +363,6 @@ impl Lowering {
             calls,
         });
         Ok(derive::node(op, vec![input], relaxed(&aggregate.schema)))
-    }
-
-    fn join(&self, join: &logical::Join) -> Result<Node> {
-        match join.join_type {
-            JoinType::Inner | JoinType::Left | JoinType::Right | JoinType::Full => {}
-            JoinType::LeftSemi | JoinType::LeftAnti if !join.null_aware => {}
-            other => return Err(later(format!("{other} join"), "Write it as a LEFT JOIN.")),
-        }
-        let (left, right) = (self.node(&join.left)?, self.node(&join.right)?);
-        let (mut left_keys, mut right_keys) = (Vec::new(), Vec::new());
-        for (l, r) in &join.on {
-            left_keys.push(self.expr(l, join.left.schema())?);
-            right_keys.push(self.expr(r, join.right.schema())?);
-        }
-        let both = join.left.schema().join(join.right.schema())?;
-        let residual = join.filter.as_ref().map(|f| self.expr(f, &both)).transpose()?;
-        let frees = derive::join_frees([&left, &right], [&left_keys, &right_keys]);
-        let op = Op::Join(Join {
-            kind: join.join_type,
-            left_keys,
-            right_keys,
-            residual,
-            null_equals_null: join.null_equality == NullEquality::NullEqualsNull,
-            frees,
-        });
-        Ok(derive::node(op, vec![left, right], relaxed(&join.schema)))
     }
 
     fn sort(&self, sort: &logical::Sort, skip: usize, fetch: Option<usize>) -> Result<Node> {
@@ -419,7 +443,7 @@ fn constant(schema: SchemaRef, rows: usize) -> Node {
 }
 
 /// The schema with every column nullable: deltas carry data that no constraint was checked on.
-fn relaxed(schema: &DFSchema) -> SchemaRef {
+pub(super) fn relaxed(schema: &DFSchema) -> SchemaRef {
     let fields = schema.fields().iter().map(|f| {
         Field::new(f.name(), f.data_type().clone(), true).with_metadata(f.metadata().clone())
     });

@@ -6,6 +6,7 @@
 //! `distribute`). A one-shot query stops at the logical plan: DataFusion runs it over snapshots.
 
 pub mod arithmetic;
+pub mod asof;
 pub mod bind;
 mod casts;
 pub mod coercion;
@@ -15,6 +16,7 @@ mod distribute;
 pub mod error;
 pub mod explain;
 pub mod functions;
+mod join;
 pub mod lower;
 pub mod meaning;
 pub mod null_safe;
@@ -25,8 +27,11 @@ pub mod plan;
 pub mod properties;
 pub mod relation;
 mod scaled_interval;
+mod subquery;
 mod text_time;
 mod tvf;
+mod using;
+mod versions;
 pub mod window;
 mod window_function;
 mod wording;

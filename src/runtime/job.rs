@@ -319,5 +319,6 @@ pub fn split_of(distribution: &crate::planner::plan::Distribution) -> Split {
     match distribution {
         crate::planner::plan::Distribution::Single => Split::Single,
         crate::planner::plan::Distribution::Hash(keys) => Split::Hash(keys.clone()),
+        crate::planner::plan::Distribution::Broadcast => Split::Broadcast,
     }
 }

@@ -320,6 +320,8 @@ pub struct CreateTable {
     pub columns: Vec<ast::ColumnDef>,
     /// Primary key columns, from a column option or a table constraint.
     pub primary_key: Vec<ast::Ident>,
+    /// `VERSIONED BY col WATERMARK AS expr`.
+    pub versions: Option<WatermarkClause>,
     /// `CREATE TABLE x AS query`.
     pub query: Option<Query>,
     /// `WITH (k = v, ..)`; keys in lower case.

@@ -92,6 +92,19 @@ pub struct TableDef {
     pub primary_key: Vec<usize>,
     /// Connector and its options.
     pub options: BTreeMap<String, String>,
+    /// How its rows are kept over time, if it is `VERSIONED BY` a column.
+    pub versions: Option<VersionsDef>,
+}
+
+/// How a table keeps the rows it had.
+#[derive(Clone, Debug)]
+pub struct VersionsDef {
+    /// Index of the column that says from when on a row is valid.
+    pub time: usize,
+    /// Text of the watermark expression, for display.
+    pub watermark: String,
+    /// The stream of versions, which has no name.
+    pub stream: Oid,
 }
 
 /// What makes a view.
