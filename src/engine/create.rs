@@ -23,6 +23,7 @@ use crate::runtime::ingest::EventTime;
 use crate::runtime::stream::{Late, SIDE_COLUMNS, Stream, side_types};
 use crate::runtime::table::Table;
 use crate::sql::catalog::{Catalog, Column, Object, ObjectKind, Oid, StreamDef, TableDef};
+use crate::sql::names::fold;
 use crate::sql::statement::{CreateStream, CreateTable, LatePolicy, StreamClock, WatermarkClause};
 use crate::sql::types::{SqlType, pg_type_name};
 use crate::time::Timestamp;
@@ -133,7 +134,29 @@ impl Session {
     ) -> Result<Option<(String, String)>> {
         match &create.late {
             LatePolicy::Drop => Ok(None),
-            LatePolicy::Into(side) if event_time => self.new_name(side).map(Some),
+            LatePolicy::Into(side) if event_time => {
+                let side = self.new_name(side)?;
+                if side == self.new_name(&create.name)? {
+                    return Err(Error::hinted(
+                        SqlState::DUPLICATE_TABLE,
+                        format!("LATE INTO \"{name}\" names the stream itself"),
+                        "Refused rows go to a stream of their own.",
+                    ));
+                }
+                let taken =
+                    |column: &&ast::ColumnDef| SIDE_COLUMNS.contains(&fold(&column.name).as_str());
+                if let Some(column) = create.columns.iter().find(taken) {
+                    return Err(Error::hinted(
+                        SqlState::DUPLICATE_COLUMN,
+                        format!("column \"{}\" specified more than once", fold(&column.name)),
+                        format!(
+                            "The stream of refused rows adds {} to the columns.",
+                            SIDE_COLUMNS.join(", ")
+                        ),
+                    ));
+                }
+                Ok(Some(side))
+            }
             LatePolicy::Error if event_time => Ok(None),
             LatePolicy::Into(_) | LatePolicy::Error => Err(Error::hinted(
                 SqlState::INVALID_OBJECT_DEFINITION,

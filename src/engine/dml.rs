@@ -97,9 +97,8 @@ impl Session {
         let rows = query::collect(&self.engine, plan, params, &self.pending()).await?;
         let rows = fitted(&object, rows.columns(), rows.num_rows())?;
         check_not_null(&object, &rows)?;
-        let writer = self.engine.writer(object.oid);
         let _writing = match &object.kind {
-            ObjectKind::Table(_) => Some(writer.lock().await),
+            ObjectKind::Table(_) => self.lock_table(object.oid).await?,
             ObjectKind::Stream(_) | ObjectKind::View(_) => None,
         };
         let (write, rows) = match (&object.kind, &insert.on) {

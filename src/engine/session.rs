@@ -175,7 +175,7 @@ impl Session {
                 Ok(Outcome::Rows(explain::explain(self, e, params).await?))
             }
             StatementKind::ExplainStall(view) => {
-                Ok(Outcome::Rows(stall::explain_stall(self, view)?))
+                Ok(Outcome::Rows(stall::explain_stall(self, view).await?))
             }
             StatementKind::Declare { .. }
             | StatementKind::Fetch { .. }

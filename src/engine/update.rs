@@ -51,8 +51,7 @@ impl Session {
     ) -> Result<Outcome> {
         let object = self.target(&update.table)?;
         let query = update_query(&object, update, windows)?;
-        let writer = self.engine.writer(object.oid);
-        let _writing = writer.lock().await;
+        let _writing = self.lock_table(object.oid).await?;
         let relations = self.relations();
         let pairs = run_pairs(self, &relations, &object, &query, params).await?;
         check_not_null(&object, &pairs.new)?;
@@ -77,8 +76,7 @@ impl Session {
         let table = deleted_from(delete)?;
         let object = self.target(table)?;
         let query = delete_query(&object, delete, table, windows)?;
-        let writer = self.engine.writer(object.oid);
-        let _writing = writer.lock().await;
+        let _writing = self.lock_table(object.oid).await?;
         let relations = self.relations();
         let plan = {
             let names = Names::new(&relations, self.engine.functions(), Arc::clone(&query.windows));
@@ -98,8 +96,7 @@ impl Session {
     pub(super) async fn truncate(&mut self, truncate: &ast::Truncate) -> Result<Outcome> {
         for table in &truncate.table_names {
             let object = self.table(&table.name)?;
-            let writer = self.engine.writer(object.oid);
-            let _writing = writer.lock().await;
+            let _writing = self.lock_table(object.oid).await?;
             let rows = with_keys(self, &object, None).await?;
             let delta = Delta::inserts(rows, Timestamp::MIN).negate().consolidate()?;
             self.write(Write::Table(object.oid, delta)).await?;

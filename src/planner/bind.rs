@@ -178,11 +178,17 @@ pub fn visible_names(plan: &LogicalPlan) -> Vec<String> {
 
 /// Gives a view's plan the names of the view's columns.
 pub fn rename(plan: LogicalPlan, view: &Object) -> Result<LogicalPlan> {
+    let names: Vec<_> = view.columns.iter().map(|column| column.name.clone()).collect();
+    with_names(plan, &names)
+}
+
+/// Gives the columns of a plan names.
+pub fn with_names(plan: LogicalPlan, names: &[String]) -> Result<LogicalPlan> {
     let schema = Arc::clone(plan.schema());
     let renamed = schema
         .iter()
-        .zip(&view.columns)
-        .map(|(field, column)| Expr::from(field).alias(&column.name))
+        .zip(names)
+        .map(|(field, name)| Expr::from(field).alias(name))
         .collect::<Vec<_>>();
     Ok(LogicalPlanBuilder::from(plan).project(renamed)?.build()?)
 }

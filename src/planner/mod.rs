@@ -17,6 +17,7 @@ pub mod explain;
 pub mod functions;
 pub mod lower;
 pub mod meaning;
+pub mod null_safe;
 mod on_close;
 pub mod operators;
 mod panes;

@@ -31,6 +31,7 @@ mod stream;
 
 mod emit;
 mod normalize;
+mod precedence;
 mod prepass;
 mod span;
 mod to_stream;

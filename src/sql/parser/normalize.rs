@@ -26,6 +26,7 @@ use sqlparser::ast::{
     Value, VisitMut, VisitorMut,
 };
 
+use super::precedence::regroup;
 use crate::error::Location;
 use crate::sql::interval::{Interval, Unit};
 use crate::sql::{Error, Result};
@@ -52,6 +53,7 @@ impl VisitorMut for Normalizer {
     type Break = Box<Error>;
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
+        regroup(expr);
         if let Err(error) = replace_operator(expr) {
             return ControlFlow::Break(Box::new(error));
         }
