@@ -148,7 +148,7 @@ fn joins_that_pick_carry_a_mark_in_their_condition() {
             "SELECT * FROM o LEFT JOIN cql_versions(s.rates) AS rates \
              ON \"$as_of\"((o.ts), (rates.k = o.k))",
         ),
-        ("SELECT asof FROM asof, o asof", "SELECT asof FROM asof, o asof"),
+        ("SELECT asof FROM asof, o AS asof", "SELECT asof FROM asof, o AS asof"),
     ] {
         let shown = |text: String| text.replace("AS q", "q").to_lowercase();
         assert_eq!(shown(query(sql).ast.to_string()), shown(expected.to_owned()), "{sql}");
