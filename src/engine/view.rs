@@ -96,7 +96,8 @@ impl Session {
         always: bool,
     ) -> Result<NewView> {
         let functions = self.engine.functions();
-        let scope = Names::new(relations, functions, Arc::clone(&query.windows)).of_view();
+        let scope = Names::new(relations, functions, Arc::clone(&query.windows));
+        let scope = if always { scope } else { scope.of_view() };
         let bound = query::with_params(bind_query(query, &scope)?, &[])?;
         let depends_on = scope.used();
         let mut column_names = visible_names(&bound);

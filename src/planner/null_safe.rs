@@ -6,8 +6,8 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::optimizer::eliminate_cross_join::EliminateCrossJoin;
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 
-/// DataFusion's choice of join pairs, for plans in which NULL equals nothing: where NULL equals NULL
-/// in one of several joins, that rule makes it an ordinary equality.
+/// DataFusion's choice of join pairs, for plans in which NULL equals nothing: where NULL equals
+/// NULL in one of several joins, that rule makes it an ordinary equality.
 #[derive(Debug)]
 pub struct JoinPairs(EliminateCrossJoin);
 

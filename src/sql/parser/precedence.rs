@@ -1,7 +1,8 @@
 //! IS [NOT] DISTINCT FROM binds as tightly as Postgres's IS.
 //!
 //! sqlparser reads everything behind it as its right side, so that `a IS DISTINCT FROM b OR c` says
-//! `a IS DISTINCT FROM (b OR c)`. What the user put in parentheses is a node of its own in the tree,
+//! `a IS DISTINCT FROM (b OR c)`. What the user put in parentheses is a node of its own in the
+//! tree,
 //! so the loose operators found bare on a right side are known to be misplaced, and are moved up.
 
 use sqlparser::ast::helpers::attached_token::AttachedToken;
