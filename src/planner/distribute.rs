@@ -8,6 +8,7 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::{FieldRef, SchemaRef};
 use datafusion::common::JoinType;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
@@ -68,12 +69,7 @@ pub(super) fn distribute(node: Node) -> Node {
         }
         Op::Union => {
             // What lies on one shard must not share a fragment with what lies on all.
-            let all: Vec<Arc<dyn PhysicalExpr>> = schema
-                .fields()
-                .iter()
-                .enumerate()
-                .map(|(i, f)| Arc::new(Column::new(f.name(), i)) as Arc<dyn PhysicalExpr>)
-                .collect();
+            let all = all_columns(&schema);
             let spread = |input: Node| match &input.properties.hashed_by {
                 Some(by) if by.is_empty() => hash(input, &all),
                 _ => input,
@@ -94,6 +90,14 @@ pub(super) fn distribute(node: Node) -> Node {
         node.properties.hashed_by = hashed_by;
     }
     node
+}
+
+/// The columns of a row type as expressions.
+fn all_columns(schema: &SchemaRef) -> Vec<Arc<dyn PhysicalExpr>> {
+    let column = |(i, field): (usize, &FieldRef)| {
+        Arc::new(Column::new(field.name(), i)) as Arc<dyn PhysicalExpr>
+    };
+    schema.fields().iter().enumerate().map(column).collect()
 }
 
 fn columns(exprs: &Exprs) -> Vec<Option<usize>> {

@@ -184,8 +184,11 @@ impl Sum {
     }
 }
 
+/// What is added or subtracted, and whether it is a difference.
+type Terms<'a> = (&'a Arc<dyn PhysicalExpr>, &'a Arc<dyn PhysicalExpr>, bool);
+
 /// The parts of a sum or difference, with whether it is a difference.
-fn sum(expr: &dyn PhysicalExpr) -> Option<(&Arc<dyn PhysicalExpr>, &Arc<dyn PhysicalExpr>, bool)> {
+fn sum(expr: &dyn PhysicalExpr) -> Option<Terms<'_>> {
     if let Some(binary) = expr.downcast_ref::<BinaryExpr>() {
         return match binary.op() {
             Operator::Plus => Some((binary.left(), binary.right(), false)),
