@@ -58,7 +58,7 @@ pub struct RelationSource {
     primary_key: Vec<usize>,
 }
 
-/// The column that [`arrivals`] adds.
+/// The column that `arrivals` adds.
 pub const ARRIVAL: &str = "$arrival";
 
 /// Lets a plan that scans a stream, and does nothing else, read arrival times, as a last column.
