@@ -50,6 +50,8 @@ sql_states! {
     CHECK_VIOLATION = "23514";
     /// A statement that may not run inside a transaction.
     ACTIVE_SQL_TRANSACTION = "25001";
+    /// A change in a transaction that may only read.
+    READ_ONLY_SQL_TRANSACTION = "25006";
     /// COMMIT or ROLLBACK outside a transaction.
     NO_ACTIVE_SQL_TRANSACTION = "25P01";
     /// The transaction is aborted until its end.

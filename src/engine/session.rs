@@ -151,6 +151,7 @@ impl Session {
     }
 
     async fn dispatch(&mut self, statement: &Statement, params: &[ScalarValue]) -> Result<Outcome> {
+        self.check_read_only(&statement.kind)?;
         match &statement.kind {
             StatementKind::Query(query) if query.emit.is_some() => {
                 let options = subscribe::Options { snapshot: true, progress: false };
@@ -189,7 +190,7 @@ impl Session {
             StatementKind::Set { .. } | StatementKind::Reset(_) | StatementKind::NoOp(_) => {
                 self.control(&statement.kind)
             }
-            StatementKind::Begin
+            StatementKind::Begin { .. }
             | StatementKind::Commit
             | StatementKind::Rollback
             | StatementKind::Savepoint(_) => {
@@ -233,7 +234,12 @@ impl Session {
                     self.variables.set_local(name, value.as_deref())?;
                 } else {
                     let code = SqlState::NO_ACTIVE_SQL_TRANSACTION;
-                    self.warning(code, "SET LOCAL can only be used in transaction blocks", None);
+                    let command = match name.as_str() {
+                        "transaction_read_only" => "SET TRANSACTION",
+                        _ => "SET LOCAL",
+                    };
+                    let text = format!("{command} can only be used in transaction blocks");
+                    self.warning(code, text, None);
                 }
                 done("SET")
             }

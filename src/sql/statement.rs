@@ -40,10 +40,12 @@ pub enum StatementKind {
         /// Whether an existing one is fine.
         if_not_exists: bool,
     },
-    /// `ALTER STREAM name | ALTER SYSTEM HEARTBEAT expr`.
+    /// `ALTER STREAM name | ALTER TABLE name | ALTER SYSTEM HEARTBEAT expr`.
     Heartbeat {
-        /// The stream; `None` is the system, whose time is that of commits.
+        /// The stream or table; `None` is the system, whose time is that of commits.
         stream: Option<ast::ObjectName>,
+        /// Whether the name was said to be that of a table.
+        table: bool,
         /// A constant timestamp expression.
         at: ast::Expr,
     },
@@ -134,7 +136,10 @@ pub enum StatementKind {
     /// `RESET name | ALL` (`None`).
     Reset(Option<String>),
     /// BEGIN, START TRANSACTION.
-    Begin,
+    Begin {
+        /// READ ONLY or READ WRITE, if it says so.
+        read_only: Option<bool>,
+    },
     /// COMMIT, END.
     Commit,
     /// ROLLBACK, ABORT.
@@ -147,6 +152,39 @@ pub enum StatementKind {
     NoOp(&'static str),
     /// Nothing but blanks and comments.
     Empty,
+}
+
+impl StatementKind {
+    /// The command as errors name it, if it changes something that other sessions see.
+    pub fn changes(&self) -> Option<&'static str> {
+        Some(match self {
+            StatementKind::CreateStream(_) => "CREATE STREAM",
+            StatementKind::CreateTable(_) => "CREATE TABLE",
+            StatementKind::CreateView(create) if create.materialized => "CREATE MATERIALIZED VIEW",
+            StatementKind::CreateView(_) => "CREATE VIEW",
+            StatementKind::CreateSchema { .. } => "CREATE SCHEMA",
+            StatementKind::Drop(drop) => match drop.kind {
+                DropKind::Stream => "DROP STREAM",
+                DropKind::Table => "DROP TABLE",
+                DropKind::View => "DROP VIEW",
+                DropKind::MaterializedView => "DROP MATERIALIZED VIEW",
+                DropKind::Schema => "DROP SCHEMA",
+            },
+            StatementKind::Heartbeat { stream: None, .. } => "ALTER SYSTEM",
+            StatementKind::Heartbeat { table: true, .. } => "ALTER TABLE",
+            StatementKind::Heartbeat { .. } => "ALTER STREAM",
+            StatementKind::AlterView { .. } => "ALTER VIEW",
+            StatementKind::Comment { .. } => "COMMENT",
+            StatementKind::CopyFrom(_) => "COPY FROM",
+            StatementKind::Dml { statement, .. } => match **statement {
+                ast::Statement::Insert(_) => "INSERT",
+                ast::Statement::Update(_) => "UPDATE",
+                ast::Statement::Delete(_) => "DELETE",
+                _ => "TRUNCATE TABLE",
+            },
+            _ => return None,
+        })
+    }
 }
 
 /// What is done with a savepoint.
