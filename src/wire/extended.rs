@@ -2,7 +2,8 @@
 //!
 //! # Semantics
 //! Parse asks the engine for the types of a statement's parameters and columns, Bind decodes
-//! parameters, Execute runs. A portal that gave as many rows as were asked for is suspended: its
+//! parameters, Execute runs. What is executed up to a Sync is one transaction, unless BEGIN and
+//! COMMIT say otherwise. A portal that gave as many rows as were asked for is suspended: its
 //! stream stays where it is until the next Execute. A name given to Describe that is no portal of
 //! the protocol may be a cursor of DECLARE: to clients they are one kind.
 
@@ -188,7 +189,13 @@ impl Connection {
         // A portal that fails is gone.
         let mut portal = self.portals.remove(&name).ok_or_else(|| undefined_portal(&name))?;
         let limit = u64::try_from(message.max_rows).ok().filter(|limit| *limit > 0);
+        // The last statement before Sync ends the transaction; one alone needs none.
+        self.ends_message = self.sync_follows().await;
+        if !self.ends_message {
+            self.session.begin_message();
+        }
         self.advance(&mut portal, limit).await?;
+        self.ends_message = false;
         self.portals.insert(name, portal);
         Ok(())
     }
@@ -209,7 +216,10 @@ impl Connection {
                 match self.execute(statement, &portal.params, text).await? {
                     Outcome::Empty => return self.send_empty().await,
                     Outcome::Done(tag) => return self.complete(tag).await,
-                    Outcome::CopyIn(copy) => return self.copy_in(copy, deadline, text).await,
+                    Outcome::CopyIn(copy) => {
+                        self.forget_sync();
+                        return self.copy_in(copy, deadline, text).await;
+                    }
                     Outcome::CopyOut(rows, options) => {
                         return self.copy_out(rows, &options, deadline, text).await;
                     }
