@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use datafusion::execution::SessionState;
 use tokio::task::JoinHandle;
 
+mod activity;
 mod asof;
 mod assignment;
 mod columns;
@@ -43,7 +44,7 @@ mod view;
 
 pub use error::{Error, Result};
 pub use gauges::Gauge;
-pub use outcome::{Client, Description, Notice, Outcome, TransactionStatus};
+pub use outcome::{Client, Description, Interrupt, Notice, Outcome, TransactionStatus};
 pub use session::Session;
 
 use crate::clock::Clock;
@@ -51,6 +52,7 @@ use crate::planner::properties::Properties;
 use crate::runtime::hub::Hub;
 use crate::sql::catalog::{Catalog, Oid};
 use crate::time::Timestamp;
+use activity::Live;
 use locks::TableLocks;
 use source::SourceStatus;
 
@@ -80,7 +82,7 @@ pub struct Engine {
     ddl: tokio::sync::Mutex<()>,
     locks: Arc<TableLocks>,
     sources: Mutex<BTreeMap<Oid, Arc<SourceStatus>>>,
-    sessions: Mutex<BTreeMap<i32, Client>>,
+    sessions: Mutex<BTreeMap<i32, Arc<Live>>>,
     ticker: Mutex<Option<JoinHandle<()>>>,
     started: Timestamp,
 }
@@ -136,8 +138,9 @@ impl Engine {
 
     /// Opens a session for a client.
     pub fn session(self: &Arc<Self>, client: Client) -> Session {
-        lock(&self.sessions).insert(client.pid, client.clone());
-        Session::new(Arc::clone(self), client)
+        let live = Arc::new(Live::new(client.clone(), self.hub.clock().now()));
+        lock(&self.sessions).insert(client.pid, Arc::clone(&live));
+        Session::new(Arc::clone(self), client, live)
     }
 
     fn close_session(&self, pid: i32) {
@@ -145,7 +148,7 @@ impl Engine {
     }
 
     /// Open sessions.
-    pub fn sessions(&self) -> Vec<Client> {
+    fn sessions(&self) -> Vec<Arc<Live>> {
         lock(&self.sessions).values().cloned().collect()
     }
 

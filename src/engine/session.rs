@@ -7,6 +7,7 @@ use datafusion::common::ScalarValue;
 use datafusion::logical_expr::LogicalPlan;
 use sqlparser::ast;
 
+use super::activity::Live;
 use super::cursor::Cursor;
 use super::introspect::Introspection;
 use super::outcome::Rows;
@@ -27,6 +28,7 @@ use crate::sql::variables::Variables;
 pub struct Session {
     pub(super) engine: Arc<Engine>,
     pub(super) client: Client,
+    pub(super) live: Arc<Live>,
     pub(super) block: Option<Block>,
     /// Whether statements outside a block are one transaction until the end of the message.
     pub(super) together: bool,
@@ -52,13 +54,14 @@ impl Drop for Session {
 }
 
 impl Session {
-    pub(super) fn new(engine: Arc<Engine>, client: Client) -> Self {
+    pub(super) fn new(engine: Arc<Engine>, client: Client, live: Arc<Live>) -> Self {
         let mut variables = Variables::default();
         // An application name of any text is fine.
         let _ = variables.set_startup("application_name", &client.application_name);
         Self {
             engine,
             client,
+            live,
             block: None,
             together: false,
             variables,
@@ -138,6 +141,7 @@ impl Session {
         statement: &Statement,
         params: &[ScalarValue],
     ) -> Result<Outcome> {
+        self.show_active(&statement.text);
         self.open_transaction(&statement.kind)?;
         for (long, short) in &statement.cut_names {
             let text = format!("identifier \"{long}\" will be truncated to \"{short}\"");

@@ -199,6 +199,7 @@ impl Connection {
 
     /// Ends a round of messages: the client may send the next query.
     pub(super) async fn ready(&mut self) -> Result<()> {
+        self.session.show_idle();
         self.send_parameters().await?;
         let status = match self.session.transaction() {
             TransactionStatus::Idle => Status::Idle,
