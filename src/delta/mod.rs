@@ -91,6 +91,16 @@ impl Delta {
         self.rows.num_rows()
     }
 
+    /// About how many bytes it takes, of those that others share with it only its part.
+    pub fn bytes(&self) -> usize {
+        let size = |column: &ArrayRef| {
+            let shared = column.get_array_memory_size();
+            column.to_data().get_slice_memory_size().unwrap_or(shared)
+        };
+        // Its time and weight are beside each row.
+        self.rows.columns().iter().map(size).sum::<usize>() + self.len() * 16
+    }
+
     /// Whether there is no triple.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

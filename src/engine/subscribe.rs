@@ -69,8 +69,8 @@ impl Session {
         params: &[ScalarValue],
     ) -> Result<Rows> {
         let (plan, columns) = self.continuous(query, params)?;
-        let rows_max = usize::try_from(self.variables.subscribe_buffer_rows());
-        let feed = Arc::new(Feed::new(rows_max.unwrap_or(usize::MAX), true));
+        let bytes_max = usize::try_from(self.variables.subscribe_buffer_bytes());
+        let feed = Arc::new(Feed::new(bytes_max.unwrap_or(usize::MAX), true));
         let followed =
             followed(&plan.root).and_then(|oid| self.engine.hub().view(oid).map(|job| (oid, job)));
         let (shape, first, job) = match followed {
@@ -334,6 +334,6 @@ impl Reader {
 /// What a reader sees when its query has ended.
 fn ended(fault: crate::runtime::job::Fault) -> Error {
     let hint = (fault.sqlstate == SqlState::PROGRAM_LIMIT_EXCEEDED)
-        .then(|| "Read faster, or SET subscribe_buffer to more rows.".to_owned());
+        .then(|| "Read faster, or SET subscribe_buffer to more, e.g. '256MB'.".to_owned());
     Error::Refused { message: fault.message, sqlstate: fault.sqlstate, detail: None, hint }
 }

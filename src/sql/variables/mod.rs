@@ -218,9 +218,9 @@ impl Variables {
         self.number("statement_timeout")
     }
 
-    /// `subscribe_buffer`: how many rows may wait for a subscriber.
-    pub fn subscribe_buffer_rows(&self) -> u64 {
-        self.number("subscribe_buffer")
+    /// `subscribe_buffer`: how many bytes may wait for a subscriber.
+    pub fn subscribe_buffer_bytes(&self) -> u64 {
+        check::bytes(&self.value("subscribe_buffer").to_ascii_lowercase()).unwrap_or(u64::MAX)
     }
 
     /// `synchronous_commit`: whether a commit waits for the disk.
