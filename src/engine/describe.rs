@@ -6,7 +6,7 @@ use arrow::datatypes::DataType;
 
 use super::parameters::parameter_types;
 use super::session::Session;
-use super::{Description, Result, explain, pg_catalog, query};
+use super::{Description, Result, aside, explain, pg_catalog, query};
 use crate::planner::bind::visible_names;
 use crate::sql::names::fold;
 use crate::sql::statement::{Query, Statement, StatementKind};
@@ -15,6 +15,14 @@ impl Session {
     /// Tells the types of a statement's parameters and result. `declared` are the types the client
     /// gave.
     pub async fn describe(
+        &mut self,
+        statement: &Statement,
+        declared: &[Option<DataType>],
+    ) -> Result<Description> {
+        aside::run(Box::pin(self.description(statement, declared))).await
+    }
+
+    async fn description(
         &mut self,
         statement: &Statement,
         declared: &[Option<DataType>],

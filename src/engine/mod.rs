@@ -9,6 +9,7 @@ use datafusion::execution::SessionState;
 use tokio::task::JoinHandle;
 
 mod activity;
+mod aside;
 mod asof;
 mod assignment;
 mod columns;

@@ -14,7 +14,8 @@ use super::outcome::Rows;
 use super::relations::StatementRelations;
 use super::transaction::Block;
 use super::{
-    Client, Engine, Error, Notice, Outcome, Result, cursor, explain, query, stall, subscribe,
+    Client, Engine, Error, Notice, Outcome, Result, aside, cursor, explain, query, stall,
+    subscribe,
 };
 use crate::error::SqlState;
 use crate::planner::bind::bind_query;
@@ -75,7 +76,7 @@ impl Session {
 
     /// Parses a string of statements. An error carries the location within `sql`.
     pub fn parse(&self, sql: &str) -> Result<Vec<Statement>> {
-        Ok(sql::parse(sql)?)
+        Ok(aside::compute(|| sql::parse(sql))?)
     }
 
     /// Takes the notices that came up since the last call.
@@ -147,7 +148,7 @@ impl Session {
             let text = format!("identifier \"{long}\" will be truncated to \"{short}\"");
             self.notice(SqlState::NAME_TOO_LONG, text);
         }
-        let result = Box::pin(self.dispatch(statement, params)).await;
+        let result = aside::run(Box::pin(self.dispatch(statement, params))).await;
         if result.is_err() {
             self.fail();
         }
