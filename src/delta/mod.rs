@@ -35,6 +35,7 @@ pub mod codec;
 mod consolidate;
 pub mod partition;
 pub mod pretty;
+pub mod span;
 
 pub use consolidate::{consolidate, consolidate_batch};
 

@@ -19,7 +19,7 @@ use super::returning::{Changed, Returning};
 use super::session::Session;
 use super::{Error, Result, query, update};
 use crate::connectors::format::TextLimit;
-use crate::delta::Delta;
+use crate::delta::{Delta, span};
 use crate::error::SqlState;
 use crate::planner::bind::{bind_dml, bind_query};
 use crate::planner::relation::Names;
@@ -176,17 +176,15 @@ impl Session {
     ) -> Result<(Delta, RecordBatch)> {
         let key = conflict_key(object, conflict)?;
         let columns = |rows: &RecordBatch| -> Vec<ArrayRef> {
-            key.iter().map(|i| Arc::clone(rows.column(*i))).collect()
+            span::keys(key.iter().map(|i| Arc::clone(rows.column(*i))))
         };
         let keys = Keys { columns: columns(&rows), len: rows.num_rows() };
         let present = update::with_keys(self, object, Some(keys)).await?;
-        let types =
-            key.iter().map(|i| rows.schema().field(*i).data_type().clone()).collect::<Vec<_>>();
-        let mut index = RowSet::new(types)?;
+        let types = columns(&rows).iter().map(|c| c.data_type().clone()).collect::<Vec<_>>();
+        let mut index = RowSet::new(types.clone())?;
         index.intern(&columns(&present), present.num_rows())?;
         let found = index.find(&columns(&rows), rows.num_rows())?;
-        let mut seen =
-            RowSet::new(key.iter().map(|i| rows.schema().field(*i).data_type().clone()))?;
+        let mut seen = RowSet::new(types)?;
         let slots = seen.intern(&columns(&rows), rows.num_rows())?;
         let mut first = vec![true; seen.bound()];
         let (mut fresh, mut clashing) = (Vec::new(), Vec::new());

@@ -9,6 +9,7 @@ use datafusion::prelude::SessionConfig;
 
 use crate::planner::coercion::PostgresTypes;
 use crate::planner::functions;
+use crate::planner::interval_order::IntervalOrder;
 use crate::planner::meaning::PostgresMeaning;
 use crate::planner::null_safe::JoinPairs;
 use crate::planner::operators::PostgresOperators;
@@ -37,6 +38,7 @@ pub fn session_state(threads: usize) -> SessionState {
     let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![Arc::new(PostgresTypes)];
     rules.extend(Analyzer::new().rules);
     rules.push(Arc::new(PostgresMeaning));
+    rules.push(Arc::new(IntervalOrder));
     let mut state = SessionStateBuilder::new()
         .with_config(config)
         .with_default_features()

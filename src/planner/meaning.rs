@@ -1,7 +1,7 @@
 //! Gives analyzed expressions Postgres's meaning where DataFusion's is another.
 //!
 //! One rule of the analyzer, after types are settled: casts of text (`text_time`), other casts
-//! (`casts`) and arithmetic (`arithmetic`).
+//! (`casts`), arithmetic (`arithmetic`) and the order of intervals (`interval_order`).
 
 use datafusion::common::DFSchema;
 use datafusion::common::config::ConfigOptions;
@@ -11,14 +11,15 @@ use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::optimizer::AnalyzerRule;
 
-use super::{arithmetic, casts, text_time};
+use super::{arithmetic, casts, interval_order, text_time};
 
 /// Rewrites an expression over `schema`.
 pub fn rewrite(expr: Expr, schema: &DFSchema) -> DfResult<Transformed<Expr>> {
     expr.transform_up(|expr| {
         text_time::rewrite(expr, schema)?
             .transform_data(|expr| casts::rewrite(expr, schema))?
-            .transform_data(|expr| arithmetic::rewrite(expr, schema))
+            .transform_data(|expr| arithmetic::rewrite(expr, schema))?
+            .transform_data(|expr| interval_order::rewrite(expr, schema))
     })
 }
 

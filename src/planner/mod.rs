@@ -16,6 +16,7 @@ mod distribute;
 pub mod error;
 pub mod explain;
 pub mod functions;
+pub mod interval_order;
 mod join;
 pub mod lower;
 pub mod meaning;
