@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{Field, SchemaRef};
 use futures::stream::BoxStream;
 
 use super::{Result, Session};
@@ -62,7 +62,7 @@ pub trait CopySink: Send {
 #[derive(Clone, Debug)]
 pub struct Description {
     /// Types of `$1`, `$2`, ..
-    pub parameters: Vec<DataType>,
+    pub parameters: Vec<Field>,
     /// Columns of its result, if it has one.
     pub columns: Option<SchemaRef>,
 }

@@ -27,7 +27,7 @@ use crate::wire::connection::Connection;
 use crate::wire::decode;
 use crate::wire::encode::{Format, Layout};
 use crate::wire::error::{Error, Result};
-use crate::wire::pg_type::{in_memory, natural};
+use crate::wire::pg_type::{in_memory, parameter};
 use crate::wire::rows::{Feed, Progress};
 
 /// A statement that was parsed and described.
@@ -84,9 +84,9 @@ impl Connection {
             Some(statement) => self.ask(statement, &declared, &text).await?,
             None => Description { parameters: Vec::new(), columns: None },
         };
-        let parameters = description.parameters.into_iter().enumerate().map(|(i, data_type)| {
+        let parameters = description.parameters.into_iter().enumerate().map(|(i, field)| {
             let declared = declared.get(i).cloned().flatten().filter(|t| *t != Type::UNKNOWN);
-            (declared.unwrap_or_else(|| natural(&data_type)), data_type)
+            (declared.unwrap_or_else(|| parameter(&field)), field.data_type().clone())
         });
         let prepared = Prepared {
             statement,
