@@ -214,7 +214,7 @@ impl Session {
             return Ok(Timestamp::MAX);
         }
         let relations = self.relations();
-        let state = self.engine.functions_now();
+        let state = relations.functions_now();
         let names = Names::new(&relations, &state, Arc::from([]));
         let value = constant(at, &names, &state)?;
         timestamp_value(&value).ok_or_else(|| {

@@ -59,7 +59,7 @@ impl Session {
         declared: &[Option<DataType>],
     ) -> Result<Description> {
         let relations = self.relations();
-        let names = Names::new(&relations, self.engine.functions(), Arc::clone(windows));
+        let names = Names::new(&relations, &relations.functions, Arc::clone(windows));
         let plan = match statement {
             ast::Statement::Insert(insert) => {
                 let object = self.insert_target(insert)?;
@@ -94,7 +94,7 @@ impl Session {
             ));
         }
         let plan = self.insert_plan(insert, &object, windows)?;
-        let rows = query::collect(&self.engine, plan, params, &self.pending()).await?;
+        let rows = query::collect(&self.once(), plan, params).await?;
         let rows = fitted(&object, rows.columns(), rows.num_rows())?;
         check_not_null(&object, &rows)?;
         let _writing = match &object.kind {
@@ -139,7 +139,7 @@ impl Session {
         windows: &Arc<[WindowSpec]>,
     ) -> Result<LogicalPlan> {
         let relations = self.relations();
-        let names = Names::new(&relations, self.engine.functions(), Arc::clone(windows));
+        let names = Names::new(&relations, &relations.functions, Arc::clone(windows));
         let plain = plain_insert(insert, object, &names, windows)?;
         let LogicalPlan::Dml(dml) = bind_dml(&plain, &names)? else {
             return Err(Error::Internal("INSERT was planned as something else".into()));
@@ -445,7 +445,7 @@ pub(super) fn describe_plan(
     windows: &Arc<[WindowSpec]>,
 ) -> Result<String> {
     let relations = session.relations();
-    let names = Names::new(&relations, session.engine.functions(), Arc::clone(windows));
+    let names = Names::new(&relations, &relations.functions, Arc::clone(windows));
     let plan = match statement {
         ast::Statement::Insert(insert) => {
             let object = session.insert_target(insert)?;

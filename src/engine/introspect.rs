@@ -119,7 +119,7 @@ impl Session {
                 client: self.client.clone(),
                 settings: Arc::clone(&facts),
             };
-            let context = SessionContext::new_with_state(self.engine.functions().clone());
+            let context = SessionContext::new_with_state(self.engine.functions.as_ref().clone());
             pg_catalog::install(&context, Arc::new(view))?;
             self.introspection = Some(Introspection { context, facts });
         }

@@ -60,6 +60,9 @@ use source::SourceStatus;
 /// How often idle partitions and the system clock are looked at, in milliseconds.
 const TICK_MS: u64 = 100;
 
+/// How many time zones are kept ready.
+const ZONES_MAX: usize = 64;
+
 /// What an engine is started with.
 #[derive(Clone, Copy, Debug)]
 pub struct EngineOptions {
@@ -74,7 +77,9 @@ pub struct EngineOptions {
 /// The server: catalog, commits, running views. One per process.
 pub struct Engine {
     hub: Arc<Hub>,
-    functions: SessionState,
+    functions: Arc<SessionState>,
+    /// The functions in the time zones of sessions.
+    zones: Mutex<BTreeMap<String, Arc<SessionState>>>,
     options: EngineOptions,
     catalog: RwLock<Arc<Catalog>>,
     /// What is proven of the maintained views' results.
@@ -98,7 +103,8 @@ impl Engine {
         let started = clock.now();
         let hub = Hub::start(clock, options.shards, options.threads, options.batch_rows)?;
         let engine = Arc::new(Self {
-            functions: functions::session_state(options.threads),
+            functions: Arc::new(functions::session_state(options.threads)),
+            zones: Mutex::default(),
             hub,
             options,
             catalog: RwLock::default(),
@@ -181,14 +187,26 @@ impl Engine {
         };
     }
 
-    /// The functions of the language.
-    fn functions(&self) -> &SessionState {
-        &self.functions
+    /// The functions of the language, in a time zone.
+    fn functions(&self, zone: &str) -> Arc<SessionState> {
+        if zone == "UTC" {
+            return Arc::clone(&self.functions);
+        }
+        let mut zones = lock(&self.zones);
+        if let Some(known) = zones.get(zone) {
+            return Arc::clone(known);
+        }
+        if zones.len() >= ZONES_MAX {
+            zones.clear();
+        }
+        let functions = Arc::new(functions::in_zone(&self.functions, zone));
+        zones.insert(zone.to_owned(), Arc::clone(&functions));
+        functions
     }
 
-    /// The functions, with `now()` at the current time.
-    fn functions_now(&self) -> SessionState {
-        let mut state = self.functions.clone();
+    /// These functions, with `now()` at the current time.
+    fn at_present(&self, functions: &SessionState) -> SessionState {
+        let mut state = functions.clone();
         let now = chrono::DateTime::from_timestamp_micros(self.hub.clock().now().0);
         state.execution_props_mut().query_execution_start_time = now;
         state

@@ -51,6 +51,16 @@ use crate::sql::catalog::Oid;
 use crate::time::{Timestamp, Watermark};
 use crate::windows::snapshot::{self, Spec};
 
+/// What a query runs against.
+pub struct Once {
+    /// The engine.
+    pub engine: Arc<Engine>,
+    /// The functions of the language, in the session's time zone.
+    pub functions: Arc<SessionState>,
+    /// Changes of tables that its transaction has made and not committed.
+    pub pending: Vec<(Oid, Delta)>,
+}
+
 /// Returns the stream, table or maintained view that a node scans, if it scans one.
 pub(super) fn scanned(plan: &LogicalPlan) -> Option<&RelationSource> {
     match plan {
@@ -78,16 +88,11 @@ fn inputs(plan: &LogicalPlan) -> Result<BTreeMap<Oid, bool>> {
 }
 
 /// Runs a bound query; its rows come as they are computed.
-pub async fn run(
-    engine: &Engine,
-    plan: LogicalPlan,
-    params: &[ScalarValue],
-    pending: &[(Oid, Delta)],
-) -> Result<Rows> {
+pub async fn run(once: &Once, plan: LogicalPlan, params: &[ScalarValue]) -> Result<Rows> {
     let names = visible_names(&plan);
-    let plan = settled(with_params(plan, params)?, engine.functions())?;
+    let plan = settled(with_params(plan, params)?, &once.functions)?;
     let schema = named_schema(&plan, &names);
-    let stream = execute(engine, plan, pending).await?;
+    let stream = execute(once, plan).await?;
     let out = Arc::clone(&schema);
     let stream: RowStream = stream
         .map(move |batch| {
@@ -129,24 +134,20 @@ pub fn named_schema(plan: &LogicalPlan, names: &[String]) -> SchemaRef {
 
 /// Runs a bound query and collects its rows.
 pub async fn collect(
-    engine: &Engine,
+    once: &Once,
     plan: LogicalPlan,
     params: &[ScalarValue],
-    pending: &[(Oid, Delta)],
 ) -> Result<RecordBatch> {
     let plan = with_params(plan, params)?;
-    let stream = execute(engine, plan, pending).await?;
+    let stream = execute(once, plan).await?;
     let schema = stream.schema();
     let batches: Vec<RecordBatch> = stream.try_collect().await?;
     Ok(concat_batches(&schema, &batches)?)
 }
 
-async fn execute(
-    engine: &Engine,
-    plan: LogicalPlan,
-    pending: &[(Oid, Delta)],
-) -> Result<SendableRecordBatchStream> {
-    let state = engine.functions_now();
+async fn execute(once: &Once, plan: LogicalPlan) -> Result<SendableRecordBatchStream> {
+    let Once { engine, functions, pending } = once;
+    let state = engine.at_present(functions);
     // Keys and times of windows are computed on the way, so types are settled first.
     let plan = checked_sums(settled(plan, &state)?)?;
     let oids = inputs(&plan)?;

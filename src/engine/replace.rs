@@ -114,7 +114,7 @@ impl Session {
         };
         let query = crate::sql::parse_query_text(&def.query)?;
         let names: Vec<_> = view.columns.iter().map(|c| c.name.clone()).collect();
-        let relations = relations.with_path(def.search_path.clone());
+        let relations = relations.of_view(def);
         self.plan_view(&relations, &query, &names, def.maintained)
     }
 

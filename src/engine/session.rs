@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::LogicalPlan;
 use sqlparser::ast;
@@ -11,14 +12,14 @@ use super::activity::Live;
 use super::cursor::Cursor;
 use super::introspect::Introspection;
 use super::outcome::Rows;
+use super::query::Once;
 use super::relations::StatementRelations;
 use super::transaction::Block;
 use super::{
-    Client, Engine, Error, Notice, Outcome, Result, aside, cursor, explain, query, stall,
-    subscribe,
+    Client, Engine, Error, Notice, Outcome, Result, aside, cursor, explain, query, stall, subscribe,
 };
 use crate::error::SqlState;
-use crate::planner::bind::bind_query;
+use crate::planner::bind::{bind_query, constant};
 use crate::planner::relation::Names;
 use crate::sql;
 use crate::sql::names::fold;
@@ -133,7 +134,13 @@ impl Session {
 
     /// Names as a statement that starts now sees them.
     pub(super) fn relations(&self) -> StatementRelations {
-        StatementRelations::new(&self.engine, self.search_path())
+        StatementRelations::new(&self.engine, self.search_path(), &self.variables.time_zone())
+    }
+
+    /// What a query that starts now runs against.
+    pub(super) fn once(&self) -> Once {
+        let functions = self.engine.functions(&self.variables.time_zone());
+        Once { engine: Arc::clone(&self.engine), functions, pending: self.pending() }
     }
 
     /// Runs a statement. Dropping the future or the outcome cancels it.
@@ -218,13 +225,13 @@ impl Session {
         let ordinary = self.ordinary_plan(query);
         match self.either_plan(text, ordinary).await? {
             (plan, true) => self.run_catalog(plan, params).await,
-            (plan, false) => query::run(&self.engine, plan, params, &self.pending()).await,
+            (plan, false) => query::run(&self.once(), plan, params).await,
         }
     }
 
     pub(super) fn ordinary_plan(&self, query: &Query) -> Result<LogicalPlan> {
         let relations = self.relations();
-        let names = Names::new(&relations, self.engine.functions(), Arc::clone(&query.windows));
+        let names = Names::new(&relations, &relations.functions, Arc::clone(&query.windows));
         Ok(bind_query(query, &names)?)
     }
 
@@ -336,19 +343,31 @@ impl Session {
     /// Computes the arguments of EXECUTE.
     fn arguments(&self, prepared: &Prepared, args: &[ast::Expr]) -> Result<Vec<ScalarValue>> {
         let relations = self.relations();
-        let state = self.engine.functions_now();
+        let state = relations.functions_now();
         let names = Names::new(&relations, &state, Arc::from([]));
         let values = args.iter().enumerate().map(|(i, arg)| {
-            let value = crate::planner::bind::constant(arg, &names, &state)?;
-            match prepared.types.get(i) {
-                None => Ok(value),
-                Some(declared) => {
-                    let (_, data_type) = sql::types::column_type(declared)?;
-                    Ok(value.cast_to(&data_type)?)
-                }
-            }
+            let Some(declared) = prepared.types.get(i) else {
+                return Ok(constant(arg, &names, &state)?);
+            };
+            let (_, data_type) = sql::types::column_type(declared)?;
+            let value = match data_type {
+                DataType::Timestamp(..) => constant(&cast_to(arg, declared), &names, &state)?,
+                _ => constant(arg, &names, &state)?,
+            };
+            Ok(value.cast_to(&data_type)?)
         });
         values.collect()
+    }
+}
+
+/// The expression that casts a value as SQL does, which reads times in all forms and in the zone.
+fn cast_to(expr: &ast::Expr, data_type: &ast::DataType) -> ast::Expr {
+    ast::Expr::Cast {
+        kind: ast::CastKind::DoubleColon,
+        expr: Box::new(expr.clone()),
+        data_type: data_type.clone(),
+        array: false,
+        format: None,
     }
 }
 

@@ -53,7 +53,7 @@ impl Session {
         params: &[ScalarValue],
     ) -> Result<(Plan, Vec<String>)> {
         let relations = self.relations();
-        let functions = self.engine.functions();
+        let functions = &*relations.functions;
         let names = Names::new(&relations, functions, Arc::clone(&query.windows));
         let bound = query::with_params(bind_query(query, &names)?, params)?;
         let columns = visible_names(&bound);
@@ -118,7 +118,7 @@ impl Session {
         declared: &[Option<DataType>],
     ) -> Result<Description> {
         let relations = self.relations();
-        let names = Names::new(&relations, self.engine.functions(), Arc::clone(&query.windows));
+        let names = Names::new(&relations, &relations.functions, Arc::clone(&query.windows));
         let bound = bind_query(query, &names)?;
         let parameters = parameter_types(&bound, declared)?;
         if !parameters.is_empty() {

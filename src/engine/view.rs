@@ -54,6 +54,7 @@ impl Session {
             maintained,
             query: Arc::clone(&create.query_text),
             search_path: self.search_path(),
+            time_zone: self.variables.time_zone(),
             fail_on_error,
         };
         let oid = match &old {
@@ -95,7 +96,7 @@ impl Session {
         names: &[String],
         always: bool,
     ) -> Result<NewView> {
-        let functions = self.engine.functions();
+        let functions = &*relations.functions;
         let scope = Names::new(relations, functions, Arc::clone(&query.windows));
         let scope = if always { scope } else { scope.of_view() };
         let bound = query::with_params(bind_query(query, &scope)?, &[])?;

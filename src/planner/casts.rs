@@ -3,7 +3,7 @@
 //! # Semantics
 //! A number cast to an integer is rounded: a double to the nearest even one in the middle, a
 //! numeric
-//! away from zero. A timestamp cast to text looks as Postgres shows it (ISO, time zone UTC).
+//! away from zero. A timestamp cast to text looks as Postgres shows it (ISO, in the session's zone).
 
 use std::sync::Arc;
 
@@ -14,10 +14,12 @@ use datafusion::common::DFSchema;
 use datafusion::common::tree_node::Transformed;
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::{
-    Cast, ColumnarValue, Expr, ExprSchemable, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
+    Cast, ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
     Signature, Volatility,
 };
 
+use super::arithmetic::type_of;
+use super::functions::clock_time;
 use crate::time::Timestamp;
 
 /// The function that stands between a value and its cast.
@@ -27,12 +29,12 @@ struct Prepared {
     signature: Signature,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum What {
     /// Rounds a double, half to even.
     Round,
-    /// Shows a timestamp; with a zone its text ends with `+00`.
-    Show { zone: bool },
+    /// Shows a timestamp; one with a zone as that zone's clocks show it, with their offset.
+    Show { zone: Option<Arc<str>> },
 }
 
 impl Prepared {
@@ -63,7 +65,7 @@ impl ScalarUDFImpl for Prepared {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
         let arrays = ColumnarValue::values_to_arrays(&args.args)?;
-        Ok(ColumnarValue::Array(match self.what {
+        Ok(ColumnarValue::Array(match &self.what {
             What::Round => {
                 let values = cast(&arrays[0], &DataType::Float64)?;
                 let rounded: Float64Array =
@@ -74,32 +76,50 @@ impl ScalarUDFImpl for Prepared {
                 let micros = DataType::Timestamp(TimeUnit::Microsecond, None);
                 let values = cast(&cast(&arrays[0], &DataType::Int64)?, &micros)?;
                 let values = values.as_primitive::<TimestampMicrosecondType>();
-                Arc::new(values.iter().map(|v| Some(shown(v?, zone))).collect::<StringArray>())
+                let shown = values.iter().map(|v| v.map(|v| shown(v, zone.as_deref())).transpose());
+                Arc::new(shown.collect::<DfResult<StringArray>>()?)
             }
         }))
     }
 }
 
 /// Shows microseconds since the Unix epoch.
-fn shown(micros: i64, zone: bool) -> String {
-    match micros {
+fn shown(micros: i64, zone: Option<&str>) -> DfResult<String> {
+    Ok(match micros {
         i64::MAX => "infinity".to_owned(),
         i64::MIN => "-infinity".to_owned(),
         micros => {
-            let text = Timestamp(micros).to_string();
+            let local = zone.map_or(Ok(micros), |zone| clock_time(zone, micros))?;
+            let text = Timestamp(local).to_string();
             let text = match text.contains('.') {
                 true => text.trim_end_matches('0'),
                 false => &text,
             };
-            format!("{text}{}", if zone { "+00" } else { "" })
+            let offset = zone.map(|_| offset((local - micros) / 1_000_000)).unwrap_or_default();
+            format!("{text}{offset}")
         }
+    })
+}
+
+/// Shows an offset from UTC in seconds, as short as Postgres does.
+fn offset(seconds: i64) -> String {
+    let (sign, seconds) = (if seconds < 0 { '-' } else { '+' }, seconds.abs());
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    match (minutes, seconds) {
+        (0, 0) => format!("{sign}{hours:02}"),
+        (_, 0) => format!("{sign}{hours:02}:{minutes:02}"),
+        _ => format!("{sign}{hours:02}:{minutes:02}:{seconds:02}"),
     }
 }
 
 /// Replaces a cast that would cut where Postgres rounds, or show otherwise.
-pub(super) fn rewrite(expr: Expr, schema: &DFSchema) -> DfResult<Transformed<Expr>> {
+pub(super) fn rewrite(
+    expr: Expr,
+    schema: &DFSchema,
+    session: Option<&Arc<str>>,
+) -> DfResult<Transformed<Expr>> {
     let Expr::Cast(Cast { expr: inner, field }) = &expr else { return Ok(Transformed::no(expr)) };
-    let Ok(from) = inner.get_type(schema) else { return Ok(Transformed::no(expr)) };
+    let Ok(from) = type_of(inner, schema) else { return Ok(Transformed::no(expr)) };
     let inner = || inner.as_ref().clone();
     let prepared = match (from, field.data_type()) {
         (DataType::Float16 | DataType::Float32 | DataType::Float64, to) if to.is_integer() => {
@@ -110,7 +130,7 @@ pub(super) fn rewrite(expr: Expr, schema: &DFSchema) -> DfResult<Transformed<Exp
             Expr::Cast(Cast::new(Box::new(inner()), whole))
         }
         (DataType::Timestamp(TimeUnit::Microsecond, zone), DataType::Utf8) => {
-            let zone = zone.is_some();
+            let zone = zone.map(|zone| session.cloned().unwrap_or(zone));
             return Ok(Transformed::yes(Prepared::call(What::Show { zone }, inner())));
         }
         _ => return Ok(Transformed::no(expr)),

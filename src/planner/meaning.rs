@@ -1,6 +1,6 @@
 //! Gives analyzed expressions Postgres's meaning where DataFusion's is another.
 //!
-//! One rule of the analyzer, after types are settled: casts of text (`text_time`), other casts
+//! One rule of the analyzer, after types are settled: the session's time zone (`zone`), casts of text (`text_time`), other casts
 //! (`casts`), arithmetic (`arithmetic`) and the order of intervals (`interval_order`).
 
 use datafusion::common::DFSchema;
@@ -11,13 +11,23 @@ use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::optimizer::AnalyzerRule;
 
-use super::{arithmetic, casts, interval_order, text_time};
+use super::{arithmetic, casts, interval_order, text_time, zone};
 
 /// Rewrites an expression over `schema`.
-pub fn rewrite(expr: Expr, schema: &DFSchema) -> DfResult<Transformed<Expr>> {
+pub fn rewrite(
+    expr: Expr,
+    schema: &DFSchema,
+    config: &ConfigOptions,
+) -> DfResult<Transformed<Expr>> {
+    let zone = zone::of(config);
     expr.transform_up(|expr| {
-        text_time::rewrite(expr, schema)?
-            .transform_data(|expr| casts::rewrite(expr, schema))?
+        let zoned = match &zone {
+            Some(zone) => zone::rewrite(expr, schema, zone)?,
+            None => Transformed::no(expr),
+        };
+        zoned
+            .transform_data(|expr| text_time::rewrite(expr, schema, zone.as_ref()))?
+            .transform_data(|expr| casts::rewrite(expr, schema, zone.as_ref()))?
             .transform_data(|expr| arithmetic::rewrite(expr, schema))?
             .transform_data(|expr| interval_order::rewrite(expr, schema))
     })
@@ -28,7 +38,7 @@ pub fn rewrite(expr: Expr, schema: &DFSchema) -> DfResult<Transformed<Expr>> {
 pub struct PostgresMeaning;
 
 impl AnalyzerRule for PostgresMeaning {
-    fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> DfResult<LogicalPlan> {
+    fn analyze(&self, plan: LogicalPlan, config: &ConfigOptions) -> DfResult<LogicalPlan> {
         let plan = plan.transform_up_with_subqueries(|node| {
             let mut schema = DFSchema::empty();
             for input in node.inputs() {
@@ -38,7 +48,7 @@ impl AnalyzerRule for PostgresMeaning {
             let names = NamePreserver::new(&node);
             node.map_expressions(|expr| {
                 let name = names.save(&expr);
-                Ok(rewrite(expr, &schema)?.update_data(|expr| name.restore(expr)))
+                Ok(rewrite(expr, &schema, config)?.update_data(|expr| name.restore(expr)))
             })
         })?;
         Ok(plan.data)

@@ -36,5 +36,6 @@ mod versions;
 pub mod window;
 mod window_function;
 mod wording;
+pub mod zone;
 
 pub use error::{Error, Result};
