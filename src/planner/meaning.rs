@@ -11,7 +11,7 @@ use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::optimizer::AnalyzerRule;
 
-use super::{arithmetic, casts, interval_order, text_time, zone};
+use super::{arithmetic, casts, interval_order, logarithm, text_time, zone};
 
 /// Rewrites an expression over `schema`.
 pub fn rewrite(
@@ -29,6 +29,7 @@ pub fn rewrite(
             .transform_data(|expr| text_time::rewrite(expr, schema, zone.as_ref()))?
             .transform_data(|expr| casts::rewrite(expr, schema, zone.as_ref()))?
             .transform_data(|expr| arithmetic::rewrite(expr, schema))?
+            .transform_data(|expr| Ok(logarithm::rewrite(expr)))?
             .transform_data(|expr| interval_order::rewrite(expr, schema))
     })
 }

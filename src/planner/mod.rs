@@ -18,6 +18,7 @@ pub mod explain;
 pub mod functions;
 pub mod interval_order;
 mod join;
+mod logarithm;
 pub mod lower;
 pub mod meaning;
 pub mod null_safe;
