@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::array::{RecordBatch, new_null_array};
 use async_trait::async_trait;
 
+use super::dml::refuse_derived;
 use super::outcome::{CopyIn, CopySink};
 use super::session::Session;
 use super::{Engine, Error, Result};
@@ -26,6 +27,7 @@ impl Session {
                 format!("cannot copy to view \"{}\"", object.name),
             ));
         }
+        refuse_derived(&object)?;
         if copy.options.format == CopyFormat::Binary {
             return Err(Error::unsupported(
                 "COPY FROM in binary format is not supported",

@@ -30,6 +30,10 @@ impl Session {
                 started = self.create_stream(create, text)?;
                 "CREATE STREAM".to_owned()
             }
+            StatementKind::CreateStreamAs(create) => {
+                self.create_stream_as(create, text)?;
+                "CREATE STREAM".to_owned()
+            }
             StatementKind::CreateTable(create) => {
                 let (tag, source) = self.create_table(create, text).await?;
                 started = source;
@@ -152,6 +156,13 @@ impl Session {
                 format!("\"{}\" is not a stream", object.name),
             ));
         };
+        if def.query.is_some() {
+            return Err(Error::hinted(
+                SqlState::WRONG_OBJECT_TYPE,
+                format!("stream \"{}\" has the watermark of its query", object.name),
+                "Move that of a stream which the query reads.",
+            ));
+        }
         if def.event_time.is_none() {
             return Err(Error::hinted(
                 SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,

@@ -76,6 +76,7 @@ impl Session {
                 format!("cannot insert into view \"{}\"", object.name),
             ));
         }
+        refuse_derived(&object)?;
         let plan = {
             let relations = self.relations();
             let names = Names::new(&relations, self.engine.functions(), Arc::clone(windows));
@@ -274,7 +275,12 @@ fn plain_insert(
     fill_defaults(&mut plain, object)?;
     if let (true, Some(source)) = (plain.columns.is_empty(), &plain.source) {
         let windows = Arc::clone(windows);
-        let query = crate::sql::statement::Query { ast: source.clone(), windows, emit: None };
+        let query = crate::sql::statement::Query {
+            ast: source.clone(),
+            windows,
+            emit: None,
+            to_stream: false,
+        };
         let width = match source.body.as_ref() {
             ast::SetExpr::Values(values) => values.rows.first().map_or(0, |row| row.len()),
             _ => bind_query(&query, names)?.schema().fields().len(),
@@ -376,6 +382,18 @@ fn check_length(column: &Column, values: &ArrayRef) -> Result<()> {
         return Err(Error::refused(SqlState("22001"), format!("value too long for type {name}")));
     }
     Ok(())
+}
+
+/// Refuses to write into a stream that its query writes.
+pub(super) fn refuse_derived(object: &Object) -> Result<()> {
+    match &object.kind {
+        ObjectKind::Stream(def) if def.query.is_some() => Err(Error::hinted(
+            SqlState::WRONG_OBJECT_TYPE,
+            format!("cannot write into stream \"{}\"", object.name),
+            "Its elements are those of its query; write into what the query reads.",
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// Refuses NULL in NOT NULL columns.

@@ -157,6 +157,7 @@ fn kind_word(kind: DropKind) -> &'static str {
         DropKind::Table => "table",
         DropKind::View => "view",
         DropKind::MaterializedView => "materialized view",
+        DropKind::Sink => "sink",
         DropKind::Schema => "schema",
     }
 }

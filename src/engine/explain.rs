@@ -7,11 +7,13 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::ScalarValue;
 use futures::{StreamExt, stream};
 
+use super::derived::QueryOptions;
 use super::outcome::Rows;
 use super::session::Session;
 use super::{Error, Result, dml, query};
 use crate::planner::bind::bind_query;
-use crate::planner::explain::warnings;
+use crate::planner::explain::{tick_warnings, warnings};
+use crate::planner::plan::Plan;
 use crate::planner::relation::Names;
 use crate::sql::statement::{Explain, Query, StatementKind};
 
@@ -42,6 +44,10 @@ pub(super) async fn explain(
         StatementKind::Query(query) => plan_text(session, query, params)?,
         StatementKind::Subscribe(subscribe) => continuous_text(session, &subscribe.query, params)?,
         StatementKind::CreateView(create) => continuous_text(session, &create.query, params)?,
+        StatementKind::CreateStreamAs(create) => {
+            let clock = QueryOptions::new(&create.options)?.clock;
+            plan_and_warnings(&session.stream_plan(create, clock)?.0)
+        }
         StatementKind::Dml { statement, windows } => {
             dml::describe_plan(session, statement, windows)?
         }
@@ -79,12 +85,18 @@ fn plan_text(session: &Session, query: &Query, params: &[ScalarValue]) -> Result
 }
 
 fn continuous_text(session: &Session, query: &Query, params: &[ScalarValue]) -> Result<String> {
-    let (plan, _) = session.continuous(query, params)?;
+    Ok(plan_and_warnings(&session.continuous(query, params)?.0))
+}
+
+fn plan_and_warnings(plan: &Plan) -> String {
     let mut text = plan.to_string();
-    for (what, hint) in warnings(&plan) {
+    for (what, hint) in tick_warnings(plan) {
+        text.push_str(&format!("WARNING: {what}\n  HINT: {hint}\n"));
+    }
+    for (what, hint) in warnings(plan) {
         text.push_str(&format!("WARNING: state grows without bound: {what}\n  HINT: {hint}\n"));
     }
-    Ok(text)
+    text
 }
 
 fn indented(text: &str) -> String {

@@ -13,6 +13,7 @@ mod copy;
 mod create;
 mod cursor;
 mod ddl;
+mod derived;
 mod describe;
 mod dml;
 mod drop;

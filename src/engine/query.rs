@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::{concat_batches, filter_record_batch};
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::MemTable;
 use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::common::{DFSchema, ParamValues, ScalarValue};
@@ -38,13 +38,14 @@ use super::{Engine, Error, Result};
 use crate::delta::Delta;
 use crate::error::SqlState;
 use crate::planner::bind::visible_names;
-use crate::planner::lower::window_node;
-use crate::planner::plan::ScanKind;
+use crate::planner::lower::{self, Request, Wanted, window_node};
+use crate::planner::plan::{ScanKind, Ticks};
 use crate::planner::relation::RelationSource;
+use crate::planner::to_stream::{ToStreamNode, monotonic, scanned_stream, to_stream_node};
 use crate::planner::window::{WindowKind, WindowNode};
-use crate::runtime::content::repeated;
 use crate::runtime::read::Read;
 use crate::sql::catalog::Oid;
+use crate::sql::statement::ToStream;
 use crate::time::{Timestamp, Watermark};
 use crate::windows;
 
@@ -56,19 +57,27 @@ fn scanned(plan: &LogicalPlan) -> Option<&RelationSource> {
     }
 }
 
-/// Returns the objects a plan reads, with whether their event time counts, and whether it has a
-/// bracket window. A view on the ARRIVAL clock is a table to others.
+/// Returns the objects a plan reads, with whether their event time counts, and whether the query
+/// has an instant: a bracket window, or a stream made of a relation. A view on the ARRIVAL clock is
+/// a table to others.
 fn inputs(plan: &LogicalPlan) -> Result<(BTreeMap<Oid, bool>, bool)> {
-    let (mut oids, mut bracket) = (BTreeMap::new(), false);
+    let (mut oids, mut instant) = (BTreeMap::new(), false);
     plan.apply_with_subqueries(|node| {
         oids.extend(scanned(node).map(|source| {
             let timeless = source.properties.as_ref().is_some_and(|p| p.timeless);
             (source.object.oid, !timeless)
         }));
-        bracket |= window_node(node).is_some_and(|w| !matches!(w.kind, WindowKind::Assign(_)));
+        instant |= window_node(node).is_some_and(|w| !matches!(w.kind, WindowKind::Assign(_)));
+        instant |= to_stream_node(node).is_some_and(|n| !passes(n));
         Ok(TreeNodeRecursion::Continue)
     })?;
-    Ok((oids, bracket))
+    Ok((oids, instant))
+}
+
+/// Whether a stream is made of what is one already.
+pub(super) fn passes(node: &ToStreamNode) -> bool {
+    let elements = (node.operator, &node.ticks) == (ToStream::Istream, &Ticks::Instants);
+    elements && monotonic(&node.input)
 }
 
 /// Runs a bound query; its rows come as they are computed.
@@ -118,7 +127,7 @@ pub fn named_schema(plan: &LogicalPlan, names: &[String]) -> SchemaRef {
         arrow::datatypes::Field::new(name, field.data_type().clone(), true)
             .with_metadata(field.metadata().clone())
     });
-    Arc::new(arrow::datatypes::Schema::new(fields.collect::<Vec<_>>()))
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 /// Runs a bound query and collects its rows.
@@ -144,15 +153,16 @@ async fn execute(
     // Keys and times of windows are computed on the way, so types are settled first.
     let options = state.config_options();
     let plan = state.analyzer().execute_and_check(plan, options, |_, _| {})?;
-    let (oids, bracket) = inputs(&plan)?;
+    let (oids, instant) = inputs(&plan)?;
     let named: Vec<Oid> = oids.keys().copied().collect();
     let mut reads = engine.hub().read(&named)?.finish().await?;
     for (oid, delta) in pending {
-        if let Some(Read::Relation(snapshot)) = reads.get_mut(oid) {
+        if let Some(Read::Table(snapshot)) = reads.get_mut(oid) {
             snapshot.add(delta)?;
         }
     }
-    let snapshot = At { instant: bracket.then(|| last_closed(&reads, &oids)), reads };
+    let streams = made_streams(engine, &plan, &reads).await?;
+    let snapshot = At { instant: instant.then(|| last_closed(&reads, &oids)), reads, streams };
     let plan = snapshot.replace(plan, &state).await?;
     execute_plain(&state, &plan).await
 }
@@ -169,23 +179,56 @@ async fn execute_plain(
 fn last_closed(reads: &BTreeMap<Oid, Read>, timed: &BTreeMap<Oid, bool>) -> Timestamp {
     let counts = |oid: &Oid| timed.get(oid).copied().unwrap_or(true);
     let timed = reads.iter().filter(|(oid, _)| counts(oid));
-    let watermarks = timed.map(|(_, read)| match read {
-        Read::Stream(_, watermark) => *watermark,
-        Read::Relation(snapshot) => snapshot.watermark,
-    });
-    let least = watermarks.min().unwrap_or(Watermark::MAX);
-    least.0.plus(-1)
+    let watermarks = timed.map(|(_, read)| read.watermark());
+    watermarks.min().unwrap_or(Watermark::MAX).last_closed()
+}
+
+/// The streams that a query makes of relations, or puts windows on, with their elements: what a
+/// continuous query over the same rows gives. One within another is part of that query.
+async fn made_streams(
+    engine: &Engine,
+    plan: &LogicalPlan,
+    reads: &BTreeMap<Oid, Read>,
+) -> Result<Vec<(LogicalPlan, Vec<Delta>)>> {
+    let mut wanted: Vec<LogicalPlan> = Vec::new();
+    plan.apply_with_subqueries(|node| {
+        let found = match (window_node(node), to_stream_node(node)) {
+            (Some(window), _) if !matches!(window.kind, WindowKind::Assign(_)) => {
+                (scanned_stream(&window.input).is_none()).then_some(&window.input)
+            }
+            (_, Some(to_stream)) if !passes(to_stream) => Some(node),
+            _ => return Ok(TreeNodeRecursion::Continue),
+        };
+        wanted.extend(found.cloned());
+        Ok(TreeNodeRecursion::Jump)
+    })?;
+    let mut made = Vec::new();
+    for plan in wanted {
+        let request = Request { wanted: Wanted::Stream, ..Request::default() };
+        let continuous = lower::continuous(plan.clone(), request, engine.functions())?;
+        let Read::Stream(deltas, _) = engine.hub().evaluate(&continuous, reads).await? else {
+            return Err(Error::Internal("a stream was made as something else".into()));
+        };
+        made.push((plan, deltas));
+    }
+    Ok(made)
 }
 
 /// What the objects hold, at an instant of event time if the query has a bracket window.
 struct At {
     reads: BTreeMap<Oid, Read>,
+    /// Streams that the query itself makes.
+    streams: Vec<(LogicalPlan, Vec<Delta>)>,
     instant: Option<Timestamp>,
 }
 
 impl At {
     /// Replaces scans and windows by what they hold.
     async fn replace(&self, plan: LogicalPlan, state: &SessionState) -> Result<LogicalPlan> {
+        assign_windows(self.replace_scans(plan)?, state).await
+    }
+
+    fn replace_scans(&self, plan: LogicalPlan) -> Result<LogicalPlan, DataFusionError> {
         let plan = plan.transform_down_with_subqueries(|node| {
             if let Some(window) = window_node(&node)
                 && !matches!(window.kind, WindowKind::Assign(_))
@@ -196,6 +239,16 @@ impl At {
                     true,
                     TreeNodeRecursion::Jump,
                 ));
+            }
+            if let Some(to_stream) = to_stream_node(&node) {
+                if passes(to_stream) {
+                    // The input is looked at in place of the node.
+                    let plan = self.replace_scans(to_stream.input.clone())?;
+                    return Ok(Transformed::new(plan, true, TreeNodeRecursion::Jump));
+                }
+                let rows = self.elements(&node, node.schema().as_arrow())?;
+                let rows = values_of(&node, rows)?;
+                return Ok(Transformed::new(rows, true, TreeNodeRecursion::Jump));
             }
             match scanned(&node) {
                 None => Ok(Transformed::no(node)),
@@ -210,7 +263,17 @@ impl At {
                 }
             }
         })?;
-        assign_windows(plan.data, state).await
+        Ok(plan.data)
+    }
+
+    /// The rows of a stream that the query itself makes, as of the query's instant.
+    fn elements(&self, plan: &LogicalPlan, schema: &Schema) -> Result<RecordBatch, DataFusionError> {
+        let made = self.streams.iter().find(|(made, _)| made == plan);
+        let (_, deltas) = made.expect("every stream is made before");
+        let rows = deltas.iter().map(|delta| self.until_instant(delta));
+        let rows = rows.collect::<Result<Vec<_>, DataFusionError>>()?;
+        let schema = rows.first().map_or_else(|| Arc::new(schema.clone()), RecordBatch::schema);
+        Ok(concat_batches(&schema, &rows)?)
     }
 
     /// All rows of an object, as of the query's instant.
@@ -218,12 +281,13 @@ impl At {
         let schema = source.object.arrow_schema();
         match self.reads.get(&source.object.oid) {
             None => Ok(RecordBatch::new_empty(schema)),
-            Some(Read::Relation(snapshot)) => {
-                let rows = repeated(&snapshot.rows, &snapshot.weights)?;
-                Ok(rows.with_schema(schema)?)
+            Some(Read::Table(snapshot) | Read::View(snapshot)) => {
+                Ok(snapshot.all_rows()?.with_schema(schema)?)
             }
             Some(Read::Stream(deltas, _)) => {
-                let rows = deltas.iter().map(|delta| self.until_instant(delta));
+                let rows = deltas.iter().map(|delta| {
+                    Ok(self.until_instant(delta)?.with_schema(Arc::clone(&schema))?)
+                });
                 let rows = rows.collect::<Result<Vec<_>, DataFusionError>>()?;
                 Ok(concat_batches(&schema, &rows)?)
             }
@@ -237,15 +301,36 @@ impl At {
         Ok(filter_record_batch(delta.rows(), &keep)?)
     }
 
+    /// The elements that a bracket window stands on, with their times.
+    fn windowed(&self, input: &LogicalPlan) -> Result<Delta, DataFusionError> {
+        if let Some(source) = scanned_stream(input) {
+            let schema = source.object.arrow_schema();
+            return match self.reads.get(&source.object.oid) {
+                Some(Read::Stream(deltas, _)) => {
+                    let named = |delta: &Delta| {
+                        let rows = delta.rows().clone().with_schema(Arc::clone(&schema))?;
+                        Ok(delta.clone().with_rows(rows))
+                    };
+                    let deltas = deltas.iter().map(named);
+                    let deltas = deltas.collect::<Result<Vec<_>, arrow::error::ArrowError>>()?;
+                    Ok(Delta::concat(&schema, &deltas)?)
+                }
+                _ => Ok(Delta::empty(schema)),
+            };
+        }
+        let made = self.streams.iter().find(|(made, _)| made == input);
+        let (_, deltas) = made.expect("every stream is made before");
+        let schema = match deltas.first() {
+            Some(delta) => delta.schema(),
+            None => Arc::new(input.schema().as_arrow().clone()),
+        };
+        Ok(Delta::concat(&schema, deltas)?)
+    }
+
     /// The relation that a bracket window is at the query's instant.
     fn window(&self, window: &WindowNode) -> Result<RecordBatch, DataFusionError> {
         let instant = self.instant.expect("a query with a window has an instant");
-        let source = window_input(&window.input).expect("the planner puts windows on streams");
-        let schema = source.object.arrow_schema();
-        let Some(Read::Stream(deltas, _)) = self.reads.get(&source.object.oid) else {
-            return Ok(RecordBatch::new_empty(schema));
-        };
-        let mut all = Delta::concat(&schema, deltas)?;
+        let mut all = self.windowed(&window.input)?;
         if let WindowKind::Partitioned { range: Some(range), .. } = window.kind {
             // The last n of the rows that are young enough are the young ones among the last n.
             let ts = all.ts_array();
@@ -265,13 +350,6 @@ impl At {
             WindowKind::Assign(_) => unreachable!("TVFs are not brackets"),
         };
         Ok(windows::snapshot::relation_at(&spec, &all, instant)?)
-    }
-}
-
-fn window_input(plan: &LogicalPlan) -> Option<&RelationSource> {
-    match plan {
-        LogicalPlan::SubqueryAlias(alias) => window_input(&alias.input),
-        other => scanned(other).filter(|s| s.kind() == ScanKind::Stream),
     }
 }
 
@@ -341,7 +419,7 @@ pub fn reads_stream(plan: &LogicalPlan) -> Result<bool> {
     let mut found = false;
     plan.apply_with_subqueries(|node| {
         found |= scanned(node).is_some_and(|source| source.kind() != ScanKind::Table);
-        found |= window_node(node).is_some();
+        found |= window_node(node).is_some() || to_stream_node(node).is_some();
         Ok(TreeNodeRecursion::Continue)
     })?;
     Ok(found)

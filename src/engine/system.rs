@@ -120,6 +120,8 @@ fn event_time(
 
 fn streams(engine: &Engine, catalog: &Catalog) -> Table {
     let status = engine.hub().stream_status();
+    let derived = engine.hub().job_status().into_iter().filter_map(|job| job.as_stream());
+    let status: Vec<_> = status.into_iter().chain(derived).collect();
     let rows: Vec<_> = status
         .iter()
         .filter_map(|status| {
@@ -147,7 +149,11 @@ fn streams(engine: &Engine, catalog: &Catalog) -> Table {
         .count("ahead", refused(Reason::TooFarAhead))
         .count("partitions", each().map(|(s, ..)| s.partitions.0 as u64))
         .count("idle_partitions", each().map(|(s, ..)| s.partitions.1 as u64))
-        .text("late_policy", each().map(|(_, _, d)| Some(d.late.clone())))
+        .text(
+            "late_policy",
+            each().map(|(_, _, d)| Some(d.late.clone()).filter(|late| !late.is_empty())),
+        )
+        .text("query", each().map(|(_, _, d)| d.query.as_ref().map(|query| query.to_string())))
 }
 
 fn views(engine: &Engine, catalog: &Catalog) -> Table {
@@ -163,7 +169,7 @@ fn views(engine: &Engine, catalog: &Catalog) -> Table {
         })
         .collect();
     let each = || rows.iter();
-    let clock = |oid: Oid| engine.hub().view(oid).map(|job| job.publication.clock());
+    let clock = |oid: Oid| engine.hub().view(oid).map(|job| job.publication.shape().clock);
     let watermark = |w: Watermark| (w != Watermark::MIN).then(|| w.to_string());
     Table::new()
         .text("schema_name", each().map(|(o, ..)| Some(o.schema.clone())))

@@ -19,7 +19,6 @@ use crate::delta::Delta;
 use crate::error::SqlState;
 use crate::planner::bind::bind_query;
 use crate::planner::relation::Names;
-use crate::runtime::content::repeated;
 use crate::runtime::hub::Write;
 use crate::runtime::read::Read;
 use crate::sql::catalog::{Object, ObjectKind};
@@ -297,11 +296,11 @@ pub(super) async fn run_pairs(
 /// All rows of a table, with what the transaction block did to it.
 pub(super) async fn content(session: &Session, object: &Object) -> Result<RecordBatch> {
     let mut reads = session.engine.hub().read(&[object.oid])?.finish().await?;
-    let Some(Read::Relation(mut snapshot)) = reads.remove(&object.oid) else {
+    let Some(Read::Table(mut snapshot)) = reads.remove(&object.oid) else {
         return Err(Error::Internal("a table was read as something else".into()));
     };
     for (_, delta) in session.pending().iter().filter(|(oid, _)| *oid == object.oid) {
         snapshot.add(delta)?;
     }
-    Ok(repeated(&snapshot.rows, &snapshot.weights)?)
+    Ok(snapshot.all_rows()?)
 }

@@ -6,14 +6,16 @@ use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::logical_expr::LogicalPlan;
 
 use super::columns::columns_of;
+use super::derived::QueryOptions;
 use super::session::Session;
 use super::{Error, Result, query, subscribe};
 use crate::error::SqlState;
 use crate::planner::bind::{bind_query, visible_names};
-use crate::planner::explain::warnings;
-use crate::planner::lower::{self, window_node};
+use crate::planner::explain::{tick_warnings, warnings};
+use crate::planner::lower::{self, Request, Wanted, window_node};
 use crate::planner::plan::{Plan, ScanKind};
 use crate::planner::relation::{Names, RelationSource};
+use crate::planner::to_stream::to_stream_node;
 use crate::planner::window::WindowKind;
 use crate::runtime::hub::JobSpec;
 use crate::sql::catalog::{Object, ObjectKind, ViewDef};
@@ -25,6 +27,7 @@ impl Session {
     pub(super) fn create_view(&mut self, create: &CreateView, text: Arc<str>) -> Result<String> {
         let tag = if create.materialized { "CREATE MATERIALIZED VIEW" } else { "CREATE VIEW" };
         refuse_later(create)?;
+        let options = QueryOptions::new(&create.options)?;
         let (schema, name) = self.new_name(&create.name)?;
         if self.taken(&schema, &name, create.if_not_exists)? {
             return Ok(tag.into());
@@ -36,10 +39,13 @@ impl Session {
         let depends_on = names.used();
         let plan_names = self.column_names(create, &bound)?;
         let on_close = subscribe::on_close(create.query.emit)?;
-        let emit = create.query.emit.is_some();
-        let maintained = create.materialized || emit || !inlinable(&bound)?;
+        let asked = create.materialized || create.query.emit.is_some();
+        let maintained = asked || !create.options.is_empty() || !inlinable(&bound)?;
         let (plan, columns) = if maintained {
-            let plan = lower::continuous(bound, on_close, functions)?;
+            let wanted = if create.query.to_stream { Wanted::Stream } else { Wanted::Changes };
+            let request = Request { wanted, on_close, clock: options.clock };
+            let plan = lower::continuous(bound, request, functions)?;
+            options.check(&create.options, &plan)?;
             let columns = columns_of(&plan.root.schema, &plan_names)?;
             (Some(plan), columns)
         } else {
@@ -50,7 +56,7 @@ impl Session {
             (None, columns)
         };
         if let Some(plan) = &plan {
-            self.verdict(&name, plan)?;
+            self.verdict("view", &name, plan)?;
         }
         let oid = self.engine.change_catalog(crate::sql::catalog::Catalog::fresh_oid);
         if let Some(plan) = &plan {
@@ -58,8 +64,8 @@ impl Session {
                 plan,
                 name: &name,
                 oid: Some(oid),
-                keep: true,
-                snapshot: true,
+                keep: Some(options.retention),
+                snapshot: options.snapshot,
                 feed: None,
             })?;
             self.engine.set_properties(oid, Some(plan.output_properties()));
@@ -102,13 +108,16 @@ impl Session {
     }
 
     /// Warns of state that only grows, or refuses it, as `unbounded_state` says.
-    fn verdict(&mut self, name: &str, plan: &Plan) -> Result<()> {
+    pub(super) fn verdict(&mut self, kind: &str, name: &str, plan: &Plan) -> Result<()> {
+        for (what, hint) in tick_warnings(plan) {
+            self.warning(SqlState::WARNING, format!("{kind} \"{name}\": {what}"), Some(hint));
+        }
         let setting = self.variables.unbounded_state();
         if setting == UnboundedState::Allow {
             return Ok(());
         }
         for (what, hint) in warnings(plan) {
-            let message = format!("the state of view \"{name}\" grows without bound: {what}");
+            let message = format!("the state of {kind} \"{name}\" grows without bound: {what}");
             if setting == UnboundedState::Refuse {
                 return Err(Error::unsupported(message, hint));
             }
@@ -126,12 +135,6 @@ fn refuse_later(create: &CreateView) -> Result<()> {
             "DROP the view and create it again.",
         ));
     }
-    if let Some(option) = create.options.keys().next() {
-        return Err(Error::unsupported(
-            format!("view option \"{option}\" is not supported yet"),
-            "Leave the WITH clause out.",
-        ));
-    }
     Ok(())
 }
 
@@ -144,7 +147,7 @@ fn inlinable(plan: &LogicalPlan) -> Result<bool> {
             LogicalPlan::TableScan(scan) => {
                 if let Some(source) = scan.source.downcast_ref::<RelationSource>() {
                     tables_only &= source.kind() == ScanKind::Table;
-                    stateless &= source.kind() == ScanKind::Stream;
+                    stateless &= source.is_stream();
                 }
             }
             LogicalPlan::Projection(_) | LogicalPlan::Filter(_) | LogicalPlan::SubqueryAlias(_) => {
@@ -153,7 +156,8 @@ fn inlinable(plan: &LogicalPlan) -> Result<bool> {
             other => {
                 let tvf = window_node(other)
                     .is_some_and(|window| matches!(window.kind, WindowKind::Assign(_)));
-                stateless &= tvf;
+                stateless &= tvf || to_stream_node(other).is_some_and(query::passes);
+                tables_only &= to_stream_node(other).is_none();
             }
         }
         Ok(TreeNodeRecursion::Continue)

@@ -44,22 +44,24 @@ pub(super) fn distribute(node: Node) -> Node {
         Op::Window(Window::Partitioned { keys, .. }) => {
             let input = inputs.remove(0);
             let lies = lies_by(&input, keys).is_some();
-            inputs.push(if lies { input } else { hash(input, keys) });
+            inputs.push(ordered(if lies { input } else { hash(input, keys) }));
         }
-        Op::TopN(_) | Op::Window(Window::Rows { .. }) => {
+        Op::Window(Window::Rows { .. }) => {
+            inputs = inputs.into_iter().map(|input| ordered(single(input))).collect();
+            hashed_by = Some(vec![]);
+        }
+        Op::TopN(_) => {
             inputs = inputs.into_iter().map(single).collect();
             hashed_by = Some(vec![]);
         }
+        Op::ToStream(_) => inputs = to_stream(inputs),
         Op::Union => {
             // What lies on one shard must not share a fragment with what lies on all.
-            let all: Vec<Arc<dyn PhysicalExpr>> = schema
-                .fields()
-                .iter()
-                .enumerate()
-                .map(|(i, f)| Arc::new(Column::new(f.name(), i)) as Arc<dyn PhysicalExpr>)
-                .collect();
             let spread = |input: Node| match &input.properties.hashed_by {
-                Some(by) if by.is_empty() => hash(input, &all),
+                Some(by) if by.is_empty() => {
+                    let all = all_columns(&input);
+                    hash(input, &all)
+                }
                 _ => input,
             };
             inputs = inputs.into_iter().map(spread).collect();
@@ -70,6 +72,8 @@ pub(super) fn distribute(node: Node) -> Node {
         | Op::Project(_)
         | Op::Window(Window::Range { .. })
         | Op::Assign(_)
+        | Op::Arrange
+        | Op::Stamp
         | Op::OnClose(_)
         | Op::Exchange(_) => {}
     }
@@ -78,6 +82,46 @@ pub(super) fn distribute(node: Node) -> Node {
         node.properties.hashed_by = hashed_by;
     }
     node
+}
+
+fn all_columns(node: &Node) -> Vec<Arc<dyn PhysicalExpr>> {
+    let fields = node.schema.fields().iter().enumerate();
+    fields.map(|(i, f)| Arc::new(Column::new(f.name(), i)) as Arc<dyn PhysicalExpr>).collect()
+}
+
+/// Rows of one instant in an order that a window may count on.
+fn ordered(input: Node) -> Node {
+    if input.properties.ordered {
+        return input;
+    }
+    let schema = Arc::clone(&input.schema);
+    derive::node(Op::Arrange, vec![input], schema)
+}
+
+/// Equal rows meet on one shard, where what comes and goes at once cancels; every shard that has
+/// rows hears of the ticks.
+fn to_stream(inputs: Vec<Node>) -> Vec<Node> {
+    let mut inputs = inputs.into_iter();
+    let relation = inputs.next().expect("an operator has a relation");
+    let relation = match &relation.properties.hashed_by {
+        Some(_) => relation,
+        None if relation.schema.fields().is_empty() => single(relation),
+        None => {
+            let all = all_columns(&relation);
+            hash(relation, &all)
+        }
+    };
+    let alone = relation.properties.hashed_by.as_ref().is_some_and(Vec::is_empty);
+    let told = |arrivals: Node| match alone {
+        true => single(arrivals),
+        false => {
+            let mut node = exchange(arrivals, Distribution::Broadcast, vec![]);
+            node.properties.hashed_by = None;
+            node
+        }
+    };
+    let told: Vec<Node> = inputs.map(told).collect();
+    std::iter::once(relation).chain(told).collect()
 }
 
 fn columns(exprs: &Exprs) -> Vec<Option<usize>> {

@@ -14,9 +14,10 @@
 
 use std::fmt::{self, Write as _};
 
-use super::plan::{Clock, Distribution, Node, Op, Plan, ScanKind, Window};
+use super::plan::{Clock, Distribution, Kind, Node, Op, Plan, ScanKind, Ticks, ToStream, Window};
 use super::properties::Size;
 use super::window::span_text;
+use crate::sql::statement;
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -24,8 +25,11 @@ impl fmt::Display for Plan {
             Clock::Event => "EVENT",
             Clock::Arrival => "ARRIVAL",
         };
-        let emit = if self.on_close { "on window close" } else { "changes" };
-        let out = if self.on_close { "stream" } else { "relation" };
+        let (emit, out) = match self.kind {
+            _ if self.on_close => ("on window close", "stream"),
+            Kind::Stream { .. } => ("elements", "stream"),
+            Kind::Relation => ("changes", "relation"),
+        };
         writeln!(f, "Continuous query  clock={clock} emit={emit} out={out}")?;
         write_node(f, &self.root, 1)
     }
@@ -104,10 +108,27 @@ fn describe(node: &Node) -> String {
             let fetch = top.fetch.map_or("all".to_owned(), |n| n.to_string());
             format!("TopN  order=[{keys}] limit={fetch} offset={}", top.skip)
         }
+        Op::ToStream(to_stream) => {
+            let ticks = match &to_stream.ticks {
+                Ticks::Instants => String::new(),
+                Ticks::Arrivals(_) => "  ticks=arrivals".to_owned(),
+                Ticks::Every(every) => {
+                    let every = every.iter().map(|(period, _)| span_text(*period));
+                    format!("  ticks=every {}", list(every))
+                }
+            };
+            format!("ToStream  {}{ticks}", to_stream.operator.as_str())
+        }
+        Op::Arrange => "Arrange  in order of time and row".to_owned(),
+        Op::Stamp => {
+            let name = node.schema.fields().last().map_or("", |field| field.name());
+            format!("Stamp  {name}")
+        }
         Op::OnClose(close) => {
             format!("OnClose  column={}", node.schema.field(close.column).name())
         }
         Op::Exchange(Distribution::Single) => "Exchange  single".to_owned(),
+        Op::Exchange(Distribution::Broadcast) => "Exchange  broadcast".to_owned(),
         Op::Exchange(Distribution::Hash(keys)) => format!("Exchange  hash({})", list(keys)),
     }
 }
@@ -151,13 +172,63 @@ pub fn state_of(node: &Node) -> State {
         },
         Op::TopN(_) => bounded(by_size(node.inputs[0].properties.size)),
         Op::OnClose(_) => bounded("until the watermark closes"),
+        Op::ToStream(to_stream) => to_stream_state(node, to_stream, by_size),
         Op::Scan(_)
         | Op::Values(_)
         | Op::Filter(_)
         | Op::Project(_)
         | Op::Assign(_)
         | Op::Union
+        | Op::Arrange
+        | Op::Stamp
         | Op::Exchange(_) => State { bound: None, warning: None },
+    }
+}
+
+fn to_stream_state(
+    node: &Node,
+    to_stream: &ToStream,
+    by_size: impl Fn(Size) -> &'static str,
+) -> State {
+    let size = node.inputs[0].properties.size;
+    match (to_stream.operator, &to_stream.ticks) {
+        (statement::ToStream::Rstream, _) if size == Size::Unbounded => State {
+            bound: Some("unbounded".into()),
+            warning: Some((
+                "RSTREAM keeps every row of its input".into(),
+                "Put a window such as [RANGE 1 HOUR] on the stream, or group first.".into(),
+            )),
+        },
+        (statement::ToStream::Rstream, _) => {
+            State { bound: Some(by_size(size).to_owned()), warning: None }
+        }
+        (_, Ticks::Instants) => State { bound: None, warning: None },
+        (_, _) => State { bound: Some("changes since the last tick".into()), warning: None },
+    }
+}
+
+/// What in a plan depends on how long an instant is: rows that leave a window after one instant.
+pub fn tick_warnings(plan: &Plan) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    plan.root.visit(&mut |node| {
+        if let Op::ToStream(ToStream { operator, ticks: Ticks::Instants }) = &node.op
+            && has_now(&node.inputs[0])
+        {
+            let operator = operator.as_str();
+            found.push((
+                format!("{operator} of a [NOW] window loses rows that are equal in adjacent instants"),
+                "Use RSTREAM, which gives all rows of each instant.".to_owned(),
+            ));
+        }
+    });
+    found
+}
+
+fn has_now(node: &Node) -> bool {
+    match &node.op {
+        Op::Window(Window::Range { size: 1, slide: None }) => true,
+        Op::ToStream(_) => false,
+        _ => node.inputs.iter().any(has_now),
     }
 }
 

@@ -3,9 +3,10 @@
 //! A parsed query becomes DataFusion's logical plan (`bind`, with our windows as nodes of it), and
 //! that, for
 //! a continuous query, our [`plan::Plan`] with proven properties (`lower`, `derive`, `on_close`,
-//! `distribute`). A one-shot query stops at the logical plan: DataFusion runs it over snapshots.
+//! `clock`, `distribute`). A one-shot query stops at the logical plan: DataFusion runs it over snapshots.
 
 pub mod bind;
+mod clock;
 mod column_name;
 mod derive;
 mod distribute;
@@ -17,6 +18,7 @@ pub mod plan;
 pub mod properties;
 pub mod relation;
 pub mod text_time;
+pub mod to_stream;
 mod tvf;
 pub mod window;
 

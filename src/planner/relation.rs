@@ -35,8 +35,8 @@ pub trait Relations: Send + Sync {
     fn local(&self, name: &str) -> Option<Arc<dyn TableSource>>;
     /// A relation of the system schemas.
     fn system(&self, schema: &str, name: &str) -> Option<Arc<dyn TableSource>>;
-    /// What is proven of a maintained view's output.
-    fn properties(&self, view: &Object) -> Option<Properties>;
+    /// What is proven of the output of a maintained view or derived stream.
+    fn properties(&self, object: &Object) -> Option<Properties>;
 }
 
 /// A stream, table or maintained view as DataFusion's planner sees it.
@@ -44,7 +44,7 @@ pub trait Relations: Send + Sync {
 pub struct RelationSource {
     /// The object.
     pub object: Arc<Object>,
-    /// What a maintained view promises.
+    /// What a maintained view or derived stream promises.
     pub properties: Option<Properties>,
     schema: SchemaRef,
     defaults: BTreeMap<String, Expr>,
@@ -60,6 +60,14 @@ impl RelationSource {
         }
     }
 
+    /// Returns whether it is a stream: declared, derived, or a view that ends in one.
+    pub fn is_stream(&self) -> bool {
+        match &self.properties {
+            Some(properties) => properties.stream,
+            None => self.kind() == ScanKind::Stream,
+        }
+    }
+
     /// Returns the type of the times that a stream's rows carry.
     pub fn time_type(&self) -> DataType {
         let column = self.event_time().map(|i| self.object.columns[i].data_type.clone());
@@ -69,6 +77,7 @@ impl RelationSource {
     /// Says how a stream gets its watermark and what becomes of refused rows.
     pub fn progress(&self) -> Option<String> {
         match &self.object.kind {
+            ObjectKind::Stream(def) if def.query.is_some() => None,
             ObjectKind::Stream(def) => {
                 let watermark = def.watermark.as_deref().unwrap_or("commit time");
                 Some(format!("watermark={watermark} late={}", def.late))

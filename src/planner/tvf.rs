@@ -1,4 +1,4 @@
-//! Plans `cql_window(..)`, TUMBLE and HOP in FROM to window nodes.
+//! Plans `cql_window(..)`, `cql_stream(..)`, TUMBLE and HOP in FROM to nodes of ours.
 
 use std::sync::Arc;
 
@@ -15,10 +15,10 @@ use sqlparser::ast::{
 
 use super::error::Error;
 use super::plan::Hopping;
-use super::relation::RelationSource;
+use super::to_stream::{self, ToStreamNode};
 use super::window::{WindowKind, WindowNode};
 use crate::error::SqlState;
-use crate::sql::statement::WindowSpec;
+use crate::sql::statement::{ToStream, WindowSpec};
 
 /// Plans the windows of one statement.
 #[derive(Debug)]
@@ -59,6 +59,7 @@ impl RelationPlanner for WindowPlanner {
         };
         let plan = match function.as_deref() {
             Some("cql_window") => self.bracket(&args, context)?,
+            Some("cql_stream") => to_stream(&args, context)?,
             Some("tumble") => tvf("TUMBLE", &["size", "offset"], &args, context)?,
             Some("hop") => tvf("HOP", &["slide", "size", "offset"], &args, context)?,
             Some(other @ ("cumulate" | "session")) => {
@@ -151,51 +152,38 @@ impl WindowPlanner {
             .and_then(|n| self.windows.get(n))
             .ok_or_else(|| DataFusionError::Plan("Invalid function 'cql_window'.\n".to_owned()))?;
         let factor = source(args[0]).expect("the parser puts windows after names and subqueries");
-        let derived = matches!(factor, TableFactor::Derived { .. });
         let input = context.plan(factor)?;
-        if derived {
-            return Err(unsupported(
-                "a window over a subquery is not supported yet",
-                "Put the window on the stream inside the subquery.",
-            ));
-        }
-        if stream_of(&input).is_none() {
-            if appends(&input) {
-                return Err(unsupported(
-                    "a window over a view is not supported yet",
-                    "Put the window on the stream inside the view.",
-                ));
-            }
-            return Err(windowing(
-                "a window needs a stream, and this is a relation",
-                "Remove the bracket: a table or view already is a relation.",
-            ));
-        }
+        to_stream::windowed(&input)?;
         bracket_node(spec, input, context)
     }
 }
 
-/// The stream that a plan scans as it is, if it does nothing else.
-fn stream_of(plan: &LogicalPlan) -> Option<&RelationSource> {
-    match plan {
-        LogicalPlan::TableScan(scan) => scan
-            .source
-            .downcast_ref::<RelationSource>()
-            .filter(|s| s.kind() == super::plan::ScanKind::Stream),
-        LogicalPlan::SubqueryAlias(alias) => stream_of(&alias.input),
+/// Plans `cql_stream((query), 'ISTREAM'[, every])`.
+fn to_stream(
+    args: &[FunctionArg],
+    context: &mut dyn RelationPlannerContext,
+) -> DfResult<LogicalPlan> {
+    let args = positional(args);
+    let value = |i: usize| match args.get(i) {
+        Some(ast::Expr::Value(value)) => Some(&value.value),
         _ => None,
-    }
-}
-
-/// Whether a plan is a filter or projection of streams: a stream itself.
-fn appends(plan: &LogicalPlan) -> bool {
-    match plan {
-        LogicalPlan::TableScan(_) => stream_of(plan).is_some(),
-        LogicalPlan::SubqueryAlias(_) | LogicalPlan::Projection(_) | LogicalPlan::Filter(_) => {
-            plan.inputs().into_iter().all(appends)
+    };
+    let operator = match value(1) {
+        Some(ast::Value::SingleQuotedString(text)) => {
+            [ToStream::Istream, ToStream::Dstream, ToStream::Rstream]
+                .into_iter()
+                .find(|operator| operator.as_str() == text)
         }
-        _ => false,
-    }
+        _ => None,
+    };
+    let every = match value(2) {
+        Some(ast::Value::Number(micros, _)) => micros.parse().ok(),
+        _ => None,
+    };
+    let factor = args.first().and_then(|arg| source(arg)).zip(operator);
+    let (factor, operator) = factor.expect("the parser writes a query and an operator");
+    let input = context.plan(factor)?;
+    Ok(ToStreamNode::new(operator, every, input)?.plan())
 }
 
 fn bracket_node(

@@ -16,7 +16,7 @@ use super::pool::Ready;
 use super::publication::Publication;
 use super::stage::{Feed, PortState, Stage};
 use super::task::{Supervisor, Task};
-use crate::planner::plan::{Node, Op, Plan, ScanKind};
+use crate::planner::plan::{Node, Op, Plan};
 use crate::sql::catalog::Oid;
 
 /// Builds queries.
@@ -34,9 +34,16 @@ pub struct Builder {
 /// A group of channels of a fragment's tasks.
 enum Group {
     /// One channel, from the hub or another query.
-    Entry(Oid, ScanKind),
+    Entry(Oid, Reading),
     /// One channel per task of another fragment.
     Edge(usize),
+}
+
+/// Whether an object's rows only ever come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    AppendOnly,
+    Changes,
 }
 
 /// A node of a fragment and where its inputs come from.
@@ -87,9 +94,13 @@ impl<'a> Fragments<'a> {
                 return port;
             }
             Op::Scan(scan) => {
-                ports.push(self.group(fragment, Group::Entry(scan.object, scan.kind)))
+                let reading = match node.properties.append_only {
+                    true => Reading::AppendOnly,
+                    false => Reading::Changes,
+                };
+                ports.push(self.group(fragment, Group::Entry(scan.object, reading)))
             }
-            Op::Values(_) => ports.push(self.group(fragment, Group::Entry(TICK, ScanKind::Table))),
+            Op::Values(_) => ports.push(self.group(fragment, Group::Entry(TICK, Reading::Changes))),
             _ => {
                 for input in &node.inputs {
                     let port = self.place(fragment, input);
@@ -148,9 +159,10 @@ impl Builder {
             }
             let mut channel = 0;
             for group in &fragments.list[number].groups {
-                if let Group::Entry(object, kind) = group {
-                    let targets = of_fragment.clone();
-                    entries.push(Entry { object: *object, kind: *kind, targets, channel });
+                if let Group::Entry(object, reading) = group {
+                    let (targets, append_only) =
+                        (of_fragment.clone(), *reading == Reading::AppendOnly);
+                    entries.push(Entry { object: *object, append_only, targets, channel });
                 }
                 channel += self.channels(&fragments, group);
             }

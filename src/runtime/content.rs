@@ -1,36 +1,36 @@
-//! What a maintained view holds: rows appended, rows with weights, or nothing.
+//! What a query's result holds: rows with weights, elements with their times, or nothing.
 
-use arrow::array::{Int64Array, RecordBatch, UInt32Array};
-use arrow::compute::concat_batches;
+use arrow::array::{Int64Array, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 
-use crate::delta::{Delta, Weights};
+use super::history::{History, Retention};
+use crate::delta::{Delta, Instants, Weights};
 use crate::storage::Bag;
+use crate::time::Timestamp;
 
-/// What a maintained view holds.
+/// What a query's result holds.
 pub enum Content {
     /// Nothing: the query only feeds a subscription.
     None(SchemaRef),
-    /// The rows of a query that never retracts, as they came.
-    Log {
-        /// Row type.
-        schema: SchemaRef,
-        /// Batches, merged so that there are few.
-        batches: Vec<RecordBatch>,
-    },
+    /// The elements of a stream, or the rows of a relation that only grows, as they came.
+    History(History),
     /// Distinct rows with weights, and the last snapshot of them.
     Bag(Box<Bag>, Option<(RecordBatch, Int64Array)>),
 }
 
 impl Content {
-    /// The empty content of a query.
-    pub fn new(schema: SchemaRef, append_only: bool) -> Result<Self, ArrowError> {
-        Ok(if append_only {
-            Content::Log { schema, batches: Vec::new() }
-        } else {
-            Content::Bag(Box::new(Bag::new(schema)?), None)
+    /// The empty content of a relation.
+    pub fn relation(schema: SchemaRef, append_only: bool) -> Result<Self, ArrowError> {
+        Ok(match append_only {
+            true => Self::stream(schema, Retention::Forever),
+            false => Content::Bag(Box::new(Bag::new(schema)?), None),
         })
+    }
+
+    /// The empty content of a stream.
+    pub fn stream(schema: SchemaRef, retention: Retention) -> Self {
+        Content::History(History::new(schema, retention))
     }
 
     /// Adds a change.
@@ -40,13 +40,7 @@ impl Content {
         }
         match self {
             Content::None(_) => Ok(()),
-            Content::Log { batches, .. } => {
-                let rows = match delta.weights() {
-                    Weights::Ones => delta.rows().clone(),
-                    Weights::Each(weights) => repeated(delta.rows(), weights)?,
-                };
-                push_merging(batches, rows)
-            }
+            Content::History(history) => history.push(&delta.repeated()?),
             Content::Bag(bag, snapshot) => {
                 *snapshot = None;
                 bag.apply(delta)
@@ -60,9 +54,8 @@ impl Content {
             Content::None(schema) => {
                 Ok((RecordBatch::new_empty(schema.clone()), Int64Array::from(Vec::<i64>::new())))
             }
-            Content::Log { schema, batches } => {
-                let all = concat_batches(schema, batches.iter())?;
-                *batches = vec![all.clone()];
+            Content::History(history) => {
+                let all = history.whole()?.rows().clone();
                 let ones = Int64Array::from_value(1, all.num_rows());
                 Ok((all, ones))
             }
@@ -73,43 +66,22 @@ impl Content {
         }
     }
 
+    /// Returns the rows with their weights and times, where these are kept; elsewhere at `at`.
+    pub fn deltas(&mut self, at: Timestamp) -> Result<Vec<Delta>, ArrowError> {
+        if let Content::History(history) = self {
+            return Ok(history.deltas());
+        }
+        let (rows, weights) = self.snapshot()?;
+        let delta = Delta::new(rows, Instants::All(at), Weights::Each(weights));
+        Ok(if delta.is_empty() { vec![] } else { vec![delta] })
+    }
+
     /// Number of rows held.
     pub fn row_count(&self) -> usize {
         match self {
             Content::None(_) => 0,
-            Content::Log { batches, .. } => batches.iter().map(RecordBatch::num_rows).sum(),
+            Content::History(history) => history.row_count(),
             Content::Bag(bag, _) => bag.len(),
         }
     }
-}
-
-/// Returns every row as often as its weight says; rows of negative weight are left out.
-pub fn repeated(rows: &RecordBatch, weights: &Int64Array) -> Result<RecordBatch, ArrowError> {
-    if weights.values().iter().all(|w| *w == 1) {
-        return Ok(rows.clone());
-    }
-    let mut indices = Vec::new();
-    for (i, weight) in (0u32..).zip(weights.values()) {
-        indices.extend((0..*weight).map(|_| i));
-    }
-    arrow::compute::take_record_batch(rows, &UInt32Array::from(indices))
-}
-
-/// Rows beyond which a batch is not merged any more.
-const MERGED_ROWS_MAX: usize = 8_192;
-
-/// Appends a batch, merging the last ones while they are small and of similar size, as an LSM tree
-/// does: each
-/// row is copied a logarithmic number of times.
-pub fn push_merging(batches: &mut Vec<RecordBatch>, rows: RecordBatch) -> Result<(), ArrowError> {
-    batches.push(rows);
-    while let [.., a, b] = batches.as_slice() {
-        if a.num_rows() > 2 * b.num_rows() || a.num_rows() + b.num_rows() > MERGED_ROWS_MAX {
-            break;
-        }
-        let merged = concat_batches(&a.schema(), [a, b])?;
-        batches.truncate(batches.len() - 2);
-        batches.push(merged);
-    }
-    Ok(())
 }

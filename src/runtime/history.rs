@@ -79,6 +79,13 @@ impl History {
         self.deltas.iter().cloned().collect()
     }
 
+    /// The rows as one delta, in arrival order, which is kept so.
+    pub fn whole(&mut self) -> Result<Delta, ArrowError> {
+        let all = Delta::concat(&self.schema, self.deltas.make_contiguous())?;
+        self.deltas = if all.is_empty() { VecDeque::new() } else { VecDeque::from([all.clone()]) };
+        Ok(all)
+    }
+
     /// The rows, in arrival order.
     pub fn batches(&self) -> Vec<RecordBatch> {
         self.deltas.iter().map(|d| d.rows().clone()).collect()

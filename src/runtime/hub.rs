@@ -26,7 +26,8 @@ use super::errors::ErrorLog;
 use super::job::{Fault, Job, JobId};
 use super::packet::Commit;
 use super::pool::Pool;
-use super::publication::Publication;
+use super::history::Retention;
+use super::publication::{Publication, Shape};
 use super::state::{Changed, State};
 use super::stream::Stream;
 use super::subscription::Feed;
@@ -71,9 +72,9 @@ pub struct JobSpec<'a> {
     pub name: &'a str,
     /// The view's oid.
     pub oid: Option<Oid>,
-    /// Whether its content is kept for readers.
-    pub keep: bool,
-    /// Whether it starts from what its inputs hold now.
+    /// What of its result is kept for readers; of a relation all, unless nothing is.
+    pub keep: Option<Retention>,
+    /// Whether what it finds at its start is part of its result.
     pub snapshot: bool,
     /// A subscription from the first commit on.
     pub feed: Option<Arc<Feed>>,
@@ -183,7 +184,7 @@ impl Hub {
         for write in writes {
             state.write(write, &mut changes, &mut receipt)?;
         }
-        state.dispatch(commit, &changes);
+        state.dispatch(commit, &changes, &BTreeSet::new());
         Ok(receipt)
     }
 
@@ -217,7 +218,7 @@ impl Hub {
         let watched: BTreeSet<Oid> = state
             .jobs
             .values()
-            .filter(|job| job.publication.clock() == plan::Clock::Event)
+            .filter(|job| job.publication.shape().clock == plan::Clock::Event)
             .flat_map(|job| job.inputs.iter().copied())
             .collect();
         let mut changes = BTreeMap::new();
@@ -227,9 +228,18 @@ impl Hub {
                 changes.insert(*oid, Changed { deltas: vec![], watermark });
             }
         }
-        if !changes.is_empty() {
+        // Derived streams whose elements have commit times are as far as the clock is.
+        let on_arrival = |oid: &Oid| {
+            let job = state.views.get(oid).and_then(|id| state.jobs.get(id));
+            let shape = job.map(|job| job.publication.shape());
+            shape.is_some_and(|shape| {
+                shape.kind != plan::Kind::Relation && shape.clock == plan::Clock::Arrival
+            })
+        };
+        let passed: BTreeSet<Oid> = watched.into_iter().filter(on_arrival).collect();
+        if !changes.is_empty() || !passed.is_empty() {
             let commit = self.next_commit(state);
-            state.dispatch(commit, &changes);
+            state.dispatch(commit, &changes, &passed);
         }
     }
 
@@ -243,27 +253,16 @@ impl Hub {
         let commit = self.next_commit(state);
         state.next_job += 1;
         let id = state.next_job;
-        let schema = Arc::clone(&spec.plan.root.schema);
-        let content = if spec.keep {
-            Content::new(Arc::clone(&schema), spec.plan.root.properties.append_only)?
-        } else {
-            Content::None(Arc::clone(&schema))
-        };
-        let parts = build::result_shards(spec.plan, self.shards);
-        let room = Arc::clone(&self.room);
-        let publication = Publication::new(schema, spec.plan.clock, parts, content, room);
-        let builder = build::Builder {
-            shards: self.shards,
-            batch_rows: self.batch_rows,
-            ready: self.pool.ready(),
-            errors: Arc::clone(&self.errors),
-        };
-        let job = builder.job(id, &spec, Arc::clone(&publication))?;
+        let job = self.job(id, &spec)?;
+        let publication = &job.publication;
+        if !spec.snapshot {
+            publication.skip_first();
+        }
         publication.expect(commit.position);
         if let Some(feed) = spec.feed {
             publication.with_state(|state| state.subscribe(feed));
         }
-        state.first_packets(&job, commit, spec.snapshot)?;
+        state.first_packets(&job, commit)?;
         state.jobs.insert(id, Arc::clone(&job));
         if let Some(oid) = spec.oid {
             state.views.insert(oid, id);
@@ -271,7 +270,38 @@ impl Hub {
         Ok(job)
     }
 
-    /// The job that maintains a view.
+    fn job(&self, id: JobId, spec: &JobSpec<'_>) -> Result<Arc<Job>> {
+        let plan = spec.plan;
+        let schema = Arc::clone(&plan.root.schema);
+        let properties = &plan.root.properties;
+        let content = match spec.keep {
+            None => Content::None(Arc::clone(&schema)),
+            Some(retention) if plan.is_stream() => {
+                Content::stream(Arc::clone(&schema), retention)
+            }
+            Some(_) => Content::relation(Arc::clone(&schema), properties.append_only)?,
+        };
+        let parts = build::result_shards(plan, self.shards);
+        let shape =
+            Shape { kind: plan.kind, clock: plan.result_clock, ordered: properties.ordered };
+        let publication =
+            Publication::new(schema, shape, parts, content, Arc::clone(&self.room));
+        let builder = build::Builder {
+            shards: self.shards,
+            batch_rows: self.batch_rows,
+            ready: self.pool.ready(),
+            errors: Arc::clone(&self.errors),
+        };
+        builder.job(id, spec, publication)
+    }
+
+    /// A query that no commit reaches, for what was read before.
+    pub(super) fn detached_job(&self, plan: &Plan) -> Result<Arc<Job>> {
+        let keep = Some(Retention::Forever);
+        self.job(0, &JobSpec { plan, name: "query", oid: None, keep, snapshot: true, feed: None })
+    }
+
+    /// The job that maintains a view or derived stream.
     pub fn view(&self, oid: Oid) -> Option<Arc<Job>> {
         let state = self.lock();
         state.views.get(&oid).and_then(|id| state.jobs.get(id)).cloned()

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::hub::Hub;
-use super::packet::Commit;
-use super::publication::Snapshot;
+use super::job::Fault;
+use super::packet::{Commit, Packet};
+use super::publication::{Snapshot, State};
 use super::subscription::Feed;
 use super::{Error, Result};
 use crate::delta::Delta;
+use crate::planner::plan::Plan;
 use crate::sql::catalog::Oid;
-use crate::time::Watermark;
+use crate::time::{Position, Watermark};
 
 impl Hub {
     /// Reads objects at one log position: streams as retained, tables and views as they are.
@@ -29,16 +31,12 @@ impl Hub {
                 let (rows, weights) = table.snapshot()?;
                 let watermark = Watermark::MAX;
                 let snapshot = Snapshot { rows, weights, watermark, commit };
-                reads.ready.insert(*oid, Read::Relation(snapshot));
+                reads.ready.insert(*oid, Read::Table(snapshot));
             } else if let Some(job) = state.views.get(oid).and_then(|id| state.jobs.get(id)) {
                 let (sender, receiver) = oneshot::channel();
                 job.publication.when_current(Box::new(move |state| {
-                    let snapshot = match state {
-                        Ok(state) => state.snapshot().map_err(Error::from),
-                        Err(fault) => Err(Error::from(fault.clone())),
-                    };
                     // The reader may have gone; then nobody wants the answer.
-                    let _ = sender.send(snapshot);
+                    let _ = sender.send(read(state));
                 }));
                 reads.waiting.insert(*oid, receiver);
             } else {
@@ -48,23 +46,46 @@ impl Hub {
         Ok(reads)
     }
 
-    /// Follows a running view from now on; the answer is its content at that position.
-    pub fn follow(&self, oid: Oid, feed: Arc<Feed>) -> Result<oneshot::Receiver<Result<Snapshot>>> {
+    /// Runs a query over what was read, to its end; returns what it gives.
+    pub async fn evaluate(&self, plan: &Plan, reads: &BTreeMap<Oid, Read>) -> Result<Read> {
+        let job = self.detached_job(plan)?;
+        let time = self.last_commit().time;
+        let commit = Commit { position: Position(1), time };
+        job.publication.expect(commit.position);
+        let (sender, receiver) = oneshot::channel();
+        job.publication.when_current(Box::new(move |state| {
+            let _ = sender.send(read(state));
+        }));
+        for oid in &job.inputs {
+            let input = reads.get(oid).ok_or_else(|| Error::Gone(format!("with oid {oid}")))?;
+            job.enter(*oid, &input.packet(commit));
+        }
+        job.tick(&Packet::empty(commit, Watermark::MAX));
+        receiver.await.map_err(|_| Error::ShuttingDown)?
+    }
+
+    /// Follows a running view or derived stream from now on; the answer is its content at that
+    /// position.
+    pub fn follow(&self, oid: Oid, feed: Arc<Feed>) -> Result<oneshot::Receiver<Result<Read>>> {
         let state = self.lock();
         let job = state.views.get(&oid).and_then(|id| state.jobs.get(id));
         let job = job.ok_or_else(|| Error::Gone(format!("with oid {oid}")))?;
         let (sender, receiver) = oneshot::channel();
         job.publication.when_current(Box::new(move |state| {
-            let snapshot = match state {
-                Ok(state) => {
-                    state.subscribe(feed);
-                    state.snapshot().map_err(Error::from)
-                }
-                Err(fault) => Err(Error::from(fault.clone())),
-            };
-            let _ = sender.send(snapshot);
+            let state = state.map(|state| {
+                state.subscribe(feed);
+                state
+            });
+            let _ = sender.send(read(state));
         }));
         Ok(receiver)
+    }
+}
+
+fn read(state: std::result::Result<&mut State, &Fault>) -> Result<Read> {
+    match state {
+        Ok(state) => Ok(state.read()?),
+        Err(fault) => Err(Error::from(fault.clone())),
     }
 }
 
@@ -72,8 +93,33 @@ impl Hub {
 pub enum Read {
     /// A stream's retained rows with their times, and its watermark.
     Stream(Vec<Delta>, Watermark),
-    /// A relation.
-    Relation(Snapshot),
+    /// A table.
+    Table(Snapshot),
+    /// A maintained view that is a relation.
+    View(Snapshot),
+}
+
+impl Read {
+    /// The watermark: that of a table never holds anything back.
+    pub fn watermark(&self) -> Watermark {
+        match self {
+            Read::Stream(_, watermark) => *watermark,
+            Read::Table(_) => Watermark::MAX,
+            Read::View(snapshot) => snapshot.watermark,
+        }
+    }
+
+    /// What was read, as the first packet of a query.
+    pub fn packet(&self, commit: Commit) -> Packet {
+        let deltas = match self {
+            Read::Stream(deltas, _) => deltas.clone(),
+            Read::Table(snapshot) => vec![snapshot.delta(commit.time)],
+            // The content is that of the last closed instant.
+            Read::View(snapshot) => vec![snapshot.delta(snapshot.watermark.last_closed())],
+        };
+        let deltas = deltas.into_iter().filter(|delta| !delta.is_empty()).collect();
+        Packet { commit, watermark: self.watermark(), deltas }
+    }
 }
 
 /// Objects read at one log position.
@@ -81,15 +127,14 @@ pub struct Reads {
     /// The position.
     pub commit: Commit,
     ready: BTreeMap<Oid, Read>,
-    waiting: BTreeMap<Oid, oneshot::Receiver<Result<Snapshot>>>,
+    waiting: BTreeMap<Oid, oneshot::Receiver<Result<Read>>>,
 }
 
 impl Reads {
     /// Waits for the views that are still working on earlier commits.
     pub async fn finish(mut self) -> Result<BTreeMap<Oid, Read>> {
         for (oid, receiver) in std::mem::take(&mut self.waiting) {
-            let snapshot = receiver.await.map_err(|_| Error::ShuttingDown)??;
-            self.ready.insert(oid, Read::Relation(snapshot));
+            self.ready.insert(oid, receiver.await.map_err(|_| Error::ShuttingDown)??);
         }
         Ok(self.ready)
     }

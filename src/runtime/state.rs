@@ -108,9 +108,15 @@ impl State {
         readers
     }
 
-    /// Lets a commit into the queries that it concerns.
-    pub(super) fn dispatch(&self, commit: Commit, changes: &BTreeMap<Oid, Changed>) {
-        let readers = self.readers(changes.keys().copied().collect());
+    /// Lets a commit into the queries that it concerns. It concerns readers of the views in `passed`
+    /// as well, although the views themselves do not hear of it.
+    pub(super) fn dispatch(
+        &self,
+        commit: Commit,
+        changes: &BTreeMap<Oid, Changed>,
+        passed: &BTreeSet<Oid>,
+    ) {
+        let readers = self.readers(changes.keys().chain(passed).copied().collect());
         // First everybody expects the commit: a result may arrive at a later query while an earlier
         // one is still being told.
         for job in &readers {
@@ -144,22 +150,17 @@ impl State {
         };
         let job = Arc::clone(job);
         upstream.publication.when_current(Box::new(move |state| match state {
-            Ok(state) => job.enter(view, &Packet::empty(commit, state.watermark())),
+            Ok(state) => job.enter(view, &Packet::empty(commit, state.watermark_at(commit))),
             Err(fault) => job.suspend(fault.clone()),
         }));
     }
 
     /// Lets what the inputs of a new query hold into it.
-    pub(super) fn first_packets(
-        &mut self,
-        job: &Arc<Job>,
-        commit: Commit,
-        snapshot: bool,
-    ) -> Result<()> {
+    pub(super) fn first_packets(&mut self, job: &Arc<Job>, commit: Commit) -> Result<()> {
         for oid in &job.inputs {
             let oid = *oid;
             if let Some(stream) = self.streams.get(&oid) {
-                let deltas = if snapshot { stream.deltas() } else { vec![] };
+                let deltas = stream.deltas();
                 job.enter(oid, &Packet { commit, watermark: stream.watermark(), deltas });
             } else if let Some(table) = self.tables.get_mut(&oid) {
                 let (rows, weights) = table.snapshot()?;
@@ -173,8 +174,8 @@ impl State {
                 upstream.publication.when_current(Box::new(move |state| match state {
                     Ok(state) => {
                         state.attach(job.downgrade(), oid);
-                        match state.first_packet(commit) {
-                            Ok(packet) => job.enter(oid, &packet),
+                        match state.read() {
+                            Ok(read) => job.enter(oid, &read.packet(commit)),
                             Err(error) => job.suspend(Fault {
                                 sqlstate: crate::error::SqlState::INTERNAL_ERROR,
                                 message: error.to_string(),

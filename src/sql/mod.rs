@@ -13,4 +13,4 @@ pub mod variables;
 
 pub use dialect::StreamSql;
 pub use error::{Error, Result};
-pub use parser::{WINDOW_FUNCTION, parse, parse_expression, parse_query_text};
+pub use parser::{parse, parse_expression, parse_query_text};

@@ -26,11 +26,15 @@ pub enum StatementKind {
     Subscribe(Subscribe),
     /// `CREATE STREAM`.
     CreateStream(CreateStream),
+    /// `CREATE STREAM name AS query`.
+    CreateStreamAs(CreateStreamAs),
+    /// `CREATE SINK name INTO relation AS query`.
+    CreateSink(CreateSink),
     /// `CREATE TABLE`; constraints and defaults are in the tree.
     CreateTable(CreateTable),
     /// `CREATE [MATERIALIZED] VIEW name AS query`.
     CreateView(CreateView),
-    /// `DROP STREAM | TABLE | VIEW | MATERIALIZED VIEW | SCHEMA`.
+    /// `DROP STREAM | TABLE | VIEW | MATERIALIZED VIEW | SINK | SCHEMA`.
     Drop(Drop),
     /// `CREATE SCHEMA [IF NOT EXISTS] name`.
     CreateSchema {
@@ -141,7 +145,8 @@ pub enum StatementKind {
 ///
 /// `FROM s [RANGE ..]` stands in the tree as the table function `cql_window(s, 'w0')`, where `w0`
 /// is
-/// `windows[0]`; TUMBLE, HOP, .. stand as table functions of their own name, with `TABLE x` reduced
+/// `windows[0]`; `ISTREAM (query)` as `cql_stream((query), 'ISTREAM')`, with the microseconds of
+/// EVERY as a third argument; TUMBLE, HOP, .. stand as table functions of their own name, with `TABLE x` reduced
 /// to `x`
 /// and `DESCRIPTOR(c)` kept.
 #[derive(Clone, Debug)]
@@ -152,6 +157,37 @@ pub struct Query {
     pub windows: Arc<[WindowSpec]>,
     /// The EMIT clause of the outermost query.
     pub emit: Option<Emit>,
+    /// Whether ISTREAM, DSTREAM or RSTREAM stands at its top.
+    pub to_stream: bool,
+}
+
+impl Query {
+    /// Whether its result never ends: at the top level it is an implicit SUBSCRIBE.
+    pub fn endless(&self) -> bool {
+        self.emit.is_some() || self.to_stream
+    }
+}
+
+/// What makes a stream of a relation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd)]
+pub enum ToStream {
+    /// What comes into the relation.
+    Istream,
+    /// What goes out of it.
+    Dstream,
+    /// All that is in it, at its ticks.
+    Rstream,
+}
+
+impl ToStream {
+    /// The word of the language.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ToStream::Istream => "ISTREAM",
+            ToStream::Dstream => "DSTREAM",
+            ToStream::Rstream => "RSTREAM",
+        }
+    }
 }
 
 /// The content of a window bracket.
@@ -235,6 +271,40 @@ pub struct CreateStream {
     /// `PARTITION KEY (..)`.
     pub partition_key: Vec<ast::Ident>,
     /// `WITH (k = v, ..)` and `FROM connector (..)`; keys in lower case.
+    pub options: BTreeMap<String, String>,
+}
+
+/// `CREATE STREAM name AS query`.
+#[derive(Clone, Debug)]
+pub struct CreateStreamAs {
+    /// Name, possibly with a schema.
+    pub name: ast::ObjectName,
+    /// Whether an existing one is fine.
+    pub if_not_exists: bool,
+    /// The query.
+    pub query: Query,
+    /// The query's own text.
+    pub query_text: Arc<str>,
+    /// `WITH (k = v, ..)`; keys in lower case.
+    pub options: BTreeMap<String, String>,
+}
+
+/// `CREATE SINK name INTO relation [KEY (columns)] AS query`.
+#[derive(Clone, Debug)]
+pub struct CreateSink {
+    /// Name, possibly with a schema.
+    pub name: ast::ObjectName,
+    /// Whether an existing one is fine.
+    pub if_not_exists: bool,
+    /// The stream or table that it writes into.
+    pub into: ast::ObjectName,
+    /// `KEY (..)`; empty is the table's primary key.
+    pub key: Vec<ast::Ident>,
+    /// The query.
+    pub query: Query,
+    /// The query's own text.
+    pub query_text: Arc<str>,
+    /// `WITH (k = v, ..)`; keys in lower case.
     pub options: BTreeMap<String, String>,
 }
 
@@ -338,6 +408,8 @@ pub enum DropKind {
     View,
     /// MATERIALIZED VIEW.
     MaterializedView,
+    /// SINK.
+    Sink,
     /// SCHEMA.
     Schema,
 }

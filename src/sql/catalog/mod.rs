@@ -83,6 +83,8 @@ pub struct StreamDef {
     pub late_into: Option<Oid>,
     /// Connector and its options; `None` is fed by INSERT and COPY alone.
     pub options: BTreeMap<String, String>,
+    /// The query whose elements it holds, of `CREATE STREAM AS`.
+    pub query: Option<Arc<str>>,
 }
 
 /// What makes a table.

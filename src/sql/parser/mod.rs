@@ -39,6 +39,5 @@ mod window_clause;
 #[cfg(test)]
 mod tests;
 
-pub use prepass::WINDOW_FUNCTION;
 pub use query::{parse_expression, parse_query_text};
 pub use statement::parse;
