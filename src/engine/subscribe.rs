@@ -317,13 +317,14 @@ struct Reader {
     options: Options,
     first: Option<Read>,
     started: bool,
-    last_progress: Timestamp,
+    /// The time of the last progress line; the first says that the content at the start is whole.
+    last_progress: Option<Timestamp>,
     pending: Vec<RecordBatch>,
 }
 
 fn rows(guard: Guard, shape: Shape, first: Option<Read>, options: Options) -> Rows {
     let schema = Arc::clone(&shape.schema);
-    let last_progress = Timestamp::MIN;
+    let last_progress = None;
     let pending = Vec::new();
     let reader = Reader { guard, shape, options, first, started: false, last_progress, pending };
     let stream = stream::unfold(Some(reader), |reader| async move {
@@ -360,8 +361,8 @@ impl Reader {
     fn take(&mut self, change: Change) -> Result<()> {
         let first = !std::mem::replace(&mut self.started, true);
         let change = if first { self.shape.collapsed(change)? } else { change };
-        if self.options.progress && change.progress > self.last_progress {
-            self.last_progress = change.progress;
+        if self.options.progress && self.last_progress < Some(change.progress) {
+            self.last_progress = Some(change.progress);
             self.pending.push(self.shape.progressed(change.progress)?);
         }
         if !change.delta.is_empty() && (!first || self.options.snapshot) {
