@@ -21,10 +21,10 @@ use crate::time::Timestamp;
 impl Session {
     pub(super) fn copy_from(&mut self, copy: &CopyFrom) -> Result<CopyIn> {
         let object = self.find(&copy.name)?;
-        if matches!(object.kind, ObjectKind::View(_)) {
+        if matches!(object.kind, ObjectKind::View(_) | ObjectKind::Sink(_)) {
             return Err(Error::refused(
                 SqlState::WRONG_OBJECT_TYPE,
-                format!("cannot copy to view \"{}\"", object.name),
+                format!("cannot copy to {} \"{}\"", object.kind_name(), object.name),
             ));
         }
         refuse_derived(&object)?;
@@ -96,7 +96,7 @@ impl CopySink for Sink {
         let count = rows.num_rows() as u64;
         let write = match object.kind {
             ObjectKind::Table(_) => Write::Table(object.oid, Delta::inserts(rows, Timestamp::MIN)),
-            ObjectKind::Stream(_) | ObjectKind::View(_) => Write::Rows(object.oid, rows),
+            ObjectKind::Stream(_) | ObjectKind::View(_) | ObjectKind::Sink(_) => Write::Rows(object.oid, rows),
         };
         engine.hub().room(&[object.oid]).await;
         engine.hub().commit(vec![write])?;

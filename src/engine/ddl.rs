@@ -34,6 +34,10 @@ impl Session {
                 self.create_stream_as(create, text)?;
                 "CREATE STREAM".to_owned()
             }
+            StatementKind::CreateSink(create) => {
+                self.create_sink(create, text)?;
+                "CREATE SINK".to_owned()
+            }
             StatementKind::CreateTable(create) => {
                 let (tag, source) = self.create_table(create, text).await?;
                 started = source;

@@ -70,10 +70,10 @@ impl Session {
             return Err(Error::unsupported("RETURNING is not supported yet", "Use SELECT."));
         }
         let object = self.insert_target(insert)?;
-        if matches!(object.kind, ObjectKind::View(_)) {
+        if matches!(object.kind, ObjectKind::View(_) | ObjectKind::Sink(_)) {
             return Err(Error::refused(
                 SqlState::WRONG_OBJECT_TYPE,
-                format!("cannot insert into view \"{}\"", object.name),
+                format!("cannot insert into {} \"{}\"", object.kind_name(), object.name),
             ));
         }
         refuse_derived(&object)?;
@@ -115,7 +115,7 @@ impl Session {
                     "A stream only appends; create a TABLE with a PRIMARY KEY.",
                 ));
             }
-            (ObjectKind::View(_), None) => unreachable!("refused above"),
+            (ObjectKind::View(_) | ObjectKind::Sink(_), None) => unreachable!("refused above"),
         };
         Ok(format!("INSERT 0 {count}"))
     }
@@ -249,7 +249,10 @@ impl Session {
         let oids: Vec<_> = writes
             .iter()
             .map(|write| match write {
-                Write::Rows(oid, _) | Write::Table(oid, _) | Write::Heartbeat(oid, _) => *oid,
+                Write::Rows(oid, _)
+                | Write::Table(oid, _)
+                | Write::Upsert(oid, _)
+                | Write::Heartbeat(oid, _) => *oid,
             })
             .collect();
         self.engine.hub().room(&oids).await;

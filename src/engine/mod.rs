@@ -28,6 +28,7 @@ pub mod pg_catalog;
 mod query;
 mod relations;
 mod session;
+mod sink;
 mod source;
 mod subscribe;
 mod system;
@@ -44,6 +45,7 @@ use crate::planner::properties::Properties;
 use crate::runtime::hub::Hub;
 use crate::sql::catalog::{Catalog, Oid};
 use crate::time::Timestamp;
+use sink::SinkStatus;
 use source::SourceStatus;
 
 /// How often idle partitions and the system clock are looked at, in milliseconds.
@@ -73,6 +75,7 @@ pub struct Engine {
     /// One writer of a table at a time.
     writers: Mutex<BTreeMap<Oid, Arc<tokio::sync::Mutex<()>>>>,
     sources: Mutex<BTreeMap<Oid, Arc<SourceStatus>>>,
+    sinks: Mutex<BTreeMap<Oid, Arc<SinkStatus>>>,
     sessions: Mutex<BTreeMap<i32, Client>>,
     ticker: Mutex<Option<JoinHandle<()>>>,
     started: Timestamp,
@@ -96,6 +99,7 @@ impl Engine {
             ddl: tokio::sync::Mutex::default(),
             writers: Mutex::default(),
             sources: Mutex::default(),
+            sinks: Mutex::default(),
             sessions: Mutex::default(),
             ticker: Mutex::default(),
             started,
@@ -190,6 +194,7 @@ impl Engine {
 
     fn forget(&self, oid: Oid) {
         lock(&self.writers).remove(&oid);
+        lock(&self.sinks).remove(&oid);
         if let Some(source) = lock(&self.sources).remove(&oid) {
             source.stop();
         }

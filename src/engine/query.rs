@@ -155,6 +155,7 @@ async fn execute(
     let plan = state.analyzer().execute_and_check(plan, options, |_, _| {})?;
     let (oids, instant) = inputs(&plan)?;
     let named: Vec<Oid> = oids.keys().copied().collect();
+    engine.hub().settle(&named).await;
     let mut reads = engine.hub().read(&named)?.finish().await?;
     for (oid, delta) in pending {
         if let Some(Read::Table(snapshot)) = reads.get_mut(oid) {

@@ -274,22 +274,21 @@ impl Shape {
     }
 
     /// What a view or derived stream holds as its first change.
-    fn first(&self, read: Read) -> Result<Change> {
+    fn first(&self, read: Read) -> Result<(Delta, Timestamp)> {
         match read {
             Read::Stream(deltas, watermark) => {
                 let schema = match deltas.first() {
                     None => Arc::new(Schema::new(self.schema.fields()[self.leading()..].to_vec())),
                     Some(delta) => delta.schema(),
                 };
-                let delta = Delta::concat(&schema, &deltas)?;
-                Ok(Change { delta, progress: watermark.0 })
+                Ok((Delta::concat(&schema, &deltas)?, watermark.0))
             }
             Read::Table(snapshot) | Read::View(snapshot) => {
                 let (at, progress) = match self.result.clock {
                     Clock::Event => (snapshot.watermark.last_closed(), snapshot.watermark.0),
                     Clock::Arrival => (snapshot.commit.time, snapshot.commit.time.plus(1)),
                 };
-                Ok(Change { delta: snapshot.delta(at), progress })
+                Ok((snapshot.delta(at), progress))
             }
         }
     }
@@ -301,12 +300,11 @@ impl Shape {
 
     /// The first commit of a query of its own: what it finds, at the last closed instant. Elements
     /// keep their own times.
-    fn collapsed(&self, change: Change) -> Result<Change> {
+    fn collapsed(&self, delta: Delta, progress: Timestamp) -> Result<Delta> {
         if (self.result.kind, self.result.clock) != (Kind::Relation, Clock::Event) {
-            return Ok(change);
+            return Ok(delta);
         }
-        let at = change.progress.plus(-1);
-        Ok(Change { delta: change.delta.at(at).consolidate()?, ..change })
+        Ok(delta.at(progress.plus(-1)).consolidate()?)
     }
 }
 
@@ -344,29 +342,29 @@ impl Reader {
             if let Some(batch) = self.pending.pop() {
                 return Ok(Some(batch));
             }
-            let change = if let Some(read) = self.first.take() {
+            let (delta, progress) = if let Some(read) = self.first.take() {
                 self.shape.first(read)?
             } else {
                 match self.guard.feed.next().await {
                     None => return Ok(None),
                     Some(Err(fault)) => return Err(ended(fault)),
-                    Some(Ok(change)) => change,
+                    Some(Ok(Change { delta, progress, .. })) => (delta, progress),
                 }
             };
-            self.take(change)?;
+            self.take(delta, progress)?;
         }
     }
 
     /// Turns a change into batches, the last one to be sent first in the list.
-    fn take(&mut self, change: Change) -> Result<()> {
+    fn take(&mut self, delta: Delta, progress: Timestamp) -> Result<()> {
         let first = !std::mem::replace(&mut self.started, true);
-        let change = if first { self.shape.collapsed(change)? } else { change };
-        if self.options.progress && self.last_progress < Some(change.progress) {
-            self.last_progress = Some(change.progress);
-            self.pending.push(self.shape.progressed(change.progress)?);
+        let delta = if first { self.shape.collapsed(delta, progress)? } else { delta };
+        if self.options.progress && self.last_progress < Some(progress) {
+            self.last_progress = Some(progress);
+            self.pending.push(self.shape.progressed(progress)?);
         }
-        if !change.delta.is_empty() && (!first || self.options.snapshot) {
-            self.pending.push(self.shape.changes(&change.delta)?);
+        if !delta.is_empty() && (!first || self.options.snapshot) {
+            self.pending.push(self.shape.changes(&delta)?);
         }
         Ok(())
     }

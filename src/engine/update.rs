@@ -112,9 +112,9 @@ impl Session {
                 format!("stream \"{}\" only appends", object.name),
                 "UPDATE and DELETE need a table.",
             )),
-            ObjectKind::View(_) => Err(Error::hinted(
+            ObjectKind::View(_) | ObjectKind::Sink(_) => Err(Error::hinted(
                 SqlState::WRONG_OBJECT_TYPE,
-                format!("cannot change view \"{}\"", object.name),
+                format!("cannot change {} \"{}\"", object.kind_name(), object.name),
                 "Change the tables it reads.",
             )),
         }
@@ -295,6 +295,7 @@ pub(super) async fn run_pairs(
 
 /// All rows of a table, with what the transaction block did to it.
 pub(super) async fn content(session: &Session, object: &Object) -> Result<RecordBatch> {
+    session.engine.hub().settle(&[object.oid]).await;
     let mut reads = session.engine.hub().read(&[object.oid])?.finish().await?;
     let Some(Read::Table(mut snapshot)) = reads.remove(&object.oid) else {
         return Err(Error::Internal("a table was read as something else".into()));

@@ -22,6 +22,7 @@ use super::error::Error;
 use super::plan::ScanKind;
 use super::properties::Properties;
 use super::tvf::WindowPlanner;
+use crate::error::SqlState;
 use crate::sql;
 use crate::sql::catalog::{Catalog, Object, ObjectKind, Oid, ViewDef};
 
@@ -56,7 +57,7 @@ impl RelationSource {
         match self.object.kind {
             ObjectKind::Stream(_) => ScanKind::Stream,
             ObjectKind::Table(_) => ScanKind::Table,
-            ObjectKind::View(_) => ScanKind::View,
+            ObjectKind::View(_) | ObjectKind::Sink(_) => ScanKind::View,
         }
     }
 
@@ -82,7 +83,7 @@ impl RelationSource {
                 let watermark = def.watermark.as_deref().unwrap_or("commit time");
                 Some(format!("watermark={watermark} late={}", def.late))
             }
-            ObjectKind::Table(_) | ObjectKind::View(_) => None,
+            ObjectKind::Table(_) | ObjectKind::View(_) | ObjectKind::Sink(_) => None,
         }
     }
 
@@ -90,7 +91,7 @@ impl RelationSource {
     pub fn event_time(&self) -> Option<usize> {
         match &self.object.kind {
             ObjectKind::Stream(stream) => stream.event_time,
-            ObjectKind::Table(_) | ObjectKind::View(_) => None,
+            ObjectKind::Table(_) | ObjectKind::View(_) | ObjectKind::Sink(_) => None,
         }
     }
 }
@@ -179,6 +180,13 @@ impl<'a> Names<'a> {
     }
 
     fn source_of(&self, object: Arc<Object>) -> Result<Arc<dyn TableSource>, Error> {
+        if let ObjectKind::Sink(_) = &object.kind {
+            return Err(Error::Invalid {
+                what: format!("\"{}\" is a sink", object.name),
+                sqlstate: SqlState::WRONG_OBJECT_TYPE,
+                hint: Some("Read what it writes into.".into()),
+            });
+        }
         if let ObjectKind::View(view) = &object.kind
             && !view.maintained
         {

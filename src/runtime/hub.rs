@@ -49,6 +49,8 @@ pub enum Write {
     Rows(Oid, RecordBatch),
     /// Changes of a table: retractions of rows it has, insertions.
     Table(Oid, Delta),
+    /// For each key of a table with insertions the row it is to have, for others none.
+    Upsert(Oid, Delta),
     /// A promise about a stream.
     Heartbeat(Oid, Timestamp),
 }
@@ -146,6 +148,7 @@ impl Hub {
         let mut state = self.lock();
         state.streams.remove(&oid);
         state.tables.remove(&oid);
+        state.sinks.remove(&oid);
         let job = state.views.remove(&oid).and_then(|id| state.jobs.remove(&id));
         drop(state);
         if let Some(job) = job {
@@ -190,20 +193,30 @@ impl Hub {
 
     /// Waits until the queries that read these objects have room for another commit.
     pub async fn room(&self, objects: &[Oid]) {
+        let crowded = || {
+            let state = self.lock();
+            let changed = objects.iter().copied().collect();
+            let readers = state.readers(changed);
+            readers.iter().any(|job| job.publication.in_flight() >= IN_FLIGHT_MAX)
+        };
+        self.told_until(|| !crowded()).await;
+    }
+
+    /// Tells those who wait that something has moved.
+    pub(super) fn tell(&self) {
+        self.room.notify_waiters();
+    }
+
+    /// Waits until something is so; it is looked at whenever something has moved.
+    pub(super) async fn told_until(&self, so: impl Fn() -> bool) {
         loop {
-            let freed = self.room.notified();
-            tokio::pin!(freed);
-            freed.as_mut().enable();
-            let crowded = {
-                let state = self.lock();
-                let changed = objects.iter().copied().collect();
-                let readers = state.readers(changed);
-                readers.iter().any(|job| job.publication.in_flight() >= IN_FLIGHT_MAX)
-            };
-            if !crowded {
+            let moved = self.room.notified();
+            tokio::pin!(moved);
+            moved.as_mut().enable();
+            if so() {
                 return;
             }
-            freed.await;
+            moved.await;
         }
     }
 

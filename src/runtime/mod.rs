@@ -20,6 +20,7 @@ pub mod publication;
 pub mod read;
 pub mod stage;
 pub mod status;
+pub mod sink;
 pub mod stream;
 pub mod subscription;
 pub mod table;

@@ -178,6 +178,11 @@ impl Publication {
         }
     }
 
+    /// The last commit that the query was told of.
+    pub fn expected(&self) -> Position {
+        self.lock().expected
+    }
+
     /// Number of commits on their way.
     pub fn in_flight(&self) -> u64 {
         self.in_flight.load(Ordering::Acquire)
@@ -244,7 +249,7 @@ impl Publication {
             _ => partial.watermark,
         };
         let progress = self.progress(state);
-        state.feeds.retain(|feed| feed.push(&delta, progress));
+        state.feeds.retain(|feed| feed.push(&delta, progress, partial.commit));
         state.downstream.retain(|(job, oid)| match job.upgrade() {
             None => false,
             Some(job) => {

@@ -7,6 +7,7 @@ use super::hub::{Receipt, Write};
 use super::ingest::Admission;
 use super::job::{Fault, Job, JobId};
 use super::packet::{Commit, Packet};
+use super::sink::SinkProgress;
 use super::stream::Stream;
 use super::table::Table;
 use super::{Error, Result};
@@ -22,6 +23,7 @@ pub(super) struct State {
     pub(super) tables: BTreeMap<Oid, Table>,
     pub(super) jobs: BTreeMap<JobId, Arc<Job>>,
     pub(super) views: BTreeMap<Oid, JobId>,
+    pub(super) sinks: BTreeMap<Oid, Arc<SinkProgress>>,
     pub(super) next_job: JobId,
     pub(super) closed: bool,
 }
@@ -44,6 +46,9 @@ impl State {
                 }
                 Write::Heartbeat(oid, _) => {
                     self.streams.get(oid).ok_or_else(|| gone(oid))?;
+                }
+                Write::Upsert(oid, _) => {
+                    self.tables.get(oid).ok_or_else(|| gone(oid))?;
                 }
                 Write::Table(oid, delta) => tables.entry(*oid).or_default().push(delta.clone()),
             }
@@ -80,6 +85,12 @@ impl State {
             Write::Table(oid, delta) => {
                 let delta = delta.at(time);
                 self.tables.get_mut(&oid).expect("checked before").apply(&delta)?;
+                (oid, delta, Watermark::MAX)
+            }
+            Write::Upsert(oid, delta) => {
+                let table = self.tables.get_mut(&oid).expect("checked before");
+                let delta = table.replacing(&delta)?.at(time);
+                table.apply(&delta)?;
                 (oid, delta, Watermark::MAX)
             }
             Write::Heartbeat(oid, at) => {

@@ -6,9 +6,10 @@
 //! 2. Weights are never negative: UPDATE and DELETE retract rows that they found, under the table's
 //!    lock.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 
@@ -16,6 +17,7 @@ use super::{Error, Result};
 use crate::delta::Delta;
 use crate::operators::evaluate::row_text;
 use crate::storage::{Bag, NONE, RowSet};
+use crate::time::Timestamp;
 
 /// The content of a base table.
 pub struct Table {
@@ -75,6 +77,39 @@ impl Table {
         Error::DuplicateKey { table: self.name.clone(), detail }
     }
 
+    /// Returns the change that gives each key of `wanted` the row that is inserted there, or none:
+    /// whatever row of that key the table has goes. Needs a primary key, and at most one insertion
+    /// per key.
+    pub fn replacing(&mut self, wanted: &Delta) -> Result<Delta> {
+        let columns = self.key_columns(wanted.rows());
+        let inserted: BooleanArray = (0..wanted.len()).map(|i| Some(wanted.weight(i) > 0)).collect();
+        let mut changes = vec![wanted.filter(&inserted)?];
+        let keys = self.keys.as_ref().expect("a table that is written by key has one");
+        let present = keys.find(&columns, wanted.len())?;
+        // What goes is mostly what was wanted before.
+        let weights = self.bag.weights_of(wanted.rows().columns(), wanted.len())?;
+        let goes = |i: usize| wanted.weight(i) < 0 && weights[i] > 0;
+        let going: BooleanArray = (0..wanted.len()).map(|i| Some(goes(i))).collect();
+        changes.push(wanted.filter(&going)?);
+        let mut replaced: BTreeSet<u32> = BTreeSet::new();
+        replaced.extend((0..wanted.len()).filter(|i| goes(*i)).map(|i| present[i]));
+        let other = |slot: &u32| *slot != NONE && !replaced.contains(slot);
+        let others: BTreeSet<u32> = present.iter().copied().filter(other).collect();
+        if !others.is_empty() {
+            changes.push(self.rows_of(&others)?.negate());
+        }
+        Ok(Delta::concat(self.bag.schema(), &changes)?.consolidate()?)
+    }
+
+    /// Finds the rows of keys among all rows.
+    fn rows_of(&mut self, slots: &BTreeSet<u32>) -> Result<Delta> {
+        let (rows, _) = self.snapshot()?;
+        let keys = self.keys.as_ref().expect("slots are those of keys");
+        let found = keys.find(&self.key_columns(&rows), rows.num_rows())?;
+        let wanted: BooleanArray = found.iter().map(|slot| Some(slots.contains(slot))).collect();
+        Ok(Delta::inserts(rows, Timestamp::MIN).filter(&wanted)?)
+    }
+
     /// Takes a change that [`Table::check`] has passed.
     pub fn apply(&mut self, delta: &Delta) -> Result<()> {
         self.snapshot = None;
@@ -87,7 +122,7 @@ impl Table {
                 keys.remove(*slot);
             }
         }
-        let added: arrow::array::BooleanArray =
+        let added: BooleanArray =
             (0..delta.len()).map(|i| Some(delta.weight(i) > 0)).collect();
         let added = delta.filter(&added)?;
         let columns: Vec<ArrayRef> =

@@ -7,12 +7,13 @@
 //! # State
 //! Each distinct row once; a row whose weight becomes 0 is removed.
 
-use arrow::array::{AsArray, Int64Array, RecordBatch};
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use std::sync::Arc;
 
 use super::rows::RowSet;
+use super::slab::NONE;
 use crate::delta::{Delta, batch};
 
 /// A multiset of rows: the content of a relation.
@@ -49,6 +50,13 @@ impl Bag {
             }
         }
         Ok(())
+    }
+
+    /// Returns the weight of each of `len` rows.
+    pub fn weights_of(&self, columns: &[ArrayRef], len: usize) -> Result<Vec<i64>, ArrowError> {
+        let slots = self.rows.find(columns, len)?;
+        let weight = |slot| if slot == NONE { 0 } else { self.weights[slot as usize] };
+        Ok(slots.into_iter().map(weight).collect())
     }
 
     /// Returns each row once with its weight, ordered by slot.

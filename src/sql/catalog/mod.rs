@@ -38,7 +38,7 @@ pub struct Column {
     pub comment: Option<String>,
 }
 
-/// A stream, table or view.
+/// A stream, table, view or sink.
 #[derive(Clone, Debug)]
 pub struct Object {
     /// Identity.
@@ -68,6 +68,8 @@ pub enum ObjectKind {
     Table(Arc<TableDef>),
     /// A view.
     View(Arc<ViewDef>),
+    /// A sink; no relation, although its name is one of theirs.
+    Sink(Arc<SinkDef>),
 }
 
 /// What makes a stream.
@@ -109,6 +111,15 @@ pub struct ViewDef {
     pub search_path: Vec<String>,
 }
 
+/// What makes a sink.
+#[derive(Clone, Debug)]
+pub struct SinkDef {
+    /// The stream or table that it writes into.
+    pub into: Oid,
+    /// The query's text.
+    pub query: Arc<str>,
+}
+
 impl Object {
     /// Returns the object's row type in memory.
     pub fn arrow_schema(&self) -> SchemaRef {
@@ -119,13 +130,15 @@ impl Object {
         Arc::new(Schema::new(fields.collect::<Vec<_>>()))
     }
 
-    /// Returns the word for its kind: `stream`, `table`, `view`, `materialized view`.
+    /// Returns the word for its kind: `stream`, `table`, `view`, `materialized view`,
+    /// `sink`.
     pub fn kind_name(&self) -> &'static str {
         match &self.kind {
             ObjectKind::Stream(_) => "stream",
             ObjectKind::Table(_) => "table",
             ObjectKind::View(view) if view.materialized => "materialized view",
             ObjectKind::View(_) => "view",
+            ObjectKind::Sink(_) => "sink",
         }
     }
 }
