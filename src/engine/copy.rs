@@ -96,7 +96,9 @@ impl CopySink for Sink {
         let count = rows.num_rows() as u64;
         let write = match object.kind {
             ObjectKind::Table(_) => Write::Table(object.oid, Delta::inserts(rows, Timestamp::MIN)),
-            ObjectKind::Stream(_) | ObjectKind::View(_) | ObjectKind::Sink(_) => Write::Rows(object.oid, rows),
+            ObjectKind::Stream(_) | ObjectKind::View(_) | ObjectKind::Sink(_) => {
+                Write::Rows(object.oid, rows)
+            }
         };
         engine.hub().room(&[object.oid]).await;
         engine.hub().commit(vec![write])?;

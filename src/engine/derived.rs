@@ -30,8 +30,7 @@ pub(super) struct QueryOptions {
 impl QueryOptions {
     /// Reads the options; `of_stream` are allowed for streams only.
     pub(super) fn new(options: &BTreeMap<String, String>) -> Result<Self> {
-        let mut read =
-            Self { clock: None, snapshot: true, retention: retention(options)? };
+        let mut read = Self { clock: None, snapshot: true, retention: retention(options)? };
         for (key, value) in options {
             match (key.as_str(), value.to_ascii_lowercase().as_str()) {
                 ("clock", "event") => read.clock = Some(Clock::Event),

@@ -268,7 +268,11 @@ impl At {
     }
 
     /// The rows of a stream that the query itself makes, as of the query's instant.
-    fn elements(&self, plan: &LogicalPlan, schema: &Schema) -> Result<RecordBatch, DataFusionError> {
+    fn elements(
+        &self,
+        plan: &LogicalPlan,
+        schema: &Schema,
+    ) -> Result<RecordBatch, DataFusionError> {
         let made = self.streams.iter().find(|(made, _)| made == plan);
         let (_, deltas) = made.expect("every stream is made before");
         let rows = deltas.iter().map(|delta| self.until_instant(delta));

@@ -2,9 +2,9 @@
 //!
 //! # Semantics
 //! Every commit that changes the query's result is followed by one commit of the sink. Into a
-//! stream go the elements of a query that only appends, as an INSERT would bring them. Into a table
-//! go upserts and deletions by its primary key: the row of a key becomes that of the query, and goes
-//! when the query has none any more. A query that has two rows of one key suspends the sink.
+//! stream go the elements of a query that only appends, as an INSERT would bring them. Into a
+//! table go upserts and deletions by its primary key: the row of a key becomes that of the query,
+//! and goes when the query has none any more. A query that has two rows of one key suspends the sink.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};

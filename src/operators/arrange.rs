@@ -79,7 +79,8 @@ mod tests {
                       +1 | 2  | a      | 7
                       +1 | 2  | b      | 1
                       +1 | 2  | b      | 2";
-        let (found, sorted) = (Delta::concat(&emitted[0].schema(), &emitted), pretty::parse(sorted));
+        let (found, sorted) =
+            (Delta::concat(&emitted[0].schema(), &emitted), pretty::parse(sorted));
         assert_eq!(pretty::print(&found.unwrap()), pretty::print(&sorted));
     }
 }

@@ -54,9 +54,12 @@ pub(super) fn in_order(node: &Node) -> bool {
     match &node.op {
         _ if node.properties.timeless => true,
         Op::Scan(_) => false,
-        Op::Filter(_) | Op::Project(_) | Op::Assign(_) | Op::Stamp | Op::Exchange(_) | Op::Union => {
-            node.inputs.iter().all(in_order)
-        }
+        Op::Filter(_)
+        | Op::Project(_)
+        | Op::Assign(_)
+        | Op::Stamp
+        | Op::Exchange(_)
+        | Op::Union => node.inputs.iter().all(in_order),
         _ => true,
     }
 }

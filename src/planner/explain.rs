@@ -216,7 +216,9 @@ pub fn tick_warnings(plan: &Plan) -> Vec<(String, String)> {
         {
             let operator = operator.as_str();
             found.push((
-                format!("{operator} of a [NOW] window loses rows that are equal in adjacent instants"),
+                format!(
+                    "{operator} of a [NOW] window loses rows that are equal in adjacent instants"
+                ),
                 "Use RSTREAM, which gives all rows of each instant.".to_owned(),
             ));
         }

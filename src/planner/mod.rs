@@ -3,7 +3,8 @@
 //! A parsed query becomes DataFusion's logical plan (`bind`, with our windows as nodes of it), and
 //! that, for
 //! a continuous query, our [`plan::Plan`] with proven properties (`lower`, `derive`, `on_close`,
-//! `clock`, `distribute`). A one-shot query stops at the logical plan: DataFusion runs it over snapshots.
+//! `clock`, `distribute`). A one-shot query stops at the logical plan: DataFusion runs it over
+//! snapshots.
 
 pub mod bind;
 mod clock;

@@ -1,20 +1,20 @@
-//! ISTREAM, DSTREAM and RSTREAM as a node of the logical plan, with the instants at which they fire.
+//! ISTREAM, DSTREAM and RSTREAM as a node of the logical plan, with the instants they fire at.
 //!
 //! # Semantics
 //! `Istream(R)` at τ is `R(τ) - R(τ-1)`, `Dstream(R)` is `R(τ-1) - R(τ)`, as bags, with
 //! `R(-1) = {}`; both fire at every instant. `Rstream(R)` is `R(τ)`, and fires at the ticks of `R`
 //! (LANGUAGE 1.9):
 //!
-//! | relation                        | ticks                                                       |
-//! |---------------------------------|-------------------------------------------------------------|
-//! | `s [NOW]`                       | instants at which rows of s arrive                          |
-//! | `s [RANGE T SLIDE L]`           | multiples of L                                              |
-//! | any other                       | every instant                                               |
-//! | inner join, cross join          | arrivals win, and those of both sides must coincide; else   |
-//! |                                 | multiples unite and win over every instant                  |
-//! | LEFT JOIN, EXISTS, IN           | those of the left side                                      |
-//! | UNION, RIGHT and FULL JOIN      | united, if both sides are of one kind; else an error        |
-//! | all others                      | those of their input                                        |
+//! | relation                   | ticks                                                     |
+//! |----------------------------|-----------------------------------------------------------|
+//! | `s [NOW]`                  | instants at which rows of s arrive                        |
+//! | `s [RANGE T SLIDE L]`      | multiples of L                                            |
+//! | any other                  | every instant                                             |
+//! | inner join, cross join     | arrivals win, and those of both sides must coincide; else |
+//! |                            | multiples unite and win over every instant                |
+//! | LEFT JOIN, EXISTS, IN      | those of the left side                                    |
+//! | UNION, RIGHT and FULL JOIN | united, if both sides are of one kind; else an error      |
+//! | all others                 | those of their input                                      |
 //!
 //! `EVERY d` overrides that with the multiples of d. An RSTREAM that would fire at every instant is
 //! refused.
@@ -97,9 +97,10 @@ fn window_of(plan: &LogicalPlan) -> Option<&WindowNode> {
 fn fires_always() -> Error {
     Error::Windowing {
         what: "RSTREAM would emit its whole relation at every instant".into(),
-        hint: "Say when: RSTREAM .. EVERY INTERVAL '1 minute'; or use a window that does, [NOW] or \
+        hint:
+            "Say when: RSTREAM .. EVERY INTERVAL '1 minute'; or use a window that does, [NOW] or \
                [RANGE .. SLIDE ..]."
-            .into(),
+                .into(),
     }
 }
 

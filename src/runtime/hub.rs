@@ -23,10 +23,10 @@ use tokio::sync::Notify;
 use super::build;
 use super::content::Content;
 use super::errors::ErrorLog;
+use super::history::Retention;
 use super::job::{Fault, Job, JobId};
 use super::packet::Commit;
 use super::pool::Pool;
-use super::history::Retention;
 use super::publication::{Publication, Shape};
 use super::state::{Changed, State};
 use super::stream::Stream;
@@ -289,16 +289,13 @@ impl Hub {
         let properties = &plan.root.properties;
         let content = match spec.keep {
             None => Content::None(Arc::clone(&schema)),
-            Some(retention) if plan.is_stream() => {
-                Content::stream(Arc::clone(&schema), retention)
-            }
+            Some(retention) if plan.is_stream() => Content::stream(Arc::clone(&schema), retention),
             Some(_) => Content::relation(Arc::clone(&schema), properties.append_only)?,
         };
         let parts = build::result_shards(plan, self.shards);
         let shape =
             Shape { kind: plan.kind, clock: plan.result_clock, ordered: properties.ordered };
-        let publication =
-            Publication::new(schema, shape, parts, content, Arc::clone(&self.room));
+        let publication = Publication::new(schema, shape, parts, content, Arc::clone(&self.room));
         let builder = build::Builder {
             shards: self.shards,
             batch_rows: self.batch_rows,

@@ -119,8 +119,8 @@ impl State {
         readers
     }
 
-    /// Lets a commit into the queries that it concerns. It concerns readers of the views in `passed`
-    /// as well, although the views themselves do not hear of it.
+    /// Lets a commit into the queries that it concerns. It concerns readers of the views in
+    /// `passed` as well, although the views themselves do not hear of it.
     pub(super) fn dispatch(
         &self,
         commit: Commit,

@@ -82,7 +82,8 @@ impl Table {
     /// per key.
     pub fn replacing(&mut self, wanted: &Delta) -> Result<Delta> {
         let columns = self.key_columns(wanted.rows());
-        let inserted: BooleanArray = (0..wanted.len()).map(|i| Some(wanted.weight(i) > 0)).collect();
+        let inserted: BooleanArray =
+            (0..wanted.len()).map(|i| Some(wanted.weight(i) > 0)).collect();
         let mut changes = vec![wanted.filter(&inserted)?];
         let keys = self.keys.as_ref().expect("a table that is written by key has one");
         let present = keys.find(&columns, wanted.len())?;
@@ -122,8 +123,7 @@ impl Table {
                 keys.remove(*slot);
             }
         }
-        let added: BooleanArray =
-            (0..delta.len()).map(|i| Some(delta.weight(i) > 0)).collect();
+        let added: BooleanArray = (0..delta.len()).map(|i| Some(delta.weight(i) > 0)).collect();
         let added = delta.filter(&added)?;
         let columns: Vec<ArrayRef> =
             self.primary_key.iter().map(|i| Arc::clone(added.rows().column(*i))).collect();

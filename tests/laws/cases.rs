@@ -15,12 +15,12 @@ use datafusion::prelude::SessionContext;
 use highwater::delta::pretty::schema;
 use highwater::operators::aggregate::{AggregateOptions, Call};
 use highwater::operators::join::{JoinKind, JoinOptions, JoinSide};
+use highwater::operators::to_stream::{Every, Side, Ticks};
 use highwater::operators::top_n::TopNOptions;
 use highwater::operators::{
     Aggregate, Arrange, Differences, Filter, Frees, Instantwise, Join, OnClose, Operator, Project,
     Samples, Stamp, TopN,
 };
-use highwater::operators::to_stream::{Every, Side, Ticks};
 use highwater::windows::{
     AssignWindows, Assigner, Expiring, PartitionedRows, PartitionedRowsOptions, Rows, TimeWindow,
 };

@@ -227,7 +227,12 @@ fn relations() -> Vec<Check> {
         not("D5", "all", "EXCEPT ALL, which compares bags, comes with the whole language"),
         check("D5", "set", Commits, "SELECT x FROM L EXCEPT SELECT x FROM R"),
         check("D6", "changes", Changes, HAVING),
-        check("D7", "istream", Stream, "SELECT ISTREAM COUNT(DISTINCT v) FROM S [RANGE 3 MICROSECONDS]"),
+        check(
+            "D7",
+            "istream",
+            Stream,
+            "SELECT ISTREAM COUNT(DISTINCT v) FROM S [RANGE 3 MICROSECONDS]",
+        ),
         check("D8", "istream", Stream, UNION),
         check("D9", "with_count", Changes, STOPPED_4),
         check("D9", "sqr_text", Changes, STOPPED),

@@ -9,7 +9,8 @@
 //! None; with EVERY the changes since the last tick.
 //!
 //! # Watermarks
-//! The elements of an instant are emitted with it, those of a tick once the watermark has passed it.
+//! The elements of an instant are emitted with it, those of a tick once the watermark has passed
+//! it.
 //!
 //! # Cost
 //! One hash per change.

@@ -30,6 +30,7 @@ mod session;
 mod stream;
 
 mod emit;
+mod frame;
 mod normalize;
 mod prepass;
 mod span;

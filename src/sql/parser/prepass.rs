@@ -28,9 +28,10 @@
 //! to follow DataFusion's version for ever.
 
 use sqlparser::keywords::{Keyword, RESERVED_FOR_TABLE_ALIAS};
-use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan};
+use sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 
 use super::emit::{emit, ends_operand, sees_emit};
+use super::frame::{Clause, Frame, Opened};
 use super::reader::Reader;
 use super::script::{is_word, keyword, made, made_word};
 use super::to_stream::{self, Marked, STREAM_FUNCTION, sees_every};
@@ -91,62 +92,6 @@ struct Prepass<'s> {
     windows: Vec<WindowSpec>,
     selects: Vec<Marked>,
     emit: Option<Emit>,
-}
-
-/// An open parenthesis or bracket.
-struct Frame {
-    opened: Opened,
-    clause: Clause,
-    /// Whether a FROM here starts a list of relations, as in SELECT, and not a part of
-    /// `EXTRACT(..)`.
-    reads: bool,
-    /// Whether what is in parentheses is a query, not a nested join.
-    is_query: bool,
-    /// Where the SELECT begins that the frame is in.
-    select: Location,
-    /// The number in `selects` of that SELECT, if it has an operator.
-    marked: Option<usize>,
-}
-
-/// What opened a frame.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Opened {
-    /// An expression, a list, a subquery in an expression.
-    Other,
-    /// A parenthesis where a relation is wanted, at this place of the output.
-    Relation(usize),
-    /// The arguments of a window table function.
-    WindowTableFunction,
-    /// `TABLE (`, left out together with its end.
-    LeftOut,
-    /// The list of `SELECT ISTREAM (list)`, of which the parentheses are left out.
-    List,
-    /// The query of `ISTREAM (query)`.
-    Stream(ToStream),
-    /// As `Stream`, in FROM, where the rewritten relation starts at this place of the output.
-    StreamInFrom(ToStream, usize),
-}
-
-/// Where in its query a frame is.
-#[derive(Clone)]
-enum Clause {
-    /// Outside of FROM.
-    Other,
-    /// A relation comes next.
-    WantRelation,
-    /// Right behind a relation, which starts at this place of the output; its name, if it has one.
-    Relation { start: usize, name: Option<TokenWithSpan> },
-    /// Behind a relation's window or alias.
-    Named,
-    /// In a join condition.
-    Condition,
-}
-
-impl Frame {
-    fn new(opened: Opened, clause: Clause) -> Self {
-        let select = Location::empty();
-        Self { opened, clause, reads: false, is_query: false, select, marked: None }
-    }
 }
 
 impl Prepass<'_> {

@@ -211,8 +211,20 @@ fn subquery(call: &mut ast::Query) -> &mut ast::Query {
 /// Returns whether the word stands before `(list)`, where the list is all that is selected.
 fn encloses_select_list(reader: &Reader<'_>) -> bool {
     const ENDS: [&str; 14] = [
-        "FROM", "WHERE", "GROUP", "HAVING", "ORDER", "LIMIT", "OFFSET", "FETCH", "WINDOW", "UNION",
-        "EXCEPT", "INTERSECT", "EMIT", "EVERY",
+        "FROM",
+        "WHERE",
+        "GROUP",
+        "HAVING",
+        "ORDER",
+        "LIMIT",
+        "OFFSET",
+        "FETCH",
+        "WINDOW",
+        "UNION",
+        "EXCEPT",
+        "INTERSECT",
+        "EMIT",
+        "EVERY",
     ];
     let subquery = ["SELECT", "WITH", "VALUES"].iter().any(|word| is_word(reader.peek(2), word));
     if reader.peek(1) != &Token::LParen || subquery {

@@ -112,7 +112,10 @@ fn what_streams_do_not_have_yet_is_named() {
     check_unsupported(&with("PRIMARY KEY (ts)"), "PRIMARY KEY of a stream");
     check_unsupported(&with("k int PRIMARY KEY"), "PRIMARY KEY of a stream");
     check_unsupported(&with("k int UNIQUE"), "UNIQUE");
-    check_unsupported("CREATE STREAM s (LATE DROP) AS SELECT * FROM t", "CREATE STREAM AS");
+    check_unsupported(
+        "CREATE STREAM s (LATE DROP) AS SELECT * FROM t",
+        "an option of CREATE STREAM AS",
+    );
     check_unsupported("CREATE OR REPLACE STREAM s (a int)", "CREATE OR REPLACE STREAM");
 }
 

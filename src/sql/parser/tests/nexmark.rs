@@ -241,7 +241,10 @@ fn bracket_forms_of_nexmark_queries_parse() {
     let q13 = "SELECT RSTREAM b.auction, s.value FROM bid [NOW] b, side_input s \
                WHERE b.auction = s.key";
     assert!(query(q13).to_stream);
-    check_unsupported("CREATE SINK q10 TO FILE '/out/bid' FORMAT CSV AS SELECT 1", "CREATE SINK");
+    check_unsupported(
+        "CREATE SINK q10 TO FILE '/out/bid' FORMAT CSV AS SELECT 1",
+        "CREATE SINK .. TO",
+    );
     let q6 = kind("CREATE STREAM closed AS SELECT ISTREAM * FROM w");
     assert!(matches!(q6, StatementKind::CreateStreamAs(stream) if stream.query.to_stream));
 }
