@@ -15,7 +15,7 @@ use crate::planner::relation::Names;
 use crate::runtime::history::Retention;
 use crate::runtime::hub::JobSpec;
 use crate::sql::catalog::{Catalog, Object, ObjectKind, StreamDef};
-use crate::sql::statement::CreateStreamAs;
+use crate::sql::derived::CreateStreamAs;
 
 /// `WITH (..)` of CREATE VIEW, CREATE STREAM AS and CREATE SINK.
 pub(super) struct QueryOptions {
@@ -25,26 +25,43 @@ pub(super) struct QueryOptions {
     pub snapshot: bool,
     /// `retention` of a stream.
     pub retention: Retention,
+    /// `on_error = 'fail'`: a row that cannot be computed suspends the query.
+    pub fail_on_error: bool,
+    /// An option that has a meaning for streams only, if one is given.
+    of_stream: Option<&'static str>,
 }
 
 impl QueryOptions {
-    /// Reads the options; `of_stream` are allowed for streams only.
+    /// Reads the options.
     pub(super) fn new(options: &BTreeMap<String, String>) -> Result<Self> {
-        let mut read = Self { clock: None, snapshot: true, retention: retention(options)? };
+        let of_stream = ["snapshot", "retention"].into_iter().find(|o| options.contains_key(*o));
+        let (clock, snapshot, fail_on_error) = (None, true, false);
+        let retention = retention(options)?;
+        let mut read = Self { clock, snapshot, retention, fail_on_error, of_stream };
         for (key, value) in options {
             match (key.as_str(), value.to_ascii_lowercase().as_str()) {
                 ("clock", "event") => read.clock = Some(Clock::Event),
                 ("clock", "arrival") => read.clock = Some(Clock::Arrival),
                 ("snapshot", "true" | "on" | "1" | "yes") => read.snapshot = true,
                 ("snapshot", "false" | "off" | "0" | "no") => read.snapshot = false,
+                ("on_error", "fail") => read.fail_on_error = true,
+                ("on_error", "skip") => read.fail_on_error = false,
                 ("retention", _) => {}
+                ("on_error", _) => {
+                    return Err(invalid(
+                        key,
+                        value,
+                        "It is 'skip' (a row that cannot be computed goes to hw.errors) or 'fail' \
+                         (it suspends the view).",
+                    ));
+                }
                 ("clock", _) => return Err(invalid(key, value, "Use 'event' or 'arrival'.")),
                 ("snapshot", _) => return Err(invalid(key, value, "Use true or false.")),
                 _ => {
                     return Err(Error::hinted(
                         SqlState::INVALID_PARAMETER_VALUE,
                         format!("unrecognized option \"{key}\""),
-                        "Options are clock, and for streams snapshot and retention.",
+                        "Options are on_error and clock, and for streams snapshot and retention.",
                     ));
                 }
             }
@@ -53,9 +70,8 @@ impl QueryOptions {
     }
 
     /// Refuses options of streams for what turned out to be a relation.
-    pub(super) fn check(&self, options: &BTreeMap<String, String>, plan: &Plan) -> Result<()> {
-        let of_stream = ["snapshot", "retention"].into_iter().find(|o| options.contains_key(*o));
-        match of_stream.filter(|_| !plan.is_stream()) {
+    pub(super) fn check(&self, plan: &Plan) -> Result<()> {
+        match self.of_stream.filter(|_| !plan.is_stream()) {
             None => Ok(()),
             Some(option) => Err(Error::hinted(
                 SqlState::INVALID_PARAMETER_VALUE,
@@ -63,6 +79,12 @@ impl QueryOptions {
                 "Leave it out, or add ISTREAM, DSTREAM or RSTREAM before the select list.",
             )),
         }
+    }
+
+    /// A query as the options say.
+    pub(super) fn spec<'a>(&self, spec: JobSpec<'a>) -> JobSpec<'a> {
+        let Self { snapshot, fail_on_error, .. } = *self;
+        JobSpec { keep: Some(self.retention), snapshot, fail_on_error, ..spec }
     }
 }
 
@@ -94,14 +116,7 @@ impl Session {
             query: Some(Arc::clone(&create.query_text)),
         };
         let oid = self.engine.change_catalog(Catalog::fresh_oid);
-        self.engine.hub().start_job(JobSpec {
-            plan: &plan,
-            name: &name,
-            oid: Some(oid),
-            keep: Some(options.retention),
-            snapshot: options.snapshot,
-            feed: None,
-        })?;
+        self.engine.hub().start_job(options.spec(JobSpec::view(&plan, &name, oid)))?;
         self.engine.set_properties(oid, Some(plan.output_properties()));
         self.engine.change_catalog(|catalog| {
             catalog.insert(Object {

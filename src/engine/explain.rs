@@ -12,7 +12,7 @@ use super::outcome::Rows;
 use super::session::Session;
 use super::{Error, Result, dml, query};
 use crate::planner::bind::bind_query;
-use crate::planner::explain::{tick_warnings, warnings};
+use crate::planner::explain::{doubts, state_text, warnings};
 use crate::planner::plan::Plan;
 use crate::planner::relation::Names;
 use crate::sql::statement::{Explain, Query, StatementKind};
@@ -41,12 +41,19 @@ pub(super) async fn explain(
         ));
     }
     let text = match &explain.statement.kind {
+        StatementKind::Query(query) if explain.state => {
+            continuous_text(session, query, params, true)?
+        }
         StatementKind::Query(query) => plan_text(session, query, params)?,
-        StatementKind::Subscribe(subscribe) => continuous_text(session, &subscribe.query, params)?,
-        StatementKind::CreateView(create) => continuous_text(session, &create.query, params)?,
+        StatementKind::Subscribe(subscribe) => {
+            continuous_text(session, &subscribe.query, params, explain.state)?
+        }
         StatementKind::CreateStreamAs(create) => {
             let clock = QueryOptions::new(&create.options)?.clock;
-            plan_and_warnings(&session.stream_plan(create, clock)?.0)
+            plan_or_state(&session.stream_plan(create, clock)?.0, explain.state)
+        }
+        StatementKind::CreateView(create) => {
+            continuous_text(session, &create.query, params, explain.state)?
         }
         StatementKind::Dml { statement, windows } => {
             dml::describe_plan(session, statement, windows)?
@@ -74,7 +81,7 @@ fn plan_text(session: &Session, query: &Query, params: &[ScalarValue]) -> Result
         }
         bound
     };
-    match continuous_text(session, query, params) {
+    match continuous_text(session, query, params, false) {
         Ok(text) => Ok(text),
         Err(error) => {
             let plan = session.engine.functions().optimize(&reads_stream)?;
@@ -84,17 +91,25 @@ fn plan_text(session: &Session, query: &Query, params: &[ScalarValue]) -> Result
     }
 }
 
-fn continuous_text(session: &Session, query: &Query, params: &[ScalarValue]) -> Result<String> {
-    Ok(plan_and_warnings(&session.continuous(query, params)?.0))
+fn continuous_text(
+    session: &Session,
+    query: &Query,
+    params: &[ScalarValue],
+    state: bool,
+) -> Result<String> {
+    Ok(plan_or_state(&session.continuous(query, params)?.0, state))
 }
 
-fn plan_and_warnings(plan: &Plan) -> String {
-    let mut text = plan.to_string();
-    for (what, hint) in tick_warnings(plan) {
-        text.push_str(&format!("WARNING: {what}\n  HINT: {hint}\n"));
+fn plan_or_state(plan: &Plan, state: bool) -> String {
+    if state {
+        return state_text(plan);
     }
+    let mut text = plan.to_string();
     for (what, hint) in warnings(plan) {
         text.push_str(&format!("WARNING: state grows without bound: {what}\n  HINT: {hint}\n"));
+    }
+    for (what, hint) in doubts(plan) {
+        text.push_str(&format!("WARNING: {what}\n  HINT: {hint}\n"));
     }
     text
 }

@@ -34,23 +34,25 @@ use datafusion::physical_plan::{SendableRecordBatchStream, execute_stream};
 use futures::{StreamExt, TryStreamExt};
 
 use super::outcome::{RowStream, Rows};
-use super::{Engine, Error, Result};
-use crate::delta::Delta;
+use super::{Engine, Error, Result, keys};
+use crate::delta::{Delta, batch};
 use crate::error::SqlState;
-use crate::planner::bind::visible_names;
+use crate::planner::bind::{settled, visible_names};
 use crate::planner::lower::{self, Request, Wanted, window_node};
 use crate::planner::plan::{ScanKind, Ticks};
 use crate::planner::relation::RelationSource;
 use crate::planner::to_stream::{ToStreamNode, monotonic, scanned_stream, to_stream_node};
 use crate::planner::window::{WindowKind, WindowNode};
+use crate::runtime::history::Retained;
+use crate::runtime::operator::assigner;
 use crate::runtime::read::Read;
 use crate::sql::catalog::Oid;
-use crate::sql::statement::ToStream;
+use crate::sql::derived::ToStream;
 use crate::time::{Timestamp, Watermark};
-use crate::windows;
+use crate::windows::snapshot::{self, Spec};
 
 /// Returns the stream, table or maintained view that a node scans, if it scans one.
-fn scanned(plan: &LogicalPlan) -> Option<&RelationSource> {
+pub(super) fn scanned(plan: &LogicalPlan) -> Option<&RelationSource> {
     match plan {
         LogicalPlan::TableScan(scan) => scan.source.downcast_ref(),
         _ => None,
@@ -61,13 +63,14 @@ fn scanned(plan: &LogicalPlan) -> Option<&RelationSource> {
 /// has an instant: a bracket window, or a stream made of a relation. A view on the ARRIVAL clock is
 /// a table to others.
 fn inputs(plan: &LogicalPlan) -> Result<(BTreeMap<Oid, bool>, bool)> {
-    let (mut oids, mut instant) = (BTreeMap::new(), false);
+    let (mut oids, mut instant) = (BTreeMap::<Oid, bool>::new(), false);
     plan.apply_with_subqueries(|node| {
-        oids.extend(scanned(node).map(|source| {
+        if let Some(source) = scanned(node) {
             let timeless = source.properties.as_ref().is_some_and(|p| p.timeless);
-            (source.object.oid, !timeless)
-        }));
-        instant |= window_node(node).is_some_and(|w| !matches!(w.kind, WindowKind::Assign(_)));
+            let counts = !timeless && source.kind() != ScanKind::Arrivals;
+            *oids.entry(source.object.oid).or_insert(false) |= counts;
+        }
+        instant |= window_node(node).is_some_and(|window| window.kind.is_bracket());
         instant |= to_stream_node(node).is_some_and(|n| !passes(n));
         Ok(TreeNodeRecursion::Continue)
     })?;
@@ -88,7 +91,7 @@ pub async fn run(
     pending: &[(Oid, Delta)],
 ) -> Result<Rows> {
     let names = visible_names(&plan);
-    let plan = with_params(plan, params)?;
+    let plan = settled(with_params(plan, params)?, engine.functions())?;
     let schema = named_schema(&plan, &names);
     let stream = execute(engine, plan, pending).await?;
     let out = Arc::clone(&schema);
@@ -151,20 +154,19 @@ async fn execute(
 ) -> Result<SendableRecordBatchStream> {
     let state = engine.functions_now();
     // Keys and times of windows are computed on the way, so types are settled first.
-    let options = state.config_options();
-    let plan = state.analyzer().execute_and_check(plan, options, |_, _| {})?;
+    let plan = settled(plan, &state)?;
     let (oids, instant) = inputs(&plan)?;
     let named: Vec<Oid> = oids.keys().copied().collect();
     engine.hub().settle(&named).await;
-    let mut reads = engine.hub().read(&named)?.finish().await?;
+    let mut reads = engine.hub().read(&named, &keys::fixed(&plan)?)?.finish().await?;
     for (oid, delta) in pending {
         if let Some(Read::Table(snapshot)) = reads.get_mut(oid) {
             snapshot.add(delta)?;
         }
     }
     let streams = made_streams(engine, &plan, &reads).await?;
-    let snapshot = At { instant: instant.then(|| last_closed(&reads, &oids)), reads, streams };
-    let plan = snapshot.replace(plan, &state).await?;
+    let held = At { instant: instant.then(|| last_closed(&reads, &oids)), reads, streams };
+    let plan = held.replace(plan, &state).await?;
     execute_plain(&state, &plan).await
 }
 
@@ -190,11 +192,11 @@ async fn made_streams(
     engine: &Engine,
     plan: &LogicalPlan,
     reads: &BTreeMap<Oid, Read>,
-) -> Result<Vec<(LogicalPlan, Vec<Delta>)>> {
+) -> Result<Vec<(LogicalPlan, Vec<Retained>)>> {
     let mut wanted: Vec<LogicalPlan> = Vec::new();
     plan.apply_with_subqueries(|node| {
         let found = match (window_node(node), to_stream_node(node)) {
-            (Some(window), _) if !matches!(window.kind, WindowKind::Assign(_)) => {
+            (Some(window), _) if window.kind.is_bracket() => {
                 (scanned_stream(&window.input).is_none()).then_some(&window.input)
             }
             (_, Some(to_stream)) if !passes(to_stream) => Some(node),
@@ -207,10 +209,10 @@ async fn made_streams(
     for plan in wanted {
         let request = Request { wanted: Wanted::Stream, ..Request::default() };
         let continuous = lower::continuous(plan.clone(), request, engine.functions())?;
-        let Read::Stream(deltas, _) = engine.hub().evaluate(&continuous, reads).await? else {
+        let Read::Stream(elements, _) = engine.hub().evaluate(&continuous, reads).await? else {
             return Err(Error::Internal("a stream was made as something else".into()));
         };
-        made.push((plan, deltas));
+        made.push((plan, elements));
     }
     Ok(made)
 }
@@ -219,7 +221,7 @@ async fn made_streams(
 struct At {
     reads: BTreeMap<Oid, Read>,
     /// Streams that the query itself makes.
-    streams: Vec<(LogicalPlan, Vec<Delta>)>,
+    streams: Vec<(LogicalPlan, Vec<Retained>)>,
     instant: Option<Timestamp>,
 }
 
@@ -232,7 +234,7 @@ impl At {
     fn replace_scans(&self, plan: LogicalPlan) -> Result<LogicalPlan, DataFusionError> {
         let plan = plan.transform_down_with_subqueries(|node| {
             if let Some(window) = window_node(&node)
-                && !matches!(window.kind, WindowKind::Assign(_))
+                && window.kind.is_bracket()
             {
                 let rows = self.window(window)?;
                 return Ok(Transformed::new(
@@ -254,10 +256,8 @@ impl At {
             match scanned(&node) {
                 None => Ok(Transformed::no(node)),
                 Some(source) => {
-                    let table = MemTable::try_new(
-                        source.object.arrow_schema(),
-                        vec![vec![self.content(source)?]],
-                    )?;
+                    let rows = vec![vec![self.content(source)?]];
+                    let table = MemTable::try_new(Arc::clone(source.row_type()), rows)?;
                     let LogicalPlan::TableScan(mut scan) = node else { unreachable!("scanned") };
                     scan.source = provider_as_source(Arc::new(table));
                     Ok(Transformed::yes(LogicalPlan::TableScan(scan)))
@@ -274,8 +274,8 @@ impl At {
         schema: &Schema,
     ) -> Result<RecordBatch, DataFusionError> {
         let made = self.streams.iter().find(|(made, _)| made == plan);
-        let (_, deltas) = made.expect("every stream is made before");
-        let rows = deltas.iter().map(|delta| self.until_instant(delta));
+        let (_, elements) = made.expect("every stream is made before");
+        let rows = elements.iter().map(|retained| self.until_instant(&retained.delta));
         let rows = rows.collect::<Result<Vec<_>, DataFusionError>>()?;
         let schema = rows.first().map_or_else(|| Arc::new(schema.clone()), RecordBatch::schema);
         Ok(concat_batches(&schema, &rows)?)
@@ -283,16 +283,21 @@ impl At {
 
     /// All rows of an object, as of the query's instant.
     fn content(&self, source: &RelationSource) -> Result<RecordBatch, DataFusionError> {
-        let schema = source.object.arrow_schema();
+        let schema = Arc::clone(source.row_type());
         match self.reads.get(&source.object.oid) {
             None => Ok(RecordBatch::new_empty(schema)),
             Some(Read::Table(snapshot) | Read::View(snapshot)) => {
                 Ok(snapshot.all_rows()?.with_schema(schema)?)
             }
-            Some(Read::Stream(deltas, _)) => {
-                let rows = deltas.iter().map(|delta| {
-                    Ok(self.until_instant(delta)?.with_schema(Arc::clone(&schema))?)
+            Some(Read::Stream(retained, _)) => {
+                let rows = retained.iter().map(|retained| match source.kind() {
+                    ScanKind::Arrivals => Ok(retained.by_arrival()?.rows().clone()),
+                    _ => self.until_instant(&retained.delta),
                 });
+                let named = |rows: RecordBatch| {
+                    batch(Arc::clone(&schema), rows.columns().to_vec(), rows.num_rows())
+                };
+                let rows = rows.map(|rows| Ok(named(rows?)?));
                 let rows = rows.collect::<Result<Vec<_>, DataFusionError>>()?;
                 Ok(concat_batches(&schema, &rows)?)
             }
@@ -308,53 +313,52 @@ impl At {
 
     /// The elements that a bracket window stands on, with their times.
     fn windowed(&self, input: &LogicalPlan) -> Result<Delta, DataFusionError> {
-        if let Some(source) = scanned_stream(input) {
-            let schema = source.object.arrow_schema();
-            return match self.reads.get(&source.object.oid) {
-                Some(Read::Stream(deltas, _)) => {
-                    let named = |delta: &Delta| {
-                        let rows = delta.rows().clone().with_schema(Arc::clone(&schema))?;
-                        Ok(delta.clone().with_rows(rows))
-                    };
-                    let deltas = deltas.iter().map(named);
-                    let deltas = deltas.collect::<Result<Vec<_>, arrow::error::ArrowError>>()?;
-                    Ok(Delta::concat(&schema, &deltas)?)
-                }
-                _ => Ok(Delta::empty(schema)),
-            };
-        }
-        let made = self.streams.iter().find(|(made, _)| made == input);
-        let (_, deltas) = made.expect("every stream is made before");
-        let schema = match deltas.first() {
-            Some(delta) => delta.schema(),
-            None => Arc::new(input.schema().as_arrow().clone()),
+        let elements = match scanned_stream(input) {
+            Some(source) => match self.reads.get(&source.object.oid) {
+                Some(Read::Stream(retained, _)) => retained.as_slice(),
+                _ => &[],
+            },
+            None => {
+                let made = self.streams.iter().find(|(made, _)| made == input);
+                &made.expect("every stream is made before").1
+            }
         };
-        Ok(Delta::concat(&schema, deltas)?)
+        let schema: SchemaRef = Arc::new(input.schema().as_arrow().clone());
+        let named = |retained: &Retained| {
+            let rows = retained.delta.rows();
+            let rows = batch(Arc::clone(&schema), rows.columns().to_vec(), rows.num_rows())?;
+            Ok(retained.delta.clone().with_rows(rows))
+        };
+        let deltas = elements.iter().map(named);
+        let deltas = deltas.collect::<Result<Vec<_>, arrow::error::ArrowError>>()?;
+        Ok(Delta::concat(&schema, &deltas)?)
     }
 
     /// The relation that a bracket window is at the query's instant.
     fn window(&self, window: &WindowNode) -> Result<RecordBatch, DataFusionError> {
         let instant = self.instant.expect("a query with a window has an instant");
-        let mut all = self.windowed(&window.input)?;
-        if let WindowKind::Partitioned { range: Some(range), .. } = window.kind {
-            // The last n of the rows that are young enough are the young ones among the last n.
-            let ts = all.ts_array();
-            let young: BooleanArray =
-                ts.values().iter().map(|t| Some(t.saturating_add(range) > instant.0)).collect();
-            all = all.filter(&young)?;
-        }
+        let all = self.windowed(&window.input)?;
         let keys = window.exprs.iter().map(|key| {
             let key = window_expr(key, window.input.schema())?;
             key.evaluate(all.rows())?.into_array(all.len())
         });
         let keys = keys.collect::<Result<Vec<_>, _>>()?;
         let spec = match window.kind {
-            WindowKind::Range { size, slide } => windows::snapshot::Spec::Range { size, slide },
-            WindowKind::Rows(count) => windows::snapshot::Spec::Rows { count, keys: vec![] },
-            WindowKind::Partitioned { count, .. } => windows::snapshot::Spec::Rows { count, keys },
-            WindowKind::Assign(_) => unreachable!("TVFs are not brackets"),
+            WindowKind::Range { size, inclusive, slide } => {
+                Spec::Range { size: size.saturating_add(i64::from(inclusive)), slide }
+            }
+            WindowKind::Current(period) => Spec::Current { period, offset: 0 },
+            WindowKind::Rows { count, slide: 1 } => Spec::Rows { count, keys },
+            WindowKind::Rows { count, slide } => Spec::Batches { count, every: slide },
+            WindowKind::Partitioned { count, range: None } => Spec::Rows { count, keys },
+            WindowKind::Partitioned { count, range: Some(size) } => {
+                Spec::RecentRows { count, keys, size }
+            }
+            WindowKind::Assign(_) | WindowKind::Session(_) => {
+                unreachable!("window functions are not brackets")
+            }
         };
-        Ok(windows::snapshot::relation_at(&spec, &all, instant)?)
+        Ok(snapshot::relation_at(&spec, &all, instant)?)
     }
 }
 
@@ -373,16 +377,21 @@ fn values_of(node: &LogicalPlan, rows: RecordBatch) -> Result<LogicalPlan, DataF
 /// Replaces TVFs, innermost first, by their rows.
 async fn assign_windows(mut plan: LogicalPlan, state: &SessionState) -> Result<LogicalPlan> {
     while let Some(window) = innermost_tvf(&plan)? {
-        let WindowKind::Assign(hopping) = window.kind else { unreachable!("searched for TVFs") };
         let input = execute_plain(state, &window.input).await?;
         let schema = input.schema();
         let batches: Vec<RecordBatch> = input.try_collect().await?;
         let rows = concat_batches(&schema, &batches)?;
-        let analyzed = window.input.schema();
-        let time = window_expr(&window.exprs[0], analyzed)?;
-        let times = time.evaluate(&rows)?.into_array(rows.num_rows())?;
-        let rows =
-            windows::snapshot::assign(&rows, &times, hopping.slide, hopping.size, hopping.offset)?;
+        let computed = window.exprs.iter().map(|expr| {
+            let expr = window_expr(expr, window.input.schema())?;
+            expr.evaluate(&rows)?.into_array(rows.num_rows())
+        });
+        let computed = computed.collect::<Result<Vec<_>, DataFusionError>>()?;
+        let times = &computed[0];
+        let rows = match window.kind {
+            WindowKind::Assign(how) => snapshot::assign(&rows, times, assigner(how))?,
+            WindowKind::Session(gap) => snapshot::sessions(&rows, times, &computed[1..], gap)?,
+            _ => unreachable!("brackets are replaced before"),
+        };
         let mut rows = Some(rows);
         plan = plan
             .transform_down_with_subqueries(|node| {

@@ -4,7 +4,8 @@
 //! Every commit that changes the query's result is followed by one commit of the sink. Into a
 //! stream go the elements of a query that only appends, as an INSERT would bring them. Into a
 //! table go upserts and deletions by its primary key: the row of a key becomes that of the query,
-//! and goes when the query has none any more. A query that has two rows of one key suspends the sink.
+//! and goes when the query has none any more. A query that has two rows of one key suspends the
+//! sink.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,7 +30,7 @@ use crate::runtime::hub::{Hub, JobSpec, Write};
 use crate::runtime::sink::SinkProgress;
 use crate::runtime::subscription::{Change, Feed};
 use crate::sql::catalog::{Catalog, Object, ObjectKind, Oid, SinkDef};
-use crate::sql::statement::CreateSink;
+use crate::sql::derived::CreateSink;
 use crate::storage::RowSet;
 
 /// A running sink, for the system relations.
@@ -54,14 +55,9 @@ impl Session {
         self.verdict("sink", &name, &plan)?;
         let oid = self.engine.change_catalog(Catalog::fresh_oid);
         let feed = Arc::new(Feed::new(usize::MAX, true));
-        let job = self.engine.hub().start_job(JobSpec {
-            plan: &plan,
-            name: &name,
-            oid: Some(oid),
-            keep: None,
-            snapshot: options.snapshot,
-            feed: Some(Arc::clone(&feed)),
-        })?;
+        let spec = options.spec(JobSpec::view(&plan, &name, oid));
+        let spec = JobSpec { keep: None, feed: Some(Arc::clone(&feed)), ..spec };
+        let job = self.engine.hub().start_job(spec)?;
         let progress = self.engine.hub().add_sink(oid, job, into.oid);
         let status = Arc::new(SinkStatus { rows: AtomicU64::new(0), fault: Mutex::default() });
         lock(&self.engine.sinks).insert(oid, Arc::clone(&status));
@@ -104,7 +100,7 @@ impl Session {
         };
         let request = Request { wanted, on_close, clock: options.clock };
         let plan = lower::continuous(bound, request, functions)?;
-        options.check(&create.options, &plan)?;
+        options.check(&plan)?;
         let fields = plan.root.schema.fields();
         if fields.len() != into.columns.len() {
             return Err(Error::refused(

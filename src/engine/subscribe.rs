@@ -98,6 +98,7 @@ impl Session {
                     keep: None,
                     snapshot: options.snapshot,
                     feed: Some(Arc::clone(&feed)),
+                    fail_on_error: false,
                 })?;
                 let shape = Shape::of_plan(&plan, &columns, options.progress);
                 (shape, None, Some(job.id))
@@ -276,7 +277,8 @@ impl Shape {
     /// What a view or derived stream holds as its first change.
     fn first(&self, read: Read) -> Result<(Delta, Timestamp)> {
         match read {
-            Read::Stream(deltas, watermark) => {
+            Read::Stream(retained, watermark) => {
+                let deltas: Vec<Delta> = retained.into_iter().map(|r| r.delta).collect();
                 let schema = match deltas.first() {
                     None => Arc::new(Schema::new(self.schema.fields()[self.leading()..].to_vec())),
                     Some(delta) => delta.schema(),

@@ -5,6 +5,7 @@
 //! commit under
 //! the lock of the table's writers; so nothing changes between finding and writing.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -20,7 +21,7 @@ use crate::error::SqlState;
 use crate::planner::bind::bind_query;
 use crate::planner::relation::Names;
 use crate::runtime::hub::Write;
-use crate::runtime::read::Read;
+use crate::runtime::read::{Keys, Read};
 use crate::sql::catalog::{Object, ObjectKind};
 use crate::sql::names::fold;
 use crate::sql::parse_query_text;
@@ -293,10 +294,15 @@ pub(super) async fn run_pairs(
     })
 }
 
-/// All rows of a table, with what the transaction block did to it.
-pub(super) async fn content(session: &Session, object: &Object) -> Result<RecordBatch> {
+/// Rows of a table that have one of these keys, and all that the transaction block did to it.
+pub(super) async fn with_keys(
+    session: &Session,
+    object: &Object,
+    keys: Keys,
+) -> Result<RecordBatch> {
     session.engine.hub().settle(&[object.oid]).await;
-    let mut reads = session.engine.hub().read(&[object.oid])?.finish().await?;
+    let keys = BTreeMap::from([(object.oid, keys)]);
+    let mut reads = session.engine.hub().read(&[object.oid], &keys)?.finish().await?;
     let Some(Read::Table(mut snapshot)) = reads.remove(&object.oid) else {
         return Err(Error::Internal("a table was read as something else".into()));
     };

@@ -4,8 +4,8 @@
 //! LANGUAGE 7.3, rule 1: a block is on the EVENT clock if it has a bracket window, or makes a
 //! stream of a relation that does more than grow. So is every stream that is to be made of elements
 //! with event times: an element's time is that of its instant. A block over tables alone has no
-//! event time; its instants are the commits. `WITH (clock = ..)` chooses otherwise, where that has a
-//! meaning: windows and ticks are made of event time.
+//! event time; its instants are the commits. `WITH (clock = ..)` chooses otherwise, where that has
+//! a meaning: windows and ticks are made of event time.
 
 use super::error::{Error, Result};
 use super::lower::{Request, Wanted};

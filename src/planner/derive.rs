@@ -7,10 +7,12 @@ use datafusion::common::{JoinType, ScalarValue};
 use datafusion::physical_expr::expressions::{Column, Literal};
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 
-use super::plan::{self, Aggregate, Close, Join, Node, Op, Scan, ScanKind, Ticks, Window};
+use super::plan::{
+    self, Aggregate, Assigner, Close, Join, Node, Op, Scan, ScanKind, Session, Ticks, Window,
+};
 use super::properties::{Finality, Properties, Size};
 use super::relation::RelationSource;
-use crate::sql::statement::ToStream;
+use crate::sql::derived::ToStream;
 
 type Exprs = [Arc<dyn PhysicalExpr>];
 
@@ -26,7 +28,8 @@ pub(super) fn node(op: Op, inputs: Vec<Node>, schema: SchemaRef) -> Node {
         Op::ToStream(to_stream) => streamed(to_stream, &inputs[0]),
         Op::Project(exprs) => project(exprs, &inputs[0]),
         Op::Window(window) => windowed(window, &inputs[0]),
-        Op::Assign(assign) => assigned(assign.time.as_ref(), assign.windows.size, &inputs[0]),
+        Op::Assign(assign) => assigned(assign.time.as_ref(), assign.assigner, &inputs[0]),
+        Op::Session(session) => sessions(session, &inputs[0]),
         Op::Aggregate(aggregate) => aggregated(aggregate, &inputs[0]),
         Op::Join(join) => joined(join, &inputs),
         Op::Union => united(&inputs),
@@ -57,14 +60,14 @@ pub(super) fn scan(op: Op, source: &RelationSource, schema: SchemaRef) -> Node {
     let position = |column: usize| scan.projection.iter().position(|c| *c == column);
     let properties = match (scan.kind, &source.properties) {
         (ScanKind::Table, _) => Properties { size: Size::Keys, timeless: true, ..unknown(scan) },
-        (_, Some(result)) => Properties {
+        (ScanKind::Stream | ScanKind::View, Some(result)) => Properties {
             finality: scan.projection.iter().map(|c| result.finality[*c]).collect(),
             time_column: result.time_column.and_then(position),
             ordered: result.stream,
             ..result.clone()
         },
         (ScanKind::View, None) => Properties { timeless: true, ..unknown(scan) },
-        (ScanKind::Stream, None) => {
+        (ScanKind::Stream | ScanKind::Arrivals, _) => {
             let after_instant = Some(Finality { after: 1, strict: true });
             let finality_of = |c: &usize| after_instant.filter(|_| source.event_time() == Some(*c));
             Properties {
@@ -178,7 +181,7 @@ fn project(exprs: &Exprs, input: &Node) -> Properties {
 
 fn windowed(window: &Window, input: &Node) -> Properties {
     let size = match window {
-        Window::Range { .. } => Size::Window,
+        Window::Range { .. } | Window::Current { .. } => Size::Window,
         Window::Rows { .. } => Size::Constant,
         Window::Partitioned { .. } => Size::Keys,
     };
@@ -191,21 +194,44 @@ fn windowed(window: &Window, input: &Node) -> Properties {
         // Only a slide lets rows in later than they come.
         time_column: match window {
             Window::Range { slide: None, .. }
-            | Window::Rows { .. }
+            | Window::Current { .. }
+            | Window::Rows { slide: 1, .. }
             | Window::Partitioned { .. } => input.properties.time_column,
-            Window::Range { .. } => None,
+            Window::Range { .. } | Window::Rows { .. } => None,
         },
         ..Properties::default()
     }
 }
 
-fn assigned(time: &dyn PhysicalExpr, size: i64, input: &Node) -> Properties {
+fn assigned(time: &dyn PhysicalExpr, assigner: Assigner, input: &Node) -> Properties {
     let mut properties = input.properties.clone();
-    let at_end = finality_of(time, input).map(|f| Finality { after: f.after - 1, ..f });
-    // A row with ts = end - 1 is the last of its window; final once W >= end.
-    let after = |shift: i64| at_end.map(|f| Finality { after: f.after + shift, ..f });
-    properties.finality.extend([after(size), after(0), after(1)]);
+    let [end, last] = bounds(time, input);
+    // A start says the latest end that a window of it can have.
+    let start = end.map(|f| Finality { after: f.after + assigner.size(), ..f });
+    properties.finality.extend([start, end, last]);
     properties
+}
+
+/// Finality of the end and of the last tick of a window by times of that expression.
+fn bounds(time: &dyn PhysicalExpr, input: &Node) -> [Option<Finality>; 2] {
+    // A row with ts = end - 1 is the last of its window; final once W >= end.
+    let end = finality_of(time, input).map(|f| Finality { after: f.after - 1, ..f });
+    [end, end.map(|f| Finality { after: f.after + 1, ..f })]
+}
+
+/// When a session is final: once no row can come that would prolong it.
+pub(super) fn session_closes(time: &dyn PhysicalExpr, input: &Node) -> Option<i64> {
+    bounds(time, input)[0].filter(|end| end.strict).map(|end| end.after)
+}
+
+fn sessions(session: &Session, input: &Node) -> Properties {
+    // A later row may move the bounds of all rows of its session, whatever their own values.
+    let mut finality = vec![None; input.schema.fields().len() + 1];
+    finality.extend(bounds(session.time.as_ref(), input));
+    let append_only = session.held;
+    let size = if session.closes.is_some() { Size::Window } else { input.properties.size };
+    let (time_column, ordered) = (None, false);
+    Properties { append_only, finality, size, time_column, ordered, ..input.properties.clone() }
 }
 
 fn aggregated(aggregate: &Aggregate, input: &Node) -> Properties {

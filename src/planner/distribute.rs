@@ -12,7 +12,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
 
 use super::derive;
-use super::plan::{Distribution, Node, Op, Window};
+use super::plan::{Distribution, Node, Op, Session, Window};
 
 type Exprs = [Arc<dyn PhysicalExpr>];
 
@@ -41,10 +41,17 @@ pub(super) fn distribute(node: Node) -> Node {
             let (left, right) = align(left, right, &join.left_keys, &join.right_keys);
             inputs.extend([left, right]);
         }
+        Op::Session(Session { keys, .. }) if keys.is_empty() => {
+            inputs = inputs.into_iter().map(single).collect();
+            hashed_by = Some(vec![]);
+        }
+        Op::Session(Session { keys, .. }) => {
+            let input = inputs.remove(0);
+            inputs.push(by_keys(input, keys));
+        }
         Op::Window(Window::Partitioned { keys, .. }) => {
             let input = inputs.remove(0);
-            let lies = lies_by(&input, keys).is_some();
-            inputs.push(ordered(if lies { input } else { hash(input, keys) }));
+            inputs.push(ordered(by_keys(input, keys)));
         }
         Op::Window(Window::Rows { .. }) => {
             inputs = inputs.into_iter().map(|input| ordered(single(input))).collect();
@@ -70,7 +77,7 @@ pub(super) fn distribute(node: Node) -> Node {
         | Op::Values(_)
         | Op::Filter(_)
         | Op::Project(_)
-        | Op::Window(Window::Range { .. })
+        | Op::Window(Window::Range { .. } | Window::Current { .. })
         | Op::Assign(_)
         | Op::Arrange
         | Op::Stamp
@@ -156,6 +163,14 @@ fn hash(input: Node, keys: &Exprs) -> Node {
     let mut node = exchange(input, Distribution::Hash(keys.to_vec()), vec![]);
     node.properties.hashed_by = by;
     node
+}
+
+/// Rows of equal keys on one shard.
+fn by_keys(input: Node, keys: &Exprs) -> Node {
+    match lies_by(&input, keys) {
+        Some(_) => input,
+        None => hash(input, keys),
+    }
 }
 
 /// Lays both sides of a join by the same keys. Where one side lies by some of them, the other

@@ -6,21 +6,29 @@
 //! `clock`, `distribute`). A one-shot query stops at the logical plan: DataFusion runs it over
 //! snapshots.
 
+mod arithmetic;
 pub mod bind;
+mod casts;
 mod clock;
+pub mod coercion;
 mod column_name;
 mod derive;
 mod distribute;
 pub mod error;
 pub mod explain;
+pub mod functions;
 pub mod lower;
+pub mod meaning;
 mod on_close;
+pub mod operators;
+mod panes;
 pub mod plan;
 pub mod properties;
 pub mod relation;
-pub mod text_time;
+mod text_time;
 pub mod to_stream;
 mod tvf;
 pub mod window;
+mod window_function;
 
 pub use error::{Error, Result};

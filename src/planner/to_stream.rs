@@ -38,7 +38,7 @@ use super::plan::{ScanKind, Ticks};
 use super::relation::RelationSource;
 use super::window::{WindowKind, WindowNode};
 use crate::error::SqlState;
-use crate::sql::statement::ToStream;
+use crate::sql::derived::ToStream;
 
 /// A stream made of a relation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -109,7 +109,9 @@ fn fires_always() -> Error {
 fn ticks(plan: &LogicalPlan, arrivals: &mut Vec<LogicalPlan>) -> DfResult<Ticks> {
     if let Some(window) = window_of(plan) {
         return match window.kind {
-            WindowKind::Range { size: 1, slide: None } => {
+            WindowKind::Range { size, inclusive, slide: None }
+                if size + i64::from(inclusive) == 1 =>
+            {
                 let instants = LogicalPlanBuilder::from(window.input.clone());
                 arrivals.push(instants.project([lit(true).alias("arrival")])?.build()?);
                 Ok(Ticks::Arrivals(vec![vec![arrivals.len()]]))

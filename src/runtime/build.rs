@@ -16,7 +16,7 @@ use super::pool::Ready;
 use super::publication::Publication;
 use super::stage::{Feed, PortState, Stage};
 use super::task::{Supervisor, Task};
-use crate::planner::plan::{Node, Op, Plan};
+use crate::planner::plan::{Node, Op, Plan, ScanKind};
 use crate::sql::catalog::Oid;
 
 /// Builds queries.
@@ -34,16 +34,17 @@ pub struct Builder {
 /// A group of channels of a fragment's tasks.
 enum Group {
     /// One channel, from the hub or another query.
-    Entry(Oid, Reading),
+    Entry(Reading),
     /// One channel per task of another fragment.
     Edge(usize),
 }
 
-/// Whether an object's rows only ever come.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Reading {
-    AppendOnly,
-    Changes,
+/// What a fragment reads from outside of the query.
+#[derive(Clone, Copy)]
+struct Reading {
+    object: Oid,
+    kind: ScanKind,
+    append_only: bool,
 }
 
 /// A node of a fragment and where its inputs come from.
@@ -94,13 +95,15 @@ impl<'a> Fragments<'a> {
                 return port;
             }
             Op::Scan(scan) => {
-                let reading = match node.properties.append_only {
-                    true => Reading::AppendOnly,
-                    false => Reading::Changes,
-                };
-                ports.push(self.group(fragment, Group::Entry(scan.object, reading)))
+                let append_only = node.properties.append_only;
+                let reading = Reading { object: scan.object, kind: scan.kind, append_only };
+                ports.push(self.group(fragment, Group::Entry(reading)));
             }
-            Op::Values(_) => ports.push(self.group(fragment, Group::Entry(TICK, Reading::Changes))),
+            Op::Values(_) => {
+                let (kind, append_only) = (ScanKind::Table, false);
+                let reading = Reading { object: TICK, kind, append_only };
+                ports.push(self.group(fragment, Group::Entry(reading)));
+            }
             _ => {
                 for input in &node.inputs {
                     let port = self.place(fragment, input);
@@ -122,7 +125,7 @@ impl<'a> Fragments<'a> {
     /// Number of tasks of a fragment: one if all it reads comes to one shard.
     fn width(&self, fragment: usize, shards: usize) -> usize {
         let single = |group: &Group| match group {
-            Group::Entry(oid, _) => *oid == TICK,
+            Group::Entry(reading) => reading.object == TICK,
             Group::Edge(from) => matches!(self.list[*from].split, Some(Split::Single)),
         };
         if self.list[fragment].groups.iter().all(single) { 1 } else { shards }
@@ -142,7 +145,8 @@ impl Builder {
         spec: &JobSpec<'_>,
         publication: Arc<Publication>,
     ) -> Result<Arc<Job>> {
-        let watch = Watch::new(spec.name, Arc::clone(&publication), Arc::clone(&self.errors));
+        let errors = Arc::clone(&self.errors);
+        let watch = Watch::new(spec.name, spec.fail_on_error, Arc::clone(&publication), errors);
         let fragments = Fragments::cut(spec.plan);
         let mut tasks: Vec<Vec<Arc<Task>>> = Vec::new();
         let mut entries = Vec::new();
@@ -159,16 +163,16 @@ impl Builder {
             }
             let mut channel = 0;
             for group in &fragments.list[number].groups {
-                if let Group::Entry(object, reading) = group {
-                    let (targets, append_only) =
-                        (of_fragment.clone(), *reading == Reading::AppendOnly);
-                    entries.push(Entry { object: *object, append_only, targets, channel });
+                if let Group::Entry(Reading { object, kind, append_only }) = *group {
+                    let targets = of_fragment.clone();
+                    entries.push(Entry { object, kind, append_only, targets, channel });
                 }
                 channel += self.channels(&fragments, group);
             }
             tasks.push(of_fragment);
         }
-        Ok(Job::new(id, spec.oid, entries, watch, self.batch_rows))
+        let tasks = tasks.into_iter().flatten().collect();
+        Ok(Job::new(id, spec.oid, entries, tasks, watch, self.batch_rows))
     }
 
     fn channels(&self, fragments: &Fragments<'_>, group: &Group) -> usize {

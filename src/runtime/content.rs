@@ -1,11 +1,13 @@
 //! What a query's result holds: rows with weights, elements with their times, or nothing.
 
 use arrow::array::{Int64Array, RecordBatch};
+use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 
-use super::history::{History, Retention};
-use crate::delta::{Delta, Instants, Weights};
+use super::history::{History, Retained, Retention};
+use super::runs::Runs;
+use crate::delta::Delta;
 use crate::storage::Bag;
 use crate::time::Timestamp;
 
@@ -13,34 +15,43 @@ use crate::time::Timestamp;
 pub enum Content {
     /// Nothing: the query only feeds a subscription.
     None(SchemaRef),
-    /// The elements of a stream, or the rows of a relation that only grows, as they came.
-    History(History),
+    /// The rows of a query that never retracts, as they came.
+    Log {
+        /// Row type.
+        schema: SchemaRef,
+        /// The rows.
+        rows: Runs<RecordBatch>,
+    },
+    /// The elements of a stream.
+    Stream(SchemaRef, History),
     /// Distinct rows with weights, and the last snapshot of them.
     Bag(Box<Bag>, Option<(RecordBatch, Int64Array)>),
 }
 
 impl Content {
+    /// The empty content of a stream.
+    pub fn stream(schema: SchemaRef, retention: Retention) -> Self {
+        Content::Stream(schema, History::new(retention))
+    }
+
     /// The empty content of a relation.
     pub fn relation(schema: SchemaRef, append_only: bool) -> Result<Self, ArrowError> {
-        Ok(match append_only {
-            true => Self::stream(schema, Retention::Forever),
-            false => Content::Bag(Box::new(Bag::new(schema)?), None),
+        Ok(if append_only {
+            Content::Log { schema, rows: Runs::default() }
+        } else {
+            Content::Bag(Box::new(Bag::new(schema)?), None)
         })
     }
 
-    /// The empty content of a stream.
-    pub fn stream(schema: SchemaRef, retention: Retention) -> Self {
-        Content::History(History::new(schema, retention))
-    }
-
-    /// Adds a change.
-    pub fn apply(&mut self, delta: &Delta) -> Result<(), ArrowError> {
+    /// Adds a change that came at a time.
+    pub fn apply(&mut self, delta: &Delta, at: Timestamp) -> Result<(), ArrowError> {
         if delta.is_empty() {
             return Ok(());
         }
         match self {
             Content::None(_) => Ok(()),
-            Content::History(history) => history.push(&delta.repeated()?),
+            Content::Log { rows, .. } => rows.push(delta.repeated()?.rows().clone()),
+            Content::Stream(_, history) => history.push(delta, at),
             Content::Bag(bag, snapshot) => {
                 *snapshot = None;
                 bag.apply(delta)
@@ -54,8 +65,15 @@ impl Content {
             Content::None(schema) => {
                 Ok((RecordBatch::new_empty(schema.clone()), Int64Array::from(Vec::<i64>::new())))
             }
-            Content::History(history) => {
-                let all = history.whole()?.rows().clone();
+            Content::Log { schema, rows } => {
+                let all = concat_batches(schema, rows.iter())?;
+                rows.replace(all.clone());
+                let ones = Int64Array::from_value(1, all.num_rows());
+                Ok((all, ones))
+            }
+            Content::Stream(schema, history) => {
+                let retained = history.retained();
+                let all = concat_batches(schema, retained.iter().map(|r| r.delta.rows()))?;
                 let ones = Int64Array::from_value(1, all.num_rows());
                 Ok((all, ones))
             }
@@ -66,21 +84,20 @@ impl Content {
         }
     }
 
-    /// Returns the rows with their weights and times, where these are kept; elsewhere at `at`.
-    pub fn deltas(&mut self, at: Timestamp) -> Result<Vec<Delta>, ArrowError> {
-        if let Content::History(history) = self {
-            return Ok(history.deltas());
+    /// The elements of a stream, with their times; none of a relation.
+    pub fn retained(&self) -> Vec<Retained> {
+        match self {
+            Content::Stream(_, history) => history.retained(),
+            Content::None(_) | Content::Log { .. } | Content::Bag(..) => vec![],
         }
-        let (rows, weights) = self.snapshot()?;
-        let delta = Delta::new(rows, Instants::All(at), Weights::Each(weights));
-        Ok(if delta.is_empty() { vec![] } else { vec![delta] })
     }
 
     /// Number of rows held.
     pub fn row_count(&self) -> usize {
         match self {
             Content::None(_) => 0,
-            Content::History(history) => history.row_count(),
+            Content::Log { rows, .. } => rows.row_count(),
+            Content::Stream(_, history) => history.row_count(),
             Content::Bag(bag, _) => bag.len(),
         }
     }

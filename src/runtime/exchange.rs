@@ -1,7 +1,8 @@
 //! Edges between fragments: split by distribution, one packet per commit and channel.
 //!
 //! # Invariants
-//! 1. Where a row goes is a function of the row alone, so an insertion and its retraction go the same way.
+//! 1. Where a row goes is a function of the row alone, so an insertion and its retraction go the
+//!    same way.
 //! 2. Every target gets a packet of every commit, be it empty: that is the barrier.
 
 use std::sync::Arc;

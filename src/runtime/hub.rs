@@ -28,14 +28,14 @@ use super::job::{Fault, Job, JobId};
 use super::packet::Commit;
 use super::pool::Pool;
 use super::publication::{Publication, Shape};
-use super::state::{Changed, State};
+use super::state::State;
 use super::stream::Stream;
 use super::subscription::Feed;
 use super::table::Table;
 use super::{Error, Result};
 use crate::clock::Clock;
 use crate::delta::Delta;
-use crate::planner::plan::{self, Plan};
+use crate::planner::plan::Plan;
 use crate::sql::catalog::Oid;
 use crate::time::{Position, Timestamp};
 
@@ -49,10 +49,22 @@ pub enum Write {
     Rows(Oid, RecordBatch),
     /// Changes of a table: retractions of rows it has, insertions.
     Table(Oid, Delta),
-    /// For each key of a table with insertions the row it is to have, for others none.
+    /// For each key of a table with an insertion the row it is to have, for others none.
     Upsert(Oid, Delta),
     /// A promise about a stream.
     Heartbeat(Oid, Timestamp),
+}
+
+impl Write {
+    /// The object that it changes.
+    pub fn object(&self) -> Oid {
+        match self {
+            Write::Rows(oid, _)
+            | Write::Table(oid, _)
+            | Write::Upsert(oid, _)
+            | Write::Heartbeat(oid, _) => *oid,
+        }
+    }
 }
 
 /// What a commit came to.
@@ -80,6 +92,35 @@ pub struct JobSpec<'a> {
     pub snapshot: bool,
     /// A subscription from the first commit on.
     pub feed: Option<Arc<Feed>>,
+    /// Whether a row that cannot be computed suspends the query.
+    pub fail_on_error: bool,
+}
+
+impl<'a> JobSpec<'a> {
+    /// The query of a view, from all that its inputs hold.
+    pub fn view(plan: &'a Plan, name: &'a str, oid: Oid) -> Self {
+        let (keep, snapshot) = (Some(Retention::default()), true);
+        Self { plan, name, oid: Some(oid), keep, snapshot, feed: None, fail_on_error: false }
+    }
+}
+
+/// Which readers of a view stay when its query is replaced. The others get an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keeps {
+    /// None: columns or clock are others.
+    Nothing,
+    /// Subscriptions; queries rely on what the new one does not promise.
+    Subscriptions,
+    /// Subscriptions and queries.
+    Readers,
+}
+
+/// A query that takes the place of a view's query.
+pub struct Replacement<'a> {
+    /// The new query, with the view's oid.
+    pub spec: JobSpec<'a>,
+    /// Which readers stay.
+    pub keeps: Keeps,
 }
 
 /// The one place that orders everything.
@@ -149,7 +190,7 @@ impl Hub {
         state.streams.remove(&oid);
         state.tables.remove(&oid);
         state.sinks.remove(&oid);
-        let job = state.views.remove(&oid).and_then(|id| state.jobs.remove(&id));
+        let job = state.remove_view(oid);
         drop(state);
         if let Some(job) = job {
             job.stop();
@@ -158,7 +199,7 @@ impl Hub {
 
     /// Ends a query that is no view.
     pub fn end_job(&self, id: JobId) {
-        let job = self.lock().jobs.remove(&id);
+        let job = self.lock().remove_job(id);
         if let Some(job) = job {
             job.stop();
         }
@@ -195,9 +236,8 @@ impl Hub {
     pub async fn room(&self, objects: &[Oid]) {
         let crowded = || {
             let state = self.lock();
-            let changed = objects.iter().copied().collect();
-            let readers = state.readers(changed);
-            readers.iter().any(|job| job.publication.in_flight() >= IN_FLIGHT_MAX)
+            let readers = state.readers(&objects.iter().copied().collect());
+            readers.values().any(|job| job.publication.in_flight() >= IN_FLIGHT_MAX)
         };
         self.told_until(|| !crowded()).await;
     }
@@ -227,33 +267,27 @@ impl Hub {
         if state.closed {
             return;
         }
-        let now = self.clock.now();
-        let watched: BTreeSet<Oid> = state
-            .jobs
-            .values()
-            .filter(|job| job.publication.shape().clock == plan::Clock::Event)
-            .flat_map(|job| job.inputs.iter().copied())
-            .collect();
-        let mut changes = BTreeMap::new();
-        for (oid, stream) in &mut state.streams {
-            if (stream.has_event_time() || watched.contains(oid)) && stream.on_clock(now) {
-                let watermark = stream.watermark();
-                changes.insert(*oid, Changed { deltas: vec![], watermark });
-            }
-        }
-        // Derived streams whose elements have commit times are as far as the clock is.
-        let on_arrival = |oid: &Oid| {
-            let job = state.views.get(oid).and_then(|id| state.jobs.get(id));
-            let shape = job.map(|job| job.publication.shape());
-            shape.is_some_and(|shape| {
-                shape.kind != plan::Kind::Relation && shape.clock == plan::Clock::Arrival
-            })
-        };
-        let passed: BTreeSet<Oid> = watched.into_iter().filter(on_arrival).collect();
+        let now = state.time.map_or(self.clock.now(), |last| last.max(self.clock.now()));
+        let (changes, passed) = state.on_clock(now);
         if !changes.is_empty() || !passed.is_empty() {
             let commit = self.next_commit(state);
             state.dispatch(commit, &changes, &passed);
         }
+    }
+
+    /// Promises that whatever is committed from now on has a commit time after `at`, and lets time
+    /// pass until then.
+    pub fn heartbeat(&self, at: Timestamp) -> Result<()> {
+        {
+            let mut state = self.lock();
+            if state.closed {
+                return Err(Error::ShuttingDown);
+            }
+            let before = at.plus(-1);
+            state.time = Some(state.time.map_or(before, |last| last.max(before)));
+        }
+        self.on_clock();
+        Ok(())
     }
 
     /// Starts a query.
@@ -264,23 +298,27 @@ impl Hub {
             return Err(Error::ShuttingDown);
         }
         let commit = self.next_commit(state);
-        state.next_job += 1;
-        let id = state.next_job;
-        let job = self.job(id, &spec)?;
-        let publication = &job.publication;
-        if !spec.snapshot {
-            publication.skip_first();
-        }
-        publication.expect(commit.position);
+        let job = self.build(state, &spec)?;
+        job.publication.expect(commit.position);
         if let Some(feed) = spec.feed {
-            publication.with_state(|state| state.subscribe(feed));
+            job.publication.with_state(|state| state.subscribe(feed));
         }
         state.first_packets(&job, commit)?;
-        state.jobs.insert(id, Arc::clone(&job));
-        if let Some(oid) = spec.oid {
-            state.views.insert(oid, id);
-        }
+        state.add_job(&job);
         Ok(job)
+    }
+
+    /// Makes the tasks of a query.
+    fn build(&self, state: &mut State, spec: &JobSpec<'_>) -> Result<Arc<Job>> {
+        state.next_job += 1;
+        self.job(state.next_job, spec)
+    }
+
+    /// Makes the tasks of a query that no commit reaches, for what was read before.
+    pub(super) fn detached_job(&self, plan: &Plan) -> Result<Arc<Job>> {
+        let (keep, snapshot) = (Some(Retention::Forever), true);
+        let (oid, feed, fail_on_error) = (None, None, false);
+        self.job(0, &JobSpec { plan, name: "query", oid, keep, snapshot, feed, fail_on_error })
     }
 
     fn job(&self, id: JobId, spec: &JobSpec<'_>) -> Result<Arc<Job>> {
@@ -295,7 +333,11 @@ impl Hub {
         let parts = build::result_shards(plan, self.shards);
         let shape =
             Shape { kind: plan.kind, clock: plan.result_clock, ordered: properties.ordered };
-        let publication = Publication::new(schema, shape, parts, content, Arc::clone(&self.room));
+        let room = Arc::clone(&self.room);
+        let publication = Publication::new(schema, shape, parts, content, room);
+        if !spec.snapshot {
+            publication.skip_first();
+        }
         let builder = build::Builder {
             shards: self.shards,
             batch_rows: self.batch_rows,
@@ -305,10 +347,42 @@ impl Hub {
         builder.job(id, spec, publication)
     }
 
-    /// A query that no commit reaches, for what was read before.
-    pub(super) fn detached_job(&self, plan: &Plan) -> Result<Arc<Job>> {
-        let keep = Some(Retention::Forever);
-        self.job(0, &JobSpec { plan, name: "query", oid: None, keep, snapshot: true, feed: None })
+    /// Puts new queries behind views, all at one commit; a view that reads another one comes after
+    /// it. The old queries go on until then, and their readers see the difference.
+    pub fn replace(&self, replacements: Vec<Replacement<'_>>) -> Result<()> {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        if state.closed {
+            return Err(Error::ShuttingDown);
+        }
+        // Everything that can fail comes before anything changes.
+        let jobs = replacements.iter().map(|r| self.build(state, &r.spec));
+        let jobs = jobs.collect::<Result<Vec<_>>>()?;
+        let commit = self.next_commit(state);
+        let oids: BTreeSet<Oid> = replacements.iter().filter_map(|r| r.spec.oid).collect();
+        let old: Vec<_> = oids.iter().filter_map(|oid| state.remove_view(*oid)).collect();
+        let heirs = replacements.iter().filter(|r| r.keeps != Keeps::Nothing);
+        let told = heirs.filter_map(|r| r.spec.oid).collect();
+        for (job, replacement) in jobs.iter().zip(&replacements) {
+            job.publication.expect(commit.position);
+            let predecessor = old.iter().find(|old| old.oid == job.oid);
+            if let Some(predecessor) = predecessor {
+                job.publication.await_predecessor(commit);
+                let heir = Arc::clone(job);
+                predecessor.bequeath(heir, commit, replacement.keeps, oids.clone());
+            }
+            state.first_packets(job, commit)?;
+            state.add_job(job);
+        }
+        state.pass_on(commit, &told, &jobs);
+        Ok(())
+    }
+
+    /// Stops a view until it is replaced; its readers get the fault.
+    pub fn suspend(&self, oid: Oid, fault: Fault) {
+        if let Some(job) = self.view(oid) {
+            job.suspend(fault);
+        }
     }
 
     /// The job that maintains a view or derived stream.

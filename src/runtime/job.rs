@@ -1,17 +1,23 @@
 //! A running query: its tasks, its entries and its result. The unit of failure.
 
 use std::any::Any;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
+use arrow::error::ArrowError;
+
 use super::errors::ErrorLog;
 use super::exchange::Split;
-use super::packet::Packet;
-use super::publication::Publication;
+use super::history::Retained;
+use super::hub::Keeps;
+use super::packet::{Commit, Packet};
+use super::publication::{Inheritance, Publication, State};
 use super::task::{Supervisor, Task};
 use crate::delta::{Delta, partition};
 use crate::error::SqlState;
-use crate::operators::RowError;
+use crate::operators::{RowError, Waiting};
+use crate::planner::plan::ScanKind;
 use crate::sql::catalog::Oid;
 use crate::time::Watermark;
 
@@ -25,6 +31,11 @@ pub struct Fault {
 }
 
 impl Fault {
+    /// The fault of what should not have failed.
+    pub fn internal(error: &dyn std::fmt::Display) -> Self {
+        Self { sqlstate: SqlState::INTERNAL_ERROR, message: error.to_string() }
+    }
+
     /// The fault of a panic.
     pub fn panic(panic: &(dyn Any + Send)) -> Self {
         let text = panic
@@ -36,7 +47,7 @@ impl Fault {
     }
 }
 
-/// Identity of a running query; grows with creation, so a query's inputs are older.
+/// Identity of a running query; grows with creation.
 pub type JobId = u64;
 
 /// The object that stands for "every commit": entries of constant relations.
@@ -46,6 +57,8 @@ pub const TICK: Oid = 0;
 pub struct Entry {
     /// Stream, table or view; [`TICK`] for constants.
     pub object: Oid,
+    /// Its kind.
+    pub kind: ScanKind,
     /// Whether its rows only ever come, in an order that may count.
     pub append_only: bool,
     /// The tasks that read it, one per shard.
@@ -61,16 +74,23 @@ const SLICE_ROWS_MIN: usize = 1_024;
 pub struct Watch {
     name: String,
     stopped: AtomicBool,
+    fail_on_error: bool,
     publication: Arc<Publication>,
     errors: Arc<ErrorLog>,
 }
 
 impl Watch {
     /// For the query of that name.
-    pub fn new(name: &str, publication: Arc<Publication>, errors: Arc<ErrorLog>) -> Arc<Self> {
+    pub fn new(
+        name: &str,
+        fail_on_error: bool,
+        publication: Arc<Publication>,
+        errors: Arc<ErrorLog>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             name: name.to_owned(),
             stopped: AtomicBool::new(false),
+            fail_on_error,
             publication,
             errors,
         })
@@ -79,7 +99,14 @@ impl Watch {
 
 impl Supervisor for Watch {
     fn rows_failed(&self, errors: Vec<RowError>) {
+        let fault = errors.first().filter(|_| self.fail_on_error).map(|error| Fault {
+            sqlstate: error.sqlstate,
+            message: format!("{} (row {})", error.message, error.row),
+        });
         self.errors.rows_failed(&self.name, errors);
+        if let Some(fault) = fault {
+            self.suspend(fault);
+        }
     }
 
     fn suspend(&self, fault: Fault) {
@@ -108,6 +135,7 @@ pub struct Job {
     /// Its result.
     pub publication: Arc<Publication>,
     entries: Vec<Entry>,
+    tasks: Vec<Arc<Task>>,
     watch: Arc<Watch>,
     batch_rows: usize,
 }
@@ -118,6 +146,7 @@ impl Job {
         id: JobId,
         oid: Option<Oid>,
         entries: Vec<Entry>,
+        tasks: Vec<Arc<Task>>,
         watch: Arc<Watch>,
         batch_rows: usize,
     ) -> Arc<Self> {
@@ -127,27 +156,62 @@ impl Job {
         inputs.dedup();
         let publication = Arc::clone(&watch.publication);
         let name = watch.name.clone();
-        Arc::new(Self { id, oid, name, inputs, publication, entries, watch, batch_rows })
+        Arc::new(Self { id, oid, name, inputs, publication, entries, tasks, watch, batch_rows })
     }
 
-    /// Lets a commit's changes of an object into the query, at every place where it is read.
+    /// Lets rows of a stream into the query, at every place where it is read: by its own times, or
+    /// by those of arrival. Of arrivals a commit is the last until the next one.
+    pub fn enter_stream(
+        &self,
+        object: Oid,
+        commit: Commit,
+        watermark: Watermark,
+        rows: &[Retained],
+    ) {
+        let (by_arrival, by_time): (Vec<_>, Vec<_>) = (self.entries.iter())
+            .filter(|entry| entry.object == object)
+            .partition(|entry| entry.kind == ScanKind::Arrivals);
+        if !by_time.is_empty() {
+            let deltas = rows.iter().map(|retained| retained.delta.clone()).collect();
+            self.enter_at(&by_time, &Packet { commit, watermark, deltas });
+        }
+        if !by_arrival.is_empty() {
+            let watermark = Watermark(commit.time.plus(1));
+            match rows.iter().map(Retained::by_arrival).collect() {
+                Ok(deltas) => self.enter_at(&by_arrival, &Packet { commit, watermark, deltas }),
+                Err(error) => self.suspend(Fault::internal(&error)),
+            }
+        }
+    }
+
+    /// Lets a commit's changes of a table, view or constant into the query, at every place where
+    /// it is read.
     pub fn enter(&self, object: Oid, packet: &Packet) {
-        for entry in self.entries.iter().filter(|e| e.object == object) {
+        let entries = self.entries.iter().filter(|entry| entry.object == object);
+        self.enter_at(&entries.collect::<Vec<_>>(), packet);
+    }
+
+    /// Whether it follows arrivals, whose time moves by itself.
+    pub fn follows_arrivals(&self, object: Oid) -> bool {
+        self.entries.iter().any(|e| e.object == object && e.kind == ScanKind::Arrivals)
+    }
+
+    fn enter_at(&self, entries: &[&Entry], packet: &Packet) {
+        for entry in entries {
             let mut parts = match entry.split(&packet.deltas) {
                 Ok(parts) => parts,
-                Err(error) => {
-                    self.suspend(Fault {
-                        sqlstate: SqlState::INTERNAL_ERROR,
-                        message: error.to_string(),
-                    });
-                    return;
-                }
+                Err(error) => return self.suspend(Fault::internal(&error)),
             };
             for (target, deltas) in entry.targets.iter().zip(parts.drain(..)) {
                 let deltas = pieces(deltas, self.batch_rows);
                 target.deliver(entry.channel, Packet { deltas, ..packet.clone() });
             }
         }
+    }
+
+    /// What its operators hold until the watermark moves on.
+    pub fn waiting(&self) -> Waiting {
+        self.tasks.iter().map(|task| task.waiting()).fold(Waiting::default(), Waiting::and)
     }
 
     /// Lets the constants of the query know of a commit.
@@ -159,6 +223,43 @@ impl Job {
     /// Stops the query; readers get the fault.
     pub fn suspend(&self, fault: Fault) {
         self.watch.suspend(fault);
+    }
+
+    /// Gives the readers to the query that takes this one's place, once this one has brought all
+    /// that it was told of. Readers that are not kept get an error, unless they are replaced too.
+    pub fn bequeath(
+        self: &Arc<Self>,
+        heir: Arc<Job>,
+        first: Commit,
+        keeps: Keeps,
+        replaced: BTreeSet<Oid>,
+    ) {
+        let old = Arc::clone(self);
+        self.publication.when_current(Box::new(move |state| {
+            old.watch.stopped.store(true, Ordering::Release);
+            let inheritance = state.ok().map(State::hand_over).transpose();
+            let mut inheritance = match inheritance {
+                Ok(inheritance) => inheritance.unwrap_or_default(),
+                Err(error) => return heir.suspend(Fault::internal(&error)),
+            };
+            let is_replaced = |job: &Weak<Job>| {
+                job.upgrade().and_then(|job| job.oid).is_some_and(|oid| replaced.contains(&oid))
+            };
+            inheritance.downstream.retain(|(job, _)| !is_replaced(job));
+            let mut left = Inheritance::default();
+            if keeps != Keeps::Readers {
+                left.downstream = std::mem::take(&mut inheritance.downstream);
+            }
+            if keeps == Keeps::Nothing {
+                left.feeds = std::mem::take(&mut inheritance.feeds);
+                inheritance.content = None;
+            }
+            left.fail(&Fault {
+                sqlstate: SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
+                message: format!("view \"{}\" was replaced by one of another kind", old.name),
+            });
+            heir.publication.take_over(first, inheritance);
+        }));
     }
 
     /// Ends the query without fault: it was dropped.
@@ -179,7 +280,7 @@ impl Job {
 impl Entry {
     /// Where rows only come, any split will do, and contiguous slices keep their order. A row that
     /// may be retracted later must go to the same shard both times.
-    fn split(&self, deltas: &[Delta]) -> Result<Vec<Vec<Delta>>, arrow::error::ArrowError> {
+    fn split(&self, deltas: &[Delta]) -> Result<Vec<Vec<Delta>>, ArrowError> {
         let shards = self.targets.len();
         let mut parts = vec![Vec::new(); shards];
         let Some(first) = deltas.first() else { return Ok(parts) };

@@ -17,10 +17,11 @@ use crate::operators::{
     Aggregate, Arrange, Constant, Differences, Filter, Frees, Instantwise, Join, OnClose, Operator,
     Project, Samples, Stamp, TopN, Union,
 };
-use crate::planner::plan::{self, Clock, Close, Hopping, Node, Op, Window};
-use crate::sql::statement;
+use crate::planner::plan::{self, Clock, Close, Node, Op, Window};
+use crate::sql::derived;
 use crate::windows::{
-    AssignWindows, Assigner, Expiring, PartitionedRows, PartitionedRowsOptions, Rows, TimeWindow,
+    AssignWindows, Assigner, Expiring, PartitionedRows, PartitionedRowsOptions, Rows,
+    SessionOptions, Sessions, TimeWindow,
 };
 
 /// How a node sees time in a block of that clock.
@@ -30,10 +31,8 @@ pub(super) fn order(node: &Node, clock: Clock) -> Order {
         (Op::Scan(_) | Op::Values(_), Clock::Arrival) | (Op::Values(_), Clock::Event) => {
             Order::Commits
         }
-        (Op::Scan(_) | Op::Filter(_) | Op::Project(_) | Op::Assign(_) | Op::Stamp, _) => {
-            Order::Passing
-        }
-        (Op::Union, Clock::Arrival) => Order::Passing,
+        (Op::Scan(_) | Op::Filter(_) | Op::Project(_) | Op::Assign(_), _) => Order::Passing,
+        (Op::Stamp, _) | (Op::Union, Clock::Arrival) => Order::Passing,
         // A table's changes would have to wait for an instant.
         (Op::Union, Clock::Event) if node.inputs.iter().all(|i| !i.properties.timeless) => {
             Order::Passing
@@ -48,7 +47,7 @@ fn instantwise(node: &Node) -> Instantwise {
     match &node.op {
         Op::Join(join) if join.kind == JoinType::Inner => Instantwise::Any,
         Op::Window(_) | Op::Union | Op::OnClose(_) => Instantwise::Any,
-        Op::ToStream(to_stream) if to_stream.operator != statement::ToStream::Rstream => {
+        Op::ToStream(to_stream) if to_stream.operator != derived::ToStream::Rstream => {
             Differences::INSTANTS
         }
         Op::Arrange => Arrange::INSTANTS,
@@ -77,10 +76,18 @@ pub(super) fn operator(node: &Node, shard: usize) -> Result<Box<dyn Operator>> {
         Op::Exchange(_) => unreachable!("exchanges are edges"),
         Op::Window(window) => self::window(window, node)?,
         Op::Assign(assign) => {
-            let Hopping { slide, size, offset } = assign.windows;
-            let assigner = Assigner::Hop { slide, size, offset };
+            let assigner = assigner(assign.assigner);
             Box::new(AssignWindows::new(Arc::clone(&assign.time), assigner, schema()))
         }
+        Op::Session(session) => Box::new(Sessions::new(SessionOptions {
+            input: input(),
+            time: Arc::clone(&session.time),
+            keys: session.keys.clone(),
+            gap: session.gap,
+            closes: session.closes,
+            held: session.held,
+            output: schema(),
+        })?),
         Op::Aggregate(aggregate) => Box::new(Aggregate::new(AggregateOptions {
             input: input(),
             groups: aggregate.group.clone(),
@@ -115,9 +122,9 @@ pub(super) fn operator(node: &Node, shard: usize) -> Result<Box<dyn Operator>> {
 fn to_stream(to_stream: &plan::ToStream, schema: SchemaRef) -> Result<Box<dyn Operator>> {
     let every = |(period, offset): &(i64, i64)| Every { period: *period, offset: *offset };
     let side = match to_stream.operator {
-        statement::ToStream::Istream => Side::Insertions,
-        statement::ToStream::Dstream => Side::Deletions,
-        statement::ToStream::Rstream => {
+        derived::ToStream::Istream => Side::Insertions,
+        derived::ToStream::Dstream => Side::Deletions,
+        derived::ToStream::Rstream => {
             let ticks = match &to_stream.ticks {
                 plan::Ticks::Arrivals(lists) => Ticks::Arrivals(lists.clone()),
                 plan::Ticks::Every(all) => Ticks::Every(all.iter().map(every).collect()),
@@ -133,16 +140,32 @@ fn to_stream(to_stream: &plan::ToStream, schema: SchemaRef) -> Result<Box<dyn Op
     Ok(Box::new(Differences::new(schema, side, every)))
 }
 
+/// How windows lie, for those who compute them.
+pub fn assigner(assigner: plan::Assigner) -> Assigner {
+    match assigner {
+        plan::Assigner::Hop { slide, size, offset } if slide == size => {
+            Assigner::Tumble { size, offset }
+        }
+        plan::Assigner::Hop { slide, size, offset } => Assigner::Hop { slide, size, offset },
+        plan::Assigner::Cumulate { step, size, offset } => {
+            Assigner::Cumulate { step, size, offset }
+        }
+    }
+}
+
 fn window(window: &Window, node: &Node) -> Result<Box<dyn Operator>> {
     Ok(match window {
-        Window::Range { size, slide } => {
-            let (length, inclusive) = (*size, false);
+        Window::Range { size, inclusive, slide } => {
+            let (length, inclusive) = (*size, *inclusive);
             Box::new(Expiring::new(match *slide {
                 None => TimeWindow::Range { length, inclusive },
                 Some((slide, offset)) => TimeWindow::Slide { length, inclusive, slide, offset },
             }))
         }
-        Window::Rows { count } => Box::new(Rows::new(*count, 1)),
+        Window::Current { period } => {
+            Box::new(Expiring::new(TimeWindow::Current { period: *period, offset: 0 }))
+        }
+        Window::Rows { count, slide } => Box::new(Rows::new(*count, *slide)),
         Window::Partitioned { keys, count, range } => {
             Box::new(PartitionedRows::new(PartitionedRowsOptions {
                 schema: Arc::clone(&node.inputs[0].schema),

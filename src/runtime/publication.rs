@@ -2,11 +2,16 @@
 //!
 //! # Semantics
 //! The elements of a stream stand in an order that does not depend on shards: that of arrival, or
-//! that of their times and values. A commit becomes visible when all shards have brought it. Then, in this order: requests that
+//! that of their times and values. A commit becomes visible when all shards have brought it. Then,
+//! in this order: requests that
 //! wait for an
 //! earlier commit have been answered, the content changes, subscriptions and downstream queries get
 //! the
 //! change, and requests for this commit are answered. So a reader sees exactly one log position.
+//!
+//! A query that replaces another one publishes nothing until it has its predecessor's readers and
+//! last content. Its first commit then is the difference of the two contents, at one time, and
+//! from there on its own changes follow.
 //!
 //! # Invariants
 //! 1. Commits become visible in order.
@@ -24,6 +29,7 @@ use arrow::datatypes::SchemaRef;
 use tokio::sync::Notify;
 
 use super::content::Content;
+use super::history::Retained;
 use super::job::{Fault, Job};
 use super::packet::{Commit, Packet};
 use super::read::Read;
@@ -83,7 +89,7 @@ pub struct State {
     commit: Commit,
     watermark: Watermark,
     content: Content,
-    /// Rows that came, of a stream.
+    /// Elements that came, of a stream.
     elements: u64,
     /// Whether the first commit is left out of the result.
     skip_first: bool,
@@ -91,7 +97,22 @@ pub struct State {
     feeds: Vec<Arc<Feed>>,
     downstream: Vec<(Weak<Job>, Oid)>,
     requests: VecDeque<(Position, Request)>,
+    inherited: Option<Snapshot>,
+    /// Event time that a predecessor had reached, and changes that wait until it is passed: readers
+    /// know that nothing from below follows, and get an instant whole.
+    floor: Option<(Watermark, Vec<Delta>)>,
     fault: Option<Fault>,
+}
+
+/// What a query takes over from the one that it replaces.
+#[derive(Default)]
+pub struct Inheritance {
+    /// The last content that the readers were shown; `None` if there are no readers.
+    pub content: Option<Snapshot>,
+    /// Subscriptions.
+    pub feeds: Vec<Arc<Feed>>,
+    /// Queries that read the result, and as which object.
+    pub downstream: Vec<(Weak<Job>, Oid)>,
 }
 
 struct Partial {
@@ -110,6 +131,17 @@ pub struct Shape {
     pub clock: Clock,
     /// Whether elements of one instant already stand in an order that the shards cannot change.
     pub ordered: bool,
+}
+
+/// How far a result is.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress {
+    /// Event time reached.
+    pub watermark: Watermark,
+    /// Rows held.
+    pub rows: usize,
+    /// Elements that came, of a stream.
+    pub elements: u64,
 }
 
 /// The result of a query.
@@ -144,6 +176,8 @@ impl Publication {
             feeds: Vec::new(),
             downstream: Vec::new(),
             requests: VecDeque::new(),
+            inherited: None,
+            floor: None,
             fault: None,
         };
         let in_flight = AtomicU64::new(0);
@@ -194,23 +228,58 @@ impl Publication {
         if state.fault.is_some() {
             return Ok(());
         }
-        let found = state.pending.iter().position(|p| p.commit == packet.commit);
+        let partial = self.partial(&mut state, packet.commit);
+        partial.missing -= 1;
+        partial.watermark = partial.watermark.min(packet.watermark);
+        partial.shards[shard] = packet.deltas;
+        self.publish_complete(&mut state)
+    }
+
+    /// The gathered parts of a commit.
+    fn partial<'a>(&self, state: &'a mut State, commit: Commit) -> &'a mut Partial {
+        let found = state.pending.iter().position(|p| p.commit == commit);
         let index = found.unwrap_or_else(|| {
             state.pending.push_back(Partial {
-                commit: packet.commit,
+                commit,
                 missing: self.shards,
                 watermark: Watermark::MAX,
                 shards: vec![Vec::new(); self.shards],
             });
             state.pending.len() - 1
         });
-        let partial = &mut state.pending[index];
-        partial.missing -= 1;
-        partial.watermark = partial.watermark.min(packet.watermark);
-        partial.shards[shard] = packet.deltas;
+        &mut state.pending[index]
+    }
+
+    /// Holds the first commit back until [`Self::take_over`].
+    pub fn await_predecessor(&self, first: Commit) {
+        let mut state = self.lock();
+        self.partial(&mut state, first).missing += 1;
+    }
+
+    /// Takes the readers of the query that this one replaces; its first commit may now be seen.
+    pub fn take_over(&self, first: Commit, inheritance: Inheritance) {
+        let mut state = self.lock();
+        if let Some(fault) = state.fault.clone() {
+            drop(state);
+            inheritance.fail(&fault);
+            return;
+        }
+        state.feeds.extend(inheritance.feeds);
+        state.downstream.extend(inheritance.downstream);
+        state.inherited = inheritance.content;
+        self.partial(&mut state, first).missing -= 1;
+        let done = self.publish_complete(&mut state);
+        drop(state);
+        if let Err(error) = done {
+            self.fail(&Fault::internal(&error));
+        }
+    }
+
+    /// Makes the commits visible that all shards have brought.
+    fn publish_complete(&self, state: &mut State) -> Result<()> {
         while state.pending.front().is_some_and(|p| p.missing == 0) {
             let partial = state.pending.pop_front().expect("there is a front");
-            self.publish(&mut state, partial)?;
+            self.publish(state, partial)?;
             self.in_flight.fetch_sub(1, Ordering::AcqRel);
             self.room.notify_waiters();
         }
@@ -227,41 +296,77 @@ impl Publication {
         if std::mem::take(&mut state.skip_first) {
             delta = Delta::empty(Arc::clone(&self.schema));
         }
-        let watched = !state.feeds.is_empty() || !state.downstream.is_empty();
-        match self.shape.kind {
-            Kind::Relation if watched && !delta.is_empty() => {
-                delta = delta.by_instant()?.consolidate()?;
+        if let Kind::Stream { closed } = self.shape.kind {
+            delta = delta.repeated()?;
+            if closed || !self.shape.ordered {
+                delta = delta.by_instant_and_row()?;
             }
-            Kind::Relation => {}
-            Kind::Stream { closed } => {
-                delta = delta.repeated()?;
-                if closed || !self.shape.ordered {
-                    delta = delta.by_instant_and_row()?;
-                }
-                state.elements += delta.len() as u64;
-            }
+            state.elements += delta.len() as u64;
         }
-        state.content.apply(&delta)?;
+        let watched = !state.feeds.is_empty() || !state.downstream.is_empty();
+        state.content.apply(&delta, partial.commit.time)?;
         state.commit = partial.commit;
-        state.watermark = match (self.shape.kind, self.shape.clock) {
+        state.watermark = match self.shape {
             // No later commit has an earlier time.
-            (Kind::Stream { .. }, Clock::Arrival) => Watermark(partial.commit.time.plus(1)),
+            Shape { kind: Kind::Stream { .. }, clock: Clock::Arrival, .. } => {
+                Watermark(partial.commit.time.plus(1))
+            }
             _ => partial.watermark,
         };
+        if let Some(inherited) = state.inherited.take() {
+            delta = self.succeed(state, &inherited, delta)?;
+        }
+        delta = self.above_floor(state, delta)?;
+        if self.shape.kind == Kind::Relation && watched && !delta.is_empty() {
+            delta = delta.by_instant()?.consolidate()?;
+        }
         let progress = self.progress(state);
         state.feeds.retain(|feed| feed.push(&delta, progress, partial.commit));
         state.downstream.retain(|(job, oid)| match job.upgrade() {
             None => false,
             Some(job) => {
                 let deltas = if delta.is_empty() { vec![] } else { vec![delta.clone()] };
-                let watermark = state.watermark;
-                let packet = Packet { commit: partial.commit, watermark, deltas };
-                job.enter(*oid, &packet);
+                let (commit, watermark) = (partial.commit, state.watermark);
+                match self.shape.kind {
+                    Kind::Relation => job.enter(*oid, &Packet { commit, watermark, deltas }),
+                    Kind::Stream { .. } => {
+                        let arrived = deltas.into_iter().map(|d| Retained::new(d, commit.time));
+                        let arrived: Vec<Retained> = arrived.collect();
+                        job.enter_stream(*oid, commit, watermark, &arrived);
+                    }
+                }
                 true
             }
         });
         self.answer(state);
         Ok(())
+    }
+
+    /// Returns what the first content changes for readers of the predecessor, at the first time
+    /// that is still open to them.
+    fn succeed(&self, state: &mut State, old: &Snapshot, new: Delta) -> Result<Delta> {
+        let at = match self.shape.clock {
+            Clock::Arrival => state.commit.time,
+            Clock::Event => {
+                state.floor = Some((old.watermark, Vec::new()));
+                state.watermark.last_closed().max(old.watermark.0)
+            }
+        };
+        let gone = old.delta(at).negate();
+        Ok(Delta::concat(&self.schema, &[new.at(at), gone])?.consolidate()?)
+    }
+
+    /// Moves changes up to the event time that a predecessor had reached, and lets them go once
+    /// that is passed.
+    fn above_floor(&self, state: &mut State, delta: Delta) -> Result<Delta> {
+        let Some((floor, mut waiting)) = state.floor.take() else { return Ok(delta) };
+        waiting.push(delta.not_before(floor.0));
+        if state.watermark > floor {
+            return Ok(Delta::concat(&self.schema, &waiting)?);
+        }
+        state.watermark = floor;
+        state.floor = Some((floor, waiting));
+        Ok(Delta::empty(Arc::clone(&self.schema)))
     }
 
     /// Nothing before this time follows.
@@ -306,20 +411,14 @@ impl Publication {
         state.fault = Some(fault.clone());
         state.pending.clear();
         self.in_flight.store(0, Ordering::Release);
-        for feed in state.feeds.drain(..) {
-            feed.close(Some(fault.clone()));
-        }
         for (_, request) in std::mem::take(&mut state.requests) {
             request(Err(fault));
         }
+        let feeds = std::mem::take(&mut state.feeds);
         let downstream = std::mem::take(&mut state.downstream);
         drop(state);
         self.room.notify_waiters();
-        for (job, _) in downstream {
-            if let Some(job) = job.upgrade() {
-                job.suspend(fault.clone());
-            }
-        }
+        Inheritance { content: None, feeds, downstream }.fail(fault);
     }
 
     /// Returns what ended the query, if something did.
@@ -330,26 +429,33 @@ impl Publication {
     /// What the system relations show of it.
     pub fn status(&self) -> Progress {
         let state = self.lock();
-        Progress {
-            watermark: state.watermark,
-            rows: state.content.row_count(),
-            elements: state.elements,
+        let rows = state.content.row_count();
+        Progress { watermark: state.watermark, rows, elements: state.elements }
+    }
+}
+
+impl Inheritance {
+    /// Tells the readers that there is nothing to be read any more.
+    pub fn fail(self, fault: &Fault) {
+        for feed in self.feeds {
+            feed.close(Some(fault.clone()));
+        }
+        for job in self.downstream.iter().filter_map(|(job, _)| job.upgrade()) {
+            job.suspend(fault.clone());
         }
     }
 }
 
-/// How far a result is.
-#[derive(Clone, Copy, Debug)]
-pub struct Progress {
-    /// Event time reached.
-    pub watermark: Watermark,
-    /// Rows held.
-    pub rows: usize,
-    /// Elements that came, of a stream.
-    pub elements: u64,
-}
-
 impl State {
+    /// Gives the readers away, with the content that they have seen.
+    pub fn hand_over(&mut self) -> std::result::Result<Inheritance, arrow::error::ArrowError> {
+        let (feeds, downstream) =
+            (std::mem::take(&mut self.feeds), std::mem::take(&mut self.downstream));
+        let watched = !feeds.is_empty() || !downstream.is_empty();
+        let content = if watched { Some(self.snapshot()?) } else { None };
+        Ok(Inheritance { content, feeds, downstream })
+    }
+
     /// Returns the content.
     pub fn snapshot(&mut self) -> std::result::Result<Snapshot, arrow::error::ArrowError> {
         let (rows, weights) = self.content.snapshot()?;
@@ -360,17 +466,19 @@ impl State {
     pub fn read(&mut self) -> std::result::Result<Read, arrow::error::ArrowError> {
         match self.shape.kind {
             Kind::Relation => Ok(Read::View(self.snapshot()?)),
-            Kind::Stream { .. } => {
-                Ok(Read::Stream(self.content.deltas(Timestamp::MIN)?, self.watermark))
-            }
+            Kind::Stream { .. } => Ok(Read::Stream(self.content.retained(), self.watermark)),
         }
     }
 
-    /// Event time as a query that is told of a commit may count on it.
-    pub fn watermark_at(&self, commit: Commit) -> Watermark {
-        match (self.shape.kind, self.shape.clock) {
-            (Kind::Stream { .. }, Clock::Arrival) => Watermark(commit.time.plus(1)),
-            _ => self.watermark,
+    /// Tells a query of a commit that does not concern this one.
+    pub fn pass_by(&self, view: Oid, job: &Job, commit: Commit) {
+        let watermark = match self.shape.clock {
+            Clock::Arrival => Watermark(commit.time.plus(1)),
+            Clock::Event => self.watermark,
+        };
+        match self.shape.kind {
+            Kind::Stream { .. } => job.enter_stream(view, commit, watermark, &[]),
+            Kind::Relation => job.enter(view, &Packet::empty(commit, self.watermark)),
         }
     }
 

@@ -3,22 +3,24 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arrow::array::{ArrayRef, Int64Array};
 use tokio::sync::oneshot;
 
+use super::history::Retained;
 use super::hub::Hub;
-use super::job::Fault;
+use super::job::{Fault, Job};
 use super::packet::{Commit, Packet};
 use super::publication::{Snapshot, State};
 use super::subscription::Feed;
 use super::{Error, Result};
-use crate::delta::Delta;
 use crate::planner::plan::Plan;
 use crate::sql::catalog::Oid;
 use crate::time::{Position, Watermark};
 
 impl Hub {
-    /// Reads objects at one log position: streams as retained, tables and views as they are.
-    pub fn read(&self, oids: &[Oid]) -> Result<Reads> {
+    /// Reads objects at one log position: streams as retained, tables and views as they are. Of a
+    /// table with an entry in `keys` only the rows with these primary keys are read.
+    pub fn read(&self, oids: &[Oid], keys: &BTreeMap<Oid, Keys>) -> Result<Reads> {
         let mut guard = self.lock();
         let state = &mut *guard;
         let time = state.time.unwrap_or_else(|| self.clock().now());
@@ -26,9 +28,16 @@ impl Hub {
         let mut reads = Reads { commit, ready: BTreeMap::new(), waiting: BTreeMap::new() };
         for oid in oids {
             if let Some(stream) = state.streams.get(oid) {
-                reads.ready.insert(*oid, Read::Stream(stream.deltas(), stream.watermark()));
+                reads.ready.insert(*oid, Read::Stream(stream.retained(), stream.watermark()));
             } else if let Some(table) = state.tables.get_mut(oid) {
-                let (rows, weights) = table.snapshot()?;
+                let (rows, weights) = match keys.get(oid) {
+                    None => table.snapshot()?,
+                    Some(keys) => {
+                        let rows = table.lookup(&keys.columns, keys.len)?;
+                        let ones = Int64Array::from_value(1, rows.num_rows());
+                        (rows, ones)
+                    }
+                };
                 let watermark = Watermark::MAX;
                 let snapshot = Snapshot { rows, weights, watermark, commit };
                 reads.ready.insert(*oid, Read::Table(snapshot));
@@ -58,7 +67,7 @@ impl Hub {
         }));
         for oid in &job.inputs {
             let input = reads.get(oid).ok_or_else(|| Error::Gone(format!("with oid {oid}")))?;
-            job.enter(*oid, &input.packet(commit));
+            input.enter(&job, *oid, commit);
         }
         job.tick(&Packet::empty(commit, Watermark::MAX));
         receiver.await.map_err(|_| Error::ShuttingDown)?
@@ -82,6 +91,15 @@ impl Hub {
     }
 }
 
+/// Primary keys of a table.
+#[derive(Clone, Debug)]
+pub struct Keys {
+    /// The columns of the key, in its order and in their types.
+    pub columns: Vec<ArrayRef>,
+    /// Number of keys.
+    pub len: usize,
+}
+
 fn read(state: std::result::Result<&mut State, &Fault>) -> Result<Read> {
     match state {
         Ok(state) => Ok(state.read()?),
@@ -92,7 +110,7 @@ fn read(state: std::result::Result<&mut State, &Fault>) -> Result<Read> {
 /// What reading an object gives.
 pub enum Read {
     /// A stream's retained rows with their times, and its watermark.
-    Stream(Vec<Delta>, Watermark),
+    Stream(Vec<Retained>, Watermark),
     /// A table.
     Table(Snapshot),
     /// A maintained view that is a relation.
@@ -109,16 +127,18 @@ impl Read {
         }
     }
 
-    /// What was read, as the first packet of a query.
-    pub fn packet(&self, commit: Commit) -> Packet {
-        let deltas = match self {
-            Read::Stream(deltas, _) => deltas.clone(),
-            Read::Table(snapshot) => vec![snapshot.delta(commit.time)],
+    /// Lets what was read into a query, at its first commit.
+    pub fn enter(&self, job: &Job, object: Oid, commit: Commit) {
+        let delta = match self {
+            Read::Stream(retained, watermark) => {
+                return job.enter_stream(object, commit, *watermark, retained);
+            }
+            Read::Table(snapshot) => snapshot.delta(commit.time),
             // The content is that of the last closed instant.
-            Read::View(snapshot) => vec![snapshot.delta(snapshot.watermark.last_closed())],
+            Read::View(snapshot) => snapshot.delta(snapshot.watermark.last_closed()),
         };
-        let deltas = deltas.into_iter().filter(|delta| !delta.is_empty()).collect();
-        Packet { commit, watermark: self.watermark(), deltas }
+        let deltas = if delta.is_empty() { vec![] } else { vec![delta] };
+        job.enter(object, &Packet { commit, watermark: self.watermark(), deltas });
     }
 }
 

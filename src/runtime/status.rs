@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use super::Result;
 use super::hub::Hub;
-use super::ingest::Reason;
+use super::ingest::{PartitionProgress, Reason};
 use super::job::{Fault, Job};
 use super::publication::Progress;
-use super::stream::LateRow;
+use super::stream::{LateRow, Stream};
 use super::table::Table;
 use crate::sql::catalog::Oid;
 use crate::time::{Timestamp, Watermark};
@@ -68,6 +69,11 @@ impl Hub {
     /// Streams, for the system relations.
     pub fn stream_status(&self) -> Vec<StreamStatus> {
         self.lock().streams.iter().map(|(oid, stream)| stream.status(*oid)).collect()
+    }
+
+    /// How far each partition of a stream is; nothing if it is no stream.
+    pub fn partitions(&self, oid: Oid) -> Result<Vec<PartitionProgress>> {
+        self.lock().streams.get(&oid).map_or(Ok(vec![]), Stream::progress)
     }
 
     /// The newest refused rows, by stream.

@@ -1,16 +1,19 @@
 //! Everything a user can name: statements, types, settings, the catalog.
 
+pub mod derived;
 pub mod statement;
 
 mod parser;
 
+pub mod array;
 pub mod catalog;
 mod dialect;
 pub mod error;
+pub mod interval;
 pub mod names;
 pub mod types;
 pub mod variables;
 
 pub use dialect::StreamSql;
 pub use error::{Error, Result};
-pub use parser::{parse, parse_expression, parse_query_text};
+pub use parser::{IN_ARRAY, NOT_IN_ARRAY, parse, parse_expression, parse_query_text};

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use sqlparser::ast;
 
+use super::derived::{CreateSink, CreateStreamAs};
+
 /// One statement of the user's text.
 #[derive(Clone, Debug)]
 pub struct Statement {
@@ -43,12 +45,21 @@ pub enum StatementKind {
         /// Whether an existing one is fine.
         if_not_exists: bool,
     },
-    /// `ALTER STREAM name HEARTBEAT expr`.
+    /// `ALTER STREAM name | ALTER SYSTEM HEARTBEAT expr`.
     Heartbeat {
-        /// The stream.
-        stream: ast::ObjectName,
+        /// The stream; `None` is the system, whose time is that of commits.
+        stream: Option<ast::ObjectName>,
         /// A constant timestamp expression.
         at: ast::Expr,
+    },
+    /// `ALTER [MATERIALIZED] VIEW [IF EXISTS] name ..`.
+    AlterView {
+        /// The view.
+        name: ast::ObjectName,
+        /// Whether a missing one is fine.
+        if_exists: bool,
+        /// What changes.
+        change: ViewChange,
     },
     /// `COMMENT ON STREAM | TABLE | VIEW | COLUMN name IS '..'`.
     Comment {
@@ -72,6 +83,8 @@ pub enum StatementKind {
     CopyTo(CopyTo),
     /// `EXPLAIN [(..)] statement`.
     Explain(Explain),
+    /// `EXPLAIN STALL view`: why nothing comes out.
+    ExplainStall(ast::ObjectName),
     /// `DECLARE name [NO SCROLL] CURSOR [WITH|WITHOUT HOLD] FOR query | SUBSCRIBE ..`.
     Declare {
         /// The cursor's name.
@@ -131,8 +144,8 @@ pub enum StatementKind {
     Commit,
     /// ROLLBACK, ABORT.
     Rollback,
-    /// SAVEPOINT, RELEASE, ROLLBACK TO: the command tag.
-    Savepoint(&'static str),
+    /// SAVEPOINT, RELEASE, ROLLBACK TO.
+    Savepoint(Savepoint),
     /// `DISCARD ALL | PLANS | ..`, `LISTEN`, `UNLISTEN`, `NOTIFY`, `LOCK`, ..: accepted, without
     /// effect;
     /// holds the command tag.
@@ -141,12 +154,24 @@ pub enum StatementKind {
     Empty,
 }
 
+/// What is done with a savepoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Savepoint {
+    /// `SAVEPOINT name`.
+    Define(ast::Ident),
+    /// `RELEASE [SAVEPOINT] name`.
+    Release(ast::Ident),
+    /// `ROLLBACK TO [SAVEPOINT] name`.
+    RollbackTo(ast::Ident),
+}
+
 /// A query with the parts of StreamSQL that sqlparser has no place for.
 ///
 /// `FROM s [RANGE ..]` stands in the tree as the table function `cql_window(s, 'w0')`, where `w0`
 /// is
 /// `windows[0]`; `ISTREAM (query)` as `cql_stream((query), 'ISTREAM')`, with the microseconds of
-/// EVERY as a third argument; TUMBLE, HOP, .. stand as table functions of their own name, with `TABLE x` reduced
+/// EVERY as a third argument; TUMBLE, HOP, .. stand as table functions of their own name, with
+/// `TABLE x` reduced
 /// to `x`
 /// and `DESCRIPTOR(c)` kept.
 #[derive(Clone, Debug)]
@@ -168,28 +193,6 @@ impl Query {
     }
 }
 
-/// What makes a stream of a relation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd)]
-pub enum ToStream {
-    /// What comes into the relation.
-    Istream,
-    /// What goes out of it.
-    Dstream,
-    /// All that is in it, at its ticks.
-    Rstream,
-}
-
-impl ToStream {
-    /// The word of the language.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            ToStream::Istream => "ISTREAM",
-            ToStream::Dstream => "DSTREAM",
-            ToStream::Rstream => "RSTREAM",
-        }
-    }
-}
-
 /// The content of a window bracket.
 #[derive(Clone, Debug, PartialEq)]
 pub enum WindowSpec {
@@ -197,14 +200,14 @@ pub enum WindowSpec {
     Now,
     /// `[UNBOUNDED]`, `[RANGE UNBOUNDED]`.
     Unbounded,
-    /// `[RANGE T [INCLUSIVE] [SLIDE L [OFFSET o]]]`, in microseconds.
+    /// `[RANGE T [INCLUSIVE] [SLIDE L [OFFSET o]]]`.
     Range {
-        /// Length; > 0.
-        size: i64,
+        /// Length.
+        size: Length,
         /// Whether the old end belongs to the window.
         inclusive: bool,
         /// Slide and offset.
-        slide: Option<(i64, i64)>,
+        slide: Option<(Length, Length)>,
     },
     /// `[ROWS n [SLIDE m]]`.
     Rows {
@@ -219,13 +222,13 @@ pub enum WindowSpec {
         keys: Vec<ast::Expr>,
         /// Rows per partition.
         count: u64,
-        /// Further bound by time, in microseconds.
-        range: Option<i64>,
+        /// Further bound by time.
+        range: Option<Length>,
     },
-    /// `[CURRENT T]`, in microseconds.
+    /// `[CURRENT T]`.
     Current {
         /// Length of the period.
-        size: i64,
+        size: Length,
     },
 }
 
@@ -271,40 +274,6 @@ pub struct CreateStream {
     /// `PARTITION KEY (..)`.
     pub partition_key: Vec<ast::Ident>,
     /// `WITH (k = v, ..)` and `FROM connector (..)`; keys in lower case.
-    pub options: BTreeMap<String, String>,
-}
-
-/// `CREATE STREAM name AS query`.
-#[derive(Clone, Debug)]
-pub struct CreateStreamAs {
-    /// Name, possibly with a schema.
-    pub name: ast::ObjectName,
-    /// Whether an existing one is fine.
-    pub if_not_exists: bool,
-    /// The query.
-    pub query: Query,
-    /// The query's own text.
-    pub query_text: Arc<str>,
-    /// `WITH (k = v, ..)`; keys in lower case.
-    pub options: BTreeMap<String, String>,
-}
-
-/// `CREATE SINK name INTO relation [KEY (columns)] AS query`.
-#[derive(Clone, Debug)]
-pub struct CreateSink {
-    /// Name, possibly with a schema.
-    pub name: ast::ObjectName,
-    /// Whether an existing one is fine.
-    pub if_not_exists: bool,
-    /// The stream or table that it writes into.
-    pub into: ast::ObjectName,
-    /// `KEY (..)`; empty is the table's primary key.
-    pub key: Vec<ast::Ident>,
-    /// The query.
-    pub query: Query,
-    /// The query's own text.
-    pub query_text: Arc<str>,
-    /// `WITH (k = v, ..)`; keys in lower case.
     pub options: BTreeMap<String, String>,
 }
 
@@ -382,6 +351,17 @@ pub struct CreateView {
     pub query_text: Arc<str>,
     /// `WITH (k = v, ..)`; keys in lower case.
     pub options: BTreeMap<String, String>,
+}
+
+/// What ALTER VIEW does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ViewChange {
+    /// `RENAME TO name`.
+    Rename(ast::Ident),
+    /// `SUSPEND`: stops it; its content cannot be read.
+    Suspend,
+    /// `RESUME`: starts it again.
+    Resume,
 }
 
 /// `DROP ..`.
@@ -473,4 +453,6 @@ pub struct Explain {
     pub analyze: bool,
     /// FORMAT JSON.
     pub json: bool,
+    /// STATE: what each operator has to remember, and no more.
+    pub state: bool,
 }

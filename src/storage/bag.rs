@@ -7,13 +7,12 @@
 //! # State
 //! Each distinct row once; a row whose weight becomes 0 is removed.
 
-use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
+use arrow::array::{AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use std::sync::Arc;
 
 use super::rows::RowSet;
-use super::slab::NONE;
 use crate::delta::{Delta, batch};
 
 /// A multiset of rows: the content of a relation.
@@ -52,18 +51,21 @@ impl Bag {
         Ok(())
     }
 
-    /// Returns the weight of each of `len` rows.
-    pub fn weights_of(&self, columns: &[ArrayRef], len: usize) -> Result<Vec<i64>, ArrowError> {
-        let slots = self.rows.find(columns, len)?;
-        let weight = |slot| if slot == NONE { 0 } else { self.weights[slot as usize] };
-        Ok(slots.into_iter().map(weight).collect())
-    }
-
     /// Returns each row once with its weight, ordered by slot.
     pub fn snapshot(&self) -> Result<(RecordBatch, Int64Array), ArrowError> {
         let slots: Vec<u32> = self.rows.slots().collect();
         let weights: Int64Array = slots.iter().map(|s| Some(self.weights[*s as usize])).collect();
         Ok((batch(self.schema.clone(), self.rows.decode(&slots)?, slots.len())?, weights))
+    }
+
+    /// Returns the slot of each row, `NONE` for one that is not there.
+    pub fn find(&self, rows: &RecordBatch) -> Result<Vec<u32>, ArrowError> {
+        self.rows.find(rows.columns(), rows.num_rows())
+    }
+
+    /// Returns the rows of live slots.
+    pub fn rows(&self, slots: &[u32]) -> Result<RecordBatch, ArrowError> {
+        batch(self.schema.clone(), self.rows.decode(slots)?, slots.len())
     }
 
     /// Number of distinct rows.

@@ -2,7 +2,7 @@
 
 use sqlparser::tokenizer::{Location, TokenWithSpan};
 
-use crate::sql::statement::ToStream;
+use crate::sql::derived::ToStream;
 
 /// An open parenthesis or bracket.
 pub struct Frame {

@@ -37,7 +37,8 @@ use super::script::{is_word, keyword, made, made_word};
 use super::to_stream::{self, Marked, STREAM_FUNCTION, sees_every};
 use super::window_clause::window_spec;
 use crate::sql::Result;
-use crate::sql::statement::{Emit, ToStream, WindowSpec};
+use crate::sql::derived::ToStream;
+use crate::sql::statement::{Emit, WindowSpec};
 
 /// The table function that a window bracket is rewritten to.
 pub const WINDOW_FUNCTION: &str = "cql_window";

@@ -23,10 +23,10 @@ use super::options::{option_map, with_clause};
 use super::query::query;
 use super::reader::Reader;
 use super::span::positive_span;
+use crate::sql::derived::{CreateSink, CreateStreamAs};
 use crate::sql::names::fold;
 use crate::sql::statement::{
-    CreateSink, CreateStream, CreateStreamAs, LatePolicy, StatementKind, StreamClock,
-    WatermarkClause,
+    CreateStream, LatePolicy, StatementKind, StreamClock, WatermarkClause,
 };
 use crate::sql::{Error, Result};
 

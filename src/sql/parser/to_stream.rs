@@ -24,8 +24,8 @@ use super::reader::Reader;
 use super::script::is_word;
 use super::span::positive_span;
 use crate::sql::Result;
+use crate::sql::derived::ToStream;
 use crate::sql::dialect::StreamSql;
-use crate::sql::statement::ToStream;
 
 /// The table function that an operator is rewritten to.
 pub const STREAM_FUNCTION: &str = "cql_stream";

@@ -243,7 +243,7 @@ fn bracket_forms_of_nexmark_queries_parse() {
     assert!(query(q13).to_stream);
     check_unsupported(
         "CREATE SINK q10 TO FILE '/out/bid' FORMAT CSV AS SELECT 1",
-        "CREATE SINK .. TO",
+        "CREATE SINK .. TO a connector",
     );
     let q6 = kind("CREATE STREAM closed AS SELECT ISTREAM * FROM w");
     assert!(matches!(q6, StatementKind::CreateStreamAs(stream) if stream.query.to_stream));
