@@ -7,6 +7,7 @@ use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::DFSchema;
 use datafusion::physical_expr::PhysicalExpr;
 use sqlparser::ast;
+use sqlparser::ast::Spanned;
 
 use super::columns::{arrow_schema, columns, columns_of, index_of, plain_column};
 use super::ddl::timestamp_value;
@@ -22,6 +23,7 @@ use crate::runtime::ingest::EventTime;
 use crate::runtime::stream::{Late, SIDE_COLUMNS, Stream, side_types};
 use crate::runtime::table::Table;
 use crate::sql::catalog::{Catalog, Column, Object, ObjectKind, Oid, StreamDef, TableDef};
+use crate::sql::names::fold;
 use crate::sql::statement::{CreateStream, CreateTable, LatePolicy, StreamClock, WatermarkClause};
 use crate::sql::types::{SqlType, pg_type_name};
 use crate::time::Timestamp;
@@ -133,7 +135,29 @@ impl Session {
     ) -> Result<Option<(String, String)>> {
         match &create.late {
             LatePolicy::Drop => Ok(None),
-            LatePolicy::Into(side) if event_time => self.new_name(side).map(Some),
+            LatePolicy::Into(side) if event_time => {
+                let side = self.new_name(side)?;
+                if side == self.new_name(&create.name)? {
+                    return Err(Error::hinted(
+                        SqlState::DUPLICATE_TABLE,
+                        format!("LATE INTO \"{name}\" names the stream itself"),
+                        "Refused rows go to a stream of their own.",
+                    ));
+                }
+                let taken =
+                    |column: &&ast::ColumnDef| SIDE_COLUMNS.contains(&fold(&column.name).as_str());
+                if let Some(column) = create.columns.iter().find(taken) {
+                    return Err(Error::hinted(
+                        SqlState::DUPLICATE_COLUMN,
+                        format!("column \"{}\" specified more than once", fold(&column.name)),
+                        format!(
+                            "The stream of refused rows adds {} to the columns.",
+                            SIDE_COLUMNS.join(", ")
+                        ),
+                    ));
+                }
+                Ok(Some(side))
+            }
             LatePolicy::Error if event_time => Ok(None),
             LatePolicy::Into(_) | LatePolicy::Error => Err(Error::hinted(
                 SqlState::INVALID_OBJECT_DEFINITION,
@@ -209,12 +233,18 @@ impl Session {
         let bound = bind_expr(&clause.expr, &schema, &names)?;
         let watermark: Arc<dyn PhysicalExpr> = state.create_physical_expr(bound, &schema)?;
         let promised = watermark.data_type(schema.as_arrow())?;
-        if !matches!(promised, DataType::Int64 | DataType::Int32 | DataType::Timestamp(..)) {
-            return Err(Error::hinted(
+        let fits = match data_type {
+            DataType::Int64 => matches!(promised, DataType::Int64 | DataType::Int32),
+            _ => matches!(promised, DataType::Timestamp(..)),
+        };
+        if !fits {
+            let (promised, declared) = (pg_type_name(&promised), &columns[column].sql_type.name);
+            let error = Error::hinted(
                 SqlState::DATATYPE_MISMATCH,
-                format!("the watermark has type {promised}, the event time {data_type}"),
+                format!("the watermark has type {promised}, the event time {declared}"),
                 "Write for example ts - INTERVAL '5 seconds', or ts - 5 for a BIGINT.",
-            ));
+            );
+            return Err(error.at(clause.expr.span()));
         }
         let on_idle_lag = match &clause.on_idle_advance_to {
             None => None,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::ScalarValue;
 use sqlparser::ast;
+use sqlparser::ast::Spanned;
 
 use super::columns::index_of;
 use super::session::Session;
@@ -114,10 +115,9 @@ impl Session {
             }
             [] => None,
         };
-        found.ok_or_else(|| Error::Undefined {
-            kind: "relation",
-            name: parts.join("."),
-            sqlstate: SqlState::UNDEFINED_TABLE,
+        found.ok_or_else(|| {
+            let (kind, sqlstate) = ("relation", SqlState::UNDEFINED_TABLE);
+            Error::Undefined { kind, name: parts.join("."), sqlstate }.at(name.span())
         })
     }
 

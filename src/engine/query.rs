@@ -37,6 +37,7 @@ use super::outcome::{RowStream, Rows};
 use super::{Engine, Error, Result, keys};
 use crate::delta::{Delta, batch};
 use crate::error::SqlState;
+use crate::planner::arithmetic::checked_sums;
 use crate::planner::bind::{settled, visible_names};
 use crate::planner::lower::{self, Request, Wanted, window_node};
 use crate::planner::plan::{ScanKind, Ticks};
@@ -154,7 +155,7 @@ async fn execute(
 ) -> Result<SendableRecordBatchStream> {
     let state = engine.functions_now();
     // Keys and times of windows are computed on the way, so types are settled first.
-    let plan = settled(plan, &state)?;
+    let plan = checked_sums(settled(plan, &state)?)?;
     let (oids, instant) = inputs(&plan)?;
     let named: Vec<Oid> = oids.keys().copied().collect();
     engine.hub().settle(&named).await;

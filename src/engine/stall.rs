@@ -26,9 +26,10 @@ use crate::time::{Timestamp, Watermark};
 const PARTITIONS_SHOWN: usize = 10;
 
 /// Explains why nothing comes out of a view.
-pub(super) fn explain_stall(session: &Session, name: &ast::ObjectName) -> Result<Rows> {
+pub(super) async fn explain_stall(session: &Session, name: &ast::ObjectName) -> Result<Rows> {
     let view = session.find(name)?;
     let engine = &session.engine;
+    engine.hub().settled(view.oid).await;
     let Some(job) = engine.hub().view(view.oid) else {
         return Err(Error::hinted(
             SqlState::WRONG_OBJECT_TYPE,
@@ -67,16 +68,12 @@ fn report(engine: &Engine, catalog: &Catalog, view: &Object, job: &Arc<Job>) -> 
     let inputs = inputs(engine, catalog, job);
     let watermark = job.publication.status().watermark;
     let waiting = job.waiting();
-    let in_flight = job.publication.in_flight();
     let mut lines = Vec::new();
     let shown = |at: Watermark| match inputs.first() {
         Some(input) => input.show(at),
         None => at.to_string(),
     };
     lines.push(format!("View \"{}\" is running, watermark {}", view.name, shown(watermark)));
-    if in_flight > 0 {
-        lines.push(format!("  it still works on {in_flight} commits"));
-    }
     if waiting.rows == 0 {
         lines.push("  nothing waits in it: every change is shown with its commit".into());
     } else {

@@ -12,7 +12,7 @@ use super::relations::StatementRelations;
 use super::session::Session;
 use super::{Error, Result, query, subscribe};
 use crate::error::SqlState;
-use crate::planner::bind::{bind_query, visible_names};
+use crate::planner::bind::{bind_query, visible_names, with_names};
 use crate::planner::explain::{doubts, warnings};
 use crate::planner::lower::{self, Request, Wanted, window_node};
 use crate::planner::plan::{Clock, Plan, ScanKind};
@@ -113,7 +113,7 @@ impl Session {
         how: Maintained,
     ) -> Result<NewView> {
         let functions = self.engine.functions();
-        let scope = Names::new(relations, functions, Arc::clone(&query.windows));
+        let scope = Names::new(relations, functions, Arc::clone(&query.windows)).of_view();
         let bound = query::with_params(bind_query(query, &scope)?, &[])?;
         let depends_on = scope.used();
         let mut column_names = visible_names(&bound);
@@ -127,6 +127,7 @@ impl Session {
         let on_close = subscribe::on_close(query.emit)?;
         let maintained = how.always || query.emit.is_some() || !inlinable(&bound)?;
         if maintained {
+            let bound = if names.is_empty() { bound } else { with_names(bound, &column_names)? };
             let wanted = if query.to_stream { Wanted::Stream } else { Wanted::Changes };
             let request = Request { wanted, on_close, clock: how.clock };
             let plan = lower::continuous(bound, request, functions)?;

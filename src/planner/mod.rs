@@ -6,7 +6,7 @@
 //! `clock`, `distribute`). A one-shot query stops at the logical plan: DataFusion runs it over
 //! snapshots.
 
-mod arithmetic;
+pub mod arithmetic;
 pub mod bind;
 mod casts;
 mod clock;
@@ -19,16 +19,19 @@ pub mod explain;
 pub mod functions;
 pub mod lower;
 pub mod meaning;
+pub mod null_safe;
 mod on_close;
 pub mod operators;
 mod panes;
 pub mod plan;
 pub mod properties;
 pub mod relation;
+mod scaled_interval;
 mod text_time;
 pub mod to_stream;
 mod tvf;
 pub mod window;
 mod window_function;
+mod wording;
 
 pub use error::{Error, Result};

@@ -188,7 +188,7 @@ pub struct Names<'a> {
 }
 
 /// Views deep beyond this are refused rather than overflowing the stack.
-const VIEW_DEPTH_MAX: usize = 32;
+const VIEW_DEPTH_MAX: usize = 16;
 
 impl<'a> Names<'a> {
     /// Names as `relations` has them; `windows` are the brackets of the statement being planned.
@@ -206,6 +206,13 @@ impl<'a> Names<'a> {
     /// The functions and settings.
     pub fn functions(&self) -> &SessionState {
         self.functions
+    }
+
+    /// The same names, for the query of a view: whoever reads it goes one view deeper.
+    #[must_use]
+    pub fn of_view(mut self) -> Self {
+        self.depth += 1;
+        self
     }
 
     /// Objects that were named so far, not those that inlined views name.

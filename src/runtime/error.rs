@@ -24,6 +24,12 @@ pub enum Error {
         /// `Key (id)=(1) already exists.`
         detail: String,
     },
+    /// A row that a statement found and a sink has replaced since.
+    #[error("could not serialize access due to concurrent update")]
+    Changed {
+        /// The table.
+        table: String,
+    },
     /// NULL where it may not be.
     #[error(
         "null value in column \"{column}\" of relation \"{relation}\" violates not-null constraint"
@@ -66,7 +72,11 @@ impl Error {
             | Error::DuplicateKey { .. }
             | Error::NotNull { .. }
             | Error::Refused { .. } => true,
-            Error::NotATime(_) | Error::Stopped(..) | Error::Gone(_) | Error::ShuttingDown => false,
+            Error::Changed { .. }
+            | Error::NotATime(_)
+            | Error::Stopped(..)
+            | Error::Gone(_)
+            | Error::ShuttingDown => false,
         }
     }
 }
@@ -88,6 +98,7 @@ impl Classify for Error {
         match self {
             Error::Operator(error) => error.sqlstate(),
             Error::DuplicateKey { .. } => SqlState::UNIQUE_VIOLATION,
+            Error::Changed { .. } => SqlState::SERIALIZATION_FAILURE,
             Error::NotNull { .. } => SqlState::NOT_NULL_VIOLATION,
             Error::Refused { .. } => SqlState::CHECK_VIOLATION,
             Error::NotATime(_) => SqlState::DATATYPE_MISMATCH,
@@ -101,6 +112,9 @@ impl Classify for Error {
         match self {
             Error::DuplicateKey { detail, .. } | Error::Refused { detail, .. } => {
                 Some(detail.clone())
+            }
+            Error::Changed { table } => {
+                Some(format!("A sink has replaced a row of table \"{table}\"."))
             }
             Error::Operator(_)
             | Error::NotNull { .. }
@@ -116,6 +130,7 @@ impl Classify for Error {
             Error::Refused { .. } => Some(
                 "The stream was created with LATE ERROR; LATE INTO keeps such rows instead.".into(),
             ),
+            Error::Changed { .. } => Some("Try again.".into()),
             Error::Stopped(..) => {
                 Some("Drop and create the view again; hw.views tells its state.".into())
             }

@@ -145,8 +145,7 @@ impl Job {
     pub fn new(
         id: JobId,
         oid: Option<Oid>,
-        entries: Vec<Entry>,
-        tasks: Vec<Arc<Task>>,
+        (entries, tasks): (Vec<Entry>, Vec<Arc<Task>>),
         watch: Arc<Watch>,
         batch_rows: usize,
     ) -> Arc<Self> {

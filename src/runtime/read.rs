@@ -55,6 +55,19 @@ impl Hub {
         Ok(reads)
     }
 
+    /// Waits until a view has done what it has been told of so far, if it runs.
+    pub async fn settled(&self, oid: Oid) {
+        let (sender, receiver) = oneshot::channel::<()>();
+        {
+            let state = self.lock();
+            let job = state.views.get(&oid).and_then(|id| state.jobs.get(id));
+            let Some(job) = job else { return };
+            job.publication.when_current(Box::new(move |_| drop(sender)));
+        }
+        // It answers by going away.
+        let _ = receiver.await;
+    }
+
     /// Runs a query over what was read, to its end; returns what it gives.
     pub async fn evaluate(&self, plan: &Plan, reads: &BTreeMap<Oid, Read>) -> Result<Read> {
         let job = self.detached_job(plan)?;

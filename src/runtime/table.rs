@@ -54,9 +54,11 @@ impl Table {
         Ok(Self { name: name.to_owned(), bag: Bag::new(schema)?, index, snapshot: None })
     }
 
-    /// Returns an error if the change would leave two rows of one key.
+    /// Returns an error if the change would leave two rows of one key, or take a row back that is
+    /// not there any more.
     pub fn check(&self, delta: &Delta) -> Result<()> {
         let Some(index) = &self.index else { return Ok(()) };
+        self.check_retracted(delta)?;
         let columns = index.key(delta.rows());
         let present = index.keys.find(&columns, delta.len())?;
         let mut seen = RowSet::new(columns.iter().map(|c| c.data_type().clone()))?;
@@ -77,6 +79,19 @@ impl Table {
             if *copies > 1 {
                 return Err(self.duplicate(index, &columns, i));
             }
+        }
+        Ok(())
+    }
+
+    /// A sink may have replaced a row since a statement found it.
+    fn check_retracted(&self, delta: &Delta) -> Result<()> {
+        let gone = |delta: &Delta| -> Result<bool> {
+            let found = self.bag.find(delta.rows())?;
+            Ok(found.iter().enumerate().any(|(i, row)| delta.weight(i) < 0 && *row == NONE))
+        };
+        // A row that the change itself brings and takes is not in the table.
+        if gone(delta)? && gone(&delta.clone().at(Timestamp::MIN).consolidate()?)? {
+            return Err(Error::Changed { table: self.name.clone() });
         }
         Ok(())
     }

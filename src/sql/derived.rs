@@ -29,15 +29,6 @@ impl ToStream {
     }
 }
 
-/// A length of time in a window bracket.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Length {
-    /// In microseconds.
-    Micros(i64),
-    /// A parameter: `$1`.
-    Parameter(String),
-}
-
 /// `CREATE STREAM name AS query`.
 #[derive(Clone, Debug)]
 pub struct CreateStreamAs {

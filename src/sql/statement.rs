@@ -14,6 +14,8 @@ pub struct Statement {
     pub text: Arc<str>,
     /// Where `text` starts in the string that was parsed, in characters from 0 (for positions).
     pub offset: usize,
+    /// Names that were too long, as written and as cut to what a name may be.
+    pub cut_names: Vec<(String, String)>,
     /// What it says.
     pub kind: StatementKind,
 }
@@ -191,6 +193,15 @@ impl Query {
     pub fn endless(&self) -> bool {
         self.emit.is_some() || self.to_stream
     }
+}
+
+/// A length of time in a window bracket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Length {
+    /// In microseconds.
+    Micros(i64),
+    /// A parameter: `$1`.
+    Parameter(String),
 }
 
 /// The content of a window bracket.

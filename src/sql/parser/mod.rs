@@ -32,6 +32,7 @@ mod stream;
 mod emit;
 mod frame;
 mod normalize;
+mod precedence;
 mod prepass;
 mod span;
 mod to_stream;
