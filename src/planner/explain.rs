@@ -101,17 +101,7 @@ fn describe(node: &Node) -> String {
             let fetch = top.fetch.map_or("all".to_owned(), |n| n.to_string());
             format!("TopN  order=[{keys}] limit={fetch} offset={}", top.skip)
         }
-        Op::ToStream(to_stream) => {
-            let ticks = match &to_stream.ticks {
-                Ticks::Instants => String::new(),
-                Ticks::Arrivals(_) => "  ticks=arrivals".to_owned(),
-                Ticks::Every(every) => {
-                    let every = every.iter().map(|(period, _)| span_text(*period));
-                    format!("  ticks=every {}", list(every))
-                }
-            };
-            format!("ToStream  {}{ticks}", to_stream.operator.as_str())
-        }
+        Op::ToStream(to_stream) => describe_to_stream(to_stream),
         Op::Arrange => "Arrange  in order of time and row".to_owned(),
         Op::Stamp => {
             let name = node.schema.fields().last().map_or("", |field| field.name());
@@ -161,6 +151,18 @@ fn assigner_text(assigner: Assigner) -> String {
         }
     };
     if offset == 0 { text } else { format!("{text} offset {}", span_text(offset)) }
+}
+
+fn describe_to_stream(to_stream: &ToStream) -> String {
+    let ticks = match &to_stream.ticks {
+        Ticks::Instants => String::new(),
+        Ticks::Arrivals(_) => "  ticks=arrivals".to_owned(),
+        Ticks::Every(every) => {
+            let every = every.iter().map(|(period, _)| span_text(*period));
+            format!("  ticks=every {}", list(every))
+        }
+    };
+    format!("ToStream  {}{ticks}", to_stream.operator.as_str())
 }
 
 /// What a node keeps, and what bounds it.

@@ -94,11 +94,14 @@ impl Hub {
         let job = job.ok_or_else(|| Error::Gone(format!("with oid {oid}")))?;
         let (sender, receiver) = oneshot::channel();
         job.publication.when_current(Box::new(move |state| {
-            let state = state.map(|state| {
-                state.subscribe(feed);
-                state
-            });
-            let _ = sender.send(read(state));
+            let answer = match state {
+                Ok(state) => {
+                    state.subscribe(feed);
+                    read(Ok(state))
+                }
+                Err(fault) => read(Err(fault)),
+            };
+            let _ = sender.send(answer);
         }));
         Ok(receiver)
     }

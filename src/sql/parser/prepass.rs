@@ -102,7 +102,7 @@ impl Prepass<'_> {
             self.emit = Some(emit);
             return Ok(());
         }
-        if self.to_stream() || self.every_clause()? {
+        if self.stream_operator() || self.every_clause()? {
             return Ok(());
         }
         if let Clause::Relation { start, name } = self.frame().clause.clone() {
@@ -323,7 +323,7 @@ impl Prepass<'_> {
     }
 
     /// Reads ISTREAM, DSTREAM or RSTREAM, if one comes next; returns whether it did.
-    fn to_stream(&mut self) -> bool {
+    fn stream_operator(&mut self) -> bool {
         let behind = |places: usize| Some(&self.out[self.out.len().checked_sub(places)?].token);
         let Some((operator, before)) = to_stream::operator(&self.input, [behind(2), behind(1)])
         else {
