@@ -101,7 +101,7 @@ fn keyed(
     let keys = keys.iter().map(compute).collect::<Result<Vec<_>>>()?;
     let time = compute(&time)?;
     let (key_rows, times) =
-        (encoded(&keys, rows.num_rows())?, encoded(&[time.clone()], rows.num_rows())?);
+        (encoded(&keys, rows.num_rows())?, encoded(std::slice::from_ref(&time), rows.num_rows())?);
     let valid = |i: usize| time.is_valid(i) && keys.iter().all(|key| key.is_valid(i));
     let pairs = key_rows.into_iter().zip(times).enumerate();
     Ok(pairs.map(|(i, pair)| valid(i).then_some(pair)).collect())

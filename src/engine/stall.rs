@@ -19,7 +19,7 @@ use super::{Engine, Error, Result};
 use crate::error::SqlState;
 use crate::runtime::job::Job;
 use crate::runtime::status::StreamStatus;
-use crate::sql::catalog::{Catalog, Object, ObjectKind, Oid, StreamDef};
+use crate::sql::catalog::{Catalog, Object, Oid, StreamDef};
 use crate::time::{Timestamp, Watermark};
 
 /// Partitions named per stream.

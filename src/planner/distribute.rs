@@ -13,7 +13,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
 
 use super::derive;
-use super::plan::{Distribution, Join, Node, Op, Session, Window};
+use super::plan::{Distribution, Node, Op, Session, Window};
 use super::properties::Size;
 
 type Exprs = [Arc<dyn PhysicalExpr>];
@@ -38,20 +38,12 @@ pub(super) fn distribute(node: Node) -> Node {
             inputs.push(if lies.is_some() { input } else { hash(input, &aggregate.group) });
         }
         Op::Join(join) => {
-            let right = inputs.pop().expect("a join has two inputs");
-            let left = inputs.pop().expect("a join has two inputs");
             let keys = [&join.left_keys, &join.right_keys];
-            let (left, right) = align(left, right, keys, join.kind);
-            hashed_by = joined_by(&left, &right, join);
-            inputs.extend([left, right]);
+            (inputs, hashed_by) = pair(inputs, keys, join.kind);
         }
         Op::AsOf(join) => {
-            let right = inputs.pop().expect("a join has two inputs");
-            let left = inputs.pop().expect("a join has two inputs");
             let keys = [&join.left_keys, &join.right_keys];
-            let (left, right) = align(left, right, keys, JoinType::Left);
-            hashed_by = left.properties.hashed_by.clone();
-            inputs.extend([left, right]);
+            (inputs, hashed_by) = pair(inputs, keys, JoinType::Left);
         }
         Op::Session(Session { keys, .. }) if keys.is_empty() => {
             inputs = inputs.into_iter().map(single).collect();
@@ -130,6 +122,19 @@ fn hash(input: Node, keys: &Exprs) -> Node {
     node
 }
 
+/// Lays the inputs of a join, and says where its rows lie.
+fn pair(
+    mut inputs: Vec<Node>,
+    keys: [&Vec<Arc<dyn PhysicalExpr>>; 2],
+    kind: JoinType,
+) -> (Vec<Node>, Option<Vec<usize>>) {
+    let right = inputs.pop().expect("a join has two inputs");
+    let left = inputs.pop().expect("a join has two inputs");
+    let (left, right) = align(left, right, keys, kind);
+    let hashed_by = joined_by(&left, &right, kind);
+    (vec![left, right], hashed_by)
+}
+
 /// Lays both sides of a join by the same keys. Where one side lies by some of them, the other
 /// follows.
 fn align(
@@ -182,10 +187,10 @@ fn broadcast(input: Node) -> Node {
 }
 
 /// Joined rows lie where those of a side do that is neither padded nor copied.
-fn joined_by(left: &Node, right: &Node, join: &Join) -> Option<Vec<usize>> {
+fn joined_by(left: &Node, right: &Node, kind: JoinType) -> Option<Vec<usize>> {
     let copied = |node: &Node| matches!(node.op, Op::Exchange(Distribution::Broadcast));
     let width = left.schema.fields().len();
-    match join.kind {
+    match kind {
         JoinType::Inner if copied(left) => {
             let by = right.properties.hashed_by.as_ref()?;
             Some(by.iter().map(|column| column + width).collect())

@@ -20,7 +20,6 @@ pub struct Statement {
 
 /// What a statement says.
 #[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "a statement lives once, not in arrays")]
 pub enum StatementKind {
     /// SELECT, VALUES, WITH ..; a top-level EMIT or xSTREAM makes it an implicit SUBSCRIBE.
     Query(Query),

@@ -27,7 +27,7 @@ impl AsOf {
     pub(super) fn store_left(&mut self, keyed: &Keyed) -> Result<()> {
         let Keyed { delta, keys, times, .. } = keyed;
         let owners = self.keys.intern(keys, delta.len())?;
-        let times = self.time.encode(&[times.clone()], delta.len())?;
+        let times = self.time.encode(std::slice::from_ref(times), delta.len())?;
         let encoded = self.left.codec.encode(delta.rows().columns(), delta.len())?;
         let (mut bytes, mut slots) = (Vec::new(), Vec::with_capacity(delta.len()));
         for (row, owner) in owners.into_iter().enumerate() {
@@ -44,7 +44,7 @@ impl AsOf {
     pub(super) fn store_right(&mut self, keyed: &Keyed) -> Result<()> {
         let Keyed { delta, keys, times, .. } = keyed;
         let owners = self.keys.intern(keys, delta.len())?;
-        let times = self.time.encode(&[times.clone()], delta.len())?;
+        let times = self.time.encode(std::slice::from_ref(times), delta.len())?;
         let columns = delta.rows().columns();
         let own = &columns[..columns.len() - usize::from(self.versions)];
         let encoded = self.right.codec.encode(own, delta.len())?;
