@@ -104,7 +104,8 @@ mod tests {
         let lengths = spans(&values);
         assert_eq!(lengths.value(3), lengths.value(4));
         assert_eq!(lengths.value(5), lengths.value(6));
-        let of = |array: &BinaryArray| array.iter().flatten().map(<[u8]>::to_vec).collect::<Vec<_>>();
+        let of =
+            |array: &BinaryArray| array.iter().flatten().map(<[u8]>::to_vec).collect::<Vec<_>>();
         assert!(of(&lengths).is_sorted());
         let marked = marked(&values);
         assert!(of(&marked).is_sorted_by(|one, next| one < next));

@@ -31,6 +31,14 @@ impl Session {
                 started = self.create_stream(create, text).await?;
                 "CREATE STREAM".to_owned()
             }
+            StatementKind::CreateStreamAs(create) => {
+                self.create_stream_as(create, text)?;
+                "CREATE STREAM".to_owned()
+            }
+            StatementKind::CreateSink(create) => {
+                self.create_sink(create, text)?;
+                "CREATE SINK".to_owned()
+            }
             StatementKind::CreateTable(create) => {
                 let (tag, source) = self.create_table(create, text).await?;
                 started = source;
@@ -178,11 +186,18 @@ impl Session {
             (ObjectKind::Table(def), false) if def.versions.is_some() => {
                 return Err(wrong_kind("stream", "Use ALTER TABLE .. HEARTBEAT."));
             }
-            (ObjectKind::Table(_) | ObjectKind::View(_), _) => {
+            (ObjectKind::Table(_) | ObjectKind::View(_) | ObjectKind::Sink(_), _) => {
                 let hint = "Only streams, and tables VERSIONED BY a time, have watermarks.";
                 return Err(wrong_kind(if table { "table" } else { "stream" }, hint));
             }
         };
+        if matches!(&object.kind, ObjectKind::Stream(def) if def.query.is_some()) {
+            return Err(Error::hinted(
+                SqlState::WRONG_OBJECT_TYPE,
+                format!("stream \"{}\" has the watermark of its query", object.name),
+                "Move that of a stream which the query reads.",
+            ));
+        }
         if !event_time {
             return Err(Error::hinted(
                 SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,

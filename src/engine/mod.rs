@@ -17,6 +17,7 @@ mod copy;
 mod create;
 mod cursor;
 mod ddl;
+mod derived;
 mod describe;
 mod dml;
 mod drop;
@@ -35,6 +36,7 @@ mod relations;
 mod replace;
 mod returning;
 mod session;
+mod sink;
 mod source;
 mod stall;
 mod subscribe;
@@ -55,6 +57,7 @@ use crate::sql::catalog::{Catalog, Oid};
 use crate::time::Timestamp;
 use activity::Live;
 use locks::TableLocks;
+use sink::SinkStatus;
 use source::SourceStatus;
 
 /// How often idle partitions and the system clock are looked at, in milliseconds.
@@ -88,6 +91,7 @@ pub struct Engine {
     ddl: tokio::sync::Mutex<()>,
     locks: Arc<TableLocks>,
     sources: Mutex<BTreeMap<Oid, Arc<SourceStatus>>>,
+    sinks: Mutex<BTreeMap<Oid, Arc<SinkStatus>>>,
     sessions: Mutex<BTreeMap<i32, Arc<Live>>>,
     ticker: Mutex<Option<JoinHandle<()>>>,
     started: Timestamp,
@@ -112,6 +116,7 @@ impl Engine {
             ddl: tokio::sync::Mutex::default(),
             locks: Arc::default(),
             sources: Mutex::default(),
+            sinks: Mutex::default(),
             sessions: Mutex::default(),
             ticker: Mutex::default(),
             started,
@@ -214,6 +219,7 @@ impl Engine {
 
     fn forget(&self, oid: Oid) {
         self.locks.forget(oid);
+        lock(&self.sinks).remove(&oid);
         if let Some(source) = lock(&self.sources).remove(&oid) {
             source.stop();
         }

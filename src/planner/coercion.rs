@@ -78,8 +78,8 @@ pub(super) fn rewrite(
     let read_times = |parts: &mut [&mut Expr]| text_time::read_beside(parts, schema, zone.as_ref());
     expr.transform_up(|expr| match expr {
         Expr::BinaryExpr(mut binary) => {
-            let read = compares(binary.op)
-                && read_times(&mut [&mut *binary.left, &mut *binary.right]);
+            let read =
+                compares(binary.op) && read_times(&mut [&mut *binary.left, &mut *binary.right]);
             let mut typed = operation(binary, schema)?;
             typed.transformed |= read;
             Ok(typed)

@@ -21,8 +21,8 @@ use datafusion::error::Result as DfResult;
 use datafusion::functions_aggregate::expr_fn::min;
 use datafusion::logical_expr::expr::InSubquery;
 use datafusion::logical_expr::{
-    Aggregate, ColumnarValue, Distinct, Expr, LogicalPlan, LogicalPlanBuilder,
-    Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, SortExpr, Subquery, Volatility, when,
+    Aggregate, ColumnarValue, Distinct, Expr, LogicalPlan, LogicalPlanBuilder, Operator,
+    ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, SortExpr, Subquery, Volatility, when,
 };
 use datafusion::optimizer::AnalyzerRule;
 
@@ -277,7 +277,8 @@ fn extremes_over(node: LogicalPlan) -> DfResult<Transformed<LogicalPlan>> {
     if !changed {
         return Ok(Transformed::no(LogicalPlan::Window(window)));
     }
-    let window = LogicalPlanBuilder::from(window.input.as_ref().clone()).window(window.window_expr)?;
+    let window =
+        LogicalPlanBuilder::from(window.input.as_ref().clone()).window(window.window_expr)?;
     Ok(Transformed::yes(window.project(columns)?.build()?))
 }
 

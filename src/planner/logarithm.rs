@@ -48,8 +48,7 @@ impl ScalarUDFImpl for Positive {
 /// Guards the arguments of a logarithm.
 pub(super) fn rewrite(expr: Expr) -> Transformed<Expr> {
     let Expr::ScalarFunction(mut function) = expr else { return Transformed::no(expr) };
-    let guarded =
-        |arg: &Expr| matches!(arg, Expr::ScalarFunction(inner) if inner.name() == NAME);
+    let guarded = |arg: &Expr| matches!(arg, Expr::ScalarFunction(inner) if inner.name() == NAME);
     let logarithm = matches!(function.name(), "ln" | "log" | "log2" | "log10");
     if !logarithm || function.args.iter().all(guarded) {
         return Transformed::no(Expr::ScalarFunction(function));

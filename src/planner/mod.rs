@@ -3,12 +3,14 @@
 //! A parsed query becomes DataFusion's logical plan (`bind`, with our windows as nodes of it), and
 //! that, for
 //! a continuous query, our [`plan::Plan`] with proven properties (`lower`, `derive`, `on_close`,
-//! `distribute`). A one-shot query stops at the logical plan: DataFusion runs it over snapshots.
+//! `clock`, `distribute`). A one-shot query stops at the logical plan: DataFusion runs it over
+//! snapshots.
 
 pub mod arithmetic;
 pub mod asof;
 pub mod bind;
 mod casts;
+pub mod clock;
 pub mod coercion;
 mod column_name;
 mod derive;
@@ -31,6 +33,7 @@ pub mod relation;
 mod scaled_interval;
 mod subquery;
 mod text_time;
+pub mod to_stream;
 mod tvf;
 mod using;
 mod versions;

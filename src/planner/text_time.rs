@@ -332,7 +332,8 @@ mod tests {
         assert_eq!(read("1970-01-01 01:00+02", None), Some(HOUR));
         assert_eq!(read("1970-01-01T01:00:00.5Z", None), Some(HOUR + 500_000));
         // Clocks go from 2 to 3.
-        let skipped = [read("2024-03-31 02:30", Some("Europe/Vienna")), read("2024-03-31 01:30", None)];
+        let skipped =
+            [read("2024-03-31 02:30", Some("Europe/Vienna")), read("2024-03-31 01:30", None)];
         assert_eq!(skipped[0], skipped[1]);
     }
 }

@@ -80,10 +80,8 @@ pub(super) fn rewrite(expr: Expr, schema: &DFSchema, zone: &str) -> DfResult<Tra
                 return Ok(Transformed::no(Expr::Cast(Cast { expr: inner, field })));
             };
             let to = field.data_type();
-            let clocks = matches!(
-                to,
-                DataType::Timestamp(_, None) | DataType::Date32 | DataType::Time64(_)
-            );
+            let clocks =
+                matches!(to, DataType::Timestamp(_, None) | DataType::Date32 | DataType::Time64(_));
             if is_instant(&from) && clocks {
                 return Ok(Transformed::yes(cast(local(zone, *inner), to.clone())));
             }
@@ -91,7 +89,11 @@ pub(super) fn rewrite(expr: Expr, schema: &DFSchema, zone: &str) -> DfResult<Tra
             if shown && is_instant(to) {
                 let instant = timezone(lit(zone), cast(*inner, MICROS));
                 let same = *to == instants();
-                return Ok(Transformed::yes(if same { instant } else { cast(instant, to.clone()) }));
+                return Ok(Transformed::yes(if same {
+                    instant
+                } else {
+                    cast(instant, to.clone())
+                }));
             }
             Ok(Transformed::no(Expr::Cast(Cast { expr: inner, field })))
         }

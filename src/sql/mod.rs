@@ -1,6 +1,9 @@
 //! Everything a user can name: statements, types, settings, the catalog.
 
+pub mod derived;
 pub mod statement;
+
+mod changes;
 
 mod parser;
 
@@ -16,6 +19,5 @@ pub mod variables;
 pub use dialect::StreamSql;
 pub use error::{Error, Result};
 pub use parser::{
-    IN_ARRAY, NOT_IN_ARRAY, SECONDS, VERSIONS_FUNCTION, WINDOW_FUNCTION, parse, parse_expression,
-    parse_query_text,
+    IN_ARRAY, NOT_IN_ARRAY, SECONDS, VERSIONS_FUNCTION, parse, parse_expression, parse_query_text,
 };

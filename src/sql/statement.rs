@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use sqlparser::ast;
 
+use super::derived::{CreateSink, CreateStreamAs};
+
 /// One statement of the user's text.
 #[derive(Clone, Debug)]
 pub struct Statement {
@@ -27,11 +29,15 @@ pub enum StatementKind {
     Subscribe(Subscribe),
     /// `CREATE STREAM`.
     CreateStream(CreateStream),
+    /// `CREATE STREAM name AS query`.
+    CreateStreamAs(CreateStreamAs),
+    /// `CREATE SINK name INTO relation AS query`.
+    CreateSink(CreateSink),
     /// `CREATE TABLE`; constraints and defaults are in the tree.
     CreateTable(CreateTable),
     /// `CREATE [MATERIALIZED] VIEW name AS query`.
     CreateView(CreateView),
-    /// `DROP STREAM | TABLE | VIEW | MATERIALIZED VIEW | SCHEMA`.
+    /// `DROP STREAM | TABLE | VIEW | MATERIALIZED VIEW | SINK | SCHEMA`.
     Drop(Drop),
     /// `CREATE SCHEMA [IF NOT EXISTS] name`.
     CreateSchema {
@@ -154,39 +160,6 @@ pub enum StatementKind {
     Empty,
 }
 
-impl StatementKind {
-    /// The command as errors name it, if it changes something that other sessions see.
-    pub fn changes(&self) -> Option<&'static str> {
-        Some(match self {
-            StatementKind::CreateStream(_) => "CREATE STREAM",
-            StatementKind::CreateTable(_) => "CREATE TABLE",
-            StatementKind::CreateView(create) if create.materialized => "CREATE MATERIALIZED VIEW",
-            StatementKind::CreateView(_) => "CREATE VIEW",
-            StatementKind::CreateSchema { .. } => "CREATE SCHEMA",
-            StatementKind::Drop(drop) => match drop.kind {
-                DropKind::Stream => "DROP STREAM",
-                DropKind::Table => "DROP TABLE",
-                DropKind::View => "DROP VIEW",
-                DropKind::MaterializedView => "DROP MATERIALIZED VIEW",
-                DropKind::Schema => "DROP SCHEMA",
-            },
-            StatementKind::Heartbeat { stream: None, .. } => "ALTER SYSTEM",
-            StatementKind::Heartbeat { table: true, .. } => "ALTER TABLE",
-            StatementKind::Heartbeat { .. } => "ALTER STREAM",
-            StatementKind::AlterView { .. } => "ALTER VIEW",
-            StatementKind::Comment { .. } => "COMMENT",
-            StatementKind::CopyFrom(_) => "COPY FROM",
-            StatementKind::Dml { statement, .. } => match **statement {
-                ast::Statement::Insert(_) => "INSERT",
-                ast::Statement::Update(_) => "UPDATE",
-                ast::Statement::Delete(_) => "DELETE",
-                _ => "TRUNCATE TABLE",
-            },
-            _ => return None,
-        })
-    }
-}
-
 /// What is done with a savepoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Savepoint {
@@ -202,7 +175,9 @@ pub enum Savepoint {
 ///
 /// `FROM s [RANGE ..]` stands in the tree as the table function `cql_window(s, 'w0')`, where `w0`
 /// is
-/// `windows[0]`; TUMBLE, HOP, .. stand as table functions of their own name, with `TABLE x` reduced
+/// `windows[0]`; `ISTREAM (query)` as `cql_stream((query), 'ISTREAM')`, with the microseconds of
+/// EVERY as a third argument; TUMBLE, HOP, .. stand as table functions of their own name, with
+/// `TABLE x` reduced
 /// to `x`
 /// and `DESCRIPTOR(c)` kept.
 #[derive(Clone, Debug)]
@@ -213,6 +188,15 @@ pub struct Query {
     pub windows: Arc<[WindowSpec]>,
     /// The EMIT clause of the outermost query.
     pub emit: Option<Emit>,
+    /// Whether ISTREAM, DSTREAM or RSTREAM stands at its top.
+    pub to_stream: bool,
+}
+
+impl Query {
+    /// Whether its result never ends: at the top level it is an implicit SUBSCRIBE.
+    pub fn endless(&self) -> bool {
+        self.emit.is_some() || self.to_stream
+    }
 }
 
 /// A length of time in a window bracket.
@@ -421,6 +405,8 @@ pub enum DropKind {
     View,
     /// MATERIALIZED VIEW.
     MaterializedView,
+    /// SINK.
+    Sink,
     /// SCHEMA.
     Schema,
 }

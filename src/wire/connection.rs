@@ -131,8 +131,7 @@ impl Connection {
     /// is no loss to wait for it.
     pub(super) async fn sync_follows(&mut self) -> bool {
         let next = self.receive().await;
-        let sync =
-            matches!(&next, Some(Ok(Inbound::Message(PgWireFrontendMessage::Sync(_)))));
+        let sync = matches!(&next, Some(Ok(Inbound::Message(PgWireFrontendMessage::Sync(_)))));
         self.ahead = Some(next);
         sync
     }

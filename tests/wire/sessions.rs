@@ -91,8 +91,7 @@ async fn sessions_are_seen_and_can_be_ended() {
     let (client, _) = connect(&server).await;
     let (other, _, connection) = connect_as(&server, "other").await;
     other.batch_execute("SET application_name = 'worker'").await.expect("it can be set");
-    let pid: i32 =
-        other.query_one("SELECT pg_backend_pid()", &[]).await.expect("a number").get(0);
+    let pid: i32 = other.query_one("SELECT pg_backend_pid()", &[]).await.expect("a number").get(0);
     let doing = async || {
         let sql = "SELECT state, query, application_name, query_start >= backend_start, \
                    client_addr IS NOT NULL FROM pg_stat_activity WHERE pid = $1";

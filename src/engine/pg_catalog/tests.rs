@@ -99,8 +99,16 @@ fn catalog() -> Catalog {
         let query = "SELECT sym, sum(px * qty) AS notional FROM trades GROUP BY sym".into();
         let (maintained, search_path) = (materialized, vec![]);
         let (time_zone, fail_on_error) = ("UTC".to_owned(), false);
-        let view =
-            ViewDef { materialized, maintained, query, search_path, time_zone, fail_on_error };
+        let options = BTreeMap::new();
+        let view = ViewDef {
+            materialized,
+            maintained,
+            query,
+            search_path,
+            time_zone,
+            fail_on_error,
+            options,
+        };
         let columns = vec![
             column("sym", "text", DataType::Utf8),
             column("notional", "double precision", DataType::Float64),

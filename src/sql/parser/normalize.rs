@@ -118,9 +118,11 @@ fn replace_operator(expr: &mut Expr) -> Result<()> {
         Expr::UnaryOp { op: UnaryOperator::PGAbs, expr } => call("abs", vec![*take(expr)]),
         Expr::UnaryOp { op: UnaryOperator::PGSquareRoot, expr } => call("sqrt", vec![*take(expr)]),
         Expr::UnaryOp { op: UnaryOperator::PGCubeRoot, expr } => call("cbrt", vec![*take(expr)]),
-        Expr::Extract { field: ast::DateTimeField::Second | ast::DateTimeField::Seconds, expr, .. } => {
-            call(SECONDS, vec![*take(expr)])
-        }
+        Expr::Extract {
+            field: ast::DateTimeField::Second | ast::DateTimeField::Seconds,
+            expr,
+            ..
+        } => call(SECONDS, vec![*take(expr)]),
         Expr::AtTimeZone { timestamp, time_zone } => {
             call("timezone", vec![*take(time_zone), *take(timestamp)])
         }
