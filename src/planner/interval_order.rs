@@ -285,7 +285,6 @@ fn extremes_over(node: LogicalPlan) -> DfResult<Transformed<LogicalPlan>> {
 /// Groups by lengths, and shows the least interval of each.
 fn aggregate(mut old: Aggregate) -> DfResult<Transformed<LogicalPlan>> {
     let (schema, input) = (Arc::clone(&old.schema), Arc::clone(old.input.schema()));
-    let sets = old.group_expr.iter().any(|key| matches!(key, Expr::GroupingSet(_)));
     let mut columns: Vec<Expr> = schema.iter().map(Expr::from).collect();
     let (groups, calls) = (columns.len() - old.aggr_expr.len(), old.aggr_expr.len());
     let show = |column: &mut Expr, i: usize, inner: &str| {
@@ -303,8 +302,7 @@ fn aggregate(mut old: Aggregate) -> DfResult<Transformed<LogicalPlan>> {
             changed = true;
         }
     }
-    for i in 0..if sets { 0 } else { groups } {
-        let key = &mut old.group_expr[i];
+    for (i, key) in old.group_expr.iter_mut().enumerate() {
         if is_interval(key, &input) {
             let (name, shown) = (format!("$length{i}"), format!("$interval{i}"));
             let interval = std::mem::take(key).unalias();

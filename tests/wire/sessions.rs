@@ -1,6 +1,6 @@
 //! Pipelines, and sessions as others see and end them.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -141,10 +141,8 @@ async fn a_long_statement_keeps_nobody_waiting() {
         slow.push(tokio::spawn(async move { client.batch_execute(&long).await.map(|()| client) }));
     }
     let (client, _) = connect(&server).await;
-    let start = Instant::now();
     client.batch_execute("SELECT 1").await.expect("it answers");
-    let short = start.elapsed();
-    assert!(!slow.iter().all(JoinHandle::is_finished), "they are not long: {short:?}");
+    assert!(!slow.iter().any(JoinHandle::is_finished), "they are not long");
     for task in slow {
         task.await.expect("it comes back").expect("it is planned");
     }
