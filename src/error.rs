@@ -124,6 +124,8 @@ sql_states! {
     TOO_MANY_CONNECTIONS = "53300";
     /// A limit of the server was reached.
     PROGRAM_LIMIT_EXCEEDED = "54000";
+    /// A statement that would take too long to plan, or too much stack.
+    STATEMENT_TOO_COMPLEX = "54001";
     /// The object is not in a state that allows this.
     OBJECT_NOT_IN_PREREQUISITE_STATE = "55000";
     /// Canceled by the user or a timeout.

@@ -3,13 +3,13 @@
 //! # Semantics
 //! A number cast to an integer is rounded: a double to the nearest even one in the middle, a
 //! numeric
-//! away from zero. A timestamp cast to text looks as Postgres shows it (ISO, in the session's zone).
+//! away from zero. A value cast to text looks as Postgres shows it, instants in the session's zone.
 
 use std::sync::Arc;
 
-use arrow::array::{AsArray, Float64Array, StringArray};
+use arrow::array::{AsArray, Float64Array};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Float64Type, TimeUnit, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Float64Type};
 use datafusion::common::DFSchema;
 use datafusion::common::tree_node::Transformed;
 use datafusion::error::Result as DfResult;
@@ -18,8 +18,7 @@ use datafusion::logical_expr::{
 };
 
 use super::arithmetic::type_of;
-use super::functions::clock_time;
-use crate::time::Timestamp;
+use super::text_output::{differs, texts};
 
 /// The function that stands between a value and its cast.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -32,7 +31,7 @@ struct Prepared {
 enum What {
     /// Rounds a double, half to even.
     Round,
-    /// Shows a timestamp; one with a zone as that zone's clocks show it, with their offset.
+    /// Shows a value as text; an instant as a zone's clocks show it, with their offset.
     Show { zone: Option<Arc<str>> },
 }
 
@@ -71,43 +70,8 @@ impl ScalarUDFImpl for Prepared {
                     values.as_primitive::<Float64Type>().unary(f64::round_ties_even);
                 Arc::new(rounded)
             }
-            What::Show { zone } => {
-                let micros = DataType::Timestamp(TimeUnit::Microsecond, None);
-                let values = cast(&cast(&arrays[0], &DataType::Int64)?, &micros)?;
-                let values = values.as_primitive::<TimestampMicrosecondType>();
-                let shown = values.iter().map(|v| v.map(|v| shown(v, zone.as_deref())).transpose());
-                Arc::new(shown.collect::<DfResult<StringArray>>()?)
-            }
+            What::Show { zone } => Arc::new(texts(&arrays[0], zone.as_deref())?),
         }))
-    }
-}
-
-/// Shows microseconds since the Unix epoch.
-fn shown(micros: i64, zone: Option<&str>) -> DfResult<String> {
-    Ok(match micros {
-        i64::MAX => "infinity".to_owned(),
-        i64::MIN => "-infinity".to_owned(),
-        micros => {
-            let local = zone.map_or(Ok(micros), |zone| clock_time(zone, micros))?;
-            let text = Timestamp(local).to_string();
-            let text = match text.contains('.') {
-                true => text.trim_end_matches('0'),
-                false => &text,
-            };
-            let offset = zone.map(|_| offset((local - micros) / 1_000_000)).unwrap_or_default();
-            format!("{text}{offset}")
-        }
-    })
-}
-
-/// Shows an offset from UTC in seconds, as short as Postgres does.
-fn offset(seconds: i64) -> String {
-    let (sign, seconds) = (if seconds < 0 { '-' } else { '+' }, seconds.abs());
-    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    match (minutes, seconds) {
-        (0, 0) => format!("{sign}{hours:02}"),
-        (_, 0) => format!("{sign}{hours:02}:{minutes:02}"),
-        _ => format!("{sign}{hours:02}:{minutes:02}:{seconds:02}"),
     }
 }
 
@@ -128,8 +92,12 @@ pub(super) fn rewrite(
             let whole = DataType::Decimal128(precision, 0);
             Expr::Cast(Cast::new(Box::new(inner()), whole))
         }
-        (DataType::Timestamp(TimeUnit::Microsecond, zone), DataType::Utf8) => {
-            let zone = zone.map(|zone| session.cloned().unwrap_or(zone));
+        (from, DataType::Utf8) if differs(&from) => {
+            let zone = match from {
+                DataType::Timestamp(_, Some(zone)) => Some(session.cloned().unwrap_or(zone)),
+                DataType::List(_) => session.cloned(),
+                _ => None,
+            };
             return Ok(Transformed::yes(Prepared::call(What::Show { zone }, inner())));
         }
         _ => return Ok(Transformed::no(expr)),

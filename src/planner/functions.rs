@@ -12,7 +12,7 @@ use arrow::datatypes::{
     DataType, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, TimeUnit,
     TimestampMicrosecondType,
 };
-use chrono::{DateTime, Datelike, Months, NaiveDateTime, Offset, TimeZone, Utc};
+use chrono::{DateTime, Datelike, Months, NaiveDateTime, Offset, TimeDelta, TimeZone, Utc};
 use datafusion::common::{exec_datafusion_err, plan_err};
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::{
@@ -167,7 +167,7 @@ pub(super) fn zone(name: &str) -> DfResult<Tz> {
 }
 
 /// What the clocks of a zone show at an instant.
-pub(super) fn clock_time(name: &str, micros: i64) -> DfResult<i64> {
+fn clock_time(name: &str, micros: i64) -> DfResult<i64> {
     let offset = zone(name)?.offset_from_utc_datetime(&naive(micros)?).fix().local_minus_utc();
     Ok(micros + i64::from(offset) * 1_000_000)
 }
@@ -178,7 +178,8 @@ pub(super) fn instant_of(name: &str, micros: i64) -> DfResult<i64> {
     let local = naive(micros)?;
     let offset = match zone.offset_from_local_datetime(&local).earliest() {
         Some(offset) => offset,
-        None => zone.offset_from_utc_datetime(&local),
+        // Postgres goes on with the offset that was in force before.
+        None => zone.offset_from_utc_datetime(&(local - TimeDelta::days(1))),
     };
     Ok(micros - i64::from(offset.fix().local_minus_utc()) * 1_000_000)
 }

@@ -32,6 +32,7 @@ pub mod properties;
 pub mod relation;
 mod scaled_interval;
 mod subquery;
+mod text_output;
 mod text_time;
 pub mod to_stream;
 mod tvf;

@@ -13,6 +13,7 @@ mod dialect;
 pub mod error;
 pub mod interval;
 pub mod names;
+pub mod output;
 pub mod types;
 pub mod variables;
 

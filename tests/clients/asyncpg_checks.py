@@ -20,18 +20,6 @@ async def types(c):
     ), row
 
 
-async def arrays(c):
-    assert await c.fetchval("SELECT ARRAY[1, 2, NULL]::int[]") == [1, 2, None]
-    assert await c.fetchval("SELECT ARRAY['a', 'b']") == ["a", "b"]
-    await c.execute("CREATE TABLE arr (id int, tags text[], n bigint[])")
-    await c.execute("INSERT INTO arr VALUES ($1, $2, $3)", 1, ["a", "b"], [1, 2])
-    await c.executemany("INSERT INTO arr VALUES ($1, $2, $3)", [(2, [], None), (3, ["c"], [3])])
-    rows = await c.fetch("SELECT id, tags, n FROM arr ORDER BY id")
-    assert [tuple(r) for r in rows] == [(1, ["a", "b"], [1, 2]), (2, [], None), (3, ["c"], [3])], rows
-    rows = await c.fetch("SELECT id FROM arr WHERE id = ANY($1) ORDER BY id", [1, 3])
-    assert [r["id"] for r in rows] == [1, 3], rows
-
-
 async def uuids(c):
     one = uuid.uuid4()
     await c.execute("CREATE TABLE ids (id uuid PRIMARY KEY, n int)")

@@ -106,7 +106,7 @@ async fn sessions_are_seen_and_can_be_ended() {
     let _ = other.batch_execute("SELECT 1 / 0").await;
     assert_eq!(doing().await, told("idle in transaction (aborted)", "SELECT 1 / 0"));
     other.batch_execute("ROLLBACK").await.expect("its end");
-    let ends = |function: &str| format!("SELECT {function}($1)");
+    let ends = |function: &str| format!("SELECT {function}($1::int)");
     let sleeping = tokio::spawn(async move {
         let canceled = other.batch_execute("SELECT pg_sleep(60)").await;
         (other, canceled)
