@@ -9,7 +9,8 @@
 //! | [`Constant`]  | VALUES                               | one       | whether it was emitted  |
 //! | [`Aggregate`] | GROUP BY; DISTINCT, without calls    | any       | per group               |
 //! | [`Join`]      | JOIN of every kind, EXISTS, IN       | inner any | both sides, by key      |
-//! | [`TopN`]      | ORDER BY .. LIMIT, ROW_NUMBER() <= n | one       | all rows, or the first  |
+//! | [`Except`]    | EXCEPT ALL, INTERSECT ALL            | one       | distinct rows of both   |
+//! | [`TopN`]      | ORDER BY .. LIMIT, ROW_NUMBER() <= n | any       | all rows, or the first  |
 //! | [`OnClose`]   | EMIT ON WINDOW CLOSE                 | any       | rows that are not final |
 //!
 //! Windows, which make relations of streams, are operators as well: see `windows`.
@@ -47,6 +48,7 @@ pub mod aggregate;
 pub mod checked;
 mod constant;
 pub mod evaluate;
+mod except;
 mod filter;
 mod finality;
 pub mod join;
@@ -59,6 +61,7 @@ mod union;
 
 pub use aggregate::Aggregate;
 pub use constant::Constant;
+pub use except::{Combination, Except};
 pub use filter::Filter;
 pub use finality::Frees;
 pub use join::Join;

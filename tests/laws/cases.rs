@@ -17,7 +17,8 @@ use highwater::operators::aggregate::{AggregateOptions, Call};
 use highwater::operators::join::{JoinKind, JoinOptions, JoinSide};
 use highwater::operators::top_n::TopNOptions;
 use highwater::operators::{
-    Aggregate, Filter, Frees, Instantwise, Join, OnClose, Operator, Project, TopN,
+    Aggregate, Combination, Except, Filter, Frees, Instantwise, Join, OnClose, Operator, Project,
+    TopN, Union,
 };
 use highwater::windows::{
     AssignWindows, Assigner, Expiring, PartitionedRows, PartitionedRowsOptions, Rows, TimeWindow,
@@ -320,6 +321,20 @@ fn all_cases() -> Vec<Case> {
             })
         },
     ];
+    for combination in [Combination::Except, Combination::Intersect] {
+        all.push(Case {
+            ports: 2,
+            instants: Except::INSTANTS,
+            drains: false,
+            ..Case::new(format!("{combination:?} ALL"), INPUT, move || {
+                Box::new(Except::new(schema(INPUT), combination).unwrap())
+            })
+        });
+    }
+    all.push(Case {
+        ports: 2,
+        ..Case::new("UNION ALL", INPUT, || Box::new(Union::new(schema(INPUT))))
+    });
     all.extend(aggregates());
     all.extend(joins());
     all.extend(top_ns());
