@@ -17,7 +17,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{BooleanArray, RecordBatch};
+use arrow::array::{BooleanArray, Int64Array, RecordBatch};
 use arrow::compute::{concat_batches, filter_record_batch};
 use arrow::datatypes::SchemaRef;
 use datafusion::catalog::MemTable;
@@ -35,14 +35,18 @@ use futures::{StreamExt, TryStreamExt};
 
 use super::outcome::{RowStream, Rows};
 use super::{Engine, Error, Result};
-use crate::delta::Delta;
+use crate::delta::{Delta, append_column};
 use crate::error::SqlState;
+use crate::planner::arrival::ARRIVAL;
 use crate::planner::bind::visible_names;
 use crate::planner::lower::window_node;
+use crate::planner::ordered;
 use crate::planner::plan::ScanKind;
 use crate::planner::relation::RelationSource;
 use crate::planner::window::{WindowKind, WindowNode};
+use datafusion::logical_expr::TableSource;
 use crate::runtime::content::repeated;
+use crate::runtime::once;
 use crate::runtime::read::Read;
 use crate::sql::catalog::Oid;
 use crate::time::{Timestamp, Watermark};
@@ -200,22 +204,20 @@ impl At {
             match scanned(&node) {
                 None => Ok(Transformed::no(node)),
                 Some(source) => {
-                    let table = MemTable::try_new(
-                        source.object.arrow_schema(),
-                        vec![vec![self.content(source)?]],
-                    )?;
+                    let rows = self.content(source)?;
+                    let table = MemTable::try_new(rows.schema(), vec![vec![rows]])?;
                     let LogicalPlan::TableScan(mut scan) = node else { unreachable!("scanned") };
                     scan.source = provider_as_source(Arc::new(table));
                     Ok(Transformed::yes(LogicalPlan::TableScan(scan)))
                 }
             }
         })?;
-        assign_windows(plan.data, state).await
+        own_nodes(plan.data, state).await
     }
 
     /// All rows of an object, as of the query's instant.
     fn content(&self, source: &RelationSource) -> Result<RecordBatch, DataFusionError> {
-        let schema = source.object.arrow_schema();
+        let schema = source.schema();
         match self.reads.get(&source.object.oid) {
             None => Ok(RecordBatch::new_empty(schema)),
             Some(Read::Relation(snapshot)) => {
@@ -223,8 +225,11 @@ impl At {
                 Ok(rows.with_schema(schema)?)
             }
             Some(Read::Stream(deltas, _)) => {
+                let deltas = in_arrival_order(source, deltas)?;
                 let rows = deltas.iter().map(|delta| self.until_instant(delta));
                 let rows = rows.collect::<Result<Vec<_>, DataFusionError>>()?;
+                let rows = rows.into_iter().map(|rows| rows.with_schema(Arc::clone(&schema)));
+                let rows = rows.collect::<Result<Vec<_>, _>>()?;
                 Ok(concat_batches(&schema, &rows)?)
             }
         }
@@ -241,11 +246,17 @@ impl At {
     fn window(&self, window: &WindowNode) -> Result<RecordBatch, DataFusionError> {
         let instant = self.instant.expect("a query with a window has an instant");
         let source = window_input(&window.input).expect("the planner puts windows on streams");
-        let schema = source.object.arrow_schema();
+        let schema = source.schema();
         let Some(Read::Stream(deltas, _)) = self.reads.get(&source.object.oid) else {
             return Ok(RecordBatch::new_empty(schema));
         };
-        let mut all = Delta::concat(&schema, deltas)?;
+        let deltas = in_arrival_order(source, deltas)?;
+        let all = deltas.into_iter().map(|delta| {
+            let rows = delta.rows().clone().with_schema(Arc::clone(&schema))?;
+            Ok(delta.with_rows(rows))
+        });
+        let mut all =
+            Delta::concat(&schema, &all.collect::<Result<Vec<_>, DataFusionError>>()?)?;
         if let WindowKind::Partitioned { range: Some(range), .. } = window.kind {
             // The last n of the rows that are young enough are the young ones among the last n.
             let ts = all.ts_array();
@@ -268,6 +279,23 @@ impl At {
     }
 }
 
+/// The rows of a stream, with a last column for the order of their arrival if the plan reads it.
+fn in_arrival_order(
+    source: &RelationSource,
+    deltas: &[Delta],
+) -> Result<Vec<Delta>, DataFusionError> {
+    if !source.has_arrival() {
+        return Ok(deltas.to_vec());
+    }
+    let mut arrivals = 0..;
+    let numbered = deltas.iter().map(|delta| {
+        let arrival = Int64Array::from_iter_values(arrivals.by_ref().take(delta.len()));
+        let rows = append_column(delta.rows(), ARRIVAL, Arc::new(arrival))?;
+        Ok(delta.clone().with_rows(rows))
+    });
+    numbered.collect()
+}
+
 fn window_input(plan: &LogicalPlan) -> Option<&RelationSource> {
     match plan {
         LogicalPlan::SubqueryAlias(alias) => window_input(&alias.input),
@@ -287,35 +315,42 @@ fn values_of(node: &LogicalPlan, rows: RecordBatch) -> Result<LogicalPlan, DataF
     LogicalPlanBuilder::from(scan).project(columns)?.build()
 }
 
-/// Replaces TVFs, innermost first, by their rows.
-async fn assign_windows(mut plan: LogicalPlan, state: &SessionState) -> Result<LogicalPlan> {
-    while let Some(window) = innermost_tvf(&plan)? {
-        let WindowKind::Assign(hopping) = window.kind else { unreachable!("searched for TVFs") };
-        let input = execute_plain(state, &window.input).await?;
-        let schema = input.schema();
-        let batches: Vec<RecordBatch> = input.try_collect().await?;
-        let rows = concat_batches(&schema, &batches)?;
-        let analyzed = window.input.schema();
-        let time = window_expr(&window.exprs[0], analyzed)?;
-        let times = time.evaluate(&rows)?.into_array(rows.num_rows())?;
-        let rows =
-            windows::snapshot::assign(&rows, &times, hopping.slide, hopping.size, hopping.offset)?;
-        let mut rows = Some(rows);
+/// Replaces our nodes, innermost first, by their rows.
+async fn own_nodes(mut plan: LogicalPlan, state: &SessionState) -> Result<LogicalPlan> {
+    while let Some(node) = innermost(&plan)? {
+        let mut inputs = Vec::new();
+        for input in node.inputs() {
+            let stream = execute_plain(state, input).await?;
+            let schema = stream.schema();
+            let batches: Vec<RecordBatch> = stream.try_collect().await?;
+            inputs.push(concat_batches(&schema, &batches)?);
+        }
+        let mut rows = Some(rows_of(&node, inputs)?);
         plan = plan
-            .transform_down_with_subqueries(|node| {
-                let found = window_node(&node).is_some_and(|w| *w == window);
-                match rows.clone().filter(|_| found) {
-                    None => Ok(Transformed::no(node)),
-                    Some(batch) => {
-                        rows = rows.take();
-                        let values = values_of(&node, batch)?;
-                        Ok(Transformed::new(values, true, TreeNodeRecursion::Jump))
-                    }
+            .transform_down_with_subqueries(|other| match rows.take_if(|_| other == node) {
+                None => Ok(Transformed::no(other)),
+                Some(rows) => {
+                    let values = values_of(&other, rows)?;
+                    Ok(Transformed::new(values, true, TreeNodeRecursion::Jump))
                 }
             })?
             .data;
     }
     Ok(plan)
+}
+
+/// The rows of one of our nodes over those of its inputs.
+fn rows_of(node: &LogicalPlan, mut inputs: Vec<RecordBatch>) -> Result<RecordBatch> {
+    if let Some(window) = window_node(node) {
+        let WindowKind::Assign(hopping) = window.kind else { unreachable!("brackets are gone") };
+        let rows = inputs.swap_remove(0);
+        let time = window_expr(&window.exprs[0], window.input.schema())?;
+        let times = time.evaluate(&rows)?.into_array(rows.num_rows())?;
+        let hopping = (hopping.slide, hopping.size, hopping.offset);
+        return Ok(windows::snapshot::assign(&rows, &times, hopping.0, hopping.1, hopping.2)?);
+    }
+    let node = ordered::alone(node).expect("only our nodes are searched for")?;
+    once::run(&node, inputs)?.map_err(|error| Error::refused(error.sqlstate, error.message))
 }
 
 /// A key or time of a window, ready to be computed over its input.
@@ -324,12 +359,12 @@ fn window_expr(expr: &Expr, input: &DFSchema) -> Result<Arc<dyn PhysicalExpr>, D
     create_physical_expr(expr, input, &props, &context)
 }
 
-/// A TVF whose input has no other TVF.
-fn innermost_tvf(plan: &LogicalPlan) -> Result<Option<WindowNode>> {
+/// One of our nodes whose inputs have no other.
+fn innermost(plan: &LogicalPlan) -> Result<Option<LogicalPlan>> {
     let mut found = None;
     plan.apply_with_subqueries(|node| {
-        if let Some(window) = window_node(node) {
-            found = Some(window.clone());
+        if window_node(node).is_some() || ordered::is_ours(node) {
+            found = Some(node.clone());
         }
         Ok(TreeNodeRecursion::Continue)
     })?;

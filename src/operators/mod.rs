@@ -10,6 +10,7 @@
 //! | [`Aggregate`] | GROUP BY; DISTINCT, without calls    | any       | per group               |
 //! | [`Join`]      | JOIN of every kind, EXISTS, IN       | inner any | both sides, by key      |
 //! | [`Except`]    | EXCEPT ALL, INTERSECT ALL            | one       | distinct rows of both   |
+//! | [`Over`]      | OVER (..)                            | any       | rows in order, results  |
 //! | [`TopN`]      | ORDER BY .. LIMIT, ROW_NUMBER() <= n | any       | all rows, or the first  |
 //! | [`OnClose`]   | EMIT ON WINDOW CLOSE                 | any       | rows that are not final |
 //!
@@ -53,6 +54,7 @@ mod filter;
 mod finality;
 pub mod join;
 mod on_close;
+pub mod over;
 mod project;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -66,6 +68,7 @@ pub use filter::Filter;
 pub use finality::Frees;
 pub use join::Join;
 pub use on_close::OnClose;
+pub use over::Over;
 pub use project::Project;
 pub use top_n::TopN;
 pub use union::Union;

@@ -8,11 +8,12 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::{FieldRef, SchemaRef};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
 
 use super::derive;
-use super::plan::{Distribution, Node, Op, Window};
+use super::plan::{Distribution, Node, Op, Over, TopN, Window};
 
 type Exprs = [Arc<dyn PhysicalExpr>];
 
@@ -41,23 +42,32 @@ pub(super) fn distribute(node: Node) -> Node {
             let (left, right) = align(left, right, &join.left_keys, &join.right_keys);
             inputs.extend([left, right]);
         }
+        Op::Bag(_) => {
+            let right = inputs.pop().expect("a bag has two inputs");
+            let left = inputs.pop().expect("a bag has two inputs");
+            let (left_row, right_row) = (all_columns(&left.schema), all_columns(&right.schema));
+            let (left, right) = align(left, right, &left_row, &right_row);
+            inputs.extend([left, right]);
+        }
+        Op::Over(Over { partition: keys, .. }) | Op::TopN(TopN { partition: keys, .. })
+            if !keys.is_empty() =>
+        {
+            let input = inputs.remove(0);
+            let lies = lies_by(&input, keys).is_some();
+            inputs.push(if lies { input } else { hash(input, keys) });
+        }
         Op::Window(Window::Partitioned { keys, .. }) => {
             let input = inputs.remove(0);
             let lies = lies_by(&input, keys).is_some();
             inputs.push(if lies { input } else { hash(input, keys) });
         }
-        Op::TopN(_) | Op::Window(Window::Rows { .. }) => {
+        Op::Over(_) | Op::TopN(_) | Op::Window(Window::Rows { .. }) => {
             inputs = inputs.into_iter().map(single).collect();
             hashed_by = Some(vec![]);
         }
         Op::Union => {
             // What lies on one shard must not share a fragment with what lies on all.
-            let all: Vec<Arc<dyn PhysicalExpr>> = schema
-                .fields()
-                .iter()
-                .enumerate()
-                .map(|(i, f)| Arc::new(Column::new(f.name(), i)) as Arc<dyn PhysicalExpr>)
-                .collect();
+            let all = all_columns(&schema);
             let spread = |input: Node| match &input.properties.hashed_by {
                 Some(by) if by.is_empty() => hash(input, &all),
                 _ => input,
@@ -78,6 +88,13 @@ pub(super) fn distribute(node: Node) -> Node {
         node.properties.hashed_by = hashed_by;
     }
     node
+}
+
+fn all_columns(schema: &SchemaRef) -> Vec<Arc<dyn PhysicalExpr>> {
+    let column = |(i, field): (usize, &FieldRef)| -> Arc<dyn PhysicalExpr> {
+        Arc::new(Column::new(field.name(), i))
+    };
+    schema.fields().iter().enumerate().map(column).collect()
 }
 
 fn columns(exprs: &Exprs) -> Vec<Option<usize>> {

@@ -18,15 +18,18 @@ use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{self as logical, Expr, FetchType, LogicalPlan, SkipType};
 use datafusion::optimizer::{Optimizer, OptimizerContext, OptimizerRule};
-use datafusion::physical_expr::aggregate::LoweredAggregateBuilder;
+use datafusion::physical_expr::aggregate::{AggregateFunctionExpr, LoweredAggregateBuilder};
 use datafusion::physical_expr::expressions::BinaryExpr;
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 
 use super::derive;
 use super::error::{Error, Result};
-use super::plan::{Aggregate, Assign, Call, Clock, Join, Node, Op, Plan, Scan, TopN, Window};
+use super::plan::{
+    Aggregate, Assign, Call, Clock, Counting, Join, Node, Op, Plan, Scan, SortKeys, TopN, Window,
+};
 use super::relation::{RelationSource, system_time_type};
 use super::window::{WindowKind, WindowNode};
+use super::ordered::Ordered;
 use super::{distribute, on_close};
 
 /// DataFusion's rewrites that hold for changing bags, in order.
@@ -64,7 +67,7 @@ pub fn continuous(plan: LogicalPlan, on_close_wanted: bool, state: &SessionState
         .with_max_passes(3);
     let optimized = Optimizer::with_rules(rules()).optimize(analyzed, &config, |_, _| {})?;
     let clock = clock_of(&optimized)?;
-    let mut root = Lowering { props: ExecutionProps::new() }.node(&optimized)?;
+    let mut root = Lowering::default().node(&optimized)?;
     if on_close_wanted {
         root = on_close::place(root)?;
     }
@@ -136,19 +139,25 @@ fn refuse_clock_functions(plan: &LogicalPlan) -> Result<()> {
     }
 }
 
-fn later(what: impl Into<String>, hint: &str) -> Error {
+pub(super) fn later(what: impl Into<String>, hint: &str) -> Error {
     Error::Unsupported {
         what: format!("{} in a continuous query is not supported yet", what.into()),
         hint: hint.into(),
     }
 }
 
-struct Lowering {
+/// Lowers nodes of the logical plan.
+#[derive(Default)]
+pub(super) struct Lowering {
     props: ExecutionProps,
 }
 
 impl Lowering {
-    fn node(&self, plan: &LogicalPlan) -> Result<Node> {
+    pub(super) fn node(&self, plan: &LogicalPlan) -> Result<Node> {
+        if let Some(ordered) = Ordered::of(plan) {
+            let inputs = plan.inputs().into_iter().map(|input| self.node(input));
+            return self.ordered(&ordered, inputs.collect::<Result<_>>()?);
+        }
         match plan {
             LogicalPlan::SubqueryAlias(alias) => {
                 let mut node = self.node(&alias.input)?;
@@ -157,6 +166,9 @@ impl Lowering {
             }
             LogicalPlan::TableScan(scan) => self.scan(scan),
             LogicalPlan::Filter(filter) => {
+                if let Some(top) = self.top_of_over(&filter.predicate, &filter.input)? {
+                    return Ok(top);
+                }
                 let input = self.node(&filter.input)?;
                 let predicate = self.expr(&filter.predicate, filter.input.schema())?;
                 let schema = Arc::clone(&input.schema);
@@ -184,10 +196,6 @@ impl Lowering {
                 Some(window) => self.window(window),
                 None => Err(later("this construct", "Leave it out.")),
             },
-            LogicalPlan::Window(_) => {
-                Err(later("OVER (..)", "Use GROUP BY, or ORDER BY .. LIMIT for the top rows."))
-            }
-            LogicalPlan::Distinct(_) => Err(later("DISTINCT ON", "Use [PARTITION BY .. ROWS 1].")),
             LogicalPlan::Unnest(_) => {
                 Err(later("unnest", "Unnest in the query that reads the view."))
             }
@@ -195,7 +203,9 @@ impl Lowering {
                 Err(later("WITH RECURSIVE", "Run it as a one-shot query."))
             }
             LogicalPlan::Subquery(_) => Err(later("this subquery", "Write it as a join.")),
-            LogicalPlan::Repartition(_)
+            LogicalPlan::Window(_)
+            | LogicalPlan::Distinct(_)
+            | LogicalPlan::Repartition(_)
             | LogicalPlan::Statement(_)
             | LogicalPlan::Explain(_)
             | LogicalPlan::Analyze(_)
@@ -206,7 +216,7 @@ impl Lowering {
         }
     }
 
-    fn expr(&self, expr: &Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
+    pub(super) fn expr(&self, expr: &Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
         if matches!(expr, Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_)) {
             return Err(later("this subquery", "Write it as a join."));
         }
@@ -214,7 +224,11 @@ impl Lowering {
         checked(create_physical_expr(expr, schema, &self.props, &context)?)
     }
 
-    fn exprs(&self, exprs: &[Expr], schema: &DFSchema) -> Result<Vec<Arc<dyn PhysicalExpr>>> {
+    pub(super) fn exprs(
+        &self,
+        exprs: &[Expr],
+        schema: &DFSchema,
+    ) -> Result<Vec<Arc<dyn PhysicalExpr>>> {
         exprs.iter().map(|e| self.expr(e, schema)).collect()
     }
 
@@ -225,11 +239,12 @@ impl Lowering {
                 "Query it with SELECT.",
             ));
         };
-        let width = source.object.columns.len();
+        let width = source.object.columns.len() + usize::from(source.has_arrival());
         let op = Op::Scan(Scan {
             object: source.object.oid,
             name: source.object.name.clone(),
             kind: source.kind(),
+            arrival: source.has_arrival(),
             projection: scan.projection.clone().unwrap_or_else(|| (0..width).collect()),
             progress: source.progress(),
         });
@@ -277,21 +292,12 @@ impl Lowering {
             }
         }
         let group = self.exprs(&keys, logical_schema)?;
-        let physical_schema = logical_schema.as_arrow().clone();
         let calls = aggregate.aggr_expr.iter().map(|expr| {
-            let context = PhysicalPlanningContext::default();
-            let lowered = LoweredAggregateBuilder::new(
-                expr,
-                logical_schema,
-                &physical_schema,
-                &self.props,
-                &context,
-            )
-            .build()?;
-            if !lowered.order_bys.is_empty() {
+            let (function, filter) = self.lowered_aggregate(expr, logical_schema)?;
+            if !function.order_bys().is_empty() {
                 return Err(later("ORDER BY inside an aggregate", "Order where the view is read."));
             }
-            Ok(Call { function: lowered.aggregate, filter: lowered.filter })
+            Ok(Call { function, filter })
         });
         let calls = calls.collect::<Result<Vec<_>>>()?;
         let op = Op::Aggregate(Aggregate {
@@ -301,6 +307,19 @@ impl Lowering {
             calls,
         });
         Ok(derive::node(op, vec![input], relaxed(&aggregate.schema)))
+    }
+
+    /// Lowers a call of an aggregate function and its filter.
+    pub(super) fn lowered_aggregate(
+        &self,
+        expr: &Expr,
+        schema: &DFSchema,
+    ) -> Result<(Arc<AggregateFunctionExpr>, Option<Arc<dyn PhysicalExpr>>)> {
+        let context = PhysicalPlanningContext::default();
+        let physical = schema.as_arrow();
+        let lowered = LoweredAggregateBuilder::new(expr, schema, physical, &self.props, &context);
+        let lowered = lowered.build()?;
+        Ok((lowered.aggregate, lowered.filter))
     }
 
     fn join(&self, join: &logical::Join) -> Result<Node> {
@@ -334,14 +353,9 @@ impl Lowering {
         if skip == 0 && fetch.is_none() {
             return Ok(input);
         }
-        let keys = sort.expr.iter().map(|key| {
-            let options =
-                arrow::compute::SortOptions { descending: !key.asc, nulls_first: key.nulls_first };
-            Ok((self.expr(&key.expr, sort.input.schema())?, options))
-        });
-        let keys = keys.collect::<Result<Vec<_>>>()?;
+        let keys = self.sort_keys(&sort.expr, sort.input.schema())?;
         let schema = Arc::clone(&input.schema);
-        Ok(derive::node(Op::TopN(TopN { keys, skip, fetch }), vec![input], schema))
+        Ok(derive::node(Op::TopN(first(keys, skip, fetch)), vec![input], schema))
     }
 
     fn limit(&self, limit: &logical::Limit) -> Result<Node> {
@@ -362,8 +376,7 @@ impl Lowering {
             _ => {
                 let input = self.node(&limit.input)?;
                 let schema = Arc::clone(&input.schema);
-                let top = TopN { keys: vec![], skip, fetch };
-                Ok(derive::node(Op::TopN(top), vec![input], schema))
+                Ok(derive::node(Op::TopN(first(vec![], skip, fetch)), vec![input], schema))
             }
         }
     }
@@ -388,6 +401,13 @@ impl Lowering {
     }
 }
 
+/// ORDER BY .. LIMIT of a whole relation.
+fn first(keys: SortKeys, skip: usize, fetch: Option<usize>) -> TopN {
+    let (partition, ties, closes) = (vec![], vec![], None);
+    let (counting, numbered) = (Counting::Rows, false);
+    TopN { partition, keys, ties, counting, numbered, closes, skip, fetch }
+}
+
 fn sorts(plan: &LogicalPlan) -> bool {
     matches!(plan, LogicalPlan::Sort(sort) if sort.fetch.is_none())
 }
@@ -410,7 +430,7 @@ pub(super) fn one_row() -> Result<RecordBatch> {
     Ok(RecordBatch::try_new_with_options(Arc::new(Schema::empty()), vec![], &options)?)
 }
 
-fn constant(schema: SchemaRef, rows: usize) -> Node {
+pub(super) fn constant(schema: SchemaRef, rows: usize) -> Node {
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
     let columns = schema.fields().iter().map(|f| arrow::array::new_null_array(f.data_type(), rows));
     let batch = RecordBatch::try_new_with_options(Arc::clone(&schema), columns.collect(), &options);
@@ -419,7 +439,7 @@ fn constant(schema: SchemaRef, rows: usize) -> Node {
 }
 
 /// The schema with every column nullable: deltas carry data that no constraint was checked on.
-fn relaxed(schema: &DFSchema) -> SchemaRef {
+pub(super) fn relaxed(schema: &DFSchema) -> SchemaRef {
     let fields = schema.fields().iter().map(|f| {
         Field::new(f.name(), f.data_type().clone(), true).with_metadata(f.metadata().clone())
     });

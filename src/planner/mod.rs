@@ -5,14 +5,19 @@
 //! a continuous query, our [`plan::Plan`] with proven properties (`lower`, `derive`, `on_close`,
 //! `distribute`). A one-shot query stops at the logical plan: DataFusion runs it over snapshots.
 
+pub mod arrival;
+mod bag;
 pub mod bind;
 mod column_name;
 mod derive;
 mod distribute;
 pub mod error;
 pub mod explain;
+mod first_rows;
 pub mod lower;
 mod on_close;
+pub mod ordered;
+mod over;
 pub mod plan;
 pub mod properties;
 pub mod relation;

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::{DFSchema, TableReference};
 use datafusion::error::{DataFusionError, Result as DfResult};
@@ -18,9 +18,11 @@ use datafusion::logical_expr::{
 };
 use sqlparser::ast;
 
+use super::arrival::ARRIVAL;
 use super::error::Error;
 use super::plan::ScanKind;
 use super::properties::Properties;
+use super::first_rows;
 use super::tvf::WindowPlanner;
 use crate::sql;
 use crate::sql::catalog::{Catalog, Object, ObjectKind, Oid, ViewDef};
@@ -75,6 +77,23 @@ impl RelationSource {
             }
             ObjectKind::Table(_) | ObjectKind::View(_) => None,
         }
+    }
+
+    /// Returns a stream with a last column that orders its rows by arrival; nothing for other
+    /// relations.
+    pub fn with_arrival(&self) -> Option<Self> {
+        if self.kind() != ScanKind::Stream {
+            return None;
+        }
+        let fields = self.object.arrow_schema();
+        let arrival = Arc::new(Field::new(ARRIVAL, DataType::Int64, false));
+        let fields: Vec<_> = fields.fields().iter().cloned().chain([arrival]).collect();
+        Some(Self { schema: Arc::new(Schema::new(fields)), ..self.clone() })
+    }
+
+    /// Whether the order of arrival is its last column.
+    pub fn has_arrival(&self) -> bool {
+        self.schema.fields().len() > self.object.columns.len()
     }
 
     /// Returns the index of a stream's event-time column.
@@ -250,7 +269,19 @@ impl ContextProvider for Names<'_> {
         Ok(provider_as_source(function.create_table_provider_with_args(args)?))
     }
 
+    fn create_cte_work_table(
+        &self,
+        name: &str,
+        schema: SchemaRef,
+    ) -> DfResult<Arc<dyn TableSource>> {
+        use datafusion::datasource::cte_worktable::CteWorkTable;
+        Ok(datafusion::datasource::provider_as_source(Arc::new(CteWorkTable::new(name, schema))))
+    }
+
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        if name == first_rows::WITH_TIES {
+            return Some(first_rows::with_ties_function());
+        }
         self.functions.scalar_functions().get(name).cloned()
     }
 

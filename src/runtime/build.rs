@@ -16,7 +16,7 @@ use super::pool::Ready;
 use super::publication::Publication;
 use super::stage::{Feed, PortState, Stage};
 use super::task::{Supervisor, Task};
-use crate::planner::plan::{Node, Op, Plan, ScanKind};
+use crate::planner::plan::{Node, Op, Plan, Scan, ScanKind};
 use crate::sql::catalog::Oid;
 
 /// Builds queries.
@@ -34,9 +34,17 @@ pub struct Builder {
 /// A group of channels of a fragment's tasks.
 enum Group {
     /// One channel, from the hub or another query.
-    Entry(Oid, ScanKind),
+    Entry(EntryOf),
     /// One channel per task of another fragment.
     Edge(usize),
+}
+
+/// What enters a query at a place.
+#[derive(Clone, Copy)]
+struct EntryOf {
+    object: Oid,
+    kind: ScanKind,
+    arrival: bool,
 }
 
 /// A node of a fragment and where its inputs come from.
@@ -87,9 +95,13 @@ impl<'a> Fragments<'a> {
                 return port;
             }
             Op::Scan(scan) => {
-                ports.push(self.group(fragment, Group::Entry(scan.object, scan.kind)))
+                let Scan { object, kind, arrival, .. } = *scan;
+                ports.push(self.group(fragment, Group::Entry(EntryOf { object, kind, arrival })));
             }
-            Op::Values(_) => ports.push(self.group(fragment, Group::Entry(TICK, ScanKind::Table))),
+            Op::Values(_) => {
+                let tick = EntryOf { object: TICK, kind: ScanKind::Table, arrival: false };
+                ports.push(self.group(fragment, Group::Entry(tick)));
+            }
             _ => {
                 for input in &node.inputs {
                     let port = self.place(fragment, input);
@@ -111,7 +123,7 @@ impl<'a> Fragments<'a> {
     /// Number of tasks of a fragment: one if all it reads comes to one shard.
     fn width(&self, fragment: usize, shards: usize) -> usize {
         let single = |group: &Group| match group {
-            Group::Entry(oid, _) => *oid == TICK,
+            Group::Entry(entry) => entry.object == TICK,
             Group::Edge(from) => matches!(self.list[*from].split, Some(Split::Single)),
         };
         if self.list[fragment].groups.iter().all(single) { 1 } else { shards }
@@ -148,9 +160,9 @@ impl Builder {
             }
             let mut channel = 0;
             for group in &fragments.list[number].groups {
-                if let Group::Entry(object, kind) = group {
+                if let Group::Entry(EntryOf { object, kind, arrival }) = *group {
                     let targets = of_fragment.clone();
-                    entries.push(Entry { object: *object, kind: *kind, targets, channel });
+                    entries.push(Entry { object, kind, arrival, targets, channel });
                 }
                 channel += self.channels(&fragments, group);
             }
@@ -161,7 +173,7 @@ impl Builder {
 
     fn channels(&self, fragments: &Fragments<'_>, group: &Group) -> usize {
         match group {
-            Group::Entry(..) => 1,
+            Group::Entry(_) => 1,
             Group::Edge(from) => fragments.width(*from, self.shards),
         }
     }

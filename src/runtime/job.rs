@@ -4,17 +4,19 @@ use std::any::Any;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
+use arrow::array::Int64Array;
+
 use super::errors::ErrorLog;
 use super::exchange::Split;
 use super::packet::Packet;
 use super::publication::Publication;
 use super::task::{Supervisor, Task};
-use crate::delta::{Delta, partition};
+use crate::delta::{Delta, append_column, partition};
 use crate::error::SqlState;
 use crate::operators::RowError;
 use crate::planner::plan::ScanKind;
 use crate::sql::catalog::Oid;
-use crate::time::Watermark;
+use crate::time::{Position, Watermark};
 
 /// Why a query stopped.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +51,8 @@ pub struct Entry {
     pub object: Oid,
     /// Its kind.
     pub kind: ScanKind,
+    /// Whether rows get a column with the order of their arrival.
+    pub arrival: bool,
     /// The tasks that read it, one per shard.
     pub targets: Vec<Arc<Task>>,
     /// The channel of those tasks.
@@ -134,7 +138,7 @@ impl Job {
     /// Lets a commit's changes of an object into the query, at every place where it is read.
     pub fn enter(&self, object: Oid, packet: &Packet) {
         for entry in self.entries.iter().filter(|e| e.object == object) {
-            let mut parts = match entry.split(&packet.deltas) {
+            let mut parts = match entry.split(packet) {
                 Ok(parts) => parts,
                 Err(error) => {
                     self.suspend(Fault {
@@ -181,11 +185,18 @@ impl Entry {
     /// Streams only append, so any split will do and contiguous slices keep their order. A row of a
     /// table or
     /// view may be retracted later, and both must go to the same shard.
-    fn split(&self, deltas: &[Delta]) -> Result<Vec<Vec<Delta>>, arrow::error::ArrowError> {
+    fn split(&self, packet: &Packet) -> Result<Vec<Vec<Delta>>, arrow::error::ArrowError> {
         let shards = self.targets.len();
         let mut parts = vec![Vec::new(); shards];
-        for delta in deltas {
+        let mut row: usize = 0;
+        let rows: usize = packet.deltas.iter().map(Delta::len).sum();
+        for delta in &packet.deltas {
             let pieces = match self.kind {
+                ScanKind::Stream if self.arrival => {
+                    let numbered = with_arrival(delta, packet.commit.position, row, rows)?;
+                    row += numbered.len();
+                    partition::by_slice(&numbered, shards, SLICE_ROWS_MIN)
+                }
                 ScanKind::Stream => partition::by_slice(delta, shards, SLICE_ROWS_MIN),
                 ScanKind::Table | ScanKind::View => {
                     partition::by_hash(delta, delta.rows().columns(), shards)?
@@ -199,6 +210,23 @@ impl Entry {
         }
         Ok(parts)
     }
+}
+
+/// Appends a column that orders rows by commit and place within it. The rows of a commit, of which
+/// `delta` are those from `first`, end below the numbers of the next commit.
+fn with_arrival(
+    delta: &Delta,
+    commit: Position,
+    first: usize,
+    rows: usize,
+) -> Result<Delta, arrow::error::ArrowError> {
+    /// Rows of a commit that have numbers of their own, 2^24; more reach into those of the commits
+    /// before, which matters to rows of equal event time alone.
+    const PLACE_BITS: u32 = 24;
+    let end = i64::try_from(commit.0 << PLACE_BITS).expect("fewer than 2^39 commits");
+    let back = i64::try_from(rows - first).expect("a commit has fewer than 2^63 rows");
+    let arrival = Int64Array::from_iter_values((end - back..).take(delta.len()));
+    Ok(delta.clone().with_rows(append_column(delta.rows(), "$arrival", Arc::new(arrival))?))
 }
 
 /// Cuts deltas into pieces of at most `rows_max` rows.

@@ -10,9 +10,11 @@ use super::Result;
 use super::stage::Order;
 use crate::operators::aggregate::{AggregateOptions, Call};
 use crate::operators::join::{JoinKind, JoinOptions, JoinSide};
-use crate::operators::top_n::TopNOptions;
+use crate::operators::over::{OverCall, OverFunction, OverOptions};
+use crate::operators::top_n::{Counting, TopNOptions};
 use crate::operators::{
-    Aggregate, Constant, Filter, Frees, Instantwise, Join, OnClose, Operator, Project, TopN, Union,
+    Aggregate, Combination, Constant, Except, Filter, Frees, Instantwise, Join, OnClose, Operator,
+    Over, Project, TopN, Union,
 };
 use crate::planner::plan::{self, Clock, Close, Hopping, Node, Op, Window};
 use crate::windows::{
@@ -37,7 +39,7 @@ pub(super) fn order(node: &Node, clock: Clock) -> Order {
 fn instantwise(node: &Node) -> Instantwise {
     match &node.op {
         Op::Join(join) if join.kind == JoinType::Inner => Instantwise::Any,
-        Op::Window(_) | Op::Union | Op::OnClose(_) => Instantwise::Any,
+        Op::Window(_) | Op::Union | Op::OnClose(_) | Op::Over(_) | Op::TopN(_) => Instantwise::Any,
         _ => Instantwise::One,
     }
 }
@@ -70,11 +72,7 @@ pub(super) fn operator(node: &Node, shard: usize) -> Result<Box<dyn Operator>> {
         Op::Aggregate(aggregate) => Box::new(Aggregate::new(AggregateOptions {
             input: input(),
             groups: aggregate.group.clone(),
-            calls: aggregate
-                .calls
-                .iter()
-                .map(|c| Call { function: Arc::clone(&c.function), filter: c.filter.clone() })
-                .collect(),
+            calls: aggregate.calls.iter().map(call).collect(),
             output: schema(),
             append_only: aggregate.append_only,
             frees: aggregate.frees.map(frees),
@@ -82,13 +80,31 @@ pub(super) fn operator(node: &Node, shard: usize) -> Result<Box<dyn Operator>> {
         Op::Join(join) => Box::new(self::join(join, node)?),
         Op::TopN(top) => Box::new(TopN::new(TopNOptions {
             input: input(),
-            partition: vec![],
+            partition: top.partition.clone(),
             keys: top.keys.clone(),
+            ties: top.ties.clone(),
+            counting: counting(top.counting),
             skip: top.skip,
             fetch: top.fetch,
-            numbered: false,
+            numbered: top.numbered,
             append_only: node.inputs[0].properties.append_only,
-            frees: None,
+            frees: top.closes.map(frees),
+            output: schema(),
+        })?),
+        Op::Bag(plan::Combination::Except) => {
+            Box::new(Except::new(schema(), Combination::Except)?)
+        }
+        Op::Bag(plan::Combination::Intersect) => {
+            Box::new(Except::new(schema(), Combination::Intersect)?)
+        }
+        Op::Over(over) => Box::new(Over::new(OverOptions {
+            input: input(),
+            partition: over.partition.clone(),
+            keys: over.keys.clone(),
+            ties: over.ties.clone(),
+            calls: over.calls.iter().map(over_call).collect(),
+            closes: over.closes.map(frees),
+            trims: over.trims.map(frees),
             output: schema(),
         })?),
         Op::OnClose(close) => Box::new(OnClose::new(input(), frees(*close))?),
@@ -143,6 +159,38 @@ fn kind(kind: JoinType) -> JoinKind {
         JoinType::LeftAnti => JoinKind::LeftAnti,
         other => unreachable!("the planner refuses {other} joins"),
     }
+}
+
+fn call(call: &plan::Call) -> Call {
+    Call { function: Arc::clone(&call.function), filter: call.filter.clone() }
+}
+
+fn counting(counting: plan::Counting) -> Counting {
+    match counting {
+        plan::Counting::Rows => Counting::Rows,
+        plan::Counting::Ranks => Counting::Ranks,
+        plan::Counting::Groups => Counting::Groups,
+    }
+}
+
+fn over_call(call: &plan::OverCall) -> OverCall {
+    use plan::OverFunction as Planned;
+    let function = match call.function.clone() {
+        Planned::Number(plan::Counting::Rows) => OverFunction::RowNumber,
+        Planned::Number(plan::Counting::Ranks) => OverFunction::Rank,
+        Planned::Number(plan::Counting::Groups) => OverFunction::DenseRank,
+        Planned::PercentRank => OverFunction::PercentRank,
+        Planned::CumeDist => OverFunction::CumeDist,
+        Planned::Ntile(parts) => OverFunction::Ntile(parts),
+        Planned::Shift { value, offset, default, ignore_nulls } => {
+            OverFunction::Shift { value, offset, default, ignore_nulls }
+        }
+        Planned::Pick { value, place, ignore_nulls } => {
+            OverFunction::Pick { value, place, ignore_nulls }
+        }
+        Planned::Aggregate(aggregate) => OverFunction::Aggregate(self::call(&aggregate)),
+    };
+    OverCall { function, frame: call.frame.clone() }
 }
 
 fn frees(close: Close) -> Frees {

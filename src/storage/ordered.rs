@@ -114,7 +114,12 @@ impl OrderedRows {
 
     /// The slots of an owner's rows, least first.
     pub fn of(&self, owner: u32) -> impl Iterator<Item = u32> + '_ {
-        let (from, _) = self.locate(owner, &[]);
+        self.starting_at(owner, &[])
+    }
+
+    /// The slots of an owner's rows that are not less than `bytes`, least first.
+    pub fn starting_at(&self, owner: u32, bytes: &[u8]) -> impl Iterator<Item = u32> + use<'_> {
+        let (from, _) = self.locate(owner, bytes);
         let here = self.runs.get(from.run).map_or(&[][..], |run| &run[from.key..]);
         let rest = self.runs.iter().skip(from.run + 1).flatten();
         here.iter().chain(rest).take_while(move |key| key.owner == owner).map(|key| key.slot)
@@ -126,6 +131,15 @@ impl OrderedRows {
             Some(next) => self.locate(next, &[]).0,
             None => Place { run: self.runs.len(), key: 0 },
         };
+        self.backwards(owner, to)
+    }
+
+    /// The slots of an owner's rows that are less than `bytes`, greatest first.
+    pub fn before(&self, owner: u32, bytes: &[u8]) -> impl Iterator<Item = u32> + use<'_> {
+        self.backwards(owner, self.locate(owner, bytes).0)
+    }
+
+    fn backwards(&self, owner: u32, to: Place) -> impl Iterator<Item = u32> + use<'_> {
         let here = self.runs.get(to.run).map_or(&[][..], |run| &run[..to.key]);
         let rest = self.runs[..to.run].iter().rev().flat_map(|run| run.iter().rev());
         let keys = here.iter().rev().chain(rest);
@@ -270,6 +284,12 @@ mod tests {
                 let reversed: Vec<_> = rows.reversed(owner)
                     .map(|s| (rows.get(s).to_vec(), rows.weight(s))).collect();
                 prop_assert!(reversed.iter().eq(expected.iter().rev()));
+                let middle = [&[9; 11][..], &350u16.to_be_bytes()].concat();
+                let from = expected.partition_point(|(bytes, _)| *bytes < middle);
+                let slots = rows.starting_at(owner, &middle).chain(rows.before(owner, &middle));
+                let around: Vec<_> = slots.map(|s| rows.get(s).to_vec()).collect();
+                let expected = expected[from..].iter().chain(expected[..from].iter().rev());
+                prop_assert!(around.iter().eq(expected.map(|(bytes, _)| bytes)));
             }
             prop_assert_eq!(rows.len(), model.len());
             model.keys().map(|(owner, _)| *owner).for_each(|owner| rows.clear(owner));

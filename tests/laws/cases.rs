@@ -15,7 +15,7 @@ use datafusion::prelude::SessionContext;
 use highwater::delta::pretty::schema;
 use highwater::operators::aggregate::{AggregateOptions, Call};
 use highwater::operators::join::{JoinKind, JoinOptions, JoinSide};
-use highwater::operators::top_n::TopNOptions;
+use highwater::operators::top_n::{Counting, TopNOptions};
 use highwater::operators::{
     Aggregate, Combination, Except, Filter, Frees, Instantwise, Join, OnClose, Operator, Project,
     TopN, Union,
@@ -219,6 +219,8 @@ pub fn top_n(skip: usize, fetch: Option<usize>, numbered: bool, append_only: boo
     TopNOptions {
         partition: vec![expr(&input, "k")],
         keys: vec![(expr(&input, "v"), sort(true)), (expr(&input, "t"), sort(false))],
+        ties: vec![],
+        counting: Counting::Rows,
         skip,
         fetch,
         numbered,
