@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use arrow::array::{BooleanArray, Int64Array, RecordBatch};
 use arrow::compute::{concat_batches, filter_record_batch};
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Field, SchemaRef};
 use datafusion::catalog::MemTable;
 use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::common::{DFSchema, ParamValues, ScalarValue};
@@ -28,7 +28,7 @@ use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
 use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Sort, TableSource};
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 use datafusion::physical_plan::{SendableRecordBatchStream, execute_stream};
 use futures::{StreamExt, TryStreamExt};
@@ -44,7 +44,6 @@ use crate::planner::ordered;
 use crate::planner::plan::ScanKind;
 use crate::planner::relation::RelationSource;
 use crate::planner::window::{WindowKind, WindowNode};
-use datafusion::logical_expr::TableSource;
 use crate::runtime::content::repeated;
 use crate::runtime::once;
 use crate::runtime::read::Read;
@@ -156,6 +155,7 @@ async fn execute(
             snapshot.add(delta)?;
         }
     }
+    let plan = break_ties(plan)?;
     let snapshot = At { instant: bracket.then(|| last_closed(&reads, &oids)), reads };
     let plan = snapshot.replace(plan, &state).await?;
     execute_plain(&state, &plan).await
@@ -255,8 +255,7 @@ impl At {
             let rows = delta.rows().clone().with_schema(Arc::clone(&schema))?;
             Ok(delta.with_rows(rows))
         });
-        let mut all =
-            Delta::concat(&schema, &all.collect::<Result<Vec<_>, DataFusionError>>()?)?;
+        let mut all = Delta::concat(&schema, &all.collect::<Result<Vec<_>, DataFusionError>>()?)?;
         if let WindowKind::Partitioned { range: Some(range), .. } = window.kind {
             // The last n of the rows that are young enough are the young ones among the last n.
             let ts = all.ts_array();
@@ -318,6 +317,13 @@ fn values_of(node: &LogicalPlan, rows: RecordBatch) -> Result<LogicalPlan, DataF
 /// Replaces our nodes, innermost first, by their rows.
 async fn own_nodes(mut plan: LogicalPlan, state: &SessionState) -> Result<LogicalPlan> {
     while let Some(node) = innermost(&plan)? {
+        if !node.all_out_ref_exprs().is_empty() {
+            return Err(Error::hinted(
+                SqlState::FEATURE_NOT_SUPPORTED,
+                "OVER, DISTINCT ON or a window in a subquery that names columns of the query around it is not supported yet",
+                "Write it as a join.",
+            ));
+        }
         let mut inputs = Vec::new();
         for input in node.inputs() {
             let stream = execute_plain(state, input).await?;
@@ -337,6 +343,39 @@ async fn own_nodes(mut plan: LogicalPlan, state: &SessionState) -> Result<Logica
             .data;
     }
     Ok(plan)
+}
+
+/// Lets ORDER BY .. LIMIT choose among equal rows as a view does: by the whole row.
+fn break_ties(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let plan = plan.transform_down_with_subqueries(|node| {
+        let LogicalPlan::Limit(mut limit) = node else { return Ok(Transformed::no(node)) };
+        let sorted = match Arc::unwrap_or_clone(limit.input) {
+            LogicalPlan::Sort(sort) => LogicalPlan::Sort(by_whole_row(sort)),
+            LogicalPlan::Projection(mut projection) => {
+                if let LogicalPlan::Sort(sort) = projection.input.as_ref() {
+                    projection.input = Arc::new(LogicalPlan::Sort(by_whole_row(sort.clone())));
+                }
+                LogicalPlan::Projection(projection)
+            }
+            other => other,
+        };
+        limit.input = Arc::new(sorted);
+        Ok(Transformed::yes(LogicalPlan::Limit(limit)))
+    })?;
+    Ok(plan.data)
+}
+
+/// Adds all columns to a sort's keys.
+fn by_whole_row(mut sort: Sort) -> Sort {
+    let sortable = |field: &Field| !field.data_type().is_nested();
+    let columns = sort.input.schema().iter().filter(|(_, field)| sortable(field));
+    let columns: Vec<Expr> = columns.map(Expr::from).collect();
+    for column in columns {
+        if !sort.expr.iter().any(|key| key.expr == column) {
+            sort.expr.push(column.sort(true, true));
+        }
+    }
+    sort
 }
 
 /// The rows of one of our nodes over those of its inputs.

@@ -35,9 +35,8 @@ impl BagNode {
     /// Gives both sides the same column types.
     fn new(combination: Combination, left: LogicalPlan, right: LogicalPlan) -> DfResult<Self> {
         let pairs = left.schema().fields().iter().zip(right.schema().fields());
-        let types: Vec<_> = pairs
-            .map(|(l, r)| type_union_coercion(l.data_type(), r.data_type()))
-            .collect();
+        let types: Vec<_> =
+            pairs.map(|(l, r)| type_union_coercion(l.data_type(), r.data_type())).collect();
         let typed = |side: LogicalPlan| -> DfResult<LogicalPlan> {
             let columns = side.schema().iter().zip(&types).map(|((qualifier, field), to)| {
                 let column = Expr::Column(Column::from((qualifier, field)));
@@ -92,11 +91,7 @@ impl UserDefinedLogicalNodeCore for BagNode {
         self.left.schema().fields().iter().map(|field| field.name().clone()).collect()
     }
 
-    fn with_exprs_and_inputs(
-        &self,
-        _: Vec<Expr>,
-        mut inputs: Vec<LogicalPlan>,
-    ) -> DfResult<Self> {
+    fn with_exprs_and_inputs(&self, _: Vec<Expr>, mut inputs: Vec<LogicalPlan>) -> DfResult<Self> {
         let right = inputs.swap_remove(1);
         Ok(Self { combination: self.combination, left: inputs.swap_remove(0), right })
     }

@@ -13,8 +13,8 @@ use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use sqlparser::ast::{self, VisitMut, VisitorMut};
 
 use super::column_name::name_columns;
-use super::first_rows::WITH_TIES;
 use super::error::Result;
+use super::first_rows::WITH_TIES;
 use super::relation::Names;
 use crate::sql::catalog::Object;
 use crate::sql::statement::Query;

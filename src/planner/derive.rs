@@ -28,11 +28,9 @@ pub(super) fn node(op: Op, inputs: Vec<Node>, schema: SchemaRef) -> Node {
         Op::Aggregate(aggregate) => aggregated(aggregate, &inputs[0]),
         Op::Join(join) => joined(join, &inputs),
         Op::Union => united(&inputs),
-        Op::Bag(_) => Properties {
-            append_only: false,
-            finality: united(&inputs).finality,
-            ..united(&inputs)
-        },
+        Op::Bag(_) => {
+            Properties { append_only: false, finality: united(&inputs).finality, ..united(&inputs) }
+        }
         Op::Over(over) => over_properties(over, &inputs[0]),
         Op::TopN(top) => {
             let partitioned = !top.partition.is_empty();

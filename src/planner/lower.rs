@@ -24,12 +24,12 @@ use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 
 use super::derive;
 use super::error::{Error, Result};
+use super::ordered::Ordered;
 use super::plan::{
     Aggregate, Assign, Call, Clock, Counting, Join, Node, Op, Plan, Scan, SortKeys, TopN, Window,
 };
 use super::relation::{RelationSource, system_time_type};
 use super::window::{WindowKind, WindowNode};
-use super::ordered::Ordered;
 use super::{distribute, on_close};
 
 /// DataFusion's rewrites that hold for changing bags, in order.

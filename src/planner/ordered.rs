@@ -115,11 +115,7 @@ impl Lowering {
     }
 
     /// Lowers a filter above an OVER of which it needs but the first rows.
-    pub(super) fn top_of_over(
-        &self,
-        predicate: &Expr,
-        plan: &LogicalPlan,
-    ) -> Result<Option<Node>> {
+    pub(super) fn top_of_over(&self, predicate: &Expr, plan: &LogicalPlan) -> Result<Option<Node>> {
         let Some(Ordered::Over(node)) = Ordered::of(plan) else { return Ok(None) };
         let [call] = &node.calls[..] else { return Ok(None) };
         let Some(counting) = window_call(call).and_then(|call| counting(call.fun.name())) else {
@@ -130,9 +126,8 @@ impl Lowering {
         let conditions = split_conjunction(predicate);
         let least = conditions.iter().filter_map(|c| bounds(c)).map(|(bound, _)| bound).min();
         let Some(least) = least else { return Ok(None) };
-        let implied = |condition: &Expr| {
-            bounds(condition).is_some_and(|(_, exact)| !exact || least == 1)
-        };
+        let implied =
+            |condition: &Expr| bounds(condition).is_some_and(|(_, exact)| !exact || least == 1);
         let rest = conditions.into_iter().filter(|c| !implied(c)).cloned();
         let rest = conjunction(rest.collect::<Vec<_>>());
         let input = self.node(&node.input)?;
@@ -164,7 +159,8 @@ impl Lowering {
         let Some(call) = window_call(call) else {
             return Err(later("this expression with OVER", "Compute it in a subquery."));
         };
-        let WindowFunctionParams { args, window_frame, order_by, null_treatment, .. } = &call.params;
+        let WindowFunctionParams { args, window_frame, order_by, null_treatment, .. } =
+            &call.params;
         self.check_frame(window_frame, order_by, schema)?;
         let ignore_nulls = *null_treatment == Some(NullTreatment::IgnoreNulls);
         let value = || self.expr(&args[0], schema);
@@ -178,7 +174,8 @@ impl Lowering {
             }
             (_, "lag" | "lead") => {
                 let offset = args.get(1).map_or(Ok(1), |offset| self.number(name, offset))?;
-                let default = args.get(2).filter(|d| !matches!(d, Expr::Literal(v, _) if v.is_null()));
+                let default =
+                    args.get(2).filter(|d| !matches!(d, Expr::Literal(v, _) if v.is_null()));
                 OverFunction::Shift {
                     value: value()?,
                     offset: if name == "lag" { offset } else { offset.saturating_neg() },
@@ -234,7 +231,8 @@ impl Lowering {
         let distances = [&frame.start_bound, &frame.end_bound].into_iter().filter_map(distance);
         for by in distances.filter(|_| frame.units == WindowFrameUnits::Range) {
             let [key] = keys else {
-                let what = "RANGE with offset PRECEDING/FOLLOWING requires exactly one ORDER BY column";
+                let what =
+                    "RANGE with offset PRECEDING/FOLLOWING requires exactly one ORDER BY column";
                 return Err(invalid(what.into(), SqlState::WINDOWING_ERROR));
             };
             let key = self.expr(&key.expr, schema)?;

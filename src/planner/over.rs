@@ -8,8 +8,8 @@
 //! # Invariants
 //! 1. The columns are the input's, one for one, then the calls.
 //! 2. Predicates move below only if they look at nothing but PARTITION BY columns.
-//! 3. Where ties matter and nothing but the whole row breaks them, no column of the input is pruned:
-//!    results do not depend on what else is selected.
+//! 3. Where ties matter and nothing but the whole row breaks them, no column of the input is
+//!    pruned: results do not depend on what else is selected.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -131,7 +131,11 @@ pub(super) fn rewrite(window: logical::Window) -> DfResult<LogicalPlan> {
 
 impl PartialOrd for OverNode {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        (&self.calls, &self.ties, &self.input).partial_cmp(&(&other.calls, &other.ties, &other.input))
+        (&self.calls, &self.ties, &self.input).partial_cmp(&(
+            &other.calls,
+            &other.ties,
+            &other.input,
+        ))
     }
 }
 

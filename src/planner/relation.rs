@@ -20,9 +20,9 @@ use sqlparser::ast;
 
 use super::arrival::ARRIVAL;
 use super::error::Error;
+use super::first_rows;
 use super::plan::ScanKind;
 use super::properties::Properties;
-use super::first_rows;
 use super::tvf::WindowPlanner;
 use crate::sql;
 use crate::sql::catalog::{Catalog, Object, ObjectKind, Oid, ViewDef};

@@ -91,9 +91,7 @@ pub(super) fn operator(node: &Node, shard: usize) -> Result<Box<dyn Operator>> {
             frees: top.closes.map(frees),
             output: schema(),
         })?),
-        Op::Bag(plan::Combination::Except) => {
-            Box::new(Except::new(schema(), Combination::Except)?)
-        }
+        Op::Bag(plan::Combination::Except) => Box::new(Except::new(schema(), Combination::Except)?),
         Op::Bag(plan::Combination::Intersect) => {
             Box::new(Except::new(schema(), Combination::Intersect)?)
         }

@@ -24,6 +24,8 @@ use highwater::windows::{
     AssignWindows, Assigner, Expiring, PartitionedRows, PartitionedRowsOptions, Rows, TimeWindow,
 };
 
+use crate::over::overs;
+
 /// The row type of every port.
 pub const INPUT: &str = "k:int8 | v:int8 | t:text";
 
@@ -73,7 +75,7 @@ pub fn expr(schema: &SchemaRef, sql: &str) -> Arc<dyn PhysicalExpr> {
     context.create_physical_expr(parsed, &schema).unwrap()
 }
 
-fn calls(schema: &SchemaRef, sql: &str) -> Vec<Call> {
+pub fn calls(schema: &SchemaRef, sql: &str) -> Vec<Call> {
     let context = SessionContext::new();
     let table = MemTable::try_new(schema.clone(), vec![vec![]]).unwrap();
     context.register_table("s", Arc::new(table)).unwrap();
@@ -231,6 +233,12 @@ pub fn top_n(skip: usize, fetch: Option<usize>, numbered: bool, append_only: boo
     }
 }
 
+/// The same with the first key alone, so that there are peers.
+pub fn by_value(mut options: TopNOptions) -> TopNOptions {
+    options.keys.truncate(1);
+    options
+}
+
 fn top_ns() -> Vec<Case> {
     let case = |name: &str, options: TopNOptions| {
         let (output, stream) = (options.output.clone(), options.append_only);
@@ -247,6 +255,26 @@ fn top_ns() -> Vec<Case> {
         case("numbered", top_n(1, None, true, false)),
         case("top 2, append-only", top_n(0, Some(2), false, true)),
         case("top 2, whole", TopNOptions { partition: vec![], ..top_n(0, Some(2), false, false) }),
+        case(
+            "top 2 with ties",
+            TopNOptions { counting: Counting::Ranks, ..by_value(top_n(0, Some(2), false, false)) },
+        ),
+        case(
+            "top 2 with ties after 1, append-only",
+            TopNOptions { counting: Counting::Ranks, ..by_value(top_n(1, Some(2), false, true)) },
+        ),
+        case(
+            "rank <= 2",
+            TopNOptions { counting: Counting::Ranks, ..by_value(top_n(0, Some(2), true, false)) },
+        ),
+        case(
+            "dense_rank <= 2",
+            TopNOptions { counting: Counting::Groups, ..by_value(top_n(0, Some(2), true, false)) },
+        ),
+        case(
+            "dense_rank <= 1, append-only",
+            TopNOptions { counting: Counting::Groups, ..by_value(top_n(0, Some(1), true, true)) },
+        ),
         case(
             "top 2, freed",
             TopNOptions { frees: Some(frees(0)), ..top_n(0, Some(2), false, false) },
@@ -340,6 +368,7 @@ fn all_cases() -> Vec<Case> {
     all.extend(aggregates());
     all.extend(joins());
     all.extend(top_ns());
+    all.extend(overs());
     all.extend(windows());
     all
 }

@@ -170,7 +170,11 @@ pub(in crate::operators) fn apply_all(
 }
 
 /// Chooses the state for a call.
-pub(in crate::operators) fn choose(call: &Call, input: &SchemaRef, append_only: bool) -> Result<Box<dyn Fold>> {
+pub(in crate::operators) fn choose(
+    call: &Call,
+    input: &SchemaRef,
+    append_only: bool,
+) -> Result<Box<dyn Fold>> {
     let function = &call.function;
     let types = argument_types(call, input)?;
     let output = function.field().data_type().clone();

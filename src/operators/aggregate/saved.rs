@@ -8,7 +8,11 @@ use arrow::datatypes::{Field, Int64Type, Schema};
 use crate::operators::{Error, Result, StateReader, StateWriter};
 
 /// Adds a section of named columns.
-pub(in crate::operators) fn put(to: &mut StateWriter, name: &str, columns: Vec<(&str, ArrayRef)>) -> Result<()> {
+pub(in crate::operators) fn put(
+    to: &mut StateWriter,
+    name: &str,
+    columns: Vec<(&str, ArrayRef)>,
+) -> Result<()> {
     let fields = columns.iter().map(|(name, c)| Field::new(*name, c.data_type().clone(), true));
     let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
     let columns = columns.into_iter().map(|(_, column)| column).collect();
@@ -17,7 +21,11 @@ pub(in crate::operators) fn put(to: &mut StateWriter, name: &str, columns: Vec<(
 }
 
 /// Takes a section of at least `width` columns.
-pub(in crate::operators) fn take(from: &mut StateReader, name: &str, width: usize) -> Result<Vec<ArrayRef>> {
+pub(in crate::operators) fn take(
+    from: &mut StateReader,
+    name: &str,
+    width: usize,
+) -> Result<Vec<ArrayRef>> {
     match from.take(name) {
         Some(batch) if batch.num_columns() >= width => Ok(batch.columns().to_vec()),
         Some(_) => Err(misfit(format!("section {name} has fewer than {width} columns"))),

@@ -1,8 +1,8 @@
 //! Saves and loads an OVER operator, also in the middle of a round.
 //!
 //! Partitions are numbered anew. Sections: `partitions`, `rows` (number of the partition, what was
-//! emitted, position, row), `outputs` (of the rows that have some, in order), what each call writes,
-//! `pending` and `watermark`.
+//! emitted, position, row), `outputs` (of the rows that have some, in order), what each call
+//! writes, `pending` and `watermark`.
 
 use std::sync::Arc;
 
@@ -52,8 +52,7 @@ impl Over {
             Shown::Failed => 1,
             Shown::Values(_) => 2,
         };
-        let position =
-            |slot: &u32| self.positions.get(*slot as usize).copied().unwrap_or_default();
+        let position = |slot: &u32| self.positions.get(*slot as usize).copied().unwrap_or_default();
         let column = |of: &dyn Fn(&u32) -> i64| -> ArrayRef {
             Arc::new(Int64Array::from_iter_values(slots.iter().map(of)))
         };
@@ -107,7 +106,8 @@ impl Over {
         let (rows, columns) = self.reads.all.evaluate(rows, &mut Output::default())?;
         let keys = &columns[self.options.partition.len()..];
         let (keys, rest) = keys.split_at(self.options.keys.len());
-        let owners: UInt32Array = numbers[0].values().iter().map(|n| u32::try_from(*n).ok()).collect();
+        let owners: UInt32Array =
+            numbers[0].values().iter().map(|n| u32::try_from(*n).ok()).collect();
         let parts = [keys, &rest[..self.options.ties.len()], rows.rows().columns()];
         let entries = self.sequence.encode(owners.values(), parts)?;
         let outputs = saved::take(from, "outputs", self.calls.len())?;

@@ -6,8 +6,8 @@
 //! ```
 //! The body holds what the frames of the affected rows look at, and a row more on either side.
 //! Anchors are the first and last rows of the partition where functions look at them. Positions of
-//! rows here are places in that list; a frame that is open at an end of the partition begins with the
-//! first or ends with the last of it.
+//! rows here are places in that list; a frame that is open at an end of the partition begins with
+//! the first or ends with the last of it.
 //!
 //! # Cost
 //! Frames move forward with the rows. An aggregate that slides takes in and gives back each row of
@@ -69,13 +69,13 @@ impl Segment {
         let mut slots: Vec<u32> =
             entries.of(partition).take(anchors[0]).take_while(before).collect();
         let start = slots.len();
-        slots.extend(
-            entries.starting_at(partition, bytes(body[0])).take_while(|slot| !after(slot)),
-        );
+        slots
+            .extend(entries.starting_at(partition, bytes(body[0])).take_while(|slot| !after(slot)));
         let end = slots.len();
         slots.extend(entries.reversed(partition).take(anchors[1]).take_while(after));
         slots[end..].reverse();
-        let place = |slot: u32| start + slots[start..end].partition_point(|s| bytes(*s) < bytes(slot));
+        let place =
+            |slot: u32| start + slots[start..end].partition_point(|s| bytes(*s) < bytes(slot));
         let affected = place(affected[0])..place(affected[1]) + 1;
         let mut segment = Self {
             slots,
@@ -85,8 +85,8 @@ impl Segment {
             group_of: Vec::with_capacity(end - start),
         };
         for i in segment.body.clone() {
-            let peer = i > start
-                && sequence.key(segment.slots[i]) == sequence.key(segment.slots[i - 1]);
+            let peer =
+                i > start && sequence.key(segment.slots[i]) == sequence.key(segment.slots[i - 1]);
             match segment.groups.last_mut() {
                 Some(last) if peer => last.end = i + 1,
                 _ => segment.groups.push(i..i + 1),
@@ -110,7 +110,8 @@ impl Segment {
     /// Where the frames of the affected rows begin, or before which row they end.
     fn edges(&self, sequence: &Sequence, edge: &Edge, end: bool) -> Result<Vec<usize>> {
         let Range { start: first, end: last } = self.body;
-        let moved = |from: usize, by: i64| i64::try_from(from).unwrap_or(i64::MAX).saturating_add(by);
+        let moved =
+            |from: usize, by: i64| i64::try_from(from).unwrap_or(i64::MAX).saturating_add(by);
         let row = |row: i64| usize::try_from(row).unwrap_or(0).clamp(first, last);
         let affected = self.affected.clone();
         Ok(match edge {
@@ -196,8 +197,7 @@ impl Segment {
                     Some(fold) => {
                         let group = if call.total { inputs.partition } else { 0 };
                         let groups = vec![group; self.slots.len()];
-                        let all =
-                            Changes::new(fold.as_ref(), &groups, None, arguments, filter)?;
+                        let all = Changes::new(fold.as_ref(), &groups, None, arguments, filter)?;
                         self.slide(fold.as_mut(), &all, (group, call.total), &frames, failed)?
                     }
                     None => direct(&function, &arguments, filter.as_ref(), &frames)?,

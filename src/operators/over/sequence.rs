@@ -5,8 +5,8 @@
 //!   entry    key .. | tie .. | row .. | copy
 //!            ORDER BY  what breaks ties  columns of the input   from 0
 //! ```
-//! all in Arrow's row encoding, so that entries of a partition stand in the order of their bytes and
-//! peers have a common prefix.
+//! all in Arrow's row encoding, so that entries of a partition stand in the order of their bytes
+//! and peers have a common prefix.
 //!
 //! # Cost
 //! A binary search per step that goes by key or by row, otherwise the rows that are passed.

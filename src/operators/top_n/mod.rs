@@ -2,9 +2,9 @@
 //!
 //! # Semantics
 //! Of each partition the rows from the `skip`-th, `fetch` of them, in the order of the keys; ties
-//! are broken by the tie expressions, then by the whole row, column by column, so that the result is
-//! a function of the relation. Without `fetch` all rows from the `skip`-th. What is counted are rows,
-//! ranks (peers of the last row stay: WITH TIES), or groups of peers. With `numbered` each row also
+//! are broken by the tie expressions, then by the whole row, column by column, so that the result
+//! is a function of the relation. Without `fetch` all rows from the `skip`-th. What is counted are
+//! rows, ranks (peers of the last row stay: WITH TIES), or groups of peers. With `numbered` each row also
 //! gets its number, from 1: `row_number()`, `rank()` or `dense_rank()` `<= n`.
 //!
 //! # Example
@@ -216,11 +216,7 @@ impl TopN {
 
     /// What tells whether rows are peers.
     fn peers(&self) -> Peers<'_> {
-        Peers {
-            rows: &self.rows,
-            key_lengths: &self.key_lengths,
-            counting: self.options.counting,
-        }
+        Peers { rows: &self.rows, key_lengths: &self.key_lengths, counting: self.options.counting }
     }
 
     /// Adds an encoded row, which begins with a key of that length, to the order.

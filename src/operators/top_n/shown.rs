@@ -158,9 +158,8 @@ impl Shown {
     fn numbered<'a>(&'a self, peers: Peers<'a>) -> impl Iterator<Item = (u32, usize)> + 'a {
         let (mut place, mut rank, mut group) = (0, 0, 0);
         let mut last = None;
-        let copies = self.rows.iter().flat_map(|(slot, copies)| {
-            std::iter::repeat_n(*slot, *copies)
-        });
+        let copies =
+            self.rows.iter().flat_map(|(slot, copies)| std::iter::repeat_n(*slot, *copies));
         copies.map(move |slot| {
             if let Some(last) = last.replace(slot)
                 && (peers.key(last).is_none() || peers.key(last) != peers.key(slot))
