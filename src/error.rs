@@ -104,6 +104,8 @@ sql_states! {
     DUPLICATE_SCHEMA = "42P06";
     /// Relation exists already.
     DUPLICATE_TABLE = "42P07";
+    /// A definition that does not fit the object that is there.
+    INVALID_TABLE_DEFINITION = "42P16";
     /// An object definition that contradicts itself.
     INVALID_OBJECT_DEFINITION = "42P17";
     /// Window used where it has no meaning.

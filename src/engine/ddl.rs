@@ -36,6 +36,9 @@ impl Session {
                 tag
             }
             StatementKind::CreateView(create) => self.create_view(create, text)?,
+            StatementKind::AlterView { name, if_exists, change } => {
+                self.alter_view(name, *if_exists, change)?
+            }
             StatementKind::Drop(drop) => self.drop(drop)?,
             StatementKind::CreateSchema { name, if_not_exists } => {
                 self.create_schema(name, *if_not_exists)?

@@ -20,7 +20,7 @@ use super::outcome::Rows;
 use super::relations::StatementRelations;
 use super::{
     Client, Engine, Error, Notice, Outcome, Result, TransactionStatus, cursor, explain, query,
-    subscribe,
+    stall, subscribe,
 };
 use crate::delta::Delta;
 use crate::error::SqlState;
@@ -213,6 +213,9 @@ impl Session {
             StatementKind::Explain(e) => {
                 Ok(Outcome::Rows(explain::explain(self, e, params).await?))
             }
+            StatementKind::ExplainStall(view) => {
+                Ok(Outcome::Rows(stall::explain_stall(self, view)?))
+            }
             StatementKind::Declare { .. }
             | StatementKind::Fetch { .. }
             | StatementKind::Close(_)
@@ -236,6 +239,7 @@ impl Session {
             | StatementKind::Drop(_)
             | StatementKind::CreateSchema { .. }
             | StatementKind::Heartbeat { .. }
+            | StatementKind::AlterView { .. }
             | StatementKind::Comment { .. } => self.define(statement).await.map(Outcome::Done),
         }
     }

@@ -250,6 +250,24 @@ fn streams_of(node: &Node) -> String {
     names.join(", ")
 }
 
+/// What each operator of a plan has to remember, one line each, and the verdict.
+pub fn state_text(plan: &Plan) -> String {
+    let mut text = String::new();
+    plan.root.visit(&mut |node| {
+        if let Some(bound) = state_of(node).bound {
+            text.push_str(&format!("{}\n  keeps: {bound}\n", describe(node)));
+        }
+    });
+    let found = warnings(plan);
+    if found.is_empty() {
+        text.push_str("Verdict: bounded by windows, keys and what tables hold\n");
+    }
+    for (what, hint) in found {
+        text.push_str(&format!("Verdict: grows without bound: {what}\n  HINT: {hint}\n"));
+    }
+    text
+}
+
 /// The verdict on a whole plan: warnings about state that only grows, with their hints.
 pub fn warnings(plan: &Plan) -> Vec<(String, String)> {
     let mut found = Vec::new();

@@ -143,7 +143,8 @@ impl Builder {
         spec: &JobSpec<'_>,
         publication: Arc<Publication>,
     ) -> Result<Arc<Job>> {
-        let watch = Watch::new(spec.name, Arc::clone(&publication), Arc::clone(&self.errors));
+        let errors = Arc::clone(&self.errors);
+        let watch = Watch::new(spec.name, spec.fail_on_error, Arc::clone(&publication), errors);
         let fragments = Fragments::cut(spec.plan);
         let mut tasks: Vec<Vec<Arc<Task>>> = Vec::new();
         let mut entries = Vec::new();
@@ -168,7 +169,8 @@ impl Builder {
             }
             tasks.push(of_fragment);
         }
-        Ok(Job::new(id, spec.oid, entries, watch, self.batch_rows))
+        let tasks = tasks.into_iter().flatten().collect();
+        Ok(Job::new(id, spec.oid, entries, tasks, watch, self.batch_rows))
     }
 
     fn channels(&self, fragments: &Fragments<'_>, group: &Group) -> usize {

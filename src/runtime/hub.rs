@@ -77,6 +77,35 @@ pub struct JobSpec<'a> {
     pub snapshot: bool,
     /// A subscription from the first commit on.
     pub feed: Option<Arc<Feed>>,
+    /// Whether a row that cannot be computed suspends the query.
+    pub fail_on_error: bool,
+}
+
+impl<'a> JobSpec<'a> {
+    /// The query of a view, from all that its inputs hold.
+    pub fn view(plan: &'a Plan, name: &'a str, oid: Oid) -> Self {
+        let (keep, snapshot) = (true, true);
+        Self { plan, name, oid: Some(oid), keep, snapshot, feed: None, fail_on_error: false }
+    }
+}
+
+/// Which readers of a view stay when its query is replaced. The others get an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keeps {
+    /// None: columns or clock are others.
+    Nothing,
+    /// Subscriptions; queries rely on what the new one does not promise.
+    Subscriptions,
+    /// Subscriptions and queries.
+    Readers,
+}
+
+/// A query that takes the place of a view's query.
+pub struct Replacement<'a> {
+    /// The new query, with the view's oid.
+    pub spec: JobSpec<'a>,
+    /// Which readers stay.
+    pub keeps: Keeps,
 }
 
 /// The one place that orders everything.
@@ -145,7 +174,7 @@ impl Hub {
         let mut state = self.lock();
         state.streams.remove(&oid);
         state.tables.remove(&oid);
-        let job = state.views.remove(&oid).and_then(|id| state.jobs.remove(&id));
+        let job = state.remove_view(oid);
         drop(state);
         if let Some(job) = job {
             job.stop();
@@ -154,7 +183,7 @@ impl Hub {
 
     /// Ends a query that is no view.
     pub fn end_job(&self, id: JobId) {
-        let job = self.lock().jobs.remove(&id);
+        let job = self.lock().remove_job(id);
         if let Some(job) = job {
             job.stop();
         }
@@ -195,9 +224,8 @@ impl Hub {
             freed.as_mut().enable();
             let crowded = {
                 let state = self.lock();
-                let changed = objects.iter().copied().collect();
-                let readers = state.readers(changed);
-                readers.iter().any(|job| job.publication.in_flight() >= IN_FLIGHT_MAX)
+                let readers = state.readers(&objects.iter().copied().collect());
+                readers.values().any(|job| job.publication.in_flight() >= IN_FLIGHT_MAX)
             };
             if !crowded {
                 return;
@@ -241,8 +269,19 @@ impl Hub {
             return Err(Error::ShuttingDown);
         }
         let commit = self.next_commit(state);
+        let job = self.build(state, &spec)?;
+        job.publication.expect(commit.position);
+        if let Some(feed) = spec.feed {
+            job.publication.with_state(|state| state.subscribe(feed));
+        }
+        state.first_packets(&job, commit, spec.snapshot)?;
+        state.add_job(&job);
+        Ok(job)
+    }
+
+    /// Makes the tasks of a query.
+    fn build(&self, state: &mut State, spec: &JobSpec<'_>) -> Result<Arc<Job>> {
         state.next_job += 1;
-        let id = state.next_job;
         let schema = Arc::clone(&spec.plan.root.schema);
         let content = if spec.keep {
             Content::new(Arc::clone(&schema), spec.plan.root.properties.append_only)?
@@ -258,17 +297,45 @@ impl Hub {
             ready: self.pool.ready(),
             errors: Arc::clone(&self.errors),
         };
-        let job = builder.job(id, &spec, Arc::clone(&publication))?;
-        publication.expect(commit.position);
-        if let Some(feed) = spec.feed {
-            publication.with_state(|state| state.subscribe(feed));
+        builder.job(state.next_job, spec, publication)
+    }
+
+    /// Puts new queries behind views, all at one commit; a view that reads another one comes after
+    /// it. The old queries go on until then, and their readers see the difference.
+    pub fn replace(&self, replacements: Vec<Replacement<'_>>) -> Result<()> {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        if state.closed {
+            return Err(Error::ShuttingDown);
         }
-        state.first_packets(&job, commit, spec.snapshot)?;
-        state.jobs.insert(id, Arc::clone(&job));
-        if let Some(oid) = spec.oid {
-            state.views.insert(oid, id);
+        // Everything that can fail comes before anything changes.
+        let jobs = replacements.iter().map(|r| self.build(state, &r.spec));
+        let jobs = jobs.collect::<Result<Vec<_>>>()?;
+        let commit = self.next_commit(state);
+        let oids: BTreeSet<Oid> = replacements.iter().filter_map(|r| r.spec.oid).collect();
+        let old: Vec<_> = oids.iter().filter_map(|oid| state.remove_view(*oid)).collect();
+        let heirs = replacements.iter().filter(|r| r.keeps != Keeps::Nothing);
+        let told = heirs.filter_map(|r| r.spec.oid).collect();
+        for (job, replacement) in jobs.iter().zip(&replacements) {
+            job.publication.expect(commit.position);
+            let predecessor = old.iter().find(|old| old.oid == job.oid);
+            if let Some(predecessor) = predecessor {
+                job.publication.await_predecessor(commit);
+                let heir = Arc::clone(job);
+                predecessor.bequeath(heir, commit, replacement.keeps, oids.clone());
+            }
+            state.first_packets(job, commit, replacement.spec.snapshot)?;
+            state.add_job(job);
         }
-        Ok(job)
+        state.pass_on(commit, &told, &jobs);
+        Ok(())
+    }
+
+    /// Stops a view until it is replaced; its readers get the fault.
+    pub fn suspend(&self, oid: Oid, fault: Fault) {
+        if let Some(job) = self.view(oid) {
+            job.suspend(fault);
+        }
     }
 
     /// The job that maintains a view.

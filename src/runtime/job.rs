@@ -1,6 +1,7 @@
 //! A running query: its tasks, its entries and its result. The unit of failure.
 
 use std::any::Any;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
@@ -8,12 +9,13 @@ use arrow::array::Int64Array;
 
 use super::errors::ErrorLog;
 use super::exchange::Split;
-use super::packet::Packet;
-use super::publication::Publication;
+use super::hub::Keeps;
+use super::packet::{Commit, Packet};
+use super::publication::{Inheritance, Publication, State};
 use super::task::{Supervisor, Task};
 use crate::delta::{Delta, append_column, partition};
 use crate::error::SqlState;
-use crate::operators::RowError;
+use crate::operators::{RowError, Waiting};
 use crate::planner::plan::ScanKind;
 use crate::sql::catalog::Oid;
 use crate::time::{Position, Watermark};
@@ -28,6 +30,11 @@ pub struct Fault {
 }
 
 impl Fault {
+    /// The fault of what should not have failed.
+    pub fn internal(error: &dyn std::fmt::Display) -> Self {
+        Self { sqlstate: SqlState::INTERNAL_ERROR, message: error.to_string() }
+    }
+
     /// The fault of a panic.
     pub fn panic(panic: &(dyn Any + Send)) -> Self {
         let text = panic
@@ -39,7 +46,7 @@ impl Fault {
     }
 }
 
-/// Identity of a running query; grows with creation, so a query's inputs are older.
+/// Identity of a running query; grows with creation.
 pub type JobId = u64;
 
 /// The object that stands for "every commit": entries of constant relations.
@@ -66,16 +73,23 @@ const SLICE_ROWS_MIN: usize = 1_024;
 pub struct Watch {
     name: String,
     stopped: AtomicBool,
+    fail_on_error: bool,
     publication: Arc<Publication>,
     errors: Arc<ErrorLog>,
 }
 
 impl Watch {
     /// For the query of that name.
-    pub fn new(name: &str, publication: Arc<Publication>, errors: Arc<ErrorLog>) -> Arc<Self> {
+    pub fn new(
+        name: &str,
+        fail_on_error: bool,
+        publication: Arc<Publication>,
+        errors: Arc<ErrorLog>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             name: name.to_owned(),
             stopped: AtomicBool::new(false),
+            fail_on_error,
             publication,
             errors,
         })
@@ -84,7 +98,14 @@ impl Watch {
 
 impl Supervisor for Watch {
     fn rows_failed(&self, errors: Vec<RowError>) {
+        let fault = errors.first().filter(|_| self.fail_on_error).map(|error| Fault {
+            sqlstate: error.sqlstate,
+            message: format!("{} (row {})", error.message, error.row),
+        });
         self.errors.rows_failed(&self.name, errors);
+        if let Some(fault) = fault {
+            self.suspend(fault);
+        }
     }
 
     fn suspend(&self, fault: Fault) {
@@ -113,6 +134,7 @@ pub struct Job {
     /// Its result.
     pub publication: Arc<Publication>,
     entries: Vec<Entry>,
+    tasks: Vec<Arc<Task>>,
     watch: Arc<Watch>,
     batch_rows: usize,
 }
@@ -123,6 +145,7 @@ impl Job {
         id: JobId,
         oid: Option<Oid>,
         entries: Vec<Entry>,
+        tasks: Vec<Arc<Task>>,
         watch: Arc<Watch>,
         batch_rows: usize,
     ) -> Arc<Self> {
@@ -132,7 +155,7 @@ impl Job {
         inputs.dedup();
         let publication = Arc::clone(&watch.publication);
         let name = watch.name.clone();
-        Arc::new(Self { id, oid, name, inputs, publication, entries, watch, batch_rows })
+        Arc::new(Self { id, oid, name, inputs, publication, entries, tasks, watch, batch_rows })
     }
 
     /// Lets a commit's changes of an object into the query, at every place where it is read.
@@ -140,19 +163,18 @@ impl Job {
         for entry in self.entries.iter().filter(|e| e.object == object) {
             let mut parts = match entry.split(packet) {
                 Ok(parts) => parts,
-                Err(error) => {
-                    self.suspend(Fault {
-                        sqlstate: SqlState::INTERNAL_ERROR,
-                        message: error.to_string(),
-                    });
-                    return;
-                }
+                Err(error) => return self.suspend(Fault::internal(&error)),
             };
             for (target, deltas) in entry.targets.iter().zip(parts.drain(..)) {
                 let deltas = pieces(deltas, self.batch_rows);
                 target.deliver(entry.channel, Packet { deltas, ..packet.clone() });
             }
         }
+    }
+
+    /// What its operators hold until the watermark moves on.
+    pub fn waiting(&self) -> Waiting {
+        self.tasks.iter().map(|task| task.waiting()).fold(Waiting::default(), Waiting::and)
     }
 
     /// Lets the constants of the query know of a commit.
@@ -164,6 +186,43 @@ impl Job {
     /// Stops the query; readers get the fault.
     pub fn suspend(&self, fault: Fault) {
         self.watch.suspend(fault);
+    }
+
+    /// Gives the readers to the query that takes this one's place, once this one has brought all
+    /// that it was told of. Readers that are not kept get an error, unless they are replaced too.
+    pub fn bequeath(
+        self: &Arc<Self>,
+        heir: Arc<Job>,
+        first: Commit,
+        keeps: Keeps,
+        replaced: BTreeSet<Oid>,
+    ) {
+        let old = Arc::clone(self);
+        self.publication.when_current(Box::new(move |state| {
+            old.watch.stopped.store(true, Ordering::Release);
+            let inheritance = state.ok().map(State::hand_over).transpose();
+            let mut inheritance = match inheritance {
+                Ok(inheritance) => inheritance.unwrap_or_default(),
+                Err(error) => return heir.suspend(Fault::internal(&error)),
+            };
+            let is_replaced = |job: &Weak<Job>| {
+                job.upgrade().and_then(|job| job.oid).is_some_and(|oid| replaced.contains(&oid))
+            };
+            inheritance.downstream.retain(|(job, _)| !is_replaced(job));
+            let mut left = Inheritance::default();
+            if keeps != Keeps::Readers {
+                left.downstream = std::mem::take(&mut inheritance.downstream);
+            }
+            if keeps == Keeps::Nothing {
+                left.feeds = std::mem::take(&mut inheritance.feeds);
+                inheritance.content = None;
+            }
+            left.fail(&Fault {
+                sqlstate: SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
+                message: format!("view \"{}\" was replaced by one of another kind", old.name),
+            });
+            heir.publication.take_over(first, inheritance);
+        }));
     }
 
     /// Ends the query without fault: it was dropped.

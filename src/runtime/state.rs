@@ -22,6 +22,8 @@ pub(super) struct State {
     pub(super) tables: BTreeMap<Oid, Table>,
     pub(super) jobs: BTreeMap<JobId, Arc<Job>>,
     pub(super) views: BTreeMap<Oid, JobId>,
+    /// Queries by the objects that they read.
+    pub(super) reads: BTreeMap<Oid, BTreeSet<JobId>>,
     pub(super) next_job: JobId,
     pub(super) closed: bool,
 }
@@ -33,6 +35,37 @@ pub(super) struct Changed {
 }
 
 impl State {
+    /// Adds a running query.
+    pub(super) fn add_job(&mut self, job: &Arc<Job>) {
+        self.jobs.insert(job.id, Arc::clone(job));
+        for oid in &job.inputs {
+            self.reads.entry(*oid).or_default().insert(job.id);
+        }
+        if let Some(oid) = job.oid {
+            self.views.insert(oid, job.id);
+        }
+    }
+
+    /// Removes a running query.
+    pub(super) fn remove_job(&mut self, id: JobId) -> Option<Arc<Job>> {
+        let job = self.jobs.remove(&id)?;
+        for oid in &job.inputs {
+            if let Some(readers) = self.reads.get_mut(oid) {
+                readers.remove(&id);
+                if readers.is_empty() {
+                    self.reads.remove(oid);
+                }
+            }
+        }
+        Some(job)
+    }
+
+    /// Removes the query of a view.
+    pub(super) fn remove_view(&mut self, oid: Oid) -> Option<Arc<Job>> {
+        let id = self.views.remove(&oid)?;
+        self.remove_job(id)
+    }
+
     /// Refuses what cannot be committed, before anything changes.
     pub(super) fn check(&self, writes: &[Write], now: Timestamp) -> Result<()> {
         let gone = |oid: &Oid| Error::Gone(format!("with oid {oid}"));
@@ -96,13 +129,16 @@ impl State {
         Ok(())
     }
 
-    /// Queries that read one of these objects, directly or through views; older ones first.
-    pub(super) fn readers(&self, mut changed: BTreeSet<Oid>) -> Vec<Arc<Job>> {
-        let mut readers = Vec::new();
-        for job in self.jobs.values() {
-            if job.inputs.iter().any(|oid| changed.contains(oid)) {
-                changed.extend(job.oid);
-                readers.push(Arc::clone(job));
+    /// Queries that read one of these objects, directly or through views.
+    pub(super) fn readers(&self, changed: &BTreeSet<Oid>) -> BTreeMap<JobId, Arc<Job>> {
+        let mut readers = BTreeMap::new();
+        let mut open: Vec<Oid> = changed.iter().copied().collect();
+        while let Some(oid) = open.pop() {
+            for id in self.reads.get(&oid).into_iter().flatten() {
+                let job = &self.jobs[id];
+                if readers.insert(*id, Arc::clone(job)).is_none() {
+                    open.extend(job.oid);
+                }
             }
         }
         readers
@@ -110,14 +146,33 @@ impl State {
 
     /// Lets a commit into the queries that it concerns.
     pub(super) fn dispatch(&self, commit: Commit, changes: &BTreeMap<Oid, Changed>) {
-        let readers = self.readers(changes.keys().copied().collect());
+        let readers = self.readers(&changes.keys().copied().collect());
+        self.tell(commit, changes, &readers, BTreeSet::new());
+    }
+
+    /// Lets the commit at which views are replaced into the queries that go on reading them; the
+    /// replacements themselves have been told.
+    pub(super) fn pass_on(&self, commit: Commit, replaced: &BTreeSet<Oid>, told: &[Arc<Job>]) {
+        let mut readers = self.readers(replaced);
+        readers.retain(|id, _| told.iter().all(|job| job.id != *id));
+        self.tell(commit, &BTreeMap::new(), &readers, replaced.clone());
+    }
+
+    /// Tells queries of a commit. The views in `told` bring their part of it by themselves.
+    fn tell(
+        &self,
+        commit: Commit,
+        changes: &BTreeMap<Oid, Changed>,
+        readers: &BTreeMap<JobId, Arc<Job>>,
+        mut told: BTreeSet<Oid>,
+    ) {
         // First everybody expects the commit: a result may arrive at a later query while an earlier
         // one is still being told.
-        for job in &readers {
+        for job in readers.values() {
             job.publication.expect(commit.position);
         }
-        let told: BTreeSet<Oid> = readers.iter().filter_map(|job| job.oid).collect();
-        for job in &readers {
+        told.extend(readers.values().filter_map(|job| job.oid));
+        for job in readers.values() {
             for oid in &job.inputs {
                 if let Some(changed) = changes.get(oid) {
                     let Changed { deltas, watermark } = changed;
@@ -175,10 +230,7 @@ impl State {
                         state.attach(job.downgrade(), oid);
                         match state.first_packet(commit) {
                             Ok(packet) => job.enter(oid, &packet),
-                            Err(error) => job.suspend(Fault {
-                                sqlstate: crate::error::SqlState::INTERNAL_ERROR,
-                                message: error.to_string(),
-                            }),
+                            Err(error) => job.suspend(Fault::internal(&error)),
                         }
                     }
                     Err(fault) => job.suspend(fault.clone()),

@@ -13,7 +13,7 @@ use arrow::datatypes::{
 };
 
 use super::history::{History, Retention};
-use super::ingest::{Admission, EventTime, Ingest, Reason, Refusal};
+use super::ingest::{Admission, EventTime, Ingest, PartitionProgress, Reason, Refusal};
 use super::status::StreamStatus;
 use super::{Error, Result};
 use crate::delta::Delta;
@@ -235,6 +235,11 @@ impl Stream {
     /// The newest refused rows, oldest first.
     pub fn late_rows(&self) -> impl Iterator<Item = &LateRow> {
         self.newest.iter()
+    }
+
+    /// How far each partition is.
+    pub fn progress(&self) -> Result<Vec<PartitionProgress>> {
+        self.ingest.progress()
     }
 
     /// For the system relations.

@@ -46,6 +46,15 @@ pub enum StatementKind {
         /// A constant timestamp expression.
         at: ast::Expr,
     },
+    /// `ALTER [MATERIALIZED] VIEW [IF EXISTS] name ..`.
+    AlterView {
+        /// The view.
+        name: ast::ObjectName,
+        /// Whether a missing one is fine.
+        if_exists: bool,
+        /// What changes.
+        change: ViewChange,
+    },
     /// `COMMENT ON STREAM | TABLE | VIEW | COLUMN name IS '..'`.
     Comment {
         /// STREAM, TABLE, VIEW or COLUMN.
@@ -68,6 +77,8 @@ pub enum StatementKind {
     CopyTo(CopyTo),
     /// `EXPLAIN [(..)] statement`.
     Explain(Explain),
+    /// `EXPLAIN STALL view`: why nothing comes out.
+    ExplainStall(ast::ObjectName),
     /// `DECLARE name [NO SCROLL] CURSOR [WITH|WITHOUT HOLD] FOR query | SUBSCRIBE ..`.
     Declare {
         /// The cursor's name.
@@ -314,6 +325,17 @@ pub struct CreateView {
     pub options: BTreeMap<String, String>,
 }
 
+/// What ALTER VIEW does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ViewChange {
+    /// `RENAME TO name`.
+    Rename(ast::Ident),
+    /// `SUSPEND`: stops it; its content cannot be read.
+    Suspend,
+    /// `RESUME`: starts it again.
+    Resume,
+}
+
 /// `DROP ..`.
 #[derive(Clone, Debug)]
 pub struct Drop {
@@ -401,4 +423,6 @@ pub struct Explain {
     pub analyze: bool,
     /// FORMAT JSON.
     pub json: bool,
+    /// STATE: what each operator has to remember, and no more.
+    pub state: bool,
 }

@@ -293,6 +293,7 @@ fn asks_for_rows(kind: &StatementKind) -> bool {
             | StatementKind::Fetch { .. }
             | StatementKind::CopyTo(_)
             | StatementKind::Explain(_)
+            | StatementKind::ExplainStall(_)
             | StatementKind::Show(_)
     )
 }
