@@ -118,8 +118,7 @@ pub fn with_params(plan: LogicalPlan, params: &[ScalarValue]) -> Result<LogicalP
 /// The result's columns under the names that clients see.
 pub fn named_schema(plan: &LogicalPlan, names: &[String]) -> SchemaRef {
     let fields = plan.schema().fields().iter().zip(names).map(|(field, name)| {
-        arrow::datatypes::Field::new(name, field.data_type().clone(), true)
-            .with_metadata(field.metadata().clone())
+        Field::new(name, field.data_type().clone(), true).with_metadata(field.metadata().clone())
     });
     Arc::new(arrow::datatypes::Schema::new(fields.collect::<Vec<_>>()))
 }
@@ -320,7 +319,7 @@ async fn own_nodes(mut plan: LogicalPlan, state: &SessionState) -> Result<Logica
         if !node.all_out_ref_exprs().is_empty() {
             return Err(Error::hinted(
                 SqlState::FEATURE_NOT_SUPPORTED,
-                "OVER, DISTINCT ON or a window in a subquery that names columns of the query around it is not supported yet",
+                "OVER, DISTINCT ON or a window in a correlated subquery is not supported yet",
                 "Write it as a join.",
             ));
         }

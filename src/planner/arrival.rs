@@ -4,7 +4,8 @@
 //! Rows of a stream are ordered by event time, then by arrival (LANGUAGE 1.2). Where an expression
 //! of OVER depends on the order of peers, two hidden columns are carried from the scan of the
 //! stream to where they are needed, through whatever treats each row alone: filters, projections,
-//! windows, other OVERs. Other relations have no order of arrival; their ties are broken by the whole row.
+//! windows, other OVERs. Other relations have no order of arrival; their ties are broken by the
+//! whole row.
 //!
 //! # Why
 //! The order in which rows reach an operator depends on shards once they were exchanged, and

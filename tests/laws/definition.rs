@@ -19,6 +19,7 @@ use highwater::operators::{Aggregate, Operator, TopN};
 use highwater::time::Timestamp;
 use highwater::windows::snapshot::{Spec, relation_at};
 use proptest::prelude::*;
+use proptest::sample::Index;
 
 use crate::Delivery;
 use crate::cases::{Case, aggregate, by_value, cases, top_n};
@@ -169,16 +170,19 @@ proptest! {
     }
 
     #[test]
-    fn over_equals_batch_windows(script in scripts(false)) {
+    fn over_equals_batch_windows(script in scripts(false), drawn in any::<[Index; 4]>()) {
         let all = "v DESC NULLS FIRST, t DESC NULLS FIRST";
         let order = [("v", true), ("t", true)];
-        let lists = [over::numbers(), over::shares(), over::neighbors(),
-            over::neighbors_without_null()];
-        for (list, by, sql) in lists.into_iter().map(|list| (list, &order[..], all)) {
-            over_equals(&script, by, sql, &list)?;
-        }
+        let lists = [
+            over::numbers(),
+            over::shares(),
+            over::neighbors(),
+            over::neighbors_without_null(),
+        ];
+        over_equals(&script, &order, all, drawn[0].get::<Vec<over::Drawn>>(&lists))?;
         let one = "v DESC NULLS FIRST";
-        for (units, start, end) in over::frames() {
+        let frames = &over::frames()[..];
+        for (units, start, end) in drawn[1..].iter().map(|drawn| *drawn.get(frames)) {
             let list = over::framed(units, start, end);
             match units {
                 WindowFrameUnits::Range => over_equals(&script, &order[..1], one, &list[..5])?,

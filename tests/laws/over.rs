@@ -107,7 +107,7 @@ pub fn neighbors_without_null() -> Vec<Drawn> {
 
 /// Everything that has a frame, over one frame.
 pub fn framed(units: WindowFrameUnits, start: Option<i64>, end: Option<i64>) -> Vec<Drawn> {
-    let frame = || self::frame(units, start, end);
+    let frame = || frame(units, start, end);
     let input = schema(INPUT);
     let pick =
         |place: i64| OverFunction::Pick { value: expr(&input, "v"), place, ignore_nulls: false };

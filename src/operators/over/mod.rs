@@ -25,9 +25,9 @@
 //!
 //! # Cost
 //! Per changed row a search in the order. Then only the rows that the change can affect are
-//! computed again: neighbors for lag and lead, the rows whose frame includes the place for bounded frames,
-//! the rows behind it for numbers, ranks and frames that begin with the partition. Of these only
-//! rows whose values differ are emitted.
+//! computed again: neighbors for lag and lead, the rows whose frame includes the place for bounded
+//! frames, the rows behind it for numbers, ranks and frames that begin with the partition. Of these
+//! only rows whose values differ are emitted.
 
 use std::sync::Arc;
 
@@ -43,8 +43,8 @@ use super::{Instantwise, Operator, Output, Port, Result, StateReader, StateWrite
 use crate::delta::Delta;
 use crate::storage::{RowCodec, RowSet, Slab};
 use crate::time::{Timestamp, Watermark};
-pub use call::{OverCall, OverFunction};
 use call::{Edge, Reaches};
+pub use call::{OverCall, OverFunction};
 use sequence::Sequence;
 
 mod call;

@@ -3,7 +3,7 @@
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, TimestampMicrosecondArray};
 
 use super::call::Reach;
-use super::segment::{Inputs, Segment};
+use super::segment::{Inputs, Segments};
 use super::sequence::{Entry, Packed};
 use super::{Over, Position, Shown};
 use crate::delta::{Delta, Instants, Weights, batch};
@@ -100,9 +100,7 @@ impl Over {
                     fold.apply(total, &Rows::Range(from..to))?;
                 }
             }
-            for part in changed.chunk_by(|a, b| a.partition == b.partition) {
-                self.refresh(part, (at, &mut emitted))?;
-            }
+            self.refresh(&changed, (at, &mut emitted))?;
             from = to;
         }
         let mut touched = partitions.clone();
@@ -166,17 +164,16 @@ impl Over {
         }
     }
 
-    /// Computes the rows of a partition that changes affect.
-    fn refresh(&mut self, changed: &[Changed], (at, emitted): (i64, &mut Emitted)) -> Result<()> {
+    /// The spans of rows of a partition that changes affect.
+    fn affected(&self, changed: &[Changed]) -> Result<Vec<[u32; 2]>> {
         let partition = changed[0].partition;
-        let sequence = &self.sequence;
+        let (sequence, affects) = (&self.sequence, &self.reaches.affects);
+        let bytes = |slot: u32| sequence.entries.get(slot);
         let mut spans: Vec<[u32; 2]> = Vec::new();
         for change in changed {
-            let affects = &self.reaches.affects;
             let first = sequence.first_of(partition, change.place(), &affects.back)?;
             let last = sequence.last_of(partition, change.place(), &affects.forward)?;
             let (Some(first), Some(last)) = (first, last) else { continue };
-            let bytes = |slot: u32| sequence.entries.get(slot);
             match spans.last_mut() {
                 _ if bytes(first) > bytes(last) => {}
                 Some(span) if bytes(first) <= bytes(span[1]) => {
@@ -186,65 +183,71 @@ impl Over {
                 }
                 _ => spans.push([first, last]),
             }
-            if self.reaches.affects.forward == [Reach::All] {
+            // Changes come in order, so the others lie within.
+            if affects.forward == [Reach::All] {
                 break;
             }
         }
-        for span in spans {
-            self.recompute(partition, span, (at, emitted))?;
+        Ok(spans)
+    }
+
+    /// Computes the rows that the changes of an instant affect, and emits those whose values have
+    /// changed.
+    fn refresh(&mut self, changed: &[Changed], (at, emitted): (i64, &mut Emitted)) -> Result<()> {
+        let mut segments = Segments::default();
+        for part in changed.chunk_by(|a, b| a.partition == b.partition) {
+            let partition = part[0].partition;
+            for span in self.affected(part)? {
+                let body = self.body(partition, span)?;
+                segments.add(&self.sequence, partition, (body, span), self.reaches.anchors);
+                if self.reaches.positions {
+                    self.place(partition, &mut segments);
+                }
+            }
+        }
+        if segments.slots.is_empty() {
+            return Ok(());
+        }
+        let rows = segments.slots.iter().map(|slot| self.sequence.row(*slot));
+        let columns = self.sequence.rows.decode(rows)?;
+        let rows = batch(self.options.input.clone(), columns, segments.slots.len())?;
+        let arguments = self.evaluate_arguments(rows)?;
+        let (sequence, positions) = (&self.sequence, &self.positions[..]);
+        let inputs = Inputs { sequence, arguments: &arguments, positions };
+        let slots: Vec<u32> = segments.affected().collect();
+        let mut failed = vec![false; slots.len()];
+        let calls = self.calls.iter_mut();
+        let values = calls.map(|call| segments.evaluate(call, &inputs, &mut failed));
+        let values = values.collect::<Result<Vec<_>>>()?;
+        let encoded = self.codec.encode(&values, slots.len())?;
+        for (i, slot) in slots.into_iter().enumerate() {
+            self.show(slot, (!failed[i]).then(|| encoded.get(i)), (at, emitted));
         }
         Ok(())
     }
 
-    /// Computes a span of rows, and emits those whose values have changed.
-    fn recompute(
-        &mut self,
-        partition: u32,
-        span: [u32; 2],
-        (at, emitted): (i64, &mut Emitted),
-    ) -> Result<()> {
-        let body = self.body(partition, span)?;
-        let segment = Segment::new(&self.sequence, partition, (body, span), self.reaches.anchors);
-        if self.reaches.positions {
-            self.place(&segment);
-        }
-        let rows = segment.slots.iter().map(|slot| self.sequence.row(*slot));
-        let columns = self.sequence.rows.decode(rows)?;
-        let rows = batch(self.options.input.clone(), columns, segment.slots.len())?;
-        let arguments = self.evaluate_arguments(rows)?;
-        let last = self.sequence.entries.last(partition);
-        let inputs = Inputs {
-            arguments: &arguments,
-            positions: &self.positions,
-            rows: last.and_then(|l| self.positions.get(l as usize)).map_or(0, |p| p.row),
-            partition,
+    /// Emits an entry if its values, or that it has none, are not what was emitted.
+    fn show(&mut self, slot: u32, values: Option<&[u8]>, (at, emitted): (i64, &mut Emitted)) {
+        let same = match self.shown[slot as usize] {
+            Shown::New => false,
+            Shown::Failed => values.is_none(),
+            Shown::Values(shown) => values == Some(self.outputs.get(shown)),
         };
-        let slots = &segment.slots[segment.affected.clone()];
-        let mut failed = vec![false; slots.len()];
-        let calls = self.calls.iter_mut();
-        let values = calls.map(|call| segment.evaluate(call, &self.sequence, &inputs, &mut failed));
-        let values = values.collect::<Result<Vec<_>>>()?;
-        let encoded = self.codec.encode(&values, slots.len())?;
-        for (i, slot) in slots.iter().enumerate() {
-            let same = match self.shown[*slot as usize] {
-                Shown::New => false,
-                Shown::Failed => failed[i],
-                Shown::Values(shown) => !failed[i] && self.outputs.get(shown) == encoded.get(i),
-            };
-            if same {
-                continue;
-            }
-            self.retract(*slot, at, emitted);
-            let row = self.sequence.row(*slot);
-            self.shown[*slot as usize] = if failed[i] {
+        if same {
+            return;
+        }
+        self.retract(slot, at, emitted);
+        let row = self.sequence.row(slot);
+        self.shown[slot as usize] = match values {
+            None => {
                 emitted.failures.push((row.to_vec(), 1));
                 Shown::Failed
-            } else {
-                emitted.push(row, encoded.get(i), 1, at);
-                Shown::Values(self.outputs.insert(encoded.get(i)))
-            };
-        }
-        Ok(())
+            }
+            Some(values) => {
+                emitted.push(row, values, 1, at);
+                Shown::Values(self.outputs.insert(values))
+            }
+        };
     }
 
     /// The first and last row that the frames of a span look at, and a row more on either side.
@@ -260,14 +263,16 @@ impl Over {
         Ok([before.unwrap_or(back), after.unwrap_or(forward)])
     }
 
-    /// Numbers the affected rows of a segment.
-    fn place(&mut self, segment: &Segment) {
+    /// Numbers the affected rows of the last segment.
+    fn place(&mut self, partition: u32, segments: &mut Segments) {
+        let Segments { slots, list } = segments;
+        let Some(segment) = list.last_mut() else { return };
         for i in segment.affected.clone() {
-            let slot = segment.slots[i];
-            let before = i.checked_sub(1).filter(|i| segment.body.contains(i));
-            let position = match before.map(|i| segment.slots[i]) {
+            let slot = slots[i];
+            let position = match i.checked_sub(1).filter(|i| segment.body.contains(i)) {
                 None => Position { row: 1, rank: 1, group: 1 },
                 Some(before) => {
+                    let before = slots[before];
                     let Position { row, rank, group } = self.positions[before as usize];
                     match self.sequence.key(before) == self.sequence.key(slot) {
                         true => Position { row: row + 1, rank, group },
@@ -277,6 +282,8 @@ impl Over {
             };
             self.positions[slot as usize] = position;
         }
+        let last = self.sequence.entries.last(partition);
+        segment.rows = last.map_or(0, |last| self.positions[last as usize].row);
     }
 
     /// Evaluates filters and arguments of rows that were evaluated when they came.

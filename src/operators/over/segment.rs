@@ -1,19 +1,19 @@
-//! Some consecutive rows of a partition, and the values of calls over those that a change affects.
+//! Consecutive rows of partitions, and the values of calls over those that changes affect.
 //!
 //! # Semantics
 //! ```text
-//!   head anchors   |     body      [ affected ]      |   tail anchors
+//!   a segment:   head anchors   |   body   [ affected ]   |   tail anchors
 //! ```
 //! The body holds what the frames of the affected rows look at, and a row more on either side.
-//! Anchors are the first and last rows of the partition where functions look at them. Positions of
-//! rows here are places in that list; a frame that is open at an end of the partition begins with
-//! the first or ends with the last of it.
+//! Anchors are the first and last rows of the partition where functions look at them. A frame that
+//! is open at an end of the partition begins with the first or ends with the last row of the
+//! segment.
 //!
 //! # Cost
-//! Frames move forward with the rows. An aggregate that slides takes in and gives back each row of
-//! the segment at most once; one that is open at an end starts from the aggregate of the whole
-//! partition and gives back what lies beyond the frame. Other aggregates look at every row of every
-//! frame.
+//! All segments of an instant are decoded and evaluated together. Frames move forward with the
+//! rows. An aggregate that slides takes in and gives back each row of a segment at most once; one
+//! that is open at an end starts from the aggregate of the whole partition and gives back what lies
+//! beyond the frame. Other aggregates look at every row of every frame.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -30,93 +30,249 @@ use crate::operators::Result;
 use crate::operators::aggregate::fold::{Changes, Fold, Rows};
 use crate::operators::evaluate::truths;
 
-/// Some consecutive rows of a partition.
-pub(super) struct Segment {
+/// Segments of one instant, of any partitions: their rows stand one after the other.
+#[derive(Default)]
+pub(super) struct Segments {
     /// The rows' slots.
     pub(super) slots: Vec<u32>,
+    pub(super) list: Vec<Segment>,
+}
+
+/// Some consecutive rows of a partition, by their places in the list of all.
+pub(super) struct Segment {
+    partition: u32,
+    all: Range<usize>,
     pub(super) body: Range<usize>,
     pub(super) affected: Range<usize>,
     /// Groups of peers of the body.
     groups: Vec<Range<usize>>,
     /// By row of the body: its group.
     group_of: Vec<usize>,
+    /// The number of rows of the partition, where positions are kept.
+    pub(super) rows: i64,
 }
 
 /// What the calls look at beside rows.
 pub(super) struct Inputs<'a> {
-    /// Filters and arguments of all calls over the rows of the segment.
+    pub(super) sequence: &'a Sequence,
+    /// Filters and arguments of all calls over all rows.
     pub(super) arguments: &'a [ArrayRef],
     /// By slot.
     pub(super) positions: &'a [Position],
-    /// The number of rows of the partition, where positions are kept.
-    pub(super) rows: i64,
-    pub(super) partition: u32,
 }
 
-impl Segment {
-    /// Takes the rows `body` and around them, of which `affected` are to be computed; both name the
+impl Segments {
+    /// Adds the rows `body` and around them, of which `affected` are to be computed; both name the
     /// first and the last slot.
-    pub(super) fn new(
+    pub(super) fn add(
+        &mut self,
         sequence: &Sequence,
         partition: u32,
         (body, affected): ([u32; 2], [u32; 2]),
         anchors: [usize; 2],
-    ) -> Self {
+    ) {
         let entries = &sequence.entries;
         let bytes = |slot: u32| entries.get(slot);
         let before = |slot: &u32| bytes(*slot) < bytes(body[0]);
         let after = |slot: &u32| bytes(*slot) > bytes(body[1]);
-        let mut slots: Vec<u32> =
-            entries.of(partition).take(anchors[0]).take_while(before).collect();
+        let slots = &mut self.slots;
+        let first = slots.len();
+        slots.extend(entries.of(partition).take(anchors[0]).take_while(before));
         let start = slots.len();
-        slots
-            .extend(entries.starting_at(partition, bytes(body[0])).take_while(|slot| !after(slot)));
+        let rest = entries.starting_at(partition, bytes(body[0]));
+        slots.extend(rest.take_while(|slot| !after(slot)));
         let end = slots.len();
         slots.extend(entries.reversed(partition).take(anchors[1]).take_while(after));
         slots[end..].reverse();
         let place =
             |slot: u32| start + slots[start..end].partition_point(|s| bytes(*s) < bytes(slot));
         let affected = place(affected[0])..place(affected[1]) + 1;
-        let mut segment = Self {
-            slots,
-            body: start..end,
-            affected,
-            groups: Vec::new(),
-            group_of: Vec::with_capacity(end - start),
-        };
-        for i in segment.body.clone() {
-            let peer =
-                i > start && sequence.key(segment.slots[i]) == sequence.key(segment.slots[i - 1]);
-            match segment.groups.last_mut() {
+        let (mut groups, mut group_of) = (Vec::<Range<usize>>::new(), Vec::new());
+        for i in start..end {
+            let peer = i > start && sequence.key(slots[i]) == sequence.key(slots[i - 1]);
+            match groups.last_mut() {
                 Some(last) if peer => last.end = i + 1,
-                _ => segment.groups.push(i..i + 1),
+                _ => groups.push(i..i + 1),
             }
-            segment.group_of.push(segment.groups.len() - 1);
+            group_of.push(groups.len() - 1);
         }
-        segment
+        let (all, body) = (first..slots.len(), start..end);
+        self.list.push(Segment { partition, all, body, affected, groups, group_of, rows: 0 });
     }
 
-    fn group(&self, row: usize) -> usize {
-        self.group_of[row - self.body.start]
+    /// The slots of the affected rows.
+    pub(super) fn affected(&self) -> impl Iterator<Item = u32> {
+        self.list.iter().flat_map(|segment| segment.affected.clone()).map(|i| self.slots[i])
     }
 
     /// The frames of the affected rows.
     fn frames(&self, sequence: &Sequence, edges: &[Edge; 2]) -> Result<Vec<Range<usize>>> {
-        let starts = self.edges(sequence, &edges[0], false)?;
-        let ends = self.edges(sequence, &edges[1], true)?;
-        Ok(starts.into_iter().zip(ends).map(|(start, end)| start..end.max(start)).collect())
+        let mut frames = Vec::new();
+        for segment in &self.list {
+            let starts = segment.edges(&self.slots, sequence, &edges[0], false)?;
+            let ends = segment.edges(&self.slots, sequence, &edges[1], true)?;
+            let both = starts.into_iter().zip(ends);
+            frames.extend(both.map(|(start, end)| start..end.max(start)));
+        }
+        Ok(frames)
+    }
+
+    /// A number of each affected row.
+    fn numbers(
+        &self,
+        inputs: &Inputs<'_>,
+        number: impl Fn(&Segment, usize, Position) -> i64,
+    ) -> ArrayRef {
+        let rows = self.list.iter().flat_map(|s| s.affected.clone().map(move |i| (s, i)));
+        let position = |i: usize| inputs.positions[self.slots[i] as usize];
+        Arc::new(Int64Array::from_iter_values(rows.map(|(s, i)| number(s, i, position(i)))))
+    }
+
+    /// A share of each affected row.
+    fn shares(
+        &self,
+        inputs: &Inputs<'_>,
+        share: impl Fn(&Segment, usize, Position) -> f64,
+    ) -> ArrayRef {
+        let rows = self.list.iter().flat_map(|s| s.affected.clone().map(move |i| (s, i)));
+        let position = |i: usize| inputs.positions[self.slots[i] as usize];
+        Arc::new(Float64Array::from_iter_values(rows.map(|(s, i)| share(s, i, position(i)))))
+    }
+
+    /// Computes a call for the affected rows; marks those for which it has no value.
+    pub(super) fn evaluate(
+        &self,
+        call: &mut Call,
+        inputs: &Inputs<'_>,
+        failed: &mut [bool],
+    ) -> Result<ArrayRef> {
+        let arguments = || call.arguments(inputs.arguments);
+        let frames = || self.frames(inputs.sequence, &call.edges);
+        let values: ArrayRef = match &call.function {
+            OverFunction::RowNumber => self.numbers(inputs, |_, _, at| at.row),
+            OverFunction::Rank => self.numbers(inputs, |_, _, at| at.rank),
+            OverFunction::DenseRank => self.numbers(inputs, |_, _, at| at.group),
+            OverFunction::Ntile(parts) => {
+                self.numbers(inputs, |segment, _, at| ntile(at.row, segment.rows, *parts))
+            }
+            OverFunction::PercentRank => self.shares(inputs, |segment, _, at| {
+                as_float(at.rank - 1) / as_float((segment.rows - 1).max(1))
+            }),
+            OverFunction::CumeDist => self.shares(inputs, |segment, row, _| {
+                let last_peer = segment.groups[segment.group(row)].end - 1;
+                let last_peer = inputs.positions[self.slots[last_peer] as usize];
+                as_float(last_peer.row) / as_float(segment.rows)
+            }),
+            OverFunction::Shift { offset, ignore_nulls, .. } => {
+                self.shifted(&arguments(), *offset, *ignore_nulls)?
+            }
+            OverFunction::Pick { place, ignore_nulls, .. } => {
+                picked(&arguments()[0], &frames()?, *place, *ignore_nulls)?
+            }
+            OverFunction::Aggregate(aggregate) => {
+                let filter = call.filter.map(|filter| truths(&inputs.arguments[filter]));
+                let (arguments, frames) = (arguments(), frames()?);
+                match &mut call.fold {
+                    None => direct(&aggregate.function, &arguments, filter.as_ref(), &frames)?,
+                    Some(fold) => {
+                        let groups = self.groups(call.total);
+                        let rows = Changes::new(fold.as_ref(), &groups, None, arguments, filter)?;
+                        self.slide(fold.as_mut(), &rows, call.total, &frames, failed)?
+                    }
+                }
+            }
+        };
+        match values.data_type() == &call.output {
+            true => Ok(values),
+            false => Ok(cast(&values, &call.output)?),
+        }
+    }
+
+    /// The group that each row has in the state of an aggregate.
+    fn groups(&self, total: bool) -> Vec<u32> {
+        let group = |segment: &Segment| if total { segment.partition } else { 0 };
+        self.list.iter().flat_map(|s| std::iter::repeat_n(group(s), s.all.len())).collect()
+    }
+
+    /// lag and lead.
+    fn shifted(&self, arguments: &[ArrayRef], offset: i64, ignore_nulls: bool) -> Result<ArrayRef> {
+        let values = &arguments[0];
+        let there = |(segment, i): (&Segment, usize)| -> Option<usize> {
+            if !ignore_nulls {
+                let row = i64::try_from(i).ok()?.checked_sub(offset)?;
+                return usize::try_from(row).ok().filter(|row| segment.body.contains(row));
+            }
+            let count = usize::try_from(offset.unsigned_abs()).ok()?;
+            let valid = |row: &usize| values.is_valid(*row);
+            match count.checked_sub(1) {
+                None => Some(i),
+                Some(nth) if offset > 0 => (segment.body.start..i).rev().filter(valid).nth(nth),
+                Some(nth) => (i + 1..segment.body.end).filter(valid).nth(nth),
+            }
+        };
+        let rows = || self.list.iter().flat_map(|s| s.affected.clone().map(move |i| (s, i)));
+        let places: Vec<Option<usize>> = rows().map(there).collect();
+        let found = take(values, &indices(places.iter().copied()), None)?;
+        let Some(default) = arguments.get(1) else { return Ok(found) };
+        let default = take(default, &indices(rows().map(|(_, i)| Some(i))), None)?;
+        let default = cast(&default, found.data_type())?;
+        let known: BooleanArray = places.iter().map(|place| Some(place.is_some())).collect();
+        Ok(compute::kernels::zip::zip(&known, &found, &default)?)
+    }
+
+    /// An aggregate that slides from frame to frame. Before and after a segment its state is that
+    /// of the whole partition if it is a `total`, or of nothing.
+    fn slide(
+        &self,
+        fold: &mut dyn Fold,
+        rows: &Changes<'_>,
+        total: bool,
+        frames: &[Range<usize>],
+        failed: &mut [bool],
+    ) -> Result<ArrayRef> {
+        let mut row = 0;
+        for segment in &self.list {
+            let group = if total { segment.partition } else { 0 };
+            let start = segment.all.start;
+            let rest = if total { segment.all.clone() } else { start..start };
+            let mut held = rest.clone();
+            for _ in segment.affected.clone() {
+                go(fold, rows, &mut held, &frames[row])?;
+                let mut out_of_range = [false];
+                fold.record(&[group], &mut out_of_range)?;
+                failed[row] |= out_of_range[0];
+                row += 1;
+            }
+            go(fold, rows, &mut held, &rest)?;
+            if !total {
+                fold.clear(group);
+            }
+        }
+        fold.recorded()
+    }
+}
+
+impl Segment {
+    fn group(&self, row: usize) -> usize {
+        self.group_of[row - self.body.start]
     }
 
     /// Where the frames of the affected rows begin, or before which row they end.
-    fn edges(&self, sequence: &Sequence, edge: &Edge, end: bool) -> Result<Vec<usize>> {
+    fn edges(
+        &self,
+        slots: &[u32],
+        sequence: &Sequence,
+        edge: &Edge,
+        end: bool,
+    ) -> Result<Vec<usize>> {
         let Range { start: first, end: last } = self.body;
         let moved =
             |from: usize, by: i64| i64::try_from(from).unwrap_or(i64::MAX).saturating_add(by);
         let row = |row: i64| usize::try_from(row).unwrap_or(0).clamp(first, last);
         let affected = self.affected.clone();
         Ok(match edge {
-            Edge::First => vec![0; affected.len()],
-            Edge::Last => vec![self.slots.len(); affected.len()],
+            Edge::First => vec![self.all.start; affected.len()],
+            Edge::Last => vec![self.all.end; affected.len()],
             Edge::Rows(by) => {
                 affected.map(|i| row(moved(i, *by).saturating_add(i64::from(end)))).collect()
             }
@@ -131,10 +287,10 @@ impl Segment {
                 })
                 .collect(),
             Edge::Range(shift) => {
-                let slots = &self.slots[affected];
+                let body = &slots[self.body.clone()];
+                let slots = &slots[affected];
                 let keys = sequence.keys.decode(slots.iter().map(|slot| sequence.key(*slot)))?;
                 let bounds = sequence.keys.encode(&[shift.apply(&keys[0])?], slots.len())?;
-                let body = &self.slots[self.body.clone()];
                 let before = |bound: &[u8]| match end {
                     true => body.partition_point(|slot| sequence.key(*slot) <= bound),
                     false => body.partition_point(|slot| sequence.key(*slot) < bound),
@@ -142,122 +298,6 @@ impl Segment {
                 (0..slots.len()).map(|i| first + before(bounds.get(i))).collect()
             }
         })
-    }
-
-    /// Computes a call for the affected rows; marks those for which it has no value.
-    pub(super) fn evaluate(
-        &self,
-        call: &mut Call,
-        sequence: &Sequence,
-        inputs: &Inputs<'_>,
-        failed: &mut [bool],
-    ) -> Result<ArrayRef> {
-        let slots = &self.slots[self.affected.clone()];
-        let position = |slot: &u32| inputs.positions[*slot as usize];
-        let values: ArrayRef = match &call.function {
-            OverFunction::RowNumber => {
-                Arc::new(slots.iter().map(|s| Some(position(s).row)).collect::<Int64Array>())
-            }
-            OverFunction::Rank => {
-                Arc::new(slots.iter().map(|s| Some(position(s).rank)).collect::<Int64Array>())
-            }
-            OverFunction::DenseRank => {
-                Arc::new(slots.iter().map(|s| Some(position(s).group)).collect::<Int64Array>())
-            }
-            OverFunction::Ntile(parts) => {
-                let part = |s| Some(ntile(position(s).row, inputs.rows, *parts));
-                Arc::new(slots.iter().map(part).collect::<Int64Array>())
-            }
-            OverFunction::PercentRank => {
-                let others = as_float((inputs.rows - 1).max(1));
-                let rank = |s| Some(as_float(position(s).rank - 1) / others);
-                Arc::new(slots.iter().map(rank).collect::<Float64Array>())
-            }
-            OverFunction::CumeDist => {
-                let last_peer = |i: usize| self.groups[self.group(i)].end - 1;
-                let share = |i: usize| {
-                    as_float(position(&self.slots[last_peer(i)]).row) / as_float(inputs.rows)
-                };
-                Arc::new(self.affected.clone().map(|i| Some(share(i))).collect::<Float64Array>())
-            }
-            OverFunction::Shift { offset, ignore_nulls, .. } => {
-                let arguments = call.arguments(inputs.arguments);
-                self.shifted(&arguments, *offset, *ignore_nulls)?
-            }
-            OverFunction::Pick { place, ignore_nulls, .. } => {
-                let frames = self.frames(sequence, &call.edges)?;
-                picked(&call.arguments(inputs.arguments)[0], &frames, *place, *ignore_nulls)?
-            }
-            OverFunction::Aggregate(aggregate) => {
-                let function = Arc::clone(&aggregate.function);
-                let frames = self.frames(sequence, &call.edges)?;
-                let arguments = call.arguments(inputs.arguments);
-                let filter = call.filter.map(|filter| truths(&inputs.arguments[filter]));
-                match &mut call.fold {
-                    Some(fold) => {
-                        let group = if call.total { inputs.partition } else { 0 };
-                        let groups = vec![group; self.slots.len()];
-                        let all = Changes::new(fold.as_ref(), &groups, None, arguments, filter)?;
-                        self.slide(fold.as_mut(), &all, (group, call.total), &frames, failed)?
-                    }
-                    None => direct(&function, &arguments, filter.as_ref(), &frames)?,
-                }
-            }
-        };
-        match values.data_type() == &call.output {
-            true => Ok(values),
-            false => Ok(cast(&values, &call.output)?),
-        }
-    }
-
-    /// lag and lead.
-    fn shifted(&self, arguments: &[ArrayRef], offset: i64, ignore_nulls: bool) -> Result<ArrayRef> {
-        let values = &arguments[0];
-        let there = |i: usize| -> Option<usize> {
-            if !ignore_nulls {
-                let row = i64::try_from(i).ok()?.checked_sub(offset)?;
-                return usize::try_from(row).ok().filter(|row| self.body.contains(row));
-            }
-            let count = usize::try_from(offset.unsigned_abs()).ok()?;
-            let valid = |row: &usize| values.is_valid(*row);
-            match count.checked_sub(1) {
-                None => Some(i),
-                Some(nth) if offset > 0 => (self.body.start..i).rev().filter(valid).nth(nth),
-                Some(nth) => (i + 1..self.body.end).filter(valid).nth(nth),
-            }
-        };
-        let places: Vec<Option<usize>> = self.affected.clone().map(there).collect();
-        let found = take(values, &indices(places.iter().copied()), None)?;
-        let Some(default) = arguments.get(1) else { return Ok(found) };
-        let default = default.slice(self.affected.start, self.affected.len());
-        let default = cast(&default, found.data_type())?;
-        let known: BooleanArray = places.iter().map(|place| Some(place.is_some())).collect();
-        Ok(compute::kernels::zip::zip(&known, &found, &default)?)
-    }
-
-    /// An aggregate that slides from frame to frame. At first and at last the state is that of the
-    /// whole partition if it is a `total`, or of nothing.
-    fn slide(
-        &self,
-        fold: &mut dyn Fold,
-        rows: &Changes<'_>,
-        (group, total): (u32, bool),
-        frames: &[Range<usize>],
-        failed: &mut [bool],
-    ) -> Result<ArrayRef> {
-        let rest = if total { 0..self.slots.len() } else { 0..0 };
-        let mut held = rest.clone();
-        for (i, frame) in frames.iter().enumerate() {
-            go(fold, rows, &mut held, frame)?;
-            let mut out_of_range = [false];
-            fold.record(&[group], &mut out_of_range)?;
-            failed[i] |= out_of_range[0];
-        }
-        go(fold, rows, &mut held, &rest)?;
-        if !total {
-            fold.clear(group);
-        }
-        fold.recorded()
     }
 }
 

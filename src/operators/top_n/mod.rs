@@ -4,8 +4,8 @@
 //! Of each partition the rows from the `skip`-th, `fetch` of them, in the order of the keys; ties
 //! are broken by the tie expressions, then by the whole row, column by column, so that the result
 //! is a function of the relation. Without `fetch` all rows from the `skip`-th. What is counted are
-//! rows, ranks (peers of the last row stay: WITH TIES), or groups of peers. With `numbered` each row also
-//! gets its number, from 1: `row_number()`, `rank()` or `dense_rank()` `<= n`.
+//! rows, ranks (peers of the last row stay: WITH TIES), or groups of peers. With `numbered` each
+//! row also gets its number, from 1: `row_number()`, `rank()` or `dense_rank()` `<= n`.
 //!
 //! # Example
 //! ```text

@@ -1,6 +1,7 @@
 //! Saves and loads a top-n, also in the middle of a round.
 //!
-//! Sections: `rows` (copies shown, weight, partition, keys, ties and row), `pending` and `watermark`.
+//! Sections: `rows` (copies shown, weight, partition, keys, ties and row), `pending` and
+//! `watermark`.
 
 use std::sync::Arc;
 
