@@ -24,6 +24,8 @@ sql_states! {
     FEATURE_NOT_SUPPORTED = "0A000";
     /// A value that cannot be computed, for no reason with a code of its own.
     DATA_EXCEPTION = "22000";
+    /// A text is longer than its type allows.
+    STRING_TOO_LONG = "22001";
     /// A value does not fit its type.
     NUMERIC_VALUE_OUT_OF_RANGE = "22003";
     /// Malformed date or time.
@@ -126,6 +128,8 @@ sql_states! {
     ADMIN_SHUTDOWN = "57P01";
     /// Input or output failed.
     IO_ERROR = "58030";
+    /// There is no such file.
+    UNDEFINED_FILE = "58P01";
     /// Protocol violation.
     PROTOCOL_VIOLATION = "08P01";
     /// A bug.

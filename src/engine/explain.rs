@@ -11,7 +11,7 @@ use super::outcome::Rows;
 use super::session::Session;
 use super::{Error, Result, dml, query};
 use crate::planner::bind::bind_query;
-use crate::planner::explain::{state_text, warnings};
+use crate::planner::explain::{doubts, state_text, warnings};
 use crate::planner::relation::Names;
 use crate::sql::statement::{Explain, Query, StatementKind};
 
@@ -98,6 +98,9 @@ fn continuous_text(
     let mut text = plan.to_string();
     for (what, hint) in warnings(&plan) {
         text.push_str(&format!("WARNING: state grows without bound: {what}\n  HINT: {hint}\n"));
+    }
+    for (what, hint) in doubts(&plan) {
+        text.push_str(&format!("WARNING: {what}\n  HINT: {hint}\n"));
     }
     Ok(text)
 }

@@ -21,6 +21,7 @@ mod explain;
 mod functions;
 mod gauges;
 mod introspect;
+mod keys;
 pub mod outcome;
 mod parameters;
 pub mod pg_catalog;
@@ -32,6 +33,7 @@ mod source;
 mod stall;
 mod subscribe;
 mod system;
+mod transaction;
 mod update;
 mod view;
 

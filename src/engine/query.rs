@@ -28,31 +28,32 @@ use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
 use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Sort, TableSource};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Sort};
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 use datafusion::physical_plan::{SendableRecordBatchStream, execute_stream};
 use futures::{StreamExt, TryStreamExt};
 
 use super::outcome::{RowStream, Rows};
-use super::{Engine, Error, Result};
-use crate::delta::{Delta, append_column};
+use super::{Engine, Error, Result, keys};
+use crate::delta::{Delta, batch};
 use crate::error::SqlState;
-use crate::planner::arrival::ARRIVAL;
-use crate::planner::bind::visible_names;
+use crate::planner::bind::{settled, visible_names};
 use crate::planner::lower::window_node;
 use crate::planner::ordered;
 use crate::planner::plan::ScanKind;
 use crate::planner::relation::RelationSource;
 use crate::planner::window::{WindowKind, WindowNode};
 use crate::runtime::content::repeated;
+use crate::runtime::history::Retained;
 use crate::runtime::once;
+use crate::runtime::operator::assigner;
 use crate::runtime::read::Read;
 use crate::sql::catalog::Oid;
 use crate::time::{Timestamp, Watermark};
-use crate::windows;
+use crate::windows::snapshot::{self, Spec};
 
 /// Returns the stream, table or maintained view that a node scans, if it scans one.
-fn scanned(plan: &LogicalPlan) -> Option<&RelationSource> {
+pub(super) fn scanned(plan: &LogicalPlan) -> Option<&RelationSource> {
     match plan {
         LogicalPlan::TableScan(scan) => scan.source.downcast_ref(),
         _ => None,
@@ -62,13 +63,14 @@ fn scanned(plan: &LogicalPlan) -> Option<&RelationSource> {
 /// Returns the objects a plan reads, with whether their event time counts, and whether it has a
 /// bracket window. A view on the ARRIVAL clock is a table to others.
 fn inputs(plan: &LogicalPlan) -> Result<(BTreeMap<Oid, bool>, bool)> {
-    let (mut oids, mut bracket) = (BTreeMap::new(), false);
+    let (mut oids, mut bracket) = (BTreeMap::<Oid, bool>::new(), false);
     plan.apply_with_subqueries(|node| {
-        oids.extend(scanned(node).map(|source| {
+        if let Some(source) = scanned(node) {
             let timeless = source.properties.as_ref().is_some_and(|p| p.timeless);
-            (source.object.oid, !timeless)
-        }));
-        bracket |= window_node(node).is_some_and(|w| !matches!(w.kind, WindowKind::Assign(_)));
+            let counts = !timeless && source.kind() != ScanKind::Arrivals;
+            *oids.entry(source.object.oid).or_insert(false) |= counts;
+        }
+        bracket |= window_node(node).is_some_and(|window| window.kind.is_bracket());
         Ok(TreeNodeRecursion::Continue)
     })?;
     Ok((oids, bracket))
@@ -82,7 +84,7 @@ pub async fn run(
     pending: &[(Oid, Delta)],
 ) -> Result<Rows> {
     let names = visible_names(&plan);
-    let plan = with_params(plan, params)?;
+    let plan = settled(with_params(plan, params)?, engine.functions())?;
     let schema = named_schema(&plan, &names);
     let stream = execute(engine, plan, pending).await?;
     let out = Arc::clone(&schema);
@@ -144,19 +146,18 @@ async fn execute(
 ) -> Result<SendableRecordBatchStream> {
     let state = engine.functions_now();
     // Keys and times of windows are computed on the way, so types are settled first.
-    let options = state.config_options();
-    let plan = state.analyzer().execute_and_check(plan, options, |_, _| {})?;
+    let plan = settled(plan, &state)?;
     let (oids, bracket) = inputs(&plan)?;
     let named: Vec<Oid> = oids.keys().copied().collect();
-    let mut reads = engine.hub().read(&named)?.finish().await?;
+    let mut reads = engine.hub().read(&named, &keys::fixed(&plan)?)?.finish().await?;
     for (oid, delta) in pending {
         if let Some(Read::Relation(snapshot)) = reads.get_mut(oid) {
             snapshot.add(delta)?;
         }
     }
     let plan = break_ties(plan)?;
-    let snapshot = At { instant: bracket.then(|| last_closed(&reads, &oids)), reads };
-    let plan = snapshot.replace(plan, &state).await?;
+    let held = At { instant: bracket.then(|| last_closed(&reads, &oids)), reads };
+    let plan = held.replace(plan, &state).await?;
     execute_plain(&state, &plan).await
 }
 
@@ -191,7 +192,7 @@ impl At {
     async fn replace(&self, plan: LogicalPlan, state: &SessionState) -> Result<LogicalPlan> {
         let plan = plan.transform_down_with_subqueries(|node| {
             if let Some(window) = window_node(&node)
-                && !matches!(window.kind, WindowKind::Assign(_))
+                && window.kind.is_bracket()
             {
                 let rows = self.window(window)?;
                 return Ok(Transformed::new(
@@ -203,8 +204,8 @@ impl At {
             match scanned(&node) {
                 None => Ok(Transformed::no(node)),
                 Some(source) => {
-                    let rows = self.content(source)?;
-                    let table = MemTable::try_new(rows.schema(), vec![vec![rows]])?;
+                    let rows = vec![vec![self.content(source)?]];
+                    let table = MemTable::try_new(Arc::clone(source.row_type()), rows)?;
                     let LogicalPlan::TableScan(mut scan) = node else { unreachable!("scanned") };
                     scan.source = provider_as_source(Arc::new(table));
                     Ok(Transformed::yes(LogicalPlan::TableScan(scan)))
@@ -216,19 +217,20 @@ impl At {
 
     /// All rows of an object, as of the query's instant.
     fn content(&self, source: &RelationSource) -> Result<RecordBatch, DataFusionError> {
-        let schema = source.schema();
+        let schema = Arc::clone(source.row_type());
         match self.reads.get(&source.object.oid) {
             None => Ok(RecordBatch::new_empty(schema)),
             Some(Read::Relation(snapshot)) => {
                 let rows = repeated(&snapshot.rows, &snapshot.weights)?;
                 Ok(rows.with_schema(schema)?)
             }
-            Some(Read::Stream(deltas, _)) => {
-                let deltas = in_arrival_order(source, deltas)?;
-                let rows = deltas.iter().map(|delta| self.until_instant(delta));
+            Some(Read::Stream(retained, _)) => {
+                let deltas = in_order(source, retained)?;
+                let rows = deltas.iter().map(|delta| match source.kind() {
+                    ScanKind::Arrivals => Ok(delta.rows().clone()),
+                    _ => self.until_instant(delta),
+                });
                 let rows = rows.collect::<Result<Vec<_>, DataFusionError>>()?;
-                let rows = rows.into_iter().map(|rows| rows.with_schema(Arc::clone(&schema)));
-                let rows = rows.collect::<Result<Vec<_>, _>>()?;
                 Ok(concat_batches(&schema, &rows)?)
             }
         }
@@ -245,51 +247,51 @@ impl At {
     fn window(&self, window: &WindowNode) -> Result<RecordBatch, DataFusionError> {
         let instant = self.instant.expect("a query with a window has an instant");
         let source = window_input(&window.input).expect("the planner puts windows on streams");
-        let schema = source.schema();
-        let Some(Read::Stream(deltas, _)) = self.reads.get(&source.object.oid) else {
+        let schema = Arc::clone(source.row_type());
+        let Some(Read::Stream(retained, _)) = self.reads.get(&source.object.oid) else {
             return Ok(RecordBatch::new_empty(schema));
         };
-        let deltas = in_arrival_order(source, deltas)?;
-        let all = deltas.into_iter().map(|delta| {
-            let rows = delta.rows().clone().with_schema(Arc::clone(&schema))?;
-            Ok(delta.with_rows(rows))
-        });
-        let mut all = Delta::concat(&schema, &all.collect::<Result<Vec<_>, DataFusionError>>()?)?;
-        if let WindowKind::Partitioned { range: Some(range), .. } = window.kind {
-            // The last n of the rows that are young enough are the young ones among the last n.
-            let ts = all.ts_array();
-            let young: BooleanArray =
-                ts.values().iter().map(|t| Some(t.saturating_add(range) > instant.0)).collect();
-            all = all.filter(&young)?;
-        }
+        let all = Delta::concat(&schema, &in_order(source, retained)?)?;
         let keys = window.exprs.iter().map(|key| {
             let key = window_expr(key, window.input.schema())?;
             key.evaluate(all.rows())?.into_array(all.len())
         });
         let keys = keys.collect::<Result<Vec<_>, _>>()?;
         let spec = match window.kind {
-            WindowKind::Range { size, slide } => windows::snapshot::Spec::Range { size, slide },
-            WindowKind::Rows(count) => windows::snapshot::Spec::Rows { count, keys: vec![] },
-            WindowKind::Partitioned { count, .. } => windows::snapshot::Spec::Rows { count, keys },
-            WindowKind::Assign(_) => unreachable!("TVFs are not brackets"),
+            WindowKind::Range { size, inclusive, slide } => {
+                Spec::Range { size: size.saturating_add(i64::from(inclusive)), slide }
+            }
+            WindowKind::Current(period) => Spec::Current { period, offset: 0 },
+            WindowKind::Rows { count, slide: 1 } => Spec::Rows { count, keys },
+            WindowKind::Rows { count, slide } => Spec::Batches { count, every: slide },
+            WindowKind::Partitioned { count, range: None } => Spec::Rows { count, keys },
+            WindowKind::Partitioned { count, range: Some(size) } => {
+                Spec::RecentRows { count, keys, size }
+            }
+            WindowKind::Assign(_) | WindowKind::Session(_) => {
+                unreachable!("window functions are not brackets")
+            }
         };
-        Ok(windows::snapshot::relation_at(&spec, &all, instant)?)
+        Ok(snapshot::relation_at(&spec, &all, instant)?)
     }
 }
 
-/// The rows of a stream, with a last column for the order of their arrival if the plan reads it.
-fn in_arrival_order(
-    source: &RelationSource,
-    deltas: &[Delta],
-) -> Result<Vec<Delta>, DataFusionError> {
-    if !source.has_arrival() {
-        return Ok(deltas.to_vec());
-    }
-    let mut arrivals = 0..;
-    let numbered = deltas.iter().map(|delta| {
-        let arrival = Int64Array::from_iter_values(arrivals.by_ref().take(delta.len()));
-        let rows = append_column(delta.rows(), ARRIVAL, Arc::new(arrival))?;
-        Ok(delta.clone().with_rows(rows))
+/// The rows of a stream in the row type of its scan: with times of arrival, and numbers in the order
+/// of arrival, if the plan reads these.
+fn in_order(source: &RelationSource, retained: &[Retained]) -> Result<Vec<Delta>, DataFusionError> {
+    let mut seq = 0..;
+    let numbered = retained.iter().map(|retained| {
+        let delta = match source.kind() {
+            ScanKind::Arrivals => retained.by_arrival()?,
+            _ => retained.delta.clone(),
+        };
+        let mut columns = delta.rows().columns().to_vec();
+        if source.has_seq() {
+            let seq = seq.by_ref().take(delta.len());
+            columns.push(Arc::new(Int64Array::from_iter_values(seq)));
+        }
+        let rows = batch(Arc::clone(source.row_type()), columns, delta.len())?;
+        Ok(delta.with_rows(rows))
     });
     numbered.collect()
 }
@@ -379,16 +381,23 @@ fn by_whole_row(mut sort: Sort) -> Sort {
 
 /// The rows of one of our nodes over those of its inputs.
 fn rows_of(node: &LogicalPlan, mut inputs: Vec<RecordBatch>) -> Result<RecordBatch> {
-    if let Some(window) = window_node(node) {
-        let WindowKind::Assign(hopping) = window.kind else { unreachable!("brackets are gone") };
-        let rows = inputs.swap_remove(0);
-        let time = window_expr(&window.exprs[0], window.input.schema())?;
-        let times = time.evaluate(&rows)?.into_array(rows.num_rows())?;
-        let hopping = (hopping.slide, hopping.size, hopping.offset);
-        return Ok(windows::snapshot::assign(&rows, &times, hopping.0, hopping.1, hopping.2)?);
-    }
-    let node = ordered::alone(node).expect("only our nodes are searched for")?;
-    once::run(&node, inputs)?.map_err(|error| Error::refused(error.sqlstate, error.message))
+    let Some(window) = window_node(node) else {
+        let node = ordered::alone(node).expect("only our nodes are searched for")?;
+        let rows = once::run(&node, inputs)?;
+        return rows.map_err(|error| Error::refused(error.sqlstate, error.message));
+    };
+    let rows = inputs.swap_remove(0);
+    let computed = window.exprs.iter().map(|expr| {
+        let expr = window_expr(expr, window.input.schema())?;
+        expr.evaluate(&rows)?.into_array(rows.num_rows())
+    });
+    let computed = computed.collect::<Result<Vec<_>, DataFusionError>>()?;
+    let times = &computed[0];
+    Ok(match window.kind {
+        WindowKind::Assign(how) => snapshot::assign(&rows, times, assigner(how))?,
+        WindowKind::Session(gap) => snapshot::sessions(&rows, times, &computed[1..], gap)?,
+        _ => unreachable!("brackets are replaced before"),
+    })
 }
 
 /// A key or time of a window, ready to be computed over its input.

@@ -12,7 +12,7 @@ use super::session::Session;
 use super::{Error, Result, query, subscribe};
 use crate::error::SqlState;
 use crate::planner::bind::{bind_query, visible_names};
-use crate::planner::explain::warnings;
+use crate::planner::explain::{doubts, warnings};
 use crate::planner::lower::{self, window_node};
 use crate::planner::plan::{Plan, ScanKind};
 use crate::planner::relation::{Names, RelationSource};
@@ -114,15 +114,16 @@ impl Session {
             let columns = columns_of(&plan.root.schema, &column_names)?;
             return Ok(NewView { plan: Some(plan), columns, depends_on });
         }
-        // Planned to the end, so that a bad view is refused now and not when it is read.
-        let options = functions.config_options();
-        let bound = functions.analyzer().execute_and_check(bound, options, |_, _| {})?;
         let columns = columns_of(&query::named_schema(&bound, &column_names), &column_names)?;
         Ok(NewView { plan: None, columns, depends_on })
     }
 
-    /// Warns of state that only grows, or refuses it, as `unbounded_state` says.
+    /// Warns of what may not be meant, and of state that only grows, or refuses that, as
+    /// `unbounded_state` says.
     fn verdict(&mut self, name: &str, plan: &Plan) -> Result<()> {
+        for (what, hint) in doubts(plan) {
+            self.warning(SqlState::WARNING, what, Some(hint));
+        }
         let setting = self.variables.unbounded_state();
         if setting == UnboundedState::Allow {
             return Ok(());
@@ -179,7 +180,7 @@ fn inlinable(plan: &LogicalPlan) -> Result<bool> {
             LogicalPlan::TableScan(scan) => {
                 if let Some(source) = scan.source.downcast_ref::<RelationSource>() {
                     tables_only &= source.kind() == ScanKind::Table;
-                    stateless &= source.kind() == ScanKind::Stream;
+                    stateless &= matches!(source.kind(), ScanKind::Stream | ScanKind::Arrivals);
                 }
             }
             LogicalPlan::Projection(_) | LogicalPlan::Filter(_) | LogicalPlan::SubqueryAlias(_) => {

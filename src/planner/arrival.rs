@@ -19,14 +19,11 @@ use datafusion::logical_expr::{self as logical, Expr, Extension, LogicalPlan, Ta
 
 use super::lower::window_node;
 use super::over::OverNode;
-use super::relation::RelationSource;
+use super::relation::{RelationSource, SEQ};
 use super::window::WindowNode;
 
 /// The hidden column of the event time.
 const TIME: &str = "$time";
-
-/// The hidden column of the order of arrival.
-pub const ARRIVAL: &str = "$arrival";
 
 /// Returns the plan with hidden columns for the order of its rows, and these, if its rows are those
 /// of a stream.
@@ -47,7 +44,8 @@ pub(super) fn with_arrival(plan: &LogicalPlan) -> DfResult<Option<(LogicalPlan, 
         }
         LogicalPlan::Projection(projection) => {
             let Some((input, order)) = with_arrival(&projection.input)? else { return Ok(None) };
-            let exprs = projection.expr.iter().chain(&order).cloned().collect();
+            let (kept, order): (Vec<Expr>, Vec<Expr>) = order.into_iter().map(hidden).unzip();
+            let exprs = projection.expr.iter().cloned().chain(kept).collect();
             let projection = logical::Projection::try_new(exprs, Arc::new(input))?;
             Ok(Some((LogicalPlan::Projection(projection), order)))
         }
@@ -66,25 +64,25 @@ pub(super) fn with_arrival(plan: &LogicalPlan) -> DfResult<Option<(LogicalPlan, 
     }
 }
 
-/// A stream with its event time and its order of arrival.
+/// A stream with its order of arrival.
 fn scanned(scan: &logical::TableScan) -> DfResult<Option<(LogicalPlan, Vec<Expr>)>> {
     let source = scan.source.downcast_ref::<RelationSource>();
-    let Some(source) = source.and_then(RelationSource::with_arrival) else { return Ok(None) };
-    let time = source.event_time().map(|i| source.object.columns[i].name.clone());
-    let mut exprs: Vec<Expr> =
-        scan.projected_schema.columns().into_iter().map(Expr::Column).collect();
-    let name = scan.table_name.clone();
-    let column = |column: &str| Expr::Column(Column::new(Some(name.clone()), column));
-    let hidden = |expr: Expr, as_name: &str| expr.alias_qualified(Some(name.clone()), as_name);
-    exprs.extend(time.iter().map(|time| hidden(column(time), TIME)));
-    exprs.push(column(ARRIVAL));
-    let mut order: Vec<Expr> = time.iter().map(|_| column(TIME)).collect();
-    order.push(column(ARRIVAL));
-    let source = Arc::new(source);
-    let scan = TableScanBuilder::new(name, source).with_filters(scan.filters.clone()).build()?;
-    let scan = Arc::new(LogicalPlan::TableScan(scan));
-    let projection = logical::Projection::try_new(exprs, scan)?;
-    Ok(Some((LogicalPlan::Projection(projection), order)))
+    let Some(source) = source.and_then(RelationSource::with_seq) else { return Ok(None) };
+    let column = |name: &str| Expr::Column(Column::new(Some(scan.table_name.clone()), name));
+    let time = source.event_time().map(|i| column(source.row_type().field(i).name()));
+    let order = time.into_iter().chain([column(SEQ)]).collect();
+    let builder = TableScanBuilder::new(scan.table_name.clone(), Arc::new(source));
+    let scan = builder.with_filters(scan.filters.clone()).build()?;
+    Ok(Some((LogicalPlan::TableScan(scan), order)))
+}
+
+/// A column of the order as an expression of a projection, and as a column of its result: the event
+/// time under a name of its own, for that of the column may be another's there.
+fn hidden(order: Expr) -> (Expr, Expr) {
+    match &order {
+        Expr::Column(column) if column.name == SEQ || column.name == TIME => (order.clone(), order),
+        _ => (order.alias(TIME), Expr::Column(Column::from_name(TIME))),
+    }
 }
 
 fn requalified(expr: Expr, alias: &TableReference) -> Expr {

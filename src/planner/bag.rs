@@ -1,5 +1,4 @@
-//! EXCEPT ALL and INTERSECT ALL as a node of the logical plan, and the rewriting of queries to our
-//! own nodes.
+//! EXCEPT ALL and INTERSECT ALL as a node of the logical plan; queries rewritten to our nodes.
 //!
 //! # Why
 //! DataFusion plans both as joins that forget multiplicities. Without ALL the left side is made

@@ -13,7 +13,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
 
 use super::derive;
-use super::plan::{Distribution, Node, Op, Over, TopN, Window};
+use super::plan::{Distribution, Node, Op, Over, Session, TopN, Window};
 
 type Exprs = [Arc<dyn PhysicalExpr>];
 
@@ -56,7 +56,11 @@ pub(super) fn distribute(node: Node) -> Node {
             let lies = lies_by(&input, keys).is_some();
             inputs.push(if lies { input } else { hash(input, keys) });
         }
-        Op::Window(Window::Partitioned { keys, .. }) => {
+        Op::Session(Session { keys, .. }) if keys.is_empty() => {
+            inputs = inputs.into_iter().map(single).collect();
+            hashed_by = Some(vec![]);
+        }
+        Op::Session(Session { keys, .. }) | Op::Window(Window::Partitioned { keys, .. }) => {
             let input = inputs.remove(0);
             let lies = lies_by(&input, keys).is_some();
             inputs.push(if lies { input } else { hash(input, keys) });
@@ -78,7 +82,7 @@ pub(super) fn distribute(node: Node) -> Node {
         | Op::Values(_)
         | Op::Filter(_)
         | Op::Project(_)
-        | Op::Window(Window::Range { .. })
+        | Op::Window(Window::Range { .. } | Window::Current { .. })
         | Op::Assign(_)
         | Op::OnClose(_)
         | Op::Exchange(_) => {}

@@ -218,6 +218,8 @@ fn first_line(text: &str) -> &str {
 fn lower_first(text: &str) -> String {
     let mut chars = text.chars();
     match chars.next() {
+        // A key word stays as it is.
+        Some(_) if chars.clone().next().is_some_and(char::is_uppercase) => text.to_owned(),
         Some(first) => first.to_lowercase().collect::<String>() + chars.as_str(),
         None => String::new(),
     }
@@ -318,6 +320,10 @@ fn plan_state(message: &str) -> SqlState {
         SqlState::SYNTAX_ERROR
     } else if has("cannot be nested") {
         SqlState::GROUPING_ERROR
+    } else if has("exactly one ORDER BY column") {
+        SqlState::WINDOWING_ERROR
+    } else if has("WITH TIES cannot be specified") {
+        SqlState::SYNTAX_ERROR
     } else if has("Order by column out of bounds") {
         SqlState("42P10")
     } else if has("ggregate functions are not")
@@ -345,9 +351,9 @@ pub fn value_state(message: &str) -> SqlState {
         SqlState::DIVISION_BY_ZERO
     } else if has("overflow") || has("out of range") || has("can't cast value") {
         SqlState::NUMERIC_VALUE_OUT_OF_RANGE
-    } else if has("timestamp") || has("date") {
+    } else if has("timestamp") || has("date") || has("type interval") {
         SqlState::INVALID_DATETIME_FORMAT
-    } else if has("cast") || has("parse") || has("invalid") {
+    } else if has("cast") || has("parse") || has("invalid") || has("malformed") {
         SqlState::INVALID_TEXT_REPRESENTATION
     } else {
         SqlState::INTERNAL_ERROR

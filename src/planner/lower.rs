@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Field, Schema, SchemaRef};
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, JoinType, NullEquality};
 use datafusion::execution::SessionState;
 use datafusion::execution::context::ExecutionProps;
@@ -19,14 +19,15 @@ use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext
 use datafusion::logical_expr::{self as logical, Expr, FetchType, LogicalPlan, SkipType};
 use datafusion::optimizer::{Optimizer, OptimizerContext, OptimizerRule};
 use datafusion::physical_expr::aggregate::{AggregateFunctionExpr, LoweredAggregateBuilder};
-use datafusion::physical_expr::expressions::BinaryExpr;
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 
 use super::derive;
 use super::error::{Error, Result};
 use super::ordered::Ordered;
+use super::panes::Panes;
 use super::plan::{
-    Aggregate, Assign, Call, Clock, Counting, Join, Node, Op, Plan, Scan, SortKeys, TopN, Window,
+    Aggregate, Assign, Call, Clock, Counting, Join, Node, Op, Plan, Scan, Session, SortKeys, TopN,
+    Window,
 };
 use super::relation::{RelationSource, system_time_type};
 use super::window::{WindowKind, WindowNode};
@@ -52,6 +53,7 @@ fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
         Arc::new(EliminateCrossJoin::new()),
         Arc::new(EliminateOuterJoin::new()),
         Arc::new(PushDownFilter::new()),
+        Arc::new(Panes),
         Arc::new(CommonSubexprEliminate::new()),
         Arc::new(OptimizeProjections::new()),
     ]
@@ -93,7 +95,7 @@ fn clock_of(plan: &LogicalPlan) -> Result<Clock> {
     let mut clock = Clock::Arrival;
     plan.apply_with_subqueries(|node| {
         if let Some(window) = window_node(node)
-            && !matches!(window.kind, WindowKind::Assign(_))
+            && window.kind.is_bracket()
         {
             clock = Clock::Event;
         }
@@ -221,7 +223,7 @@ impl Lowering {
             return Err(later("this subquery", "Write it as a join."));
         }
         let context = PhysicalPlanningContext::default();
-        checked(create_physical_expr(expr, schema, &self.props, &context)?)
+        Ok(create_physical_expr(expr, schema, &self.props, &context)?)
     }
 
     pub(super) fn exprs(
@@ -239,12 +241,12 @@ impl Lowering {
                 "Query it with SELECT.",
             ));
         };
-        let width = source.object.columns.len() + usize::from(source.has_arrival());
+        let width = source.row_type().fields().len();
         let op = Op::Scan(Scan {
             object: source.object.oid,
             name: source.object.name.clone(),
             kind: source.kind(),
-            arrival: source.has_arrival(),
+            seq: source.has_seq(),
             projection: scan.projection.clone().unwrap_or_else(|| (0..width).collect()),
             progress: source.progress(),
         });
@@ -262,16 +264,24 @@ impl Lowering {
 
     fn window(&self, window: &WindowNode) -> Result<Node> {
         let input = self.node(&window.input)?;
-        let exprs = self.exprs(&window.exprs, window.input.schema())?;
+        let mut exprs = self.exprs(&window.exprs, window.input.schema())?;
         let op = match window.kind {
-            WindowKind::Range { size, slide } => Op::Window(Window::Range { size, slide }),
-            WindowKind::Rows(count) => Op::Window(Window::Rows { count }),
+            WindowKind::Range { size, inclusive, slide } => {
+                Op::Window(Window::Range { size, inclusive, slide })
+            }
+            WindowKind::Current(period) => Op::Window(Window::Current { period }),
+            WindowKind::Rows { count, slide } => Op::Window(Window::Rows { count, slide }),
             WindowKind::Partitioned { count, range } => {
                 Op::Window(Window::Partitioned { keys: exprs, count, range })
             }
-            WindowKind::Assign(windows) => {
-                let time = exprs.into_iter().next().expect("a TVF has a time column");
-                Op::Assign(Assign { time, windows })
+            WindowKind::Assign(assigner) => {
+                let time = exprs.swap_remove(0);
+                Op::Assign(Assign { time, assigner })
+            }
+            WindowKind::Session(gap) => {
+                let time = exprs.remove(0);
+                let closes = derive::session_closes(time.as_ref(), &input);
+                Op::Session(Session { time, keys: exprs, gap, closes, held: false })
             }
         };
         use datafusion::logical_expr::UserDefinedLogicalNodeCore;
@@ -410,18 +420,6 @@ fn first(keys: SortKeys, skip: usize, fetch: Option<usize>) -> TopN {
 
 fn sorts(plan: &LogicalPlan) -> bool {
     matches!(plan, LogicalPlan::Sort(sort) if sort.fetch.is_none())
-}
-
-/// Lets integer arithmetic fail where it overflows, as in Postgres; the row is then quarantined.
-fn checked(expr: Arc<dyn PhysicalExpr>) -> Result<Arc<dyn PhysicalExpr>> {
-    let checked = expr.transform_up(|expr| match expr.downcast_ref::<BinaryExpr>() {
-        Some(binary) => {
-            let checked = binary.clone().with_fail_on_overflow(true);
-            Ok(Transformed::yes(Arc::new(checked) as Arc<dyn PhysicalExpr>))
-        }
-        None => Ok(Transformed::no(expr)),
-    });
-    Ok(checked?.data)
 }
 
 /// One row without columns, over which constants are computed.

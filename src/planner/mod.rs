@@ -5,24 +5,32 @@
 //! a continuous query, our [`plan::Plan`] with proven properties (`lower`, `derive`, `on_close`,
 //! `distribute`). A one-shot query stops at the logical plan: DataFusion runs it over snapshots.
 
+mod arithmetic;
 pub mod arrival;
 mod bag;
 pub mod bind;
+mod casts;
+pub mod coercion;
 mod column_name;
 mod derive;
 mod distribute;
 pub mod error;
 pub mod explain;
 mod first_rows;
+pub mod functions;
 pub mod lower;
+pub mod meaning;
 mod on_close;
+pub mod operators;
 pub mod ordered;
 mod over;
+mod panes;
 pub mod plan;
 pub mod properties;
 pub mod relation;
-pub mod text_time;
+mod text_time;
 mod tvf;
 pub mod window;
+mod window_function;
 
 pub use error::{Error, Result};

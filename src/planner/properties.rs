@@ -57,9 +57,10 @@ impl Properties {
             && self.time_type == new.time_type
     }
 
-    /// The finality of the first column that has one, a strict one if possible.
+    /// The finality of the first column whose values are closest to it, a strict one if possible:
+    /// of a window rather its end than its start.
     pub fn best_finality(&self) -> Option<(usize, Finality)> {
-        let known = || self.finality.iter().enumerate().filter_map(|(i, f)| f.map(|f| (i, f)));
-        known().find(|(_, f)| f.strict).or_else(|| known().next())
+        let known = self.finality.iter().enumerate().filter_map(|(i, f)| f.map(|f| (i, f)));
+        known.min_by_key(|(_, f)| (!f.strict, f.after))
     }
 }

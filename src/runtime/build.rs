@@ -44,7 +44,7 @@ enum Group {
 struct EntryOf {
     object: Oid,
     kind: ScanKind,
-    arrival: bool,
+    seq: bool,
 }
 
 /// A node of a fragment and where its inputs come from.
@@ -95,11 +95,11 @@ impl<'a> Fragments<'a> {
                 return port;
             }
             Op::Scan(scan) => {
-                let Scan { object, kind, arrival, .. } = *scan;
-                ports.push(self.group(fragment, Group::Entry(EntryOf { object, kind, arrival })));
+                let Scan { object, kind, seq, .. } = *scan;
+                ports.push(self.group(fragment, Group::Entry(EntryOf { object, kind, seq })));
             }
             Op::Values(_) => {
-                let tick = EntryOf { object: TICK, kind: ScanKind::Table, arrival: false };
+                let tick = EntryOf { object: TICK, kind: ScanKind::Table, seq: false };
                 ports.push(self.group(fragment, Group::Entry(tick)));
             }
             _ => {
@@ -161,9 +161,9 @@ impl Builder {
             }
             let mut channel = 0;
             for group in &fragments.list[number].groups {
-                if let Group::Entry(EntryOf { object, kind, arrival }) = *group {
+                if let Group::Entry(EntryOf { object, kind, seq }) = *group {
                     let targets = of_fragment.clone();
-                    entries.push(Entry { object, kind, arrival, targets, channel });
+                    entries.push(Entry { object, kind, seq, targets, channel });
                 }
                 channel += self.channels(&fragments, group);
             }

@@ -27,14 +27,14 @@ use super::job::{Fault, Job, JobId};
 use super::packet::Commit;
 use super::pool::Pool;
 use super::publication::Publication;
-use super::state::{Changed, State};
+use super::state::State;
 use super::stream::Stream;
 use super::subscription::Feed;
 use super::table::Table;
 use super::{Error, Result};
 use crate::clock::Clock;
 use crate::delta::Delta;
-use crate::planner::plan::{self, Plan};
+use crate::planner::plan::Plan;
 use crate::sql::catalog::Oid;
 use crate::time::{Position, Timestamp};
 
@@ -50,6 +50,15 @@ pub enum Write {
     Table(Oid, Delta),
     /// A promise about a stream.
     Heartbeat(Oid, Timestamp),
+}
+
+impl Write {
+    /// The object that it changes.
+    pub fn object(&self) -> Oid {
+        match self {
+            Write::Rows(oid, _) | Write::Table(oid, _) | Write::Heartbeat(oid, _) => *oid,
+        }
+    }
 }
 
 /// What a commit came to.
@@ -241,24 +250,27 @@ impl Hub {
         if state.closed {
             return;
         }
-        let now = self.clock.now();
-        let watched: BTreeSet<Oid> = state
-            .jobs
-            .values()
-            .filter(|job| job.publication.clock() == plan::Clock::Event)
-            .flat_map(|job| job.inputs.iter().copied())
-            .collect();
-        let mut changes = BTreeMap::new();
-        for (oid, stream) in &mut state.streams {
-            if (stream.has_event_time() || watched.contains(oid)) && stream.on_clock(now) {
-                let watermark = stream.watermark();
-                changes.insert(*oid, Changed { deltas: vec![], watermark });
-            }
-        }
+        let now = state.time.map_or(self.clock.now(), |last| last.max(self.clock.now()));
+        let changes = state.on_clock(now);
         if !changes.is_empty() {
             let commit = self.next_commit(state);
             state.dispatch(commit, &changes);
         }
+    }
+
+    /// Promises that whatever is committed from now on has a commit time after `at`, and lets time
+    /// pass until then.
+    pub fn heartbeat(&self, at: Timestamp) -> Result<()> {
+        {
+            let mut state = self.lock();
+            if state.closed {
+                return Err(Error::ShuttingDown);
+            }
+            let before = at.plus(-1);
+            state.time = Some(state.time.map_or(before, |last| last.max(before)));
+        }
+        self.on_clock();
+        Ok(())
     }
 
     /// Starts a query.

@@ -6,9 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use arrow::array::Int64Array;
+use arrow::error::ArrowError;
 
 use super::errors::ErrorLog;
 use super::exchange::Split;
+use super::history::Retained;
 use super::hub::Keeps;
 use super::packet::{Commit, Packet};
 use super::publication::{Inheritance, Publication, State};
@@ -17,6 +19,7 @@ use crate::delta::{Delta, append_column, partition};
 use crate::error::SqlState;
 use crate::operators::{RowError, Waiting};
 use crate::planner::plan::ScanKind;
+use crate::planner::relation::SEQ;
 use crate::sql::catalog::Oid;
 use crate::time::{Position, Watermark};
 
@@ -59,7 +62,7 @@ pub struct Entry {
     /// Its kind.
     pub kind: ScanKind,
     /// Whether rows get a column with the order of their arrival.
-    pub arrival: bool,
+    pub seq: bool,
     /// The tasks that read it, one per shard.
     pub targets: Vec<Arc<Task>>,
     /// The channel of those tasks.
@@ -158,9 +161,45 @@ impl Job {
         Arc::new(Self { id, oid, name, inputs, publication, entries, tasks, watch, batch_rows })
     }
 
-    /// Lets a commit's changes of an object into the query, at every place where it is read.
+    /// Lets rows of a stream into the query, at every place where it is read: by its own times, or
+    /// by those of arrival. Of arrivals a commit is the last until the next one.
+    pub fn enter_stream(
+        &self,
+        object: Oid,
+        commit: Commit,
+        watermark: Watermark,
+        rows: &[Retained],
+    ) {
+        let (by_arrival, by_time): (Vec<_>, Vec<_>) = (self.entries.iter())
+            .filter(|entry| entry.object == object)
+            .partition(|entry| entry.kind == ScanKind::Arrivals);
+        if !by_time.is_empty() {
+            let deltas = rows.iter().map(|retained| retained.delta.clone()).collect();
+            self.enter_at(&by_time, &Packet { commit, watermark, deltas });
+        }
+        if !by_arrival.is_empty() {
+            let watermark = Watermark(commit.time.plus(1));
+            match rows.iter().map(Retained::by_arrival).collect() {
+                Ok(deltas) => self.enter_at(&by_arrival, &Packet { commit, watermark, deltas }),
+                Err(error) => self.suspend(Fault::internal(&error)),
+            }
+        }
+    }
+
+    /// Lets a commit's changes of a table, view or constant into the query, at every place where
+    /// it is read.
     pub fn enter(&self, object: Oid, packet: &Packet) {
-        for entry in self.entries.iter().filter(|e| e.object == object) {
+        let entries = self.entries.iter().filter(|entry| entry.object == object);
+        self.enter_at(&entries.collect::<Vec<_>>(), packet);
+    }
+
+    /// Whether it follows arrivals, whose time moves by itself.
+    pub fn follows_arrivals(&self, object: Oid) -> bool {
+        self.entries.iter().any(|e| e.object == object && e.kind == ScanKind::Arrivals)
+    }
+
+    fn enter_at(&self, entries: &[&Entry], packet: &Packet) {
+        for entry in entries {
             let mut parts = match entry.split(packet) {
                 Ok(parts) => parts,
                 Err(error) => return self.suspend(Fault::internal(&error)),
@@ -244,19 +283,21 @@ impl Entry {
     /// Streams only append, so any split will do and contiguous slices keep their order. A row of a
     /// table or
     /// view may be retracted later, and both must go to the same shard.
-    fn split(&self, packet: &Packet) -> Result<Vec<Vec<Delta>>, arrow::error::ArrowError> {
+    fn split(&self, packet: &Packet) -> Result<Vec<Vec<Delta>>, ArrowError> {
         let shards = self.targets.len();
         let mut parts = vec![Vec::new(); shards];
         let mut row: usize = 0;
         let rows: usize = packet.deltas.iter().map(Delta::len).sum();
         for delta in &packet.deltas {
             let pieces = match self.kind {
-                ScanKind::Stream if self.arrival => {
-                    let numbered = with_arrival(delta, packet.commit.position, row, rows)?;
+                ScanKind::Stream | ScanKind::Arrivals if self.seq => {
+                    let numbered = with_seq(delta, packet.commit.position, row, rows)?;
                     row += numbered.len();
                     partition::by_slice(&numbered, shards, SLICE_ROWS_MIN)
                 }
-                ScanKind::Stream => partition::by_slice(delta, shards, SLICE_ROWS_MIN),
+                ScanKind::Stream | ScanKind::Arrivals => {
+                    partition::by_slice(delta, shards, SLICE_ROWS_MIN)
+                }
                 ScanKind::Table | ScanKind::View => {
                     partition::by_hash(delta, delta.rows().columns(), shards)?
                 }
@@ -273,19 +314,19 @@ impl Entry {
 
 /// Appends a column that orders rows by commit and place within it. The rows of a commit, of which
 /// `delta` are those from `first`, end below the numbers of the next commit.
-fn with_arrival(
+fn with_seq(
     delta: &Delta,
     commit: Position,
     first: usize,
     rows: usize,
-) -> Result<Delta, arrow::error::ArrowError> {
+) -> Result<Delta, ArrowError> {
     /// Rows of a commit that have numbers of their own, 2^24; more reach into those of the commits
     /// before, which matters to rows of equal event time alone.
     const PLACE_BITS: u32 = 24;
     let end = i64::try_from(commit.0 << PLACE_BITS).expect("fewer than 2^39 commits");
     let back = i64::try_from(rows - first).expect("a commit has fewer than 2^63 rows");
-    let arrival = Int64Array::from_iter_values((end - back..).take(delta.len()));
-    Ok(delta.clone().with_rows(append_column(delta.rows(), "$arrival", Arc::new(arrival))?))
+    let seq = Int64Array::from_iter_values((end - back..).take(delta.len()));
+    Ok(delta.clone().with_rows(append_column(delta.rows(), SEQ, Arc::new(seq))?))
 }
 
 /// Cuts deltas into pieces of at most `rows_max` rows.

@@ -3,14 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::history::Retained;
 use super::hub::{Receipt, Write};
-use super::ingest::Admission;
+use super::ingest::{Admission, Ingest};
 use super::job::{Fault, Job, JobId};
 use super::packet::{Commit, Packet};
 use super::stream::Stream;
 use super::table::Table;
 use super::{Error, Result};
 use crate::delta::{Delta, Instants, Weights};
+use crate::planner::plan;
 use crate::sql::catalog::Oid;
 use crate::time::{Position, Timestamp, Watermark};
 
@@ -70,13 +72,20 @@ impl State {
     pub(super) fn check(&self, writes: &[Write], now: Timestamp) -> Result<()> {
         let gone = |oid: &Oid| Error::Gone(format!("with oid {oid}"));
         let mut tables: BTreeMap<Oid, Vec<Delta>> = BTreeMap::new();
+        let mut doors: BTreeMap<Oid, Option<Ingest>> = BTreeMap::new();
         for write in writes {
             match write {
                 Write::Rows(oid, rows) => {
-                    self.streams.get(oid).ok_or_else(|| gone(oid))?.check(rows, now)?;
+                    let stream = self.streams.get(oid).ok_or_else(|| gone(oid))?;
+                    if let Some(door) = doors.entry(*oid).or_insert_with(|| stream.door()) {
+                        stream.check(rows, now, door)?;
+                    }
                 }
-                Write::Heartbeat(oid, _) => {
-                    self.streams.get(oid).ok_or_else(|| gone(oid))?;
+                Write::Heartbeat(oid, at) => {
+                    let stream = self.streams.get(oid).ok_or_else(|| gone(oid))?;
+                    if let Some(door) = doors.entry(*oid).or_insert_with(|| stream.door()) {
+                        door.heartbeat(*at);
+                    }
                 }
                 Write::Table(oid, delta) => tables.entry(*oid).or_default().push(delta.clone()),
             }
@@ -129,6 +138,25 @@ impl State {
         Ok(())
     }
 
+    /// Lets system time pass: marks partitions idle, moves streams on the system clock that a
+    /// window watches. Returns what changed, with all that follows arrivals.
+    pub(super) fn on_clock(&mut self, now: Timestamp) -> BTreeMap<Oid, Changed> {
+        let inputs = |job: &Arc<Job>| job.inputs.clone();
+        let event = |job: &&Arc<Job>| job.publication.clock() == plan::Clock::Event;
+        let watched: BTreeSet<Oid> = self.jobs.values().filter(event).flat_map(inputs).collect();
+        let follows = |oid: &Oid| self.jobs.values().any(|job| job.follows_arrivals(*oid));
+        let followed: BTreeSet<Oid> = self.streams.keys().copied().filter(follows).collect();
+        let mut changes = BTreeMap::new();
+        for (oid, stream) in &mut self.streams {
+            let moved = (stream.has_event_time() || watched.contains(oid)) && stream.on_clock(now);
+            if moved || followed.contains(oid) {
+                let watermark = stream.watermark();
+                changes.insert(*oid, Changed { deltas: vec![], watermark });
+            }
+        }
+        changes
+    }
+
     /// Queries that read one of these objects, directly or through views.
     pub(super) fn readers(&self, changed: &BTreeSet<Oid>) -> BTreeMap<JobId, Arc<Job>> {
         let mut readers = BTreeMap::new();
@@ -174,12 +202,16 @@ impl State {
         told.extend(readers.values().filter_map(|job| job.oid));
         for job in readers.values() {
             for oid in &job.inputs {
-                if let Some(changed) = changes.get(oid) {
+                let changed = changes.get(oid);
+                if let Some(stream) = self.streams.get(oid) {
+                    let deltas = changed.map_or(&[][..], |changed| &changed.deltas);
+                    let arrived = |delta: &Delta| Retained::new(delta.clone(), commit.time);
+                    let retained: Vec<Retained> = deltas.iter().map(arrived).collect();
+                    job.enter_stream(*oid, commit, stream.watermark(), &retained);
+                } else if let Some(changed) = changed {
                     let Changed { deltas, watermark } = changed;
                     let packet = Packet { commit, watermark: *watermark, deltas: deltas.clone() };
                     job.enter(*oid, &packet);
-                } else if let Some(stream) = self.streams.get(oid) {
-                    job.enter(*oid, &Packet::empty(commit, stream.watermark()));
                 } else if self.tables.contains_key(oid) {
                     job.enter(*oid, &Packet::empty(commit, Watermark::MAX));
                 } else if !told.contains(oid) {
@@ -214,8 +246,8 @@ impl State {
         for oid in &job.inputs {
             let oid = *oid;
             if let Some(stream) = self.streams.get(&oid) {
-                let deltas = if snapshot { stream.deltas() } else { vec![] };
-                job.enter(oid, &Packet { commit, watermark: stream.watermark(), deltas });
+                let retained = if snapshot { stream.retained() } else { vec![] };
+                job.enter_stream(oid, commit, stream.watermark(), &retained);
             } else if let Some(table) = self.tables.get_mut(&oid) {
                 let (rows, weights) = table.snapshot()?;
                 let delta = Delta::new(rows, Instants::All(commit.time), Weights::Each(weights));

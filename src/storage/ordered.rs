@@ -114,11 +114,11 @@ impl OrderedRows {
 
     /// The slots of an owner's rows, least first.
     pub fn of(&self, owner: u32) -> impl Iterator<Item = u32> + '_ {
-        self.starting_at(owner, &[])
+        self.of_from(owner, &[])
     }
 
     /// The slots of an owner's rows that are not less than `bytes`, least first.
-    pub fn starting_at(&self, owner: u32, bytes: &[u8]) -> impl Iterator<Item = u32> + use<'_> {
+    pub fn of_from<'a>(&'a self, owner: u32, bytes: &[u8]) -> impl Iterator<Item = u32> + use<'a> {
         let (from, _) = self.locate(owner, bytes);
         let here = self.runs.get(from.run).map_or(&[][..], |run| &run[from.key..]);
         let rest = self.runs.iter().skip(from.run + 1).flatten();
@@ -135,7 +135,11 @@ impl OrderedRows {
     }
 
     /// The slots of an owner's rows that are less than `bytes`, greatest first.
-    pub fn before(&self, owner: u32, bytes: &[u8]) -> impl Iterator<Item = u32> + use<'_> {
+    pub fn of_before<'a>(
+        &'a self,
+        owner: u32,
+        bytes: &[u8],
+    ) -> impl Iterator<Item = u32> + use<'a> {
         self.backwards(owner, self.locate(owner, bytes).0)
     }
 
@@ -286,7 +290,7 @@ mod tests {
                 prop_assert!(reversed.iter().eq(expected.iter().rev()));
                 let middle = [&[9; 11][..], &350u16.to_be_bytes()].concat();
                 let from = expected.partition_point(|(bytes, _)| *bytes < middle);
-                let slots = rows.starting_at(owner, &middle).chain(rows.before(owner, &middle));
+                let slots = rows.of_from(owner, &middle).chain(rows.of_before(owner, &middle));
                 let around: Vec<_> = slots.map(|s| rows.get(s).to_vec()).collect();
                 let expected = expected[from..].iter().chain(expected[..from].iter().rev());
                 prop_assert!(around.iter().eq(expected.map(|(bytes, _)| bytes)));
@@ -295,5 +299,21 @@ mod tests {
             model.keys().map(|(owner, _)| *owner).for_each(|owner| rows.clear(owner));
             prop_assert!(rows.is_empty() && rows.runs.is_empty());
         }
+    }
+
+    #[test]
+    fn rows_around_a_prefix_are_found_in_both_directions() {
+        let mut rows = OrderedRows::default();
+        for (owner, bytes) in
+            [(1, b"ax"), (2, b"ax"), (2, b"bx"), (2, b"by"), (2, b"cx"), (3, b"ax")]
+        {
+            rows.add(owner, bytes, 1);
+        }
+        let get = |slot: u32| String::from_utf8(rows.get(slot).to_vec()).unwrap();
+        let from: Vec<_> = rows.of_from(2, b"b").map(get).collect();
+        let before: Vec<_> = rows.of_before(2, b"by").map(get).collect();
+        assert_eq!(from, ["bx", "by", "cx"]);
+        assert_eq!(before, ["bx", "ax"]);
+        assert_eq!(rows.of_from(2, b"d").count() + rows.of_before(2, b"a").count(), 0);
     }
 }

@@ -21,7 +21,8 @@ use highwater::operators::{
     TopN, Union,
 };
 use highwater::windows::{
-    AssignWindows, Assigner, Expiring, PartitionedRows, PartitionedRowsOptions, Rows, TimeWindow,
+    AssignWindows, Assigner, Expiring, PartitionedRows, PartitionedRowsOptions, Rows,
+    SessionOptions, Sessions, TimeWindow,
 };
 
 use crate::over::overs;
@@ -335,6 +336,17 @@ fn all_cases() -> Vec<Case> {
             Box::new(AssignWindows::new(Arc::clone(&time), assigner, output.clone()))
         })
     };
+    let session = |name: &str, time: &str, closes: Option<i64>, held: bool| {
+        let (time, keys) = (expr(&input, time), vec![expr(&input, "k")]);
+        let (input, output) = (input.clone(), schema(&bounds));
+        let options = SessionOptions { input, time, keys, gap: 2, closes, held, output };
+        Case {
+            instants: Sessions::INSTANTS,
+            drains: closes.is_some(),
+            cancels: closes.is_none(),
+            ..Case::new(name, &bounds, move || Box::new(Sessions::new(options.clone()).unwrap()))
+        }
+    };
     let (predicate, sum) = (expr(&input, "10 / v > k"), expr(&input, "10 / v"));
     let mut all = vec![
         Case::new("filter", INPUT, move || Box::new(Filter::new(Arc::clone(&predicate)))),
@@ -344,6 +356,10 @@ fn all_cases() -> Vec<Case> {
         assign("TUMBLE", Assigner::Tumble { size: 3, offset: 1 }),
         assign("HOP", Assigner::Hop { slide: 2, size: 5, offset: 0 }),
         assign("CUMULATE", Assigner::Cumulate { step: 1, size: 3, offset: 0 }),
+        session("SESSION", "v", None, false),
+        session("SESSION, failing times", "10 / v", None, false),
+        session("SESSION, closed by the watermark", "v", Some(100), false),
+        session("SESSION, final ones", "v", Some(100), true),
         Case {
             cancels: false,
             ..Case::new("EMIT ON WINDOW CLOSE", INPUT, || {

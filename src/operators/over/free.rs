@@ -65,7 +65,7 @@ impl Over {
             }
         }
         if self.reaches.positions || self.reaches.predecessor {
-            let before = entries.before(partition, at.0).next();
+            let before = entries.of_before(partition, at.0).next();
             at = before.map_or(at, |before| sequence.place(before));
         }
         let keep = self.reaches.anchors[0];

@@ -258,8 +258,8 @@ impl Over {
         let back = back.filter(|b| entries.get(*b) < entries.get(first)).unwrap_or(first);
         let forward = sequence.last_of(partition, sequence.place(last), &needs.forward)?;
         let forward = forward.filter(|f| entries.get(*f) > entries.get(last)).unwrap_or(last);
-        let before = entries.before(partition, entries.get(back)).next();
-        let after = entries.starting_at(partition, entries.get(forward)).nth(1);
+        let before = entries.of_before(partition, entries.get(back)).next();
+        let after = entries.of_from(partition, entries.get(forward)).nth(1);
         Ok([before.unwrap_or(back), after.unwrap_or(forward)])
     }
 

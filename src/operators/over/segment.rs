@@ -79,7 +79,7 @@ impl Segments {
         let first = slots.len();
         slots.extend(entries.of(partition).take(anchors[0]).take_while(before));
         let start = slots.len();
-        let rest = entries.starting_at(partition, bytes(body[0]));
+        let rest = entries.of_from(partition, bytes(body[0]));
         slots.extend(rest.take_while(|slot| !after(slot)));
         let end = slots.len();
         slots.extend(entries.reversed(partition).take(anchors[1]).take_while(after));

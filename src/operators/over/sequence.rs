@@ -118,7 +118,7 @@ impl Sequence {
     /// The slot of the last copy of a row.
     pub(super) fn last_copy(&self, entry: &Entry) -> Option<u32> {
         let above = [&entry.bytes[..], &[ABOVE; COPY + 1]].concat();
-        let slot = self.entries.before(entry.partition, &above).next()?;
+        let slot = self.entries.of_before(entry.partition, &above).next()?;
         let bytes = self.entries.get(slot);
         (bytes[..bytes.len() - COPY] == entry.bytes).then_some(slot)
     }
@@ -147,17 +147,17 @@ impl Sequence {
         (bytes, key): (&[u8], &[u8]),
         reach: &Reach,
     ) -> Result<Option<u32>> {
-        let from = |bytes: &[u8]| self.entries.starting_at(partition, bytes).next();
+        let from = |bytes: &[u8]| self.entries.of_from(partition, bytes).next();
         Ok(match reach {
             Reach::All => self.entries.first(partition),
             Reach::Rows(n) => {
-                let before = self.entries.before(partition, bytes).take(*n).last();
+                let before = self.entries.of_before(partition, bytes).take(*n).last();
                 before.or_else(|| from(bytes))
             }
             Reach::Groups(n) => {
                 let mut key = key;
                 for _ in 0..*n {
-                    match self.entries.before(partition, key).next() {
+                    match self.entries.of_before(partition, key).next() {
                         Some(before) => key = self.key(before),
                         None => break,
                     }
@@ -181,21 +181,21 @@ impl Sequence {
     ) -> Result<Option<u32>> {
         let last = |key: &[u8]| {
             let above = [key, &[ABOVE]].concat();
-            self.entries.before(partition, &above).next()
+            self.entries.of_before(partition, &above).next()
         };
         Ok(match reach {
             Reach::All => self.entries.last(partition),
             Reach::Rows(n) => {
-                let mut after = self.entries.starting_at(partition, bytes).peekable();
+                let mut after = self.entries.of_from(partition, bytes).peekable();
                 let there = after.peek().is_some_and(|slot| self.entries.get(*slot) == bytes);
                 let after = after.take(n.saturating_add(usize::from(there))).last();
-                after.or_else(|| self.entries.before(partition, bytes).next())
+                after.or_else(|| self.entries.of_before(partition, bytes).next())
             }
             Reach::Groups(n) => {
                 let mut key = key;
                 for _ in 0..*n {
                     let above = [key, &[ABOVE]].concat();
-                    match self.entries.starting_at(partition, &above).next() {
+                    match self.entries.of_from(partition, &above).next() {
                         Some(next) => key = self.key(next),
                         None => break,
                     }

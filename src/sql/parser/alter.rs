@@ -1,5 +1,6 @@
-//! Statements on existing objects: DROP, ALTER STREAM, COMMENT ON.
+//! Statements on existing objects: DROP, ALTER STREAM, COMMENT ON. Also ALTER SYSTEM.
 
+use sqlparser::ast;
 use sqlparser::tokenizer::Token;
 
 use super::reader::Reader;
@@ -74,6 +75,9 @@ fn unknown_kind(reader: &Reader<'_>, verb: &str) -> crate::sql::Error {
 /// Reads what follows ALTER.
 pub fn alter(mut reader: Reader<'_>) -> Result<StatementKind> {
     let start = reader;
+    if reader.eat(&["SYSTEM", "HEARTBEAT"]) {
+        return heartbeat(reader, None);
+    }
     if reader.eat(&["MATERIALIZED", "VIEW"]) || reader.eat(&["VIEW"]) {
         return alter_view(start, reader);
     }
@@ -96,6 +100,10 @@ pub fn alter(mut reader: Reader<'_>) -> Result<StatementKind> {
         }
         return Err(reader.unexpected_hint("Write ALTER STREAM name HEARTBEAT timestamp."));
     }
+    heartbeat(reader, Some(stream))
+}
+
+fn heartbeat(mut reader: Reader<'_>, stream: Option<ast::ObjectName>) -> Result<StatementKind> {
     let at = reader.expr()?;
     reader.expect_end()?;
     Ok(StatementKind::Heartbeat { stream, at })
