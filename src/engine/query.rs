@@ -19,16 +19,18 @@ use std::sync::Arc;
 
 use arrow::array::{BooleanArray, Int64Array, RecordBatch};
 use arrow::compute::{concat_batches, filter_record_batch};
-use arrow::datatypes::{Field, SchemaRef};
+use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
 use datafusion::catalog::MemTable;
-use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, ParamValues, ScalarValue};
 use datafusion::datasource::provider_as_source;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
 use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Sort};
+use datafusion::logical_expr::{
+    Expr, LogicalPlan, LogicalPlanBuilder, Sort, TableScan, TableScanBuilder,
+};
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 use datafusion::physical_plan::{SendableRecordBatchStream, execute_stream};
 use futures::{StreamExt, TryStreamExt};
@@ -122,7 +124,7 @@ pub fn named_schema(plan: &LogicalPlan, names: &[String]) -> SchemaRef {
     let fields = plan.schema().fields().iter().zip(names).map(|(field, name)| {
         Field::new(name, field.data_type().clone(), true).with_metadata(field.metadata().clone())
     });
-    Arc::new(arrow::datatypes::Schema::new(fields.collect::<Vec<_>>()))
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 /// Runs a bound query and collects its rows.
@@ -190,6 +192,7 @@ struct At {
 impl At {
     /// Replaces scans and windows by what they hold.
     async fn replace(&self, plan: LogicalPlan, state: &SessionState) -> Result<LogicalPlan> {
+        let recursive = plan.exists(|n| Ok(matches!(n, LogicalPlan::RecursiveQuery(_))))?;
         let plan = plan.transform_down_with_subqueries(|node| {
             if let Some(window) = window_node(&node)
                 && window.kind.is_bracket()
@@ -204,14 +207,16 @@ impl At {
             match scanned(&node) {
                 None => Ok(Transformed::no(node)),
                 Some(source) => {
-                    let rows = vec![vec![self.content(source)?]];
-                    let table = MemTable::try_new(Arc::clone(source.row_type()), rows)?;
-                    let LogicalPlan::TableScan(mut scan) = node else { unreachable!("scanned") };
-                    scan.source = provider_as_source(Arc::new(table));
-                    Ok(Transformed::yes(LogicalPlan::TableScan(scan)))
+                    let rows = self.content(source)?;
+                    let LogicalPlan::TableScan(scan) = node else { unreachable!("scanned") };
+                    Ok(Transformed::yes(scan_of(scan, rows, recursive)?))
                 }
             }
         })?;
+        let plan = match recursive {
+            true => plan.data.transform_up(|node| node.recompute_schema().map(Transformed::yes))?,
+            false => plan,
+        };
         own_nodes(plan.data, state).await
     }
 
@@ -276,8 +281,8 @@ impl At {
     }
 }
 
-/// The rows of a stream in the row type of its scan: with times of arrival, and numbers in the order
-/// of arrival, if the plan reads these.
+/// The rows of a stream in the row type of its scan: with times of arrival, and numbers in the
+/// order of arrival, if the plan reads these.
 fn in_order(source: &RelationSource, retained: &[Retained]) -> Result<Vec<Delta>, DataFusionError> {
     let mut seq = 0..;
     let numbered = retained.iter().map(|retained| {
@@ -294,6 +299,29 @@ fn in_order(source: &RelationSource, retained: &[Retained]) -> Result<Vec<Delta>
         Ok(delta.with_rows(rows))
     });
     numbered.collect()
+}
+
+/// A scan of given rows instead of an object. The terms of WITH RECURSIVE must agree in the types
+/// of their columns and in nothing else, so there columns forget what they are declared as.
+fn scan_of(
+    mut scan: TableScan,
+    rows: RecordBatch,
+    recursive: bool,
+) -> Result<LogicalPlan, DataFusionError> {
+    let plain = |field: &FieldRef| field.as_ref().clone().with_metadata(Default::default());
+    let schema = match recursive {
+        true => Arc::new(Schema::new(rows.schema().fields().iter().map(plain).collect::<Vec<_>>())),
+        false => rows.schema(),
+    };
+    let rows = batch(Arc::clone(&schema), rows.columns().to_vec(), rows.num_rows())?;
+    let source = provider_as_source(Arc::new(MemTable::try_new(schema, vec![vec![rows]])?));
+    if !recursive {
+        scan.source = source;
+        return Ok(LogicalPlan::TableScan(scan));
+    }
+    let builder = TableScanBuilder::new(scan.table_name, source);
+    let builder = builder.with_projection(scan.projection).with_filters(scan.filters);
+    Ok(LogicalPlan::TableScan(builder.build()?))
 }
 
 fn window_input(plan: &LogicalPlan) -> Option<&RelationSource> {

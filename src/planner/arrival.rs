@@ -15,12 +15,13 @@ use std::sync::Arc;
 
 use datafusion::common::{Column, TableReference};
 use datafusion::error::Result as DfResult;
-use datafusion::logical_expr::{self as logical, Expr, Extension, LogicalPlan, TableScanBuilder};
+use datafusion::logical_expr::{
+    self as logical, Expr, Extension, LogicalPlan, TableScanBuilder, UserDefinedLogicalNodeCore,
+};
 
 use super::lower::window_node;
 use super::over::OverNode;
 use super::relation::{RelationSource, SEQ};
-use super::window::WindowNode;
 
 /// The hidden column of the event time.
 const TIME: &str = "$time";
@@ -56,7 +57,7 @@ pub(super) fn with_arrival(plan: &LogicalPlan) -> DfResult<Option<(LogicalPlan, 
             }
             let Some(window) = window_node(plan) else { return Ok(None) };
             let Some((input, order)) = with_arrival(&window.input)? else { return Ok(None) };
-            let window = WindowNode::new(window.kind, window.exprs.clone(), input)?;
+            let window = window.with_exprs_and_inputs(window.expressions(), vec![input])?;
             let node = Extension { node: Arc::new(window) };
             Ok(Some((LogicalPlan::Extension(node), order)))
         }

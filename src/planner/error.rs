@@ -324,7 +324,7 @@ fn plan_state(message: &str) -> SqlState {
         SqlState::WINDOWING_ERROR
     } else if has("WITH TIES cannot be specified") {
         SqlState::SYNTAX_ERROR
-    } else if has("Order by column out of bounds") {
+    } else if has("Order by column out of bounds") || has("DISTINCT ON expressions must match") {
         SqlState("42P10")
     } else if has("ggregate functions are not")
         || has("GROUP BY")

@@ -116,6 +116,17 @@ impl Lowering {
 
     /// Lowers a filter above an OVER of which it needs but the first rows.
     pub(super) fn top_of_over(&self, predicate: &Expr, plan: &LogicalPlan) -> Result<Option<Node>> {
+        // A projection that only leaves columns out does not come between.
+        if let LogicalPlan::Projection(projection) = plan
+            && projection.expr.iter().all(|expr| matches!(expr, Expr::Column(_)))
+        {
+            let Some(top) = self.top_of_over(predicate, &projection.input)? else {
+                return Ok(None);
+            };
+            let exprs = self.exprs(&projection.expr, projection.input.schema())?;
+            let schema = relaxed(&projection.schema);
+            return Ok(Some(derive::node(Op::Project(exprs), vec![top], schema)));
+        }
         let Some(Ordered::Over(node)) = Ordered::of(plan) else { return Ok(None) };
         let [call] = &node.calls[..] else { return Ok(None) };
         let Some(counting) = window_call(call).and_then(|call| counting(call.fun.name())) else {

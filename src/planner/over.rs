@@ -21,11 +21,14 @@ use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::expr::{WindowFunction, WindowFunctionParams};
 use datafusion::logical_expr::utils::exprlist_to_fields;
 use datafusion::logical_expr::{
-    self as logical, Expr, Extension, LogicalPlan, SortExpr, UserDefinedLogicalNodeCore,
-    WindowFrameUnits, WindowFunctionDefinition,
+    self as logical, Expr, ExprSchemable, Extension, LogicalPlan, SortExpr,
+    UserDefinedLogicalNodeCore, WindowFrameBound, WindowFrameUnits, WindowFunctionDefinition,
 };
+use datafusion::scalar::ScalarValue;
 
 use super::arrival::with_arrival;
+use super::error::Error;
+use crate::sql::types::pg_type_name;
 
 /// Calls over the rows of a partition.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -99,8 +102,37 @@ fn ties_matter(call: &Expr) -> bool {
     }
 }
 
+/// DataFusion takes a number for seconds where the ORDER BY key is a time; Postgres refuses it.
+fn refuse_number_of_time(call: &Expr, schema: &DFSchema) -> DfResult<()> {
+    let Some(call) = window_call(call) else { return Ok(()) };
+    let frame = &call.params.window_frame;
+    let [key] = &call.params.order_by[..] else { return Ok(()) };
+    let number = |bound: &WindowFrameBound| match bound {
+        WindowFrameBound::Preceding(ScalarValue::Utf8(Some(by)))
+        | WindowFrameBound::Following(ScalarValue::Utf8(Some(by))) => by.parse::<f64>().is_ok(),
+        _ => false,
+    };
+    let numbers = number(&frame.start_bound) || number(&frame.end_bound);
+    if frame.units != WindowFrameUnits::Range || !numbers {
+        return Ok(());
+    }
+    let of = key.expr.get_type(schema)?;
+    if !of.is_temporal() {
+        return Ok(());
+    }
+    let of = pg_type_name(&of);
+    let what = format!(
+        "RANGE with offset PRECEDING/FOLLOWING is not supported for column type {of} and offset \
+         type integer"
+    );
+    let hint = "Write an interval such as INTERVAL '1 minute'.".to_owned();
+    Err(Error::Unsupported { what, hint }.into())
+}
+
 /// Makes our nodes of DataFusion's window node.
 pub(super) fn rewrite(window: logical::Window) -> DfResult<LogicalPlan> {
+    let mut calls = window.window_expr.iter();
+    calls.try_for_each(|call| refuse_number_of_time(call, window.input.schema()))?;
     let columns: Vec<Expr> = window.schema.columns().into_iter().map(Expr::Column).collect();
     let mut input = Arc::unwrap_or_clone(window.input);
     let mut ties = Vec::new();

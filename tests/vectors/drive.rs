@@ -64,7 +64,8 @@ pub fn run(server: &Server, time: TimeType, vector: &Vector, check: &Check) {
         how => {
             let inputs = notation::inputs(&vector.inputs, columns);
             assert!(!inputs.is_empty(), "{} has inputs", vector.id);
-            let run = Run { server, time, vector, inputs, sql: check.sql, expected };
+            let sql = time.distances(check.sql);
+            let run = Run { server, time, vector, inputs, sql: &sql, expected };
             run.listed(how);
         }
     }

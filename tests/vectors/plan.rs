@@ -48,7 +48,7 @@ pub struct Check {
     pub output: &'static str,
     /// How it is checked.
     pub how: How,
-    /// The query; one tick of the vectors is a microsecond.
+    /// The query; one tick of the vectors is a microsecond, `{n}` a distance of n.
     pub sql: &'static str,
 }
 
@@ -66,12 +66,13 @@ const SUBQUERY: &str = "subqueries in expressions are not part of the language y
 pub type Names = &'static [(&'static str, &'static [&'static str])];
 
 /// By vector: names of columns that it leaves unnamed.
-pub const COLUMNS: [(&str, Names); 7] = [
+pub const COLUMNS: [(&str, Names); 8] = [
     ("C3", &[("Prices", &["item", "price"])]),
     ("C4", &[("Prices", &["item", "price"])]),
     ("C5", &[("Orders", &["id", "item"]), ("Prices", &["item", "price"])]),
     ("C6", &[("A", &["k", "a"]), ("B", &["k", "b"])]),
     ("C7", &[("A", &["k", "a"]), ("B", &["k", "b"])]),
+    ("D4", &[("bid", &["auction", "price", "at"])]),
     ("D10", &[("auction", &["id", "cat"]), ("bid", &["auction", "price"])]),
     ("F14", &[("A", &["k"]), ("B", &["k"])]),
 ];
@@ -198,8 +199,8 @@ fn relations() -> Vec<Check> {
                            HAVING COUNT(DISTINCT pos) = 1";
     const STOPPED_4: &str = "SELECT car, AVG(pos) FROM P [PARTITION BY car ROWS 4] GROUP BY car \
                              HAVING COUNT(DISTINCT pos) = 1 AND COUNT(*) = 4";
-    const FIRST: &str = "SELECT auction, price, ts FROM (SELECT *, ROW_NUMBER() OVER \
-                         (PARTITION BY auction ORDER BY price DESC, ts) rn FROM bid) q \
+    const FIRST: &str = "SELECT auction, price, at FROM (SELECT *, ROW_NUMBER() OVER \
+                         (PARTITION BY auction ORDER BY price DESC, at) rn FROM bid) q \
                          WHERE rn = 1";
     const FINAL: &str = "SELECT cat, AVG(final) FROM (SELECT MAX(b.price) AS final, a.cat \
                          FROM auction a, bid b WHERE a.id = b.auction GROUP BY a.id, a.cat) q \
@@ -221,7 +222,7 @@ fn relations() -> Vec<Check> {
 }
 
 fn over() -> Vec<Check> {
-    const PEERS: &str = "SELECT ts, v, SUM(v) OVER (ORDER BY ts RANGE 2 PRECEDING) FROM S";
+    const PEERS: &str = "SELECT ts, v, SUM(v) OVER (ORDER BY ts RANGE {2} PRECEDING) FROM S";
     const ROWS: &str = "SELECT ts, v, SUM(v) OVER (ORDER BY ts ROWS 1 PRECEDING) FROM S";
     const SUMS: &str = "SELECT s.v, a.total FROM S [NOW] s CROSS JOIN \
                         (SELECT SUM(v) AS total FROM S [RANGE 2 MICROSECONDS INCLUSIVE]) a";
