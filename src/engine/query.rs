@@ -36,13 +36,15 @@ use datafusion::physical_plan::{SendableRecordBatchStream, execute_stream};
 use futures::{StreamExt, TryStreamExt};
 
 use super::outcome::{RowStream, Rows};
-use super::{Engine, Error, Result, keys};
+use super::{Engine, Error, Result, asof, keys};
 use crate::delta::{Delta, batch};
 use crate::error::SqlState;
+use crate::planner::arithmetic::checked_sums;
+use crate::planner::asof::asof_node;
 use crate::planner::bind::{settled, visible_names};
-use crate::planner::lower::window_node;
+use crate::planner::lower::{self, window_node};
 use crate::planner::ordered;
-use crate::planner::plan::ScanKind;
+use crate::planner::plan::{Clock, ScanKind};
 use crate::planner::relation::RelationSource;
 use crate::planner::window::{WindowKind, WindowNode};
 use crate::runtime::content::repeated;
@@ -62,20 +64,22 @@ pub(super) fn scanned(plan: &LogicalPlan) -> Option<&RelationSource> {
     }
 }
 
-/// Returns the objects a plan reads, with whether their event time counts, and whether it has a
-/// bracket window. A view on the ARRIVAL clock is a table to others.
-fn inputs(plan: &LogicalPlan) -> Result<(BTreeMap<Oid, bool>, bool)> {
-    let (mut oids, mut bracket) = (BTreeMap::<Oid, bool>::new(), false);
+/// Returns the objects a plan reads, with whether their event time counts. A view on the ARRIVAL
+/// clock is a table to others.
+fn inputs(plan: &LogicalPlan) -> Result<BTreeMap<Oid, bool>> {
+    let mut oids = BTreeMap::<Oid, bool>::new();
     plan.apply_with_subqueries(|node| {
         if let Some(source) = scanned(node) {
-            let timeless = source.properties.as_ref().is_some_and(|p| p.timeless);
+            let timeless = source.kind() == ScanKind::Table
+                || source.properties.as_ref().is_some_and(|p| p.timeless);
             let counts = !timeless && source.kind() != ScanKind::Arrivals;
             *oids.entry(source.object.oid).or_insert(false) |= counts;
+            let versions = source.versions().map(|versions| versions.object.oid);
+            oids.extend(versions.map(|oid| (oid, true)));
         }
-        bracket |= window_node(node).is_some_and(|window| window.kind.is_bracket());
         Ok(TreeNodeRecursion::Continue)
     })?;
-    Ok((oids, bracket))
+    Ok(oids)
 }
 
 /// Runs a bound query; its rows come as they are computed.
@@ -148,8 +152,10 @@ async fn execute(
 ) -> Result<SendableRecordBatchStream> {
     let state = engine.functions_now();
     // Keys and times of windows are computed on the way, so types are settled first.
-    let plan = settled(plan, &state)?;
-    let (oids, bracket) = inputs(&plan)?;
+    let plan = checked_sums(settled(plan, &state)?)?;
+    let oids = inputs(&plan)?;
+    let timed = oids.values().any(|timed| *timed);
+    let event = timed && lower::clock(&plan, &state)? == Clock::Event;
     let named: Vec<Oid> = oids.keys().copied().collect();
     let mut reads = engine.hub().read(&named, &keys::fixed(&plan)?)?.finish().await?;
     for (oid, delta) in pending {
@@ -158,7 +164,7 @@ async fn execute(
         }
     }
     let plan = break_ties(plan)?;
-    let held = At { instant: bracket.then(|| last_closed(&reads, &oids)), reads };
+    let held = At { instant: event.then(|| last_closed(&reads, &oids)), reads };
     let plan = held.replace(plan, &state).await?;
     execute_plain(&state, &plan).await
 }
@@ -217,12 +223,18 @@ impl At {
             true => plan.data.transform_up(|node| node.recompute_schema().map(Transformed::yes))?,
             false => plan,
         };
-        own_nodes(plan.data, state).await
+        our_nodes(plan.data, state).await
     }
 
     /// All rows of an object, as of the query's instant.
     fn content(&self, source: &RelationSource) -> Result<RecordBatch, DataFusionError> {
         let schema = Arc::clone(source.row_type());
+        if let (Some(versions), Some(instant)) = (source.versions(), self.instant)
+            && let Some(Read::Stream(retained, _)) = self.reads.get(&versions.object.oid)
+        {
+            let deltas: Vec<Delta> = retained.iter().map(|r| r.delta.clone()).collect();
+            return asof::current(source, &deltas, instant);
+        }
         match self.reads.get(&source.object.oid) {
             None => Ok(RecordBatch::new_empty(schema)),
             Some(Read::Relation(snapshot)) => {
@@ -343,8 +355,23 @@ fn values_of(node: &LogicalPlan, rows: RecordBatch) -> Result<LogicalPlan, DataF
     LogicalPlanBuilder::from(scan).project(columns)?.build()
 }
 
+/// The rows of a window function over these rows.
+fn windowed(window: &WindowNode, rows: &RecordBatch) -> Result<RecordBatch> {
+    let computed = window.exprs.iter().map(|expr| {
+        let expr = window_expr(expr, window.input.schema())?;
+        expr.evaluate(rows)?.into_array(rows.num_rows())
+    });
+    let computed = computed.collect::<Result<Vec<_>, DataFusionError>>()?;
+    let times = &computed[0];
+    Ok(match window.kind {
+        WindowKind::Assign(how) => snapshot::assign(rows, times, assigner(how))?,
+        WindowKind::Session(gap) => snapshot::sessions(rows, times, &computed[1..], gap)?,
+        _ => unreachable!("brackets are replaced before"),
+    })
+}
+
 /// Replaces our nodes, innermost first, by their rows.
-async fn own_nodes(mut plan: LogicalPlan, state: &SessionState) -> Result<LogicalPlan> {
+async fn our_nodes(mut plan: LogicalPlan, state: &SessionState) -> Result<LogicalPlan> {
     while let Some(node) = innermost(&plan)? {
         if !node.all_out_ref_exprs().is_empty() {
             return Err(Error::hinted(
@@ -355,10 +382,7 @@ async fn own_nodes(mut plan: LogicalPlan, state: &SessionState) -> Result<Logica
         }
         let mut inputs = Vec::new();
         for input in node.inputs() {
-            let stream = execute_plain(state, input).await?;
-            let schema = stream.schema();
-            let batches: Vec<RecordBatch> = stream.try_collect().await?;
-            inputs.push(concat_batches(&schema, &batches)?);
+            inputs.push(collect_plain(state, input).await?);
         }
         let mut rows = Some(rows_of(&node, inputs)?);
         plan = plan
@@ -408,37 +432,39 @@ fn by_whole_row(mut sort: Sort) -> Sort {
 }
 
 /// The rows of one of our nodes over those of its inputs.
-fn rows_of(node: &LogicalPlan, mut inputs: Vec<RecordBatch>) -> Result<RecordBatch> {
-    let Some(window) = window_node(node) else {
-        let node = ordered::alone(node).expect("only our nodes are searched for")?;
-        let rows = once::run(&node, inputs)?;
-        return rows.map_err(|error| Error::refused(error.sqlstate, error.message));
-    };
-    let rows = inputs.swap_remove(0);
-    let computed = window.exprs.iter().map(|expr| {
-        let expr = window_expr(expr, window.input.schema())?;
-        expr.evaluate(&rows)?.into_array(rows.num_rows())
-    });
-    let computed = computed.collect::<Result<Vec<_>, DataFusionError>>()?;
-    let times = &computed[0];
-    Ok(match window.kind {
-        WindowKind::Assign(how) => snapshot::assign(&rows, times, assigner(how))?,
-        WindowKind::Session(gap) => snapshot::sessions(&rows, times, &computed[1..], gap)?,
-        _ => unreachable!("brackets are replaced before"),
-    })
+fn rows_of(node: &LogicalPlan, inputs: Vec<RecordBatch>) -> Result<RecordBatch> {
+    if let Some(window) = window_node(node) {
+        return windowed(window, &inputs[0]);
+    }
+    if let Some(join) = asof_node(node) {
+        return Ok(asof::joined(join, [&inputs[0], &inputs[1]])?);
+    }
+    let node = ordered::alone(node).expect("only our nodes are searched for")?;
+    let rows = once::run(&node, inputs)?;
+    rows.map_err(|error| Error::refused(error.sqlstate, error.message))
 }
 
 /// A key or time of a window, ready to be computed over its input.
-fn window_expr(expr: &Expr, input: &DFSchema) -> Result<Arc<dyn PhysicalExpr>, DataFusionError> {
+pub(super) fn window_expr(
+    expr: &Expr,
+    input: &DFSchema,
+) -> Result<Arc<dyn PhysicalExpr>, DataFusionError> {
     let (props, context) = (ExecutionProps::new(), PhysicalPlanningContext::default());
     create_physical_expr(expr, input, &props, &context)
+}
+
+async fn collect_plain(state: &SessionState, plan: &LogicalPlan) -> Result<RecordBatch> {
+    let rows = execute_plain(state, plan).await?;
+    let schema = rows.schema();
+    let batches: Vec<RecordBatch> = rows.try_collect().await?;
+    Ok(concat_batches(&schema, &batches)?)
 }
 
 /// One of our nodes whose inputs have no other.
 fn innermost(plan: &LogicalPlan) -> Result<Option<LogicalPlan>> {
     let mut found = None;
     plan.apply_with_subqueries(|node| {
-        if window_node(node).is_some() || ordered::is_ours(node) {
+        if window_node(node).is_some() || asof_node(node).is_some() || ordered::is_ours(node) {
             found = Some(node.clone());
         }
         Ok(TreeNodeRecursion::Continue)

@@ -1,9 +1,9 @@
 //! EXCEPT ALL and INTERSECT ALL: bags by subtraction and by minimum.
 //!
 //! # Semantics
-//! A row that the left input (port 0) has l times and the right one r times is in the result `max(l
-//! - r, 0)` times, or `min(l, r)` times. Rows are equal as in DISTINCT: NULL equals NULL. The set
-//! operations are these over distinct inputs.
+//! A row that the left input (port 0) has l times and the right one r times is in the result
+//! `max(l - r, 0)` times, or `min(l, r)` times. Rows are equal as in DISTINCT: NULL equals NULL.
+//! The set operations are these over distinct inputs.
 //!
 //! # State
 //! Each distinct row of both inputs with its two weights; freed when both are 0.

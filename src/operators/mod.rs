@@ -9,6 +9,7 @@
 //! | [`Constant`]  | VALUES                               | one       | whether it was emitted  |
 //! | [`Aggregate`] | GROUP BY; DISTINCT, without calls    | any       | per group               |
 //! | [`Join`]      | JOIN of every kind, EXISTS, IN       | inner any | both sides, by key      |
+//! | [`AsOf`]      | ASOF JOIN, FOR SYSTEM_TIME AS OF     | any, one  | a row per key, and open |
 //! | [`Except`]    | EXCEPT ALL, INTERSECT ALL            | one       | distinct rows of both   |
 //! | [`Over`]      | OVER (..)                            | any       | rows in order, results  |
 //! | [`TopN`]      | ORDER BY .. LIMIT, ROW_NUMBER() <= n | any       | all rows, or the first  |
@@ -46,6 +47,7 @@ use crate::error::{Classify, SqlState};
 use crate::time::{Timestamp, Watermark};
 
 pub mod aggregate;
+pub mod asof;
 pub mod checked;
 mod constant;
 pub mod evaluate;
@@ -62,6 +64,7 @@ pub mod top_n;
 mod union;
 
 pub use aggregate::Aggregate;
+pub use asof::AsOf;
 pub use constant::Constant;
 pub use except::{Combination, Except};
 pub use filter::Filter;

@@ -9,11 +9,13 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{FieldRef, SchemaRef};
+use datafusion::common::JoinType;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
 
 use super::derive;
-use super::plan::{Distribution, Node, Op, Over, Session, TopN, Window};
+use super::plan::{Distribution, Join, Node, Op, Over, Session, TopN, Window};
+use super::properties::Size;
 
 type Exprs = [Arc<dyn PhysicalExpr>];
 
@@ -37,33 +39,28 @@ pub(super) fn distribute(node: Node) -> Node {
             inputs.push(if lies.is_some() { input } else { hash(input, &aggregate.group) });
         }
         Op::Join(join) => {
-            let right = inputs.pop().expect("a join has two inputs");
-            let left = inputs.pop().expect("a join has two inputs");
-            let (left, right) = align(left, right, &join.left_keys, &join.right_keys);
-            inputs.extend([left, right]);
+            inputs = align(inputs, [&join.left_keys, &join.right_keys], join.kind);
+            hashed_by = joined_by(&inputs[0], &inputs[1], join);
+        }
+        Op::AsOf(join) => {
+            inputs = align(inputs, [&join.left_keys, &join.right_keys], JoinType::Left);
+            hashed_by = inputs[0].properties.hashed_by.clone();
         }
         Op::Bag(_) => {
-            let right = inputs.pop().expect("a bag has two inputs");
-            let left = inputs.pop().expect("a bag has two inputs");
-            let (left_row, right_row) = (all_columns(&left.schema), all_columns(&right.schema));
-            let (left, right) = align(left, right, &left_row, &right_row);
-            inputs.extend([left, right]);
+            let (left, right) = (all_columns(&inputs[0].schema), all_columns(&inputs[1].schema));
+            inputs = align(inputs, [&left, &right], JoinType::Full);
         }
         Op::Over(Over { partition: keys, .. }) | Op::TopN(TopN { partition: keys, .. })
             if !keys.is_empty() =>
         {
-            let input = inputs.remove(0);
-            let lies = lies_by(&input, keys).is_some();
-            inputs.push(if lies { input } else { hash(input, keys) });
+            inputs = inputs.into_iter().map(|input| by_keys(input, keys)).collect();
         }
         Op::Session(Session { keys, .. }) if keys.is_empty() => {
             inputs = inputs.into_iter().map(single).collect();
             hashed_by = Some(vec![]);
         }
         Op::Session(Session { keys, .. }) | Op::Window(Window::Partitioned { keys, .. }) => {
-            let input = inputs.remove(0);
-            let lies = lies_by(&input, keys).is_some();
-            inputs.push(if lies { input } else { hash(input, keys) });
+            inputs = inputs.into_iter().map(|input| by_keys(input, keys)).collect();
         }
         Op::Over(_) | Op::TopN(_) | Op::Window(Window::Rows { .. }) => {
             inputs = inputs.into_iter().map(single).collect();
@@ -94,9 +91,10 @@ pub(super) fn distribute(node: Node) -> Node {
     node
 }
 
+/// The columns of a row type as expressions.
 fn all_columns(schema: &SchemaRef) -> Vec<Arc<dyn PhysicalExpr>> {
-    let column = |(i, field): (usize, &FieldRef)| -> Arc<dyn PhysicalExpr> {
-        Arc::new(Column::new(field.name(), i))
+    let column = |(i, field): (usize, &FieldRef)| {
+        Arc::new(Column::new(field.name(), i)) as Arc<dyn PhysicalExpr>
     };
     schema.fields().iter().enumerate().map(column).collect()
 }
@@ -135,25 +133,77 @@ fn hash(input: Node, keys: &Exprs) -> Node {
     node
 }
 
-/// Lays both sides of a join by the same keys. Where one side lies by some of them, the other
+/// Lays rows by keys, unless those that are equal in them are together.
+fn by_keys(input: Node, keys: &Exprs) -> Node {
+    if lies_by(&input, keys).is_some() { input } else { hash(input, keys) }
+}
+
+/// Lays both inputs by the same keys. Where one side lies by some of them, the other
 /// follows.
-fn align(left: Node, right: Node, left_keys: &Exprs, right_keys: &Exprs) -> (Node, Node) {
+fn align(
+    mut inputs: Vec<Node>,
+    [left_keys, right_keys]: [&Vec<Arc<dyn PhysicalExpr>>; 2],
+    kind: JoinType,
+) -> Vec<Node> {
+    let right = inputs.pop().expect("there are two inputs");
+    let left = inputs.pop().expect("there are two inputs");
     if left_keys.is_empty() {
-        return (single(left), single(right));
+        return meet(left, right, kind).into();
     }
     let pick = |keys: &Exprs, by: &[usize]| -> Vec<Arc<dyn PhysicalExpr>> {
         by.iter().map(|i| Arc::clone(&keys[*i])).collect()
     };
     match (lies_by(&left, left_keys), lies_by(&right, right_keys)) {
-        (Some(l), Some(r)) if l == r => (left, right),
+        (Some(l), Some(r)) if l == r => vec![left, right],
         (Some(l), _) if !l.is_empty() => {
             let right = hash(right, &pick(right_keys, &l));
-            (left, right)
+            vec![left, right]
         }
         (_, Some(r)) if !r.is_empty() => {
             let left = hash(left, &pick(left_keys, &r));
-            (left, right)
+            vec![left, right]
         }
-        _ => (hash(left, left_keys), hash(right, right_keys)),
+        _ => vec![hash(left, left_keys), hash(right, right_keys)],
+    }
+}
+
+/// Lets every row of one side meet every row of the other: the smaller one is copied to all shards,
+/// unless its rows are shown by themselves, which would show them once per shard.
+fn meet(left: Node, right: Node, kind: JoinType) -> [Node; 2] {
+    let single_side = |node: &Node| node.properties.hashed_by.as_ref().is_some_and(Vec::is_empty);
+    let preserves_left = !matches!(kind, JoinType::Inner | JoinType::Right);
+    let preserves_right = matches!(kind, JoinType::Right | JoinType::Full);
+    let cost = |node: &Node, other: &Node, preserved: bool| {
+        let useful = !preserved && !single_side(other) && node.properties.size < Size::Unbounded;
+        useful.then_some(node.properties.size)
+    };
+    match (cost(&left, &right, preserves_left), cost(&right, &left, preserves_right)) {
+        (None, None) => [single(left), single(right)],
+        (Some(l), r) if r.is_none_or(|r| l < r) => [broadcast(left), right],
+        _ => [left, broadcast(right)],
+    }
+}
+
+fn broadcast(input: Node) -> Node {
+    let mut node = exchange(input, Distribution::Broadcast, vec![]);
+    node.properties.hashed_by = None;
+    node
+}
+
+/// Joined rows lie where those of a side do that is neither padded nor copied.
+fn joined_by(left: &Node, right: &Node, join: &Join) -> Option<Vec<usize>> {
+    let copied = |node: &Node| matches!(node.op, Op::Exchange(Distribution::Broadcast));
+    let width = left.schema.fields().len();
+    match join.kind {
+        JoinType::Inner if copied(left) => {
+            let by = right.properties.hashed_by.as_ref()?;
+            Some(by.iter().map(|column| column + width).collect())
+        }
+        JoinType::Right => {
+            let by = right.properties.hashed_by.as_ref()?;
+            Some(by.iter().map(|column| column + width).collect())
+        }
+        JoinType::Full => left.properties.hashed_by.clone().filter(Vec::is_empty),
+        _ => left.properties.hashed_by.clone(),
     }
 }

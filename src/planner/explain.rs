@@ -14,10 +14,12 @@
 
 use std::fmt::{self, Write as _};
 
+use arrow::datatypes::DataType;
+
 use super::ordered::keys_text;
 use super::plan::{
-    Assigner, Clock, Combination, Counting, Distribution, Node, Op, Over, OverCall, OverFunction,
-    Plan, ScanKind, Session, TopN, Window,
+    AsOf, Assigner, Clock, Close, Combination, Counting, Distribution, Node, Op, Over, OverCall,
+    OverFunction, Plan, ScanKind, Session, TopN, Window,
 };
 use super::properties::Size;
 use super::window::span_text;
@@ -87,8 +89,10 @@ fn describe(node: &Node) -> String {
             let on = list(keys.map(|(l, r)| format!("{l} = {r}")));
             let residual =
                 join.residual.as_ref().map(|r| format!(" residual={r}")).unwrap_or_default();
-            format!("Join  {} on=[{on}]{residual}", join.kind)
+            let nested = if join.left_keys.is_empty() { " nested loop" } else { "" };
+            format!("Join  {}{nested} on=[{on}]{residual}", join.kind)
         }
+        Op::AsOf(join) => asof_text(join),
         Op::Union => "Union".to_owned(),
         Op::Bag(Combination::Except) => "Except  all".to_owned(),
         Op::Bag(Combination::Intersect) => "Intersect  all".to_owned(),
@@ -97,26 +101,44 @@ fn describe(node: &Node) -> String {
             let calls = list(over.calls.iter().map(over_call));
             format!("Over  partition=[{partition}] order=[{order}] calls=[{calls}]")
         }
-        Op::TopN(top) => {
-            let partition = match &top.partition[..] {
-                [] => String::new(),
-                keys => format!("partition=[{}] ", list(keys)),
-            };
-            let fetch = top.fetch.map_or("all".to_owned(), |n| n.to_string());
-            let counting = match top.counting {
-                Counting::Rows => "",
-                Counting::Ranks => " ranks",
-                Counting::Groups => " groups",
-            };
-            let keys = keys_text(&top.keys);
-            format!("TopN  {partition}order=[{keys}] limit={fetch}{counting} offset={}", top.skip)
-        }
+        Op::TopN(top) => top_text(top),
         Op::OnClose(close) => {
             format!("OnClose  column={}", node.schema.field(close.column).name())
         }
         Op::Exchange(Distribution::Single) => "Exchange  single".to_owned(),
+        Op::Exchange(Distribution::Broadcast) => "Exchange  broadcast".to_owned(),
         Op::Exchange(Distribution::Hash(keys)) => format!("Exchange  hash({})", list(keys)),
     }
+}
+
+fn asof_text(join: &AsOf) -> String {
+    let keys = join.left_keys.iter().zip(&join.right_keys);
+    let on = list(keys.map(|(l, r)| format!("{l} = {r}")));
+    let op = match (join.after, join.strict) {
+        (false, false) => ">=",
+        (false, true) => ">",
+        (true, false) => "<=",
+        (true, true) => "<",
+    };
+    let kind = if join.outer { "Left" } else { "Inner" };
+    let versions = if join.versions { " versions" } else { "" };
+    let (left, right) = (&join.left_time, &join.right_time);
+    format!("AsOf  {kind}{versions} on=[{on}] nearest={left} {op} {right}")
+}
+
+fn top_text(top: &TopN) -> String {
+    let partition = match &top.partition[..] {
+        [] => String::new(),
+        keys => format!("partition=[{}] ", list(keys)),
+    };
+    let fetch = top.fetch.map_or("all".to_owned(), |n| n.to_string());
+    let counting = match top.counting {
+        Counting::Rows => "",
+        Counting::Ranks => " ranks",
+        Counting::Groups => " groups",
+    };
+    let keys = keys_text(&top.keys);
+    format!("TopN  {partition}order=[{keys}] limit={fetch}{counting} offset={}", top.skip)
 }
 
 fn over_call(call: &OverCall) -> String {
@@ -213,7 +235,8 @@ pub fn state_of(node: &Node) -> State {
             bounded("one group per key, never freed")
         }
         Op::Aggregate(_) => bounded(by_size(node.inputs[0].properties.size.min(Size::Keys))),
-        Op::Join(join) => join_state(node, join.frees),
+        Op::Join(join) => join_state(node, &join.frees),
+        Op::AsOf(join) => asof_state(node, &join.frees),
         Op::Over(Over { closes: Some(_), .. }) | Op::TopN(TopN { closes: Some(_), .. }) => {
             bounded("until the watermark closes")
         }
@@ -270,26 +293,57 @@ fn session_state(node: &Node, session: &Session) -> State {
     }
 }
 
-fn join_state(node: &Node, frees: [Option<super::plan::Close>; 2]) -> State {
-    let unbounded: Vec<String> = node
-        .inputs
-        .iter()
-        .zip(frees)
+fn join_state(node: &Node, frees: &[Option<Close>; 2]) -> State {
+    let sides = || node.inputs.iter().zip(frees);
+    let unbounded: Vec<String> = sides()
         .filter(|(input, frees)| input.properties.size == Size::Unbounded && frees.is_none())
         .map(|(input, _)| streams_of(input))
         .collect();
     if unbounded.is_empty() {
-        return State { bound: Some("both sides".into()), warning: None };
+        let bound = if frees.iter().any(Option::is_some) {
+            list(sides().zip(["left", "right"]).map(|((input, frees), side)| match frees {
+                Some(close) => format!("{side} until {}", close_text(input, *close)),
+                None => format!("all of {side}"),
+            }))
+        } else {
+            "both sides".to_owned()
+        };
+        return State { bound: Some(bound), warning: None };
     }
     State {
         bound: Some("unbounded".into()),
         warning: Some((
             format!("the join keeps every row of {}", unbounded.join(" and ")),
             "Put a window such as [RANGE 1 HOUR] on the stream, or join on window_start and \
-             window_end of a TUMBLE."
+             window_end of a TUMBLE, or bound the distance of both times: a.ts BETWEEN b.ts AND \
+             b.ts + INTERVAL '1 hour'."
                 .into(),
         )),
     }
+}
+
+fn asof_state(node: &Node, frees: &[Option<Close>; 2]) -> State {
+    match frees {
+        [Some(left), Some(right)] => State {
+            bound: Some(format!(
+                "left until {}, right until {}, and one row per key",
+                close_text(&node.inputs[0], *left),
+                close_text(&node.inputs[1], *right)
+            )),
+            warning: None,
+        },
+        _ => join_state(node, frees),
+    }
+}
+
+/// When the watermark frees rows of a node.
+fn close_text(node: &Node, close: Close) -> String {
+    let field = node.schema.field(close.column);
+    let after = match field.data_type() {
+        DataType::Int64 => close.after.to_string(),
+        _ => span_text(close.after),
+    };
+    format!("watermark >= {} + {after}", field.name())
 }
 
 fn streams_of(node: &Node) -> String {

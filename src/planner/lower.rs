@@ -11,23 +11,24 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::common::DFSchema;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::common::{DFSchema, JoinType, NullEquality};
 use datafusion::execution::SessionState;
 use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{self as logical, Expr, FetchType, LogicalPlan, SkipType};
 use datafusion::optimizer::{Optimizer, OptimizerContext, OptimizerRule};
-use datafusion::physical_expr::aggregate::{AggregateFunctionExpr, LoweredAggregateBuilder};
+use datafusion::physical_expr::aggregate::LoweredAggregateBuilder;
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 
+use super::asof::asof_node;
 use super::derive;
 use super::error::{Error, Result};
+use super::null_safe::JoinPairs;
 use super::ordered::Ordered;
 use super::panes::Panes;
 use super::plan::{
-    Aggregate, Assign, Call, Clock, Counting, Join, Node, Op, Plan, Scan, Session, SortKeys, TopN,
-    Window,
+    Aggregate, Assign, Call, Clock, Counting, Node, Op, Plan, Scan, Session, SortKeys, TopN, Window,
 };
 use super::relation::{RelationSource, system_time_type};
 use super::window::{WindowKind, WindowNode};
@@ -38,7 +39,7 @@ fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     use datafusion::optimizer::{
         common_subexpr_eliminate::CommonSubexprEliminate,
         decorrelate_predicate_subquery::DecorrelatePredicateSubquery,
-        eliminate_cross_join::EliminateCrossJoin, eliminate_outer_join::EliminateOuterJoin,
+        eliminate_outer_join::EliminateOuterJoin,
         extract_equijoin_predicate::ExtractEquijoinPredicate,
         optimize_projections::OptimizeProjections, push_down_filter::PushDownFilter,
         replace_distinct_aggregate::ReplaceDistinctWithAggregate,
@@ -50,7 +51,7 @@ fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
         Arc::new(DecorrelatePredicateSubquery::new()),
         Arc::new(ScalarSubqueryToJoin::new()),
         Arc::new(ExtractEquijoinPredicate::new()),
-        Arc::new(EliminateCrossJoin::new()),
+        Arc::new(JoinPairs::default()),
         Arc::new(EliminateOuterJoin::new()),
         Arc::new(PushDownFilter::new()),
         Arc::new(Panes),
@@ -64,12 +65,7 @@ pub fn continuous(plan: LogicalPlan, on_close_wanted: bool, state: &SessionState
     refuse_clock_functions(&plan)?;
     let options = state.config_options();
     let analyzed = state.analyzer().execute_and_check(plan, options, |_, _| {})?;
-    let config = OptimizerContext::new_with_config_options(Arc::clone(options))
-        .without_query_execution_start_time()
-        .with_max_passes(3);
-    let optimized = Optimizer::with_rules(rules()).optimize(analyzed, &config, |_, _| {})?;
-    let clock = clock_of(&optimized)?;
-    let mut root = Lowering::default().node(&optimized)?;
+    let (mut root, clock) = lowered(analyzed, state)?;
     if on_close_wanted {
         root = on_close::place(root)?;
     }
@@ -90,7 +86,51 @@ pub fn continuous(plan: LogicalPlan, on_close_wanted: bool, state: &SessionState
     Ok(Plan { root, clock, on_close: on_close_wanted, inputs, time_type })
 }
 
-/// The block is on the EVENT clock if it has a bracket window (LANGUAGE 7.3, rule 1).
+/// Rewrites and lowers an analyzed query, and finds its clock.
+fn lowered(analyzed: LogicalPlan, state: &SessionState) -> Result<(Node, Clock)> {
+    let options = state.config_options();
+    // A subquery that gives one value is a relation of one row here, which may change.
+    let mut options = options.as_ref().clone();
+    options.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
+    let config = OptimizerContext::new_with_config_options(Arc::new(options))
+        .without_query_execution_start_time()
+        .with_max_passes(3);
+    let optimized = Optimizer::with_rules(rules()).optimize(analyzed, &config, |_, _| {})?;
+    let lower = |clock| Lowering::new(clock).node(&optimized);
+    let clock = clock_of(&optimized)?;
+    let root = lower(clock)?;
+    let mut event = false;
+    root.visit(&mut |node| {
+        event |= match &node.op {
+            Op::Join(join) => super::join::is_interval(join, &node.inputs),
+            Op::AsOf(_) => !node.properties.timeless,
+            _ => false,
+        };
+    });
+    // Tables that keep versions are read in another way on the EVENT clock.
+    if event && clock == Clock::Arrival {
+        return Ok((lower(Clock::Event)?, Clock::Event));
+    }
+    Ok((root, clock))
+}
+
+/// The clock of an analyzed query that is to run once. What has no continuous form is on the clock
+/// that its windows say.
+pub fn clock(analyzed: &LogicalPlan, state: &SessionState) -> Result<Clock> {
+    let mut joins = false;
+    analyzed.apply_with_subqueries(|node| {
+        joins |= matches!(node, LogicalPlan::Join(_)) || asof_node(node).is_some();
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    let clock = clock_of(analyzed)?;
+    if clock == Clock::Event || !joins {
+        return Ok(clock);
+    }
+    Ok(lowered(analyzed.clone(), state).map_or(clock, |(_, clock)| clock))
+}
+
+/// The block is on the EVENT clock if it has a bracket window; or joins by an interval or as of a
+/// time, which shows later (LANGUAGE 7.3, rule 1).
 fn clock_of(plan: &LogicalPlan) -> Result<Clock> {
     let mut clock = Clock::Arrival;
     plan.apply_with_subqueries(|node| {
@@ -148,13 +188,17 @@ pub(super) fn later(what: impl Into<String>, hint: &str) -> Error {
     }
 }
 
-/// Lowers nodes of the logical plan.
-#[derive(Default)]
+/// Logical nodes to ours, innermost first.
 pub(super) struct Lowering {
     props: ExecutionProps,
+    clock: Clock,
 }
 
 impl Lowering {
+    pub(super) fn new(clock: Clock) -> Self {
+        Self { props: ExecutionProps::new(), clock }
+    }
+
     pub(super) fn node(&self, plan: &LogicalPlan) -> Result<Node> {
         if let Some(ordered) = Ordered::of(plan) {
             let inputs = plan.inputs().into_iter().map(|input| self.node(input));
@@ -194,9 +238,10 @@ impl Lowering {
                 let rows = usize::from(empty.produce_one_row);
                 Ok(constant(relaxed(&empty.schema), rows))
             }
-            LogicalPlan::Extension(_) => match window_node(plan) {
-                Some(window) => self.window(window),
-                None => Err(later("this construct", "Leave it out.")),
+            LogicalPlan::Extension(_) => match (window_node(plan), asof_node(plan)) {
+                (Some(window), _) => self.window(window),
+                (_, Some(join)) => self.asof(join),
+                (None, None) => Err(later("this construct", "Leave it out.")),
             },
             LogicalPlan::Unnest(_) => {
                 Err(later("unnest", "Unnest in the query that reads the view."))
@@ -250,7 +295,12 @@ impl Lowering {
             projection: scan.projection.clone().unwrap_or_else(|| (0..width).collect()),
             progress: source.progress(),
         });
-        let node = derive::scan(op, source, relaxed(&scan.projected_schema));
+        let node = match source.versions() {
+            Some(versions) if self.clock == Clock::Event => {
+                super::versions::current(&versions, scan)
+            }
+            _ => derive::scan(op, source, relaxed(&scan.projected_schema)),
+        };
         let schema = DFSchema::try_from(Arc::clone(&node.schema))?;
         match scan.filters.iter().cloned().reduce(Expr::and) {
             None => Ok(node),
@@ -303,11 +353,11 @@ impl Lowering {
         }
         let group = self.exprs(&keys, logical_schema)?;
         let calls = aggregate.aggr_expr.iter().map(|expr| {
-            let (function, filter) = self.lowered_aggregate(expr, logical_schema)?;
-            if !function.order_bys().is_empty() {
+            let call = self.aggregate_call(expr, logical_schema)?;
+            if !call.function.order_bys().is_empty() {
                 return Err(later("ORDER BY inside an aggregate", "Order where the view is read."));
             }
-            Ok(Call { function, filter })
+            Ok(call)
         });
         let calls = calls.collect::<Result<Vec<_>>>()?;
         let op = Op::Aggregate(Aggregate {
@@ -320,42 +370,12 @@ impl Lowering {
     }
 
     /// Lowers a call of an aggregate function and its filter.
-    pub(super) fn lowered_aggregate(
-        &self,
-        expr: &Expr,
-        schema: &DFSchema,
-    ) -> Result<(Arc<AggregateFunctionExpr>, Option<Arc<dyn PhysicalExpr>>)> {
+    pub(super) fn aggregate_call(&self, expr: &Expr, schema: &DFSchema) -> Result<Call> {
         let context = PhysicalPlanningContext::default();
         let physical = schema.as_arrow();
         let lowered = LoweredAggregateBuilder::new(expr, schema, physical, &self.props, &context);
         let lowered = lowered.build()?;
-        Ok((lowered.aggregate, lowered.filter))
-    }
-
-    fn join(&self, join: &logical::Join) -> Result<Node> {
-        match join.join_type {
-            JoinType::Inner | JoinType::Left | JoinType::Right | JoinType::Full => {}
-            JoinType::LeftSemi | JoinType::LeftAnti if !join.null_aware => {}
-            other => return Err(later(format!("{other} join"), "Write it as a LEFT JOIN.")),
-        }
-        let (left, right) = (self.node(&join.left)?, self.node(&join.right)?);
-        let (mut left_keys, mut right_keys) = (Vec::new(), Vec::new());
-        for (l, r) in &join.on {
-            left_keys.push(self.expr(l, join.left.schema())?);
-            right_keys.push(self.expr(r, join.right.schema())?);
-        }
-        let both = join.left.schema().join(join.right.schema())?;
-        let residual = join.filter.as_ref().map(|f| self.expr(f, &both)).transpose()?;
-        let frees = derive::join_frees([&left, &right], [&left_keys, &right_keys]);
-        let op = Op::Join(Join {
-            kind: join.join_type,
-            left_keys,
-            right_keys,
-            residual,
-            null_equals_null: join.null_equality == NullEquality::NullEqualsNull,
-            frees,
-        });
-        Ok(derive::node(op, vec![left, right], relaxed(&join.schema)))
+        Ok(Call { function: lowered.aggregate, filter: lowered.filter })
     }
 
     fn sort(&self, sort: &logical::Sort, skip: usize, fetch: Option<usize>) -> Result<Node> {

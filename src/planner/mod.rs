@@ -5,8 +5,9 @@
 //! a continuous query, our [`plan::Plan`] with proven properties (`lower`, `derive`, `on_close`,
 //! `distribute`). A one-shot query stops at the logical plan: DataFusion runs it over snapshots.
 
-mod arithmetic;
+pub mod arithmetic;
 pub mod arrival;
+pub mod asof;
 mod bag;
 pub mod bind;
 mod casts;
@@ -18,8 +19,10 @@ pub mod error;
 pub mod explain;
 mod first_rows;
 pub mod functions;
+mod join;
 pub mod lower;
 pub mod meaning;
+pub mod null_safe;
 mod on_close;
 pub mod operators;
 pub mod ordered;
@@ -28,9 +31,14 @@ mod panes;
 pub mod plan;
 pub mod properties;
 pub mod relation;
+mod scaled_interval;
+mod subquery;
 mod text_time;
 mod tvf;
+mod using;
+mod versions;
 pub mod window;
 mod window_function;
+mod wording;
 
 pub use error::{Error, Result};

@@ -26,7 +26,7 @@ use super::error::{Error, Result};
 use super::first_rows::FirstRowsNode;
 use super::lower::{Lowering, constant, later, one_row, relaxed};
 use super::over::{OverNode, window_call};
-use super::plan::{Call, Counting, Node, Op, Over, OverCall, OverFunction, SortKeys, TopN};
+use super::plan::{Clock, Counting, Node, Op, Over, OverCall, OverFunction, SortKeys, TopN};
 use crate::error::SqlState;
 
 /// Our node that is lowered here.
@@ -57,7 +57,7 @@ pub fn alone(plan: &LogicalPlan) -> Option<Result<Node>> {
     let ordered = Ordered::of(plan)?;
     let given = |input: &LogicalPlan| constant(relaxed(input.schema()), 0);
     let inputs = plan.inputs().into_iter().map(given).collect();
-    Some(Lowering::default().ordered(&ordered, inputs))
+    Some(Lowering::new(Clock::Arrival).ordered(&ordered, inputs))
 }
 
 impl Lowering {
@@ -227,8 +227,7 @@ impl Lowering {
             vec![],
             *null_treatment,
         ));
-        let (lowered, filter) = self.lowered_aggregate(&aggregate, schema)?;
-        Ok(OverFunction::Aggregate(Call { function: lowered, filter }))
+        Ok(OverFunction::Aggregate(self.aggregate_call(&aggregate, schema)?))
     }
 
     /// RANGE with a distance needs one key, from which the distance can be taken.

@@ -9,12 +9,13 @@ use datafusion::physical_expr::expressions::Column;
 use super::Result;
 use super::stage::Order;
 use crate::operators::aggregate::{AggregateOptions, Call};
+use crate::operators::asof::{AsOfOptions, AsOfSide, Nearest};
 use crate::operators::join::{JoinKind, JoinOptions, JoinSide};
 use crate::operators::over::{OverCall, OverFunction, OverOptions};
 use crate::operators::top_n::{Counting, TopNOptions};
 use crate::operators::{
-    Aggregate, Combination, Constant, Except, Filter, Frees, Instantwise, Join, OnClose, Operator,
-    Over, Project, TopN, Union,
+    Aggregate, AsOf, Combination, Constant, Except, Filter, Frees, Instantwise, Join, OnClose,
+    Operator, Over, Project, TopN, Union,
 };
 use crate::planner::plan::{self, Clock, Close, Node, Op, Window};
 use crate::windows::{
@@ -40,6 +41,7 @@ pub(super) fn order(node: &Node, clock: Clock) -> Order {
 fn instantwise(node: &Node) -> Instantwise {
     match &node.op {
         Op::Join(join) if join.kind == JoinType::Inner => Instantwise::Any,
+        Op::AsOf(join) if join.settled => Instantwise::Any,
         Op::Window(_) | Op::Union | Op::OnClose(_) | Op::Over(_) | Op::TopN(_) => Instantwise::Any,
         _ => Instantwise::One,
     }
@@ -87,6 +89,7 @@ pub(super) fn operator(node: &Node, shard: usize) -> Result<Box<dyn Operator>> {
             frees: aggregate.frees.map(frees),
         })?),
         Op::Join(join) => Box::new(self::join(join, node)?),
+        Op::AsOf(join) => Box::new(asof(join, node)?),
         Op::TopN(top) => Box::new(TopN::new(TopNOptions {
             input: input(),
             partition: top.partition.clone(),
@@ -172,6 +175,24 @@ fn join(join: &plan::Join, node: &Node) -> Result<Join> {
     })?)
 }
 
+fn asof(join: &plan::AsOf, node: &Node) -> Result<AsOf> {
+    let side = |i: usize, keys: &[Arc<dyn PhysicalExpr>], time: &Arc<dyn PhysicalExpr>| AsOfSide {
+        schema: Arc::clone(&node.inputs[i].schema),
+        keys: keys.to_vec(),
+        time: Arc::clone(time),
+        frees: join.frees[i].map(frees),
+    };
+    Ok(AsOf::new(AsOfOptions {
+        left: side(0, &join.left_keys, &join.left_time),
+        right: side(1, &join.right_keys, &join.right_time),
+        nearest: Nearest { after: join.after, strict: join.strict },
+        outer: join.outer,
+        versions: join.versions,
+        settled: join.settled,
+        output: Arc::clone(&node.schema),
+    })?)
+}
+
 fn kind(kind: JoinType) -> JoinKind {
     match kind {
         JoinType::Inner => JoinKind::Inner,
@@ -180,6 +201,7 @@ fn kind(kind: JoinType) -> JoinKind {
         JoinType::Full => JoinKind::Full,
         JoinType::LeftSemi => JoinKind::LeftSemi,
         JoinType::LeftAnti => JoinKind::LeftAnti,
+        JoinType::LeftMark => JoinKind::LeftMark,
         other => unreachable!("the planner refuses {other} joins"),
     }
 }

@@ -249,9 +249,11 @@ fn positive(n: i64) -> usize {
     usize::try_from(n).unwrap_or(0)
 }
 
+type Expr = Arc<dyn PhysicalExpr>;
+
 impl OverFunction {
     /// What it reads of rows: its filter, if it has one, then its arguments.
-    pub(super) fn reads(&self) -> (Option<Arc<dyn PhysicalExpr>>, Vec<Arc<dyn PhysicalExpr>>) {
+    pub(super) fn reads(&self) -> (Option<Expr>, Vec<Expr>) {
         match self {
             OverFunction::Shift { value, default, .. } => {
                 (None, std::iter::once(value).chain(default).cloned().collect())

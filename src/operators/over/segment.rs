@@ -177,7 +177,7 @@ impl Segments {
                     Some(fold) => {
                         let groups = self.groups(call.total);
                         let rows = Changes::new(fold.as_ref(), &groups, None, arguments, filter)?;
-                        self.slide(fold.as_mut(), &rows, call.total, &frames, failed)?
+                        self.slide(fold.as_mut(), &rows, &frames, (call.total, failed))?
                     }
                 }
             }
@@ -226,9 +226,8 @@ impl Segments {
         &self,
         fold: &mut dyn Fold,
         rows: &Changes<'_>,
-        total: bool,
         frames: &[Range<usize>],
-        failed: &mut [bool],
+        (total, failed): (bool, &mut [bool]),
     ) -> Result<ArrayRef> {
         let mut row = 0;
         for segment in &self.list {
