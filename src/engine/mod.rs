@@ -15,6 +15,7 @@ mod copy;
 mod create;
 mod cursor;
 mod ddl;
+mod derived;
 mod describe;
 mod dml;
 mod drop;
@@ -33,6 +34,7 @@ mod relations;
 mod replace;
 mod returning;
 mod session;
+mod sink;
 mod source;
 mod stall;
 mod subscribe;
@@ -52,6 +54,7 @@ use crate::runtime::hub::Hub;
 use crate::sql::catalog::{Catalog, Oid};
 use crate::time::Timestamp;
 use locks::TableLocks;
+use sink::SinkStatus;
 use source::SourceStatus;
 
 /// How often idle partitions and the system clock are looked at, in milliseconds.
@@ -80,6 +83,7 @@ pub struct Engine {
     ddl: tokio::sync::Mutex<()>,
     locks: Arc<TableLocks>,
     sources: Mutex<BTreeMap<Oid, Arc<SourceStatus>>>,
+    sinks: Mutex<BTreeMap<Oid, Arc<SinkStatus>>>,
     sessions: Mutex<BTreeMap<i32, Client>>,
     ticker: Mutex<Option<JoinHandle<()>>>,
     started: Timestamp,
@@ -103,6 +107,7 @@ impl Engine {
             ddl: tokio::sync::Mutex::default(),
             locks: Arc::default(),
             sources: Mutex::default(),
+            sinks: Mutex::default(),
             sessions: Mutex::default(),
             ticker: Mutex::default(),
             started,
@@ -192,6 +197,7 @@ impl Engine {
 
     fn forget(&self, oid: Oid) {
         self.locks.forget(oid);
+        lock(&self.sinks).remove(&oid);
         if let Some(source) = lock(&self.sources).remove(&oid) {
             source.stop();
         }

@@ -14,6 +14,10 @@
 //! | [`Over`]      | OVER (..)                            | any       | rows in order, results  |
 //! | [`TopN`]      | ORDER BY .. LIMIT, ROW_NUMBER() <= n | any       | all rows, or the first  |
 //! | [`OnClose`]   | EMIT ON WINDOW CLOSE                 | any       | rows that are not final |
+//! | [`Differences`] | ISTREAM, DSTREAM                   | any       | none, or since the tick |
+//! | [`Samples`]   | RSTREAM                              | one       | the content             |
+//! | [`Arrange`]   | before windows of rows, subscribers  | any       | none                    |
+//! | [`Stamp`]     | CREATE STREAM AS                     | any       | none                    |
 //!
 //! Windows, which make relations of streams, are operators as well: see `windows`.
 //! [`evaluate`] computes expressions for all of them, [`checked`] holds them to the contract.
@@ -47,6 +51,7 @@ use crate::error::{Classify, SqlState};
 use crate::time::{Timestamp, Watermark};
 
 pub mod aggregate;
+mod arrange;
 pub mod asof;
 pub mod checked;
 mod constant;
@@ -58,12 +63,15 @@ pub mod join;
 mod on_close;
 pub mod over;
 mod project;
+mod stamp;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod to_stream;
 pub mod top_n;
 mod union;
 
 pub use aggregate::Aggregate;
+pub use arrange::Arrange;
 pub use asof::AsOf;
 pub use constant::Constant;
 pub use except::{Combination, Except};
@@ -73,6 +81,8 @@ pub use join::Join;
 pub use on_close::OnClose;
 pub use over::Over;
 pub use project::Project;
+pub use stamp::Stamp;
+pub use to_stream::{Differences, Samples};
 pub use top_n::TopN;
 pub use union::Union;
 
@@ -100,6 +110,14 @@ pub enum Error {
         /// What does not fit.
         reason: String,
     },
+    /// More than can be meant.
+    #[error("{what}: {reason}")]
+    Limit {
+        /// What went too far.
+        what: &'static str,
+        /// How.
+        reason: String,
+    },
 }
 
 impl Classify for Error {
@@ -107,6 +125,7 @@ impl Classify for Error {
         match self {
             Error::Arrow(_) | Error::Expression(_) => SqlState::INTERNAL_ERROR,
             Error::State { .. } => SqlState::DATA_CORRUPTED,
+            Error::Limit { .. } => SqlState::PROGRAM_LIMIT_EXCEEDED,
         }
     }
 }

@@ -8,13 +8,12 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{FieldRef, SchemaRef};
 use datafusion::common::JoinType;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
 
 use super::derive;
-use super::plan::{Distribution, Join, Node, Op, Over, Session, TopN, Window};
+use super::plan::{Distribution, Node, Op, Over, Session, TopN, Window};
 use super::properties::Size;
 
 type Exprs = [Arc<dyn PhysicalExpr>];
@@ -28,7 +27,7 @@ pub(super) fn distribute(node: Node) -> Node {
     let mut inputs: Vec<Node> = inputs.into_iter().map(distribute).collect();
     let mut hashed_by = None;
     match &op {
-        Op::Aggregate(aggregate) if aggregate.group.is_empty() => {
+        op if wants_all(op) => {
             inputs = inputs.into_iter().map(single).collect();
             hashed_by = Some(vec![]);
         }
@@ -39,38 +38,39 @@ pub(super) fn distribute(node: Node) -> Node {
             inputs.push(if lies.is_some() { input } else { hash(input, &aggregate.group) });
         }
         Op::Join(join) => {
-            inputs = align(inputs, [&join.left_keys, &join.right_keys], join.kind);
-            hashed_by = joined_by(&inputs[0], &inputs[1], join);
+            let keys = [&join.left_keys, &join.right_keys];
+            (inputs, hashed_by) = pair(inputs, keys, join.kind);
         }
         Op::AsOf(join) => {
-            inputs = align(inputs, [&join.left_keys, &join.right_keys], JoinType::Left);
-            hashed_by = inputs[0].properties.hashed_by.clone();
+            let keys = [&join.left_keys, &join.right_keys];
+            (inputs, hashed_by) = pair(inputs, keys, JoinType::Left);
         }
         Op::Bag(_) => {
-            let (left, right) = (all_columns(&inputs[0].schema), all_columns(&inputs[1].schema));
-            inputs = align(inputs, [&left, &right], JoinType::Full);
+            let (left, right) = (all_columns(&inputs[0]), all_columns(&inputs[1]));
+            (inputs, hashed_by) = pair(inputs, [&left, &right], JoinType::Full);
         }
-        Op::Over(Over { partition: keys, .. }) | Op::TopN(TopN { partition: keys, .. })
-            if !keys.is_empty() =>
-        {
-            inputs = inputs.into_iter().map(|input| by_keys(input, keys)).collect();
+        Op::Over(Over { partition: keys, .. })
+        | Op::TopN(TopN { partition: keys, .. })
+        | Op::Session(Session { keys, .. }) => {
+            let input = inputs.remove(0);
+            inputs.push(by_keys(input, keys));
         }
-        Op::Session(Session { keys, .. }) if keys.is_empty() => {
-            inputs = inputs.into_iter().map(single).collect();
+        Op::Window(Window::Partitioned { keys, .. }) => {
+            let input = inputs.remove(0);
+            inputs.push(ordered(by_keys(input, keys)));
+        }
+        Op::Window(Window::Rows { .. }) => {
+            inputs = inputs.into_iter().map(|input| ordered(single(input))).collect();
             hashed_by = Some(vec![]);
         }
-        Op::Session(Session { keys, .. }) | Op::Window(Window::Partitioned { keys, .. }) => {
-            inputs = inputs.into_iter().map(|input| by_keys(input, keys)).collect();
-        }
-        Op::Over(_) | Op::TopN(_) | Op::Window(Window::Rows { .. }) => {
-            inputs = inputs.into_iter().map(single).collect();
-            hashed_by = Some(vec![]);
-        }
+        Op::ToStream(_) => inputs = to_stream(inputs),
         Op::Union => {
             // What lies on one shard must not share a fragment with what lies on all.
-            let all = all_columns(&schema);
             let spread = |input: Node| match &input.properties.hashed_by {
-                Some(by) if by.is_empty() => hash(input, &all),
+                Some(by) if by.is_empty() => {
+                    let all = all_columns(&input);
+                    hash(input, &all)
+                }
                 _ => input,
             };
             inputs = inputs.into_iter().map(spread).collect();
@@ -81,6 +81,8 @@ pub(super) fn distribute(node: Node) -> Node {
         | Op::Project(_)
         | Op::Window(Window::Range { .. } | Window::Current { .. })
         | Op::Assign(_)
+        | Op::Arrange
+        | Op::Stamp
         | Op::OnClose(_)
         | Op::Exchange(_) => {}
     }
@@ -91,12 +93,57 @@ pub(super) fn distribute(node: Node) -> Node {
     node
 }
 
-/// The columns of a row type as expressions.
-fn all_columns(schema: &SchemaRef) -> Vec<Arc<dyn PhysicalExpr>> {
-    let column = |(i, field): (usize, &FieldRef)| {
-        Arc::new(Column::new(field.name(), i)) as Arc<dyn PhysicalExpr>
+/// Whether an operator has to see all rows in one place.
+fn wants_all(op: &Op) -> bool {
+    match op {
+        Op::Aggregate(aggregate) => aggregate.group.is_empty(),
+        Op::Session(session) => session.keys.is_empty(),
+        Op::Over(Over { partition: keys, .. }) | Op::TopN(TopN { partition: keys, .. }) => {
+            keys.is_empty()
+        }
+        _ => false,
+    }
+}
+
+/// The columns of a node's rows as expressions.
+fn all_columns(node: &Node) -> Vec<Arc<dyn PhysicalExpr>> {
+    let fields = node.schema.fields().iter().enumerate();
+    fields.map(|(i, f)| Arc::new(Column::new(f.name(), i)) as Arc<dyn PhysicalExpr>).collect()
+}
+
+/// Rows of one instant in an order that a window may count on.
+fn ordered(input: Node) -> Node {
+    if input.properties.ordered {
+        return input;
+    }
+    let schema = Arc::clone(&input.schema);
+    derive::node(Op::Arrange, vec![input], schema)
+}
+
+/// Equal rows meet on one shard, where what comes and goes at once cancels; every shard that has
+/// rows hears of the ticks.
+fn to_stream(inputs: Vec<Node>) -> Vec<Node> {
+    let mut inputs = inputs.into_iter();
+    let relation = inputs.next().expect("an operator has a relation");
+    let relation = match &relation.properties.hashed_by {
+        Some(_) => relation,
+        None if relation.schema.fields().is_empty() => single(relation),
+        None => {
+            let all = all_columns(&relation);
+            hash(relation, &all)
+        }
     };
-    schema.fields().iter().enumerate().map(column).collect()
+    let alone = relation.properties.hashed_by.as_ref().is_some_and(Vec::is_empty);
+    let told = |arrivals: Node| match alone {
+        true => single(arrivals),
+        false => {
+            let mut node = exchange(arrivals, Distribution::Broadcast, vec![]);
+            node.properties.hashed_by = None;
+            node
+        }
+    };
+    let told: Vec<Node> = inputs.map(told).collect();
+    std::iter::once(relation).chain(told).collect()
 }
 
 fn columns(exprs: &Exprs) -> Vec<Option<usize>> {
@@ -133,43 +180,58 @@ fn hash(input: Node, keys: &Exprs) -> Node {
     node
 }
 
-/// Lays rows by keys, unless those that are equal in them are together.
+/// Rows of equal keys on one shard.
 fn by_keys(input: Node, keys: &Exprs) -> Node {
-    if lies_by(&input, keys).is_some() { input } else { hash(input, keys) }
+    match lies_by(&input, keys) {
+        Some(_) => input,
+        None => hash(input, keys),
+    }
 }
 
-/// Lays both inputs by the same keys. Where one side lies by some of them, the other
+/// Lays the inputs of a join, and says where its rows lie.
+fn pair(
+    mut inputs: Vec<Node>,
+    keys: [&Vec<Arc<dyn PhysicalExpr>>; 2],
+    kind: JoinType,
+) -> (Vec<Node>, Option<Vec<usize>>) {
+    let right = inputs.pop().expect("a join has two inputs");
+    let left = inputs.pop().expect("a join has two inputs");
+    let (left, right) = align(left, right, keys, kind);
+    let hashed_by = joined_by(&left, &right, kind);
+    (vec![left, right], hashed_by)
+}
+
+/// Lays both sides of a join by the same keys. Where one side lies by some of them, the other
 /// follows.
 fn align(
-    mut inputs: Vec<Node>,
+    left: Node,
+    right: Node,
     [left_keys, right_keys]: [&Vec<Arc<dyn PhysicalExpr>>; 2],
     kind: JoinType,
-) -> Vec<Node> {
-    let right = inputs.pop().expect("there are two inputs");
-    let left = inputs.pop().expect("there are two inputs");
+) -> (Node, Node) {
     if left_keys.is_empty() {
-        return meet(left, right, kind).into();
+        return meet(left, right, kind);
     }
     let pick = |keys: &Exprs, by: &[usize]| -> Vec<Arc<dyn PhysicalExpr>> {
         by.iter().map(|i| Arc::clone(&keys[*i])).collect()
     };
     match (lies_by(&left, left_keys), lies_by(&right, right_keys)) {
-        (Some(l), Some(r)) if l == r => vec![left, right],
+        (Some(l), Some(r)) if l == r => (left, right),
         (Some(l), _) if !l.is_empty() => {
             let right = hash(right, &pick(right_keys, &l));
-            vec![left, right]
+            (left, right)
         }
         (_, Some(r)) if !r.is_empty() => {
             let left = hash(left, &pick(left_keys, &r));
-            vec![left, right]
+            (left, right)
         }
-        _ => vec![hash(left, left_keys), hash(right, right_keys)],
+        _ => (hash(left, left_keys), hash(right, right_keys)),
     }
 }
 
 /// Lets every row of one side meet every row of the other: the smaller one is copied to all shards,
 /// unless its rows are shown by themselves, which would show them once per shard.
-fn meet(left: Node, right: Node, kind: JoinType) -> [Node; 2] {
+fn meet(left: Node, right: Node, kind: JoinType) -> (Node, Node) {
     let single_side = |node: &Node| node.properties.hashed_by.as_ref().is_some_and(Vec::is_empty);
     let preserves_left = !matches!(kind, JoinType::Inner | JoinType::Right);
     let preserves_right = matches!(kind, JoinType::Right | JoinType::Full);
@@ -178,9 +240,9 @@ fn meet(left: Node, right: Node, kind: JoinType) -> [Node; 2] {
         useful.then_some(node.properties.size)
     };
     match (cost(&left, &right, preserves_left), cost(&right, &left, preserves_right)) {
-        (None, None) => [single(left), single(right)],
-        (Some(l), r) if r.is_none_or(|r| l < r) => [broadcast(left), right],
-        _ => [left, broadcast(right)],
+        (None, None) => (single(left), single(right)),
+        (Some(l), r) if r.is_none_or(|r| l < r) => (broadcast(left), right),
+        _ => (left, broadcast(right)),
     }
 }
 
@@ -191,10 +253,10 @@ fn broadcast(input: Node) -> Node {
 }
 
 /// Joined rows lie where those of a side do that is neither padded nor copied.
-fn joined_by(left: &Node, right: &Node, join: &Join) -> Option<Vec<usize>> {
+fn joined_by(left: &Node, right: &Node, kind: JoinType) -> Option<Vec<usize>> {
     let copied = |node: &Node| matches!(node.op, Op::Exchange(Distribution::Broadcast));
     let width = left.schema.fields().len();
-    match join.kind {
+    match kind {
         JoinType::Inner if copied(left) => {
             let by = right.properties.hashed_by.as_ref()?;
             Some(by.iter().map(|column| column + width).collect())

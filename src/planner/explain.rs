@@ -18,11 +18,12 @@ use arrow::datatypes::DataType;
 
 use super::ordered::keys_text;
 use super::plan::{
-    AsOf, Assigner, Clock, Close, Combination, Counting, Distribution, Node, Op, Over, OverCall,
-    OverFunction, Plan, ScanKind, Session, TopN, Window,
+    AsOf, Assigner, Clock, Close, Combination, Counting, Distribution, Kind, Node, Op, Over,
+    OverCall, OverFunction, Plan, ScanKind, Session, Ticks, ToStream, TopN, Window,
 };
 use super::properties::Size;
 use super::window::span_text;
+use crate::sql::derived;
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -30,8 +31,11 @@ impl fmt::Display for Plan {
             Clock::Event => "EVENT",
             Clock::Arrival => "ARRIVAL",
         };
-        let emit = if self.on_close { "on window close" } else { "changes" };
-        let out = if self.on_close { "stream" } else { "relation" };
+        let (emit, out) = match self.kind {
+            _ if self.on_close => ("on window close", "stream"),
+            Kind::Stream { .. } => ("elements", "stream"),
+            Kind::Relation => ("changes", "relation"),
+        };
         writeln!(f, "Continuous query  clock={clock} emit={emit} out={out}")?;
         write_node(f, &self.root, 1)
     }
@@ -92,16 +96,22 @@ fn describe(node: &Node) -> String {
             let nested = if join.left_keys.is_empty() { " nested loop" } else { "" };
             format!("Join  {}{nested} on=[{on}]{residual}", join.kind)
         }
-        Op::AsOf(join) => asof_text(join),
+        Op::AsOf(join) => describe_asof(join),
         Op::Union => "Union".to_owned(),
         Op::Bag(Combination::Except) => "Except  all".to_owned(),
         Op::Bag(Combination::Intersect) => "Intersect  all".to_owned(),
         Op::Over(over) => {
             let (partition, order) = (list(&over.partition), keys_text(&over.keys));
-            let calls = list(over.calls.iter().map(over_call));
+            let calls = list(over.calls.iter().map(describe_call));
             format!("Over  partition=[{partition}] order=[{order}] calls=[{calls}]")
         }
-        Op::TopN(top) => top_text(top),
+        Op::TopN(top) => describe_top(top),
+        Op::ToStream(to_stream) => describe_to_stream(to_stream),
+        Op::Arrange => "Arrange  in order of time and row".to_owned(),
+        Op::Stamp => {
+            let name = node.schema.fields().last().map_or("", |field| field.name());
+            format!("Stamp  {name}")
+        }
         Op::OnClose(close) => {
             format!("OnClose  column={}", node.schema.field(close.column).name())
         }
@@ -111,7 +121,7 @@ fn describe(node: &Node) -> String {
     }
 }
 
-fn asof_text(join: &AsOf) -> String {
+fn describe_asof(join: &AsOf) -> String {
     let keys = join.left_keys.iter().zip(&join.right_keys);
     let on = list(keys.map(|(l, r)| format!("{l} = {r}")));
     let op = match (join.after, join.strict) {
@@ -126,7 +136,7 @@ fn asof_text(join: &AsOf) -> String {
     format!("AsOf  {kind}{versions} on=[{on}] nearest={left} {op} {right}")
 }
 
-fn top_text(top: &TopN) -> String {
+fn describe_top(top: &TopN) -> String {
     let partition = match &top.partition[..] {
         [] => String::new(),
         keys => format!("partition=[{}] ", list(keys)),
@@ -141,7 +151,7 @@ fn top_text(top: &TopN) -> String {
     format!("TopN  {partition}order=[{keys}] limit={fetch}{counting} offset={}", top.skip)
 }
 
-fn over_call(call: &OverCall) -> String {
+fn describe_call(call: &OverCall) -> String {
     let frame = &call.frame;
     match &call.function {
         OverFunction::Number(Counting::Rows) => "row_number".to_owned(),
@@ -198,6 +208,18 @@ fn assigner_text(assigner: Assigner) -> String {
         }
     };
     if offset == 0 { text } else { format!("{text} offset {}", span_text(offset)) }
+}
+
+fn describe_to_stream(to_stream: &ToStream) -> String {
+    let ticks = match &to_stream.ticks {
+        Ticks::Instants => String::new(),
+        Ticks::Arrivals(_) => "  ticks=arrivals".to_owned(),
+        Ticks::Every(every) => {
+            let every = every.iter().map(|(period, _)| span_text(*period));
+            format!("  ticks=every {}", list(every))
+        }
+    };
+    format!("ToStream  {}{ticks}", to_stream.operator.as_str())
 }
 
 /// What a node keeps, and what bounds it.
@@ -265,13 +287,49 @@ pub fn state_of(node: &Node) -> State {
         },
         Op::Over(_) | Op::TopN(_) | Op::Bag(_) => bounded(by_size(node.inputs[0].properties.size)),
         Op::OnClose(_) => bounded("until the watermark closes"),
+        Op::ToStream(to_stream) => to_stream_state(node, to_stream, by_size),
         Op::Scan(_)
         | Op::Values(_)
         | Op::Filter(_)
         | Op::Project(_)
         | Op::Assign(_)
         | Op::Union
+        | Op::Arrange
+        | Op::Stamp
         | Op::Exchange(_) => State { bound: None, warning: None },
+    }
+}
+
+/// Whether rows of a `[NOW]` window reach a node as a relation.
+fn has_now(node: &Node) -> bool {
+    match &node.op {
+        Op::Window(Window::Range { size, inclusive, slide: None }) => {
+            size + i64::from(*inclusive) == 1
+        }
+        Op::ToStream(_) => false,
+        _ => node.inputs.iter().any(has_now),
+    }
+}
+
+fn to_stream_state(
+    node: &Node,
+    to_stream: &ToStream,
+    by_size: impl Fn(Size) -> &'static str,
+) -> State {
+    let size = node.inputs[0].properties.size;
+    match (to_stream.operator, &to_stream.ticks) {
+        (derived::ToStream::Rstream, _) if size == Size::Unbounded => State {
+            bound: Some("unbounded".into()),
+            warning: Some((
+                "RSTREAM keeps every row of its input".into(),
+                "Put a window such as [RANGE 1 HOUR] on the stream, or group first.".into(),
+            )),
+        },
+        (derived::ToStream::Rstream, _) => {
+            State { bound: Some(by_size(size).to_owned()), warning: None }
+        }
+        (_, Ticks::Instants) => State { bound: None, warning: None },
+        (_, _) => State { bound: Some("changes since the last tick".into()), warning: None },
     }
 }
 
@@ -395,6 +453,15 @@ fn doubt(node: &Node) -> Option<(String, String)> {
                 .into(),
             format!("Use a slide of at most {}.", span_text(*size)),
         )),
+        Op::ToStream(ToStream { operator, ticks: Ticks::Instants }) if has_now(&node.inputs[0]) => {
+            let operator = operator.as_str();
+            Some((
+                format!(
+                    "{operator} of a [NOW] window loses rows that are equal in adjacent instants"
+                ),
+                "Use RSTREAM, which gives all rows of each instant.".into(),
+            ))
+        }
         Op::Scan(scan) if scan.kind == ScanKind::Arrivals => Some((
             "windows by arrival time depend on when rows came, not only on which".into(),
             "Use the stream's event time, if it has one.".into(),

@@ -3,7 +3,8 @@
 //! A parsed query becomes DataFusion's logical plan (`bind`, with our windows as nodes of it), and
 //! that, for
 //! a continuous query, our [`plan::Plan`] with proven properties (`lower`, `derive`, `on_close`,
-//! `distribute`). A one-shot query stops at the logical plan: DataFusion runs it over snapshots.
+//! `clock`, `distribute`). A one-shot query stops at the logical plan: DataFusion runs it over
+//! snapshots.
 
 pub mod arithmetic;
 pub mod arrival;
@@ -11,6 +12,7 @@ pub mod asof;
 mod bag;
 pub mod bind;
 mod casts;
+mod clock;
 pub mod coercion;
 mod column_name;
 mod derive;
@@ -34,6 +36,7 @@ pub mod relation;
 mod scaled_interval;
 mod subquery;
 mod text_time;
+pub mod to_stream;
 mod tvf;
 mod using;
 mod versions;

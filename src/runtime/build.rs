@@ -34,16 +34,17 @@ pub struct Builder {
 /// A group of channels of a fragment's tasks.
 enum Group {
     /// One channel, from the hub or another query.
-    Entry(EntryOf),
+    Entry(Reading),
     /// One channel per task of another fragment.
     Edge(usize),
 }
 
-/// What enters a query at a place.
+/// What a fragment reads from outside of the query.
 #[derive(Clone, Copy)]
-struct EntryOf {
+struct Reading {
     object: Oid,
     kind: ScanKind,
+    append_only: bool,
     seq: bool,
 }
 
@@ -96,11 +97,14 @@ impl<'a> Fragments<'a> {
             }
             Op::Scan(scan) => {
                 let Scan { object, kind, seq, .. } = *scan;
-                ports.push(self.group(fragment, Group::Entry(EntryOf { object, kind, seq })));
+                let append_only = node.properties.append_only;
+                let reading = Reading { object, kind, append_only, seq };
+                ports.push(self.group(fragment, Group::Entry(reading)));
             }
             Op::Values(_) => {
-                let tick = EntryOf { object: TICK, kind: ScanKind::Table, seq: false };
-                ports.push(self.group(fragment, Group::Entry(tick)));
+                let (kind, append_only, seq) = (ScanKind::Table, false, false);
+                let reading = Reading { object: TICK, kind, append_only, seq };
+                ports.push(self.group(fragment, Group::Entry(reading)));
             }
             _ => {
                 for input in &node.inputs {
@@ -123,7 +127,7 @@ impl<'a> Fragments<'a> {
     /// Number of tasks of a fragment: one if all it reads comes to one shard.
     fn width(&self, fragment: usize, shards: usize) -> usize {
         let single = |group: &Group| match group {
-            Group::Entry(entry) => entry.object == TICK,
+            Group::Entry(reading) => reading.object == TICK,
             Group::Edge(from) => matches!(self.list[*from].split, Some(Split::Single)),
         };
         if self.list[fragment].groups.iter().all(single) { 1 } else { shards }
@@ -161,9 +165,9 @@ impl Builder {
             }
             let mut channel = 0;
             for group in &fragments.list[number].groups {
-                if let Group::Entry(EntryOf { object, kind, seq }) = *group {
+                if let Group::Entry(Reading { object, kind, append_only, seq }) = *group {
                     let targets = of_fragment.clone();
-                    entries.push(Entry { object, kind, seq, targets, channel });
+                    entries.push(Entry { object, kind, append_only, seq, targets, channel });
                 }
                 channel += self.channels(&fragments, group);
             }

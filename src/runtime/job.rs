@@ -61,6 +61,8 @@ pub struct Entry {
     pub object: Oid,
     /// Its kind.
     pub kind: ScanKind,
+    /// Whether its rows only ever come, in an order that may count.
+    pub append_only: bool,
     /// Whether rows get a column with the order of their arrival.
     pub seq: bool,
     /// The tasks that read it, one per shard.
@@ -279,53 +281,40 @@ impl Job {
 }
 
 impl Entry {
-    /// Streams only append, so any split will do and contiguous slices keep their order. A row of a
-    /// table or
-    /// view may be retracted later, and both must go to the same shard.
+    /// Where rows only come, any split will do, and contiguous slices keep their order. A row that
+    /// may be retracted later must go to the same shard both times.
     fn split(&self, packet: &Packet) -> Result<Vec<Vec<Delta>>, ArrowError> {
         let shards = self.targets.len();
         let mut parts = vec![Vec::new(); shards];
-        let mut row: usize = 0;
-        let rows: usize = packet.deltas.iter().map(Delta::len).sum();
-        for delta in &packet.deltas {
-            let pieces = match self.kind {
-                ScanKind::Stream | ScanKind::Arrivals if self.seq => {
-                    let numbered = with_seq(delta, packet.commit.position, row, rows)?;
-                    row += numbered.len();
-                    partition::by_slice(&numbered, shards, SLICE_ROWS_MIN)
-                }
-                ScanKind::Stream | ScanKind::Arrivals => {
-                    partition::by_slice(delta, shards, SLICE_ROWS_MIN)
-                }
-                ScanKind::Table | ScanKind::View => {
-                    partition::by_hash(delta, delta.rows().columns(), shards)?
-                }
-            };
-            for (part, piece) in parts.iter_mut().zip(pieces) {
-                if !piece.is_empty() {
-                    part.push(piece);
-                }
+        let Some(first) = packet.deltas.first() else { return Ok(parts) };
+        let mut whole = Delta::concat(&first.schema(), &packet.deltas)?;
+        if self.seq {
+            whole = with_seq(whole, packet.commit.position)?;
+        }
+        let pieces = match self.append_only {
+            true => partition::by_slice(&whole, shards, SLICE_ROWS_MIN),
+            false => partition::by_hash(&whole, whole.rows().columns(), shards)?,
+        };
+        for (part, piece) in parts.iter_mut().zip(pieces) {
+            if !piece.is_empty() {
+                part.push(piece);
             }
         }
         Ok(parts)
     }
 }
 
-/// Appends a column that orders rows by commit and place within it. The rows of a commit, of which
-/// `delta` are those from `first`, end below the numbers of the next commit.
-fn with_seq(
-    delta: &Delta,
-    commit: Position,
-    first: usize,
-    rows: usize,
-) -> Result<Delta, ArrowError> {
+/// Appends a column that orders the rows of a commit: by their places, and below the numbers of the
+/// next commit.
+fn with_seq(delta: Delta, commit: Position) -> Result<Delta, ArrowError> {
     /// Rows of a commit that have numbers of their own, 2^24; more reach into those of the commits
     /// before, which matters to rows of equal event time alone.
     const PLACE_BITS: u32 = 24;
     let end = i64::try_from(commit.0 << PLACE_BITS).expect("fewer than 2^39 commits");
-    let back = i64::try_from(rows - first).expect("a commit has fewer than 2^63 rows");
-    let seq = Int64Array::from_iter_values((end - back..).take(delta.len()));
-    Ok(delta.clone().with_rows(append_column(delta.rows(), SEQ, Arc::new(seq))?))
+    let rows = i64::try_from(delta.len()).expect("a commit has fewer than 2^63 rows");
+    let seq = Int64Array::from_iter_values(end - rows..end);
+    let numbered = append_column(delta.rows(), SEQ, Arc::new(seq))?;
+    Ok(delta.with_rows(numbered))
 }
 
 /// Cuts deltas into pieces of at most `rows_max` rows.

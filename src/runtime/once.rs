@@ -6,7 +6,6 @@
 use arrow::array::RecordBatch;
 
 use super::Result;
-use super::content::repeated;
 use super::operator::operator;
 use crate::delta::Delta;
 use crate::operators::{Output, Port, RowError};
@@ -28,6 +27,6 @@ pub fn run(
     if let Some(error) = out.errors.into_iter().next() {
         return Ok(Err(error));
     }
-    let relation = Delta::concat(&node.schema, &out.deltas)?.consolidate()?;
-    Ok(Ok(repeated(relation.rows(), &relation.weight_array())?))
+    let relation = Delta::concat(&node.schema, &out.deltas)?.consolidate()?.repeated()?;
+    Ok(Ok(relation.rows().clone()))
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::SchemaRef;
 use datafusion::common::JoinType;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
@@ -12,12 +13,14 @@ use crate::operators::aggregate::{AggregateOptions, Call};
 use crate::operators::asof::{AsOfOptions, AsOfSide, Nearest};
 use crate::operators::join::{JoinKind, JoinOptions, JoinSide};
 use crate::operators::over::{OverCall, OverFunction, OverOptions};
+use crate::operators::to_stream::{Every, Side, Ticks};
 use crate::operators::top_n::{Counting, TopNOptions};
 use crate::operators::{
-    Aggregate, AsOf, Combination, Constant, Except, Filter, Frees, Instantwise, Join, OnClose,
-    Operator, Over, Project, TopN, Union,
+    Aggregate, Arrange, AsOf, Combination, Constant, Differences, Except, Filter, Frees,
+    Instantwise, Join, OnClose, Operator, Over, Project, Samples, Stamp, TopN, Union,
 };
 use crate::planner::plan::{self, Clock, Close, Node, Op, Window};
+use crate::sql::derived;
 use crate::windows::{
     AssignWindows, Assigner, Expiring, PartitionedRows, PartitionedRowsOptions, Rows,
     SessionOptions, Sessions, TimeWindow,
@@ -31,7 +34,11 @@ pub(super) fn order(node: &Node, clock: Clock) -> Order {
             Order::Commits
         }
         (Op::Scan(_) | Op::Filter(_) | Op::Project(_) | Op::Assign(_), _) => Order::Passing,
-        (Op::Union, Clock::Arrival) => Order::Passing,
+        (Op::Stamp, _) | (Op::Union, Clock::Arrival) => Order::Passing,
+        // A table's changes would have to wait for an instant.
+        (Op::Union, Clock::Event) if node.inputs.iter().all(|i| !i.properties.timeless) => {
+            Order::Passing
+        }
         (_, Clock::Arrival) => Order::Commits,
         (_, Clock::Event) if node.properties.timeless => Order::Commits,
         (_, Clock::Event) => Order::Instants(instantwise(node)),
@@ -43,6 +50,10 @@ fn instantwise(node: &Node) -> Instantwise {
         Op::Join(join) if join.kind == JoinType::Inner => Instantwise::Any,
         Op::AsOf(join) if join.settled => Instantwise::Any,
         Op::Window(_) | Op::Union | Op::OnClose(_) | Op::Over(_) | Op::TopN(_) => Instantwise::Any,
+        Op::ToStream(to_stream) if to_stream.operator != derived::ToStream::Rstream => {
+            Differences::INSTANTS
+        }
+        Op::Arrange => Arrange::INSTANTS,
         _ => Instantwise::One,
     }
 }
@@ -103,22 +114,34 @@ pub(super) fn operator(node: &Node, shard: usize) -> Result<Box<dyn Operator>> {
             frees: top.closes.map(frees),
             output: schema(),
         })?),
-        Op::Bag(plan::Combination::Except) => Box::new(Except::new(schema(), Combination::Except)?),
-        Op::Bag(plan::Combination::Intersect) => {
-            Box::new(Except::new(schema(), Combination::Intersect)?)
-        }
-        Op::Over(over) => Box::new(Over::new(OverOptions {
-            input: input(),
-            partition: over.partition.clone(),
-            keys: over.keys.clone(),
-            ties: over.ties.clone(),
-            calls: over.calls.iter().map(over_call).collect(),
-            closes: over.closes.map(frees),
-            trims: over.trims.map(frees),
-            output: schema(),
-        })?),
+        Op::Bag(how) => Box::new(Except::new(schema(), combination(*how))?),
+        Op::Over(over) => Box::new(self::over(over, node)?),
+        Op::ToStream(to_stream) => self::to_stream(to_stream, schema())?,
+        Op::Arrange => Box::new(Arrange::new(schema())),
+        Op::Stamp => Box::new(Stamp::new(schema())),
         Op::OnClose(close) => Box::new(OnClose::new(input(), frees(*close))?),
     })
+}
+
+fn to_stream(to_stream: &plan::ToStream, schema: SchemaRef) -> Result<Box<dyn Operator>> {
+    let every = |(period, offset): &(i64, i64)| Every { period: *period, offset: *offset };
+    let side = match to_stream.operator {
+        derived::ToStream::Istream => Side::Insertions,
+        derived::ToStream::Dstream => Side::Deletions,
+        derived::ToStream::Rstream => {
+            let ticks = match &to_stream.ticks {
+                plan::Ticks::Arrivals(lists) => Ticks::Arrivals(lists.clone()),
+                plan::Ticks::Every(all) => Ticks::Every(all.iter().map(every).collect()),
+                plan::Ticks::Instants => unreachable!("the planner refuses RSTREAM without ticks"),
+            };
+            return Ok(Box::new(Samples::new(schema, ticks)?));
+        }
+    };
+    let every = match &to_stream.ticks {
+        plan::Ticks::Every(all) => all.first().map(every),
+        plan::Ticks::Instants | plan::Ticks::Arrivals(_) => None,
+    };
+    Ok(Box::new(Differences::new(schema, side, every)))
 }
 
 /// How windows lie, for those who compute them.
@@ -216,6 +239,26 @@ fn counting(counting: plan::Counting) -> Counting {
         plan::Counting::Ranks => Counting::Ranks,
         plan::Counting::Groups => Counting::Groups,
     }
+}
+
+fn combination(how: plan::Combination) -> Combination {
+    match how {
+        plan::Combination::Except => Combination::Except,
+        plan::Combination::Intersect => Combination::Intersect,
+    }
+}
+
+fn over(over: &plan::Over, node: &Node) -> Result<Over> {
+    Ok(Over::new(OverOptions {
+        input: node.inputs[0].schema.clone(),
+        partition: over.partition.clone(),
+        keys: over.keys.clone(),
+        ties: over.ties.clone(),
+        calls: over.calls.iter().map(over_call).collect(),
+        closes: over.closes.map(frees),
+        trims: over.trims.map(frees),
+        output: node.schema.clone(),
+    })?)
 }
 
 fn over_call(call: &plan::OverCall) -> OverCall {

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use sqlparser::ast;
 
+use super::derived::{CreateSink, CreateStreamAs};
+
 /// One statement of the user's text.
 #[derive(Clone, Debug)]
 pub struct Statement {
@@ -27,11 +29,15 @@ pub enum StatementKind {
     Subscribe(Subscribe),
     /// `CREATE STREAM`.
     CreateStream(CreateStream),
+    /// `CREATE STREAM name AS query`.
+    CreateStreamAs(CreateStreamAs),
+    /// `CREATE SINK name INTO relation AS query`.
+    CreateSink(CreateSink),
     /// `CREATE TABLE`; constraints and defaults are in the tree.
     CreateTable(CreateTable),
     /// `CREATE [MATERIALIZED] VIEW name AS query`.
     CreateView(CreateView),
-    /// `DROP STREAM | TABLE | VIEW | MATERIALIZED VIEW | SCHEMA`.
+    /// `DROP STREAM | TABLE | VIEW | MATERIALIZED VIEW | SINK | SCHEMA`.
     Drop(Drop),
     /// `CREATE SCHEMA [IF NOT EXISTS] name`.
     CreateSchema {
@@ -164,7 +170,9 @@ pub enum Savepoint {
 ///
 /// `FROM s [RANGE ..]` stands in the tree as the table function `cql_window(s, 'w0')`, where `w0`
 /// is
-/// `windows[0]`; TUMBLE, HOP, .. stand as table functions of their own name, with `TABLE x` reduced
+/// `windows[0]`; `ISTREAM (query)` as `cql_stream((query), 'ISTREAM')`, with the microseconds of
+/// EVERY as a third argument; TUMBLE, HOP, .. stand as table functions of their own name, with
+/// `TABLE x` reduced
 /// to `x`
 /// and `DESCRIPTOR(c)` kept.
 #[derive(Clone, Debug)]
@@ -175,6 +183,15 @@ pub struct Query {
     pub windows: Arc<[WindowSpec]>,
     /// The EMIT clause of the outermost query.
     pub emit: Option<Emit>,
+    /// Whether ISTREAM, DSTREAM or RSTREAM stands at its top.
+    pub to_stream: bool,
+}
+
+impl Query {
+    /// Whether its result never ends: at the top level it is an implicit SUBSCRIBE.
+    pub fn endless(&self) -> bool {
+        self.emit.is_some() || self.to_stream
+    }
 }
 
 /// A length of time in a window bracket.
@@ -383,6 +400,8 @@ pub enum DropKind {
     View,
     /// MATERIALIZED VIEW.
     MaterializedView,
+    /// SINK.
+    Sink,
     /// SCHEMA.
     Schema,
 }

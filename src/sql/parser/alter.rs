@@ -41,8 +41,10 @@ pub const OTHER_KINDS: [&str; 27] = [
 
 /// Reads what follows DROP.
 pub fn drop(mut reader: Reader<'_>) -> Result<StatementKind> {
-    let kind = match reader.eat_any(&["STREAM", "TABLE", "VIEW", "MATERIALIZED", "SCHEMA"]) {
+    let kinds = ["STREAM", "TABLE", "VIEW", "MATERIALIZED", "SINK", "SCHEMA"];
+    let kind = match reader.eat_any(&kinds) {
         Some("STREAM") => DropKind::Stream,
+        Some("SINK") => DropKind::Sink,
         Some("TABLE") => DropKind::Table,
         Some("VIEW") => DropKind::View,
         Some("SCHEMA") => DropKind::Schema,
@@ -50,7 +52,7 @@ pub fn drop(mut reader: Reader<'_>) -> Result<StatementKind> {
             reader.expect(&["VIEW"])?;
             DropKind::MaterializedView
         }
-        None if reader.sees(&["SINK"]) || reader.sees(&["SOURCE"]) => {
+        None if reader.sees(&["SOURCE"]) => {
             return Err(reader.not_yet(format!("DROP {}", statement_name(reader.tokens())), ""));
         }
         None => return Err(unknown_kind(&reader, "DROP")),
