@@ -1,11 +1,12 @@
 //! Which clock a query block is on, and when its results come.
 //!
 //! # Semantics
-//! LANGUAGE 7.3, rule 1: a block is on the EVENT clock if it has a bracket window, joins by
-//! an interval or as of a time, or makes a stream of a relation that does more than grow. So is every stream that is to be made of elements
-//! with event times: an element's time is that of its instant. A block over tables alone has no
-//! event time; its instants are the commits. `WITH (clock = ..)` chooses otherwise, where that has
-//! a meaning: windows and ticks are made of event time.
+//! LANGUAGE 7.3, rule 1: a block is on the EVENT clock if it has a bracket window, joins by an
+//! interval or as of a time, or makes a stream of a relation that does more than grow. So is every
+//! stream that is to be made of elements with event times: an element's time is that of its
+//! instant. A block over tables alone has no event time; its instants are the commits.
+//! `WITH (clock = ..)` chooses otherwise, where that has a meaning: windows and ticks are made of
+//! event time.
 
 use super::error::{Error, Result};
 use super::join;

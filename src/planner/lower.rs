@@ -16,7 +16,7 @@ use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::execution::SessionState;
 use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
-use datafusion::logical_expr::{self as logical, Expr, FetchType, LogicalPlan, SkipType};
+use datafusion::logical_expr::{self as logical, Expr, LogicalPlan};
 use datafusion::optimizer::{Optimizer, OptimizerContext, OptimizerRule};
 use datafusion::physical_expr::aggregate::LoweredAggregateBuilder;
 use datafusion::physical_expr::expressions::Literal;
@@ -29,8 +29,7 @@ use super::null_safe::JoinPairs;
 use super::ordered::Ordered;
 use super::panes::Panes;
 use super::plan::{
-    self, Aggregate, Assign, Call, Clock, Counting, Kind, Node, Op, Plan, Scan, Session, SortKeys,
-    Ticks, TopN, Window,
+    self, Aggregate, Assign, Call, Clock, Kind, Node, Op, Plan, Scan, Session, Ticks, Window,
 };
 use super::relation::{RelationSource, system_time_type};
 use super::to_stream::{self, ToStreamNode, to_stream_node};
@@ -446,39 +445,6 @@ impl Lowering {
         Ok(Call { function: lowered.aggregate, filter: lowered.filter })
     }
 
-    fn sort(&self, sort: &logical::Sort, skip: usize, fetch: Option<usize>) -> Result<Node> {
-        let input = self.node(&sort.input)?;
-        if skip == 0 && fetch.is_none() {
-            return Ok(input);
-        }
-        let keys = self.sort_keys(&sort.expr, sort.input.schema())?;
-        let schema = Arc::clone(&input.schema);
-        Ok(derive::node(Op::TopN(first(keys, skip, fetch)), vec![input], schema))
-    }
-
-    fn limit(&self, limit: &logical::Limit) -> Result<Node> {
-        let not_constant = || later("a LIMIT that is not a constant", "Write the number.");
-        let SkipType::Literal(skip) = limit.get_skip_type()? else { return Err(not_constant()) };
-        let FetchType::Literal(fetch) = limit.get_fetch_type()? else { return Err(not_constant()) };
-        match limit.input.as_ref() {
-            LogicalPlan::Sort(sort) if sort.fetch.is_none() => self.sort(sort, skip, fetch),
-            // ORDER BY a column that is not selected: the projection stands above the sort.
-            LogicalPlan::Projection(projection) if sorts(&projection.input) => {
-                let LogicalPlan::Sort(sort) = projection.input.as_ref() else {
-                    unreachable!("matched above")
-                };
-                let input = self.sort(sort, skip, fetch)?;
-                let exprs = self.exprs(&projection.expr, projection.input.schema())?;
-                Ok(derive::node(Op::Project(exprs), vec![input], relaxed(&projection.schema)))
-            }
-            _ => {
-                let input = self.node(&limit.input)?;
-                let schema = Arc::clone(&input.schema);
-                Ok(derive::node(Op::TopN(first(vec![], skip, fetch)), vec![input], schema))
-            }
-        }
-    }
-
     fn values(&self, values: &logical::Values) -> Result<Node> {
         let schema = relaxed(&values.schema);
         let one = one_row()?;
@@ -497,17 +463,6 @@ impl Lowering {
         let rows = RecordBatch::try_new(Arc::clone(&schema), columns.collect::<Result<_>>()?)?;
         Ok(derive::node(Op::Values(rows), vec![], schema))
     }
-}
-
-/// ORDER BY .. LIMIT of a whole relation.
-fn first(keys: SortKeys, skip: usize, fetch: Option<usize>) -> TopN {
-    let (partition, ties, closes) = (vec![], vec![], None);
-    let (counting, numbered) = (Counting::Rows, false);
-    TopN { partition, keys, ties, counting, numbered, closes, skip, fetch }
-}
-
-fn sorts(plan: &LogicalPlan) -> bool {
-    matches!(plan, LogicalPlan::Sort(sort) if sort.fetch.is_none())
 }
 
 /// One row without columns, over which constants are computed.

@@ -1,4 +1,4 @@
-//! Lowers what has an order: OVER, its first rows, DISTINCT ON and WITH TIES.
+//! Lowers what has an order: OVER, its first rows, ORDER BY .. LIMIT, DISTINCT ON and WITH TIES.
 //!
 //! # Semantics
 //! `row_number() <= n`, `rank() <= n` and `dense_rank() <= n` above an OVER of that call alone need
@@ -14,8 +14,9 @@ use datafusion::common::DFSchema;
 use datafusion::logical_expr::expr::{AggregateFunction, NullTreatment, WindowFunctionParams};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction};
 use datafusion::logical_expr::{
-    BinaryExpr, Expr, LogicalPlan, Operator, SortExpr, UserDefinedLogicalNodeCore, WindowFrame,
-    WindowFrameBound, WindowFrameUnits, WindowFunctionDefinition,
+    self as logical, BinaryExpr, Expr, FetchType, LogicalPlan, Operator, SkipType, SortExpr,
+    UserDefinedLogicalNodeCore, WindowFrame, WindowFrameBound, WindowFrameUnits,
+    WindowFunctionDefinition,
 };
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::scalar::ScalarValue;
@@ -103,6 +104,46 @@ impl Lowering {
         };
         let schema = Arc::clone(&input.schema);
         Ok(derive::node(Op::TopN(top), vec![input], schema))
+    }
+
+    /// Lowers ORDER BY with the LIMIT above it.
+    pub(super) fn sort(
+        &self,
+        sort: &logical::Sort,
+        skip: usize,
+        fetch: Option<usize>,
+    ) -> Result<Node> {
+        let input = self.node(&sort.input)?;
+        if skip == 0 && fetch.is_none() {
+            return Ok(input);
+        }
+        let keys = self.sort_keys(&sort.expr, sort.input.schema())?;
+        let schema = Arc::clone(&input.schema);
+        Ok(derive::node(Op::TopN(first(keys, skip, fetch)), vec![input], schema))
+    }
+
+    /// Lowers LIMIT.
+    pub(super) fn limit(&self, limit: &logical::Limit) -> Result<Node> {
+        let not_constant = || later("a LIMIT that is not a constant", "Write the number.");
+        let SkipType::Literal(skip) = limit.get_skip_type()? else { return Err(not_constant()) };
+        let FetchType::Literal(fetch) = limit.get_fetch_type()? else { return Err(not_constant()) };
+        match limit.input.as_ref() {
+            LogicalPlan::Sort(sort) if sort.fetch.is_none() => self.sort(sort, skip, fetch),
+            // ORDER BY a column that is not selected: the projection stands above the sort.
+            LogicalPlan::Projection(projection) if sorts(&projection.input) => {
+                let LogicalPlan::Sort(sort) = projection.input.as_ref() else {
+                    unreachable!("matched above")
+                };
+                let input = self.sort(sort, skip, fetch)?;
+                let exprs = self.exprs(&projection.expr, projection.input.schema())?;
+                Ok(derive::node(Op::Project(exprs), vec![input], relaxed(&projection.schema)))
+            }
+            _ => {
+                let input = self.node(&limit.input)?;
+                let schema = Arc::clone(&input.schema);
+                Ok(derive::node(Op::TopN(first(vec![], skip, fetch)), vec![input], schema))
+            }
+        }
     }
 
     /// Lowers sort keys.
@@ -281,6 +322,17 @@ impl Lowering {
         }
         Err(invalid(format!("argument of {function} must be greater than zero"), sqlstate))
     }
+}
+
+/// ORDER BY .. LIMIT of a whole relation.
+fn first(keys: SortKeys, skip: usize, fetch: Option<usize>) -> TopN {
+    let (partition, ties, closes) = (vec![], vec![], None);
+    let (counting, numbered) = (Counting::Rows, false);
+    TopN { partition, keys, ties, counting, numbered, closes, skip, fetch }
+}
+
+fn sorts(plan: &LogicalPlan) -> bool {
+    matches!(plan, LogicalPlan::Sort(sort) if sort.fetch.is_none())
 }
 
 fn invalid(what: String, sqlstate: SqlState) -> Error {
