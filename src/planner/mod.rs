@@ -12,7 +12,7 @@ pub mod asof;
 mod bag;
 pub mod bind;
 mod casts;
-mod clock;
+pub mod clock;
 pub mod coercion;
 mod column_name;
 mod derive;
