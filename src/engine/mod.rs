@@ -26,6 +26,7 @@ mod gauges;
 mod introspect;
 mod keys;
 mod locks;
+mod nodes;
 pub mod outcome;
 mod parameters;
 pub mod pg_catalog;
