@@ -7,7 +7,9 @@
 //! snapshots.
 
 pub mod arithmetic;
+pub mod arrival;
 pub mod asof;
+mod bag;
 pub mod bind;
 mod casts;
 pub mod clock;
@@ -17,6 +19,7 @@ mod derive;
 mod distribute;
 pub mod error;
 pub mod explain;
+mod first_rows;
 pub mod functions;
 pub mod interval_order;
 mod join;
@@ -26,6 +29,8 @@ pub mod meaning;
 pub mod null_safe;
 mod on_close;
 pub mod operators;
+pub mod ordered;
+mod over;
 mod panes;
 pub mod plan;
 pub mod properties;

@@ -17,15 +17,17 @@ use highwater::operators::aggregate::{AggregateOptions, Call};
 use highwater::operators::asof::{AsOfOptions, AsOfSide, Nearest};
 use highwater::operators::join::{JoinKind, JoinOptions, JoinSide};
 use highwater::operators::to_stream::{Every, Side, Ticks};
-use highwater::operators::top_n::TopNOptions;
+use highwater::operators::top_n::{Counting, TopNOptions};
 use highwater::operators::{
-    Aggregate, Arrange, AsOf, Differences, Filter, Frees, Instantwise, Join, OnClose, Operator,
-    Project, Samples, Stamp, TopN,
+    Aggregate, Arrange, AsOf, Combination, Differences, Except, Filter, Frees, Instantwise, Join,
+    OnClose, Operator, Project, Samples, Stamp, TopN, Union,
 };
 use highwater::windows::{
     AssignWindows, Assigner, Expiring, PartitionedRows, PartitionedRowsOptions, Rows,
     SessionOptions, Sessions, TimeWindow,
 };
+
+use crate::over::overs;
 
 /// The row type of every port.
 pub const INPUT: &str = "k:int8 | v:int8 | t:text";
@@ -76,7 +78,7 @@ pub fn expr(schema: &SchemaRef, sql: &str) -> Arc<dyn PhysicalExpr> {
     context.create_physical_expr(parsed, &schema).unwrap()
 }
 
-fn calls(schema: &SchemaRef, sql: &str) -> Vec<Call> {
+pub fn calls(schema: &SchemaRef, sql: &str) -> Vec<Call> {
     let context = SessionContext::new();
     let table = MemTable::try_new(schema.clone(), vec![vec![]]).unwrap();
     context.register_table("s", Arc::new(table)).unwrap();
@@ -263,6 +265,8 @@ pub fn top_n(skip: usize, fetch: Option<usize>, numbered: bool, append_only: boo
     TopNOptions {
         partition: vec![expr(&input, "k")],
         keys: vec![(expr(&input, "v"), sort(true)), (expr(&input, "t"), sort(false))],
+        ties: vec![],
+        counting: Counting::Rows,
         skip,
         fetch,
         numbered,
@@ -271,6 +275,12 @@ pub fn top_n(skip: usize, fetch: Option<usize>, numbered: bool, append_only: boo
         output: schema(&format!("{INPUT}{place}")),
         input,
     }
+}
+
+/// The same with the first key alone, so that there are peers.
+pub fn by_value(mut options: TopNOptions) -> TopNOptions {
+    options.keys.truncate(1);
+    options
 }
 
 fn top_ns() -> Vec<Case> {
@@ -289,6 +299,26 @@ fn top_ns() -> Vec<Case> {
         case("numbered", top_n(1, None, true, false)),
         case("top 2, append-only", top_n(0, Some(2), false, true)),
         case("top 2, whole", TopNOptions { partition: vec![], ..top_n(0, Some(2), false, false) }),
+        case(
+            "top 2 with ties",
+            TopNOptions { counting: Counting::Ranks, ..by_value(top_n(0, Some(2), false, false)) },
+        ),
+        case(
+            "top 2 with ties after 1, append-only",
+            TopNOptions { counting: Counting::Ranks, ..by_value(top_n(1, Some(2), false, true)) },
+        ),
+        case(
+            "rank <= 2",
+            TopNOptions { counting: Counting::Ranks, ..by_value(top_n(0, Some(2), true, false)) },
+        ),
+        case(
+            "dense_rank <= 2",
+            TopNOptions { counting: Counting::Groups, ..by_value(top_n(0, Some(2), true, false)) },
+        ),
+        case(
+            "dense_rank <= 1, append-only",
+            TopNOptions { counting: Counting::Groups, ..by_value(top_n(0, Some(1), true, true)) },
+        ),
         case(
             "top 2, freed",
             TopNOptions { frees: Some(frees(0)), ..top_n(0, Some(2), false, false) },
@@ -415,10 +445,25 @@ fn all_cases() -> Vec<Case> {
             })
         },
     ];
+    for combination in [Combination::Except, Combination::Intersect] {
+        all.push(Case {
+            ports: 2,
+            instants: Except::INSTANTS,
+            drains: false,
+            ..Case::new(format!("{combination:?} ALL"), INPUT, move || {
+                Box::new(Except::new(schema(INPUT), combination).unwrap())
+            })
+        });
+    }
+    all.push(Case {
+        ports: 2,
+        ..Case::new("UNION ALL", INPUT, || Box::new(Union::new(schema(INPUT))))
+    });
     all.extend(aggregates());
     all.extend(joins());
     all.extend(asof_joins());
     all.extend(top_ns());
+    all.extend(overs());
     all.extend(streams());
     all.extend(windows());
     all
