@@ -1,7 +1,7 @@
-//! Intervals as Postgres compares them: by their length, of which a month is 30 days and a day 24
-//! hours.
+//! Intervals as Postgres compares them: by their length.
 //!
 //! # Semantics
+//! A month is 30 days long and a day 24 hours.
 //! [`spans`] is one value for all intervals of one length, in the order of lengths. [`marked`] adds
 //! how each is written, so that the interval can be had back ([`intervals`]); among those of one
 //! length it is the order of months, then of days.

@@ -1,4 +1,4 @@
-//! Intervals compared, ordered and grouped by their length, as Postgres does: `1 day` is `24 hours`.
+//! Intervals compared, ordered and grouped by their length: `1 day` is `24 hours`.
 //!
 //! # Semantics
 //! Where the order or equality of intervals matters, a function gives their lengths in their place:

@@ -1,6 +1,7 @@
 //! Gives analyzed expressions Postgres's meaning where DataFusion's is another.
 //!
-//! One rule of the analyzer, after types are settled: the session's time zone (`zone`), casts of text (`text_time`), other casts
+//! One rule of the analyzer, after types are settled: the session's time zone (`zone`), casts of
+//! text (`text_time`), other casts
 //! (`casts`), arithmetic (`arithmetic`) and the order of intervals (`interval_order`).
 
 use datafusion::common::DFSchema;

@@ -1,8 +1,9 @@
 //! The session's time zone in expressions over `timestamptz`.
 //!
 //! # Semantics
-//! Instants are kept in UTC. Where Postgres looks at a zone's clocks, so does the plan: casts between
-//! `timestamptz` and `timestamp`, `date` or `time`, `extract`, `date_trunc`, `to_char`, and today's
+//! Instants are kept in UTC. Where Postgres looks at a zone's clocks, so does the plan: casts
+//! between `timestamptz` and `timestamp`, `date` or `time`, `extract`, `date_trunc`, `to_char`,
+//! and today's
 //! date. Text without a zone is read in it (`text_time`), and casts to text show it (`casts`).
 //!
 //! # Why
