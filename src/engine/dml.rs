@@ -142,7 +142,8 @@ impl Session {
         let relations = self.relations();
         let names = Names::new(&relations, self.engine.functions(), Arc::clone(windows));
         let plain = plain_insert(insert, object, &names, windows)?;
-        let ast::Statement::Insert(ast::Insert { source: Some(source), columns, .. }) = &plain else {
+        let ast::Statement::Insert(ast::Insert { source: Some(source), columns, .. }) = &plain
+        else {
             return Err(Error::Internal("INSERT has lost its rows".into()));
         };
         let ast::SetExpr::Values(values) = source.body.as_ref() else {

@@ -74,8 +74,10 @@ pub(super) fn scan(op: Op, source: &RelationSource, schema: SchemaRef) -> Node {
     let properties = match (scan.kind, &source.properties) {
         (ScanKind::Table, _) => Properties { size: Size::Keys, timeless: true, ..unknown(scan) },
         (ScanKind::Stream | ScanKind::View, Some(result)) => Properties {
-            // Columns that the scan adds are not those of the result.
-            finality: (scan.projection.iter())
+            // What is not the object's own, such as the order of arrival, is final by nothing.
+            finality: scan
+                .projection
+                .iter()
                 .map(|c| result.finality.get(*c).copied().flatten())
                 .collect(),
             time_column: result.time_column.and_then(position),
