@@ -101,7 +101,7 @@ pub(super) fn assigned(plan: LogicalPlan, object: &Object) -> Result<LogicalPlan
 
 /// Assigns the columns of a query to those named, or to all; the others get their defaults.
 /// DataFusion's own plan of INSERT takes every VALUES in the query for rows of the table.
-pub(super) fn assigned(
+pub(super) fn columns_of_query(
     query: LogicalPlan,
     columns: &[ast::ObjectName],
     object: &Object,

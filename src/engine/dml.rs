@@ -12,7 +12,7 @@ use datafusion::logical_expr::LogicalPlan;
 use sqlparser::ast;
 use sqlparser::ast::Spanned;
 
-use super::assignment::{assigned, check_insert, same_width};
+use super::assignment::{check_insert, columns_of_query, same_width};
 use super::outcome::{Description, Outcome};
 use super::parameters::parameter_types;
 use super::returning::{Changed, Returning};
@@ -150,7 +150,7 @@ impl Session {
             let windows = Arc::clone(windows);
             let ast = source.clone();
             let query = Query { ast, windows, emit: None, to_stream: false };
-            let plan = assigned(bind_query(&query, &names)?, columns, object, &names)?;
+            let plan = columns_of_query(bind_query(&query, &names)?, columns, object, &names)?;
             check_insert(&plan, None, object)?;
             return Ok(plan);
         };
