@@ -22,6 +22,8 @@ sql_states! {
     WARNING = "01000";
     /// A feature that is not supported.
     FEATURE_NOT_SUPPORTED = "0A000";
+    /// A subquery used as a value has more than one row.
+    CARDINALITY_VIOLATION = "21000";
     /// A value that cannot be computed, for no reason with a code of its own.
     DATA_EXCEPTION = "22000";
     /// A value does not fit its type.

@@ -6,6 +6,8 @@ use datafusion::execution::SessionState;
 use datafusion::execution::{FunctionRegistry, SessionStateBuilder};
 use datafusion::prelude::SessionConfig;
 
+use crate::functions;
+use crate::planner::decorrelate::Decorrelate;
 use crate::planner::text_time::TextTimes;
 
 /// Returns the functions, planners and settings that every statement shares.
@@ -21,7 +23,9 @@ pub fn session_state(threads: usize) -> SessionState {
     options.execution.time_zone = Some("UTC".to_owned());
     options.optimizer.skip_failed_rules = false;
     let mut state = SessionStateBuilder::new().with_config(config).with_default_features().build();
+    functions::register(&mut state).expect("names of functions are free");
     state.add_analyzer_rule(Arc::new(TextTimes));
+    state.add_analyzer_rule(Arc::new(Decorrelate { uncorrelated: false }));
     // The system catalog answers these with our own facts.
     for name in ["version", "current_schema", "session_user", "current_user"] {
         // It may not have been there.

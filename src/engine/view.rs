@@ -149,7 +149,7 @@ fn inlinable(plan: &LogicalPlan) -> Result<bool> {
             }
             LogicalPlan::Projection(_) | LogicalPlan::Filter(_) | LogicalPlan::SubqueryAlias(_) => {
             }
-            LogicalPlan::Union(_) => {}
+            LogicalPlan::Union(_) | LogicalPlan::Unnest(_) => {}
             other => {
                 let tvf = window_node(other)
                     .is_some_and(|window| matches!(window.kind, WindowKind::Assign(_)));

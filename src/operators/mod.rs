@@ -6,6 +6,8 @@
 //! | [`Filter`]    | WHERE, HAVING                        | any       | none                    |
 //! | [`Project`]   | the select list                      | any       | none                    |
 //! | [`Union`]     | UNION ALL                            | any       | none                    |
+//! | [`Expand`]    | GROUPING SETS, ROLLUP, CUBE          | any       | none                    |
+//! | [`Unnest`]    | unnest, functions that give rows     | any       | none                    |
 //! | [`Constant`]  | VALUES                               | one       | whether it was emitted  |
 //! | [`Aggregate`] | GROUP BY; DISTINCT, without calls    | any       | per group               |
 //! | [`Join`]      | JOIN of every kind, EXISTS, IN       | inner any | both sides, by key      |
@@ -41,12 +43,14 @@ use datafusion::error::DataFusionError;
 
 use crate::delta::Delta;
 use crate::error::{Classify, SqlState};
+use crate::functions::error as functions;
 use crate::time::{Timestamp, Watermark};
 
 pub mod aggregate;
 pub mod checked;
 mod constant;
 pub mod evaluate;
+mod expand;
 mod filter;
 mod finality;
 pub mod join;
@@ -56,9 +60,11 @@ mod project;
 pub(crate) mod testing;
 pub mod top_n;
 mod union;
+pub mod unnest;
 
 pub use aggregate::Aggregate;
 pub use constant::Constant;
+pub use expand::Expand;
 pub use filter::Filter;
 pub use finality::Frees;
 pub use join::Join;
@@ -66,6 +72,7 @@ pub use on_close::OnClose;
 pub use project::Project;
 pub use top_n::TopN;
 pub use union::Union;
+pub use unnest::Unnest;
 
 /// The number of an operator's input, from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -96,7 +103,10 @@ pub enum Error {
 impl Classify for Error {
     fn sqlstate(&self) -> SqlState {
         match self {
-            Error::Arrow(_) | Error::Expression(_) => SqlState::INTERNAL_ERROR,
+            Error::Arrow(_) => SqlState::INTERNAL_ERROR,
+            Error::Expression(error) => {
+                functions::sqlstate(error).unwrap_or(SqlState::INTERNAL_ERROR)
+            }
             Error::State { .. } => SqlState::DATA_CORRUPTED,
         }
     }

@@ -7,7 +7,7 @@ use datafusion::common::{JoinType, ScalarValue};
 use datafusion::physical_expr::expressions::{Column, Literal};
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 
-use super::plan::{Aggregate, Close, Join, Node, Op, ScanKind, Window};
+use super::plan::{Aggregate, Close, Join, Node, Op, ScanKind, Unnest, Window};
 use super::properties::{Finality, Properties, Size};
 use super::relation::RelationSource;
 
@@ -21,6 +21,8 @@ pub(super) fn node(op: Op, inputs: Vec<Node>, schema: SchemaRef) -> Node {
         Op::Values(_) => Properties { append_only: true, ..Properties::default() },
         Op::Filter(_) | Op::Exchange(_) => inputs[0].properties.clone(),
         Op::Project(exprs) => project(exprs, &inputs[0]),
+        Op::Expand(lists) => expanded(lists, &inputs[0]),
+        Op::Unnest(unnest) => unnested(unnest, &inputs[0]),
         Op::Window(window) => windowed(window, &inputs[0]),
         Op::Assign(assign) => assigned(assign.time.as_ref(), assign.windows.size, &inputs[0]),
         Op::Aggregate(aggregate) => aggregated(aggregate, &inputs[0]),
@@ -133,6 +135,35 @@ fn project(exprs: &Exprs, input: &Node) -> Properties {
             .as_ref()
             .and_then(|columns| columns.iter().map(|c| position(*c)).collect()),
         size: input.properties.size,
+        ..Properties::default()
+    }
+}
+
+/// Every list of expressions is a projection of the input; what is not proven of all is not proven.
+fn expanded(lists: &[Vec<Arc<dyn PhysicalExpr>>], input: &Node) -> Properties {
+    let parts: Vec<Properties> = lists.iter().map(|list| project(list, input)).collect();
+    let same = |i: usize| {
+        let first = parts[0].finality[i];
+        first.filter(|_| parts.iter().all(|part| part.finality[i] == first))
+    };
+    let width = parts.first().map_or(0, |part| part.finality.len());
+    Properties {
+        append_only: input.properties.append_only,
+        finality: (0..width).map(same).collect(),
+        size: input.properties.size,
+        ..Properties::default()
+    }
+}
+
+fn unnested(unnest: &Unnest, input: &Node) -> Properties {
+    let columns = || unnest.columns.iter();
+    let kept = |column: usize| columns().position(|c| *c == (column, false));
+    let of = &input.properties;
+    Properties {
+        append_only: of.append_only,
+        finality: columns().map(|(c, list)| of.finality[*c].filter(|_| !list)).collect(),
+        hashed_by: of.hashed_by.as_ref().and_then(|by| by.iter().map(|c| kept(*c)).collect()),
+        size: of.size,
         ..Properties::default()
     }
 }

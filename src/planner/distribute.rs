@@ -68,6 +68,8 @@ pub(super) fn distribute(node: Node) -> Node {
         | Op::Values(_)
         | Op::Filter(_)
         | Op::Project(_)
+        | Op::Expand(_)
+        | Op::Unnest(_)
         | Op::Window(Window::Range { .. })
         | Op::Assign(_)
         | Op::OnClose(_)

@@ -4,6 +4,7 @@ use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
 
 use crate::error::{Classify, Location, SqlState};
+use crate::functions::error as functions;
 use crate::sql;
 
 /// Result of planning.
@@ -103,6 +104,9 @@ fn data_fusion_message(error: &DataFusionError) -> String {
     if let Some(own) = own(error) {
         return own.to_string();
     }
+    if let Some(of_function) = functions::Error::within(error) {
+        return of_function.to_string();
+    }
     match root(error) {
         DataFusionError::SchemaError(schema, _) => schema_message(schema),
         DataFusionError::Plan(message)
@@ -183,6 +187,14 @@ fn plan_message(message: &str) -> String {
     if message.contains("failed to match any signature")
         && let Some((_, rest)) = message.split_once("Function '")
         && let Some((name, _)) = rest.split_once('\'')
+    {
+        return format!("function {name} does not exist for arguments of these types");
+    }
+    if message.contains("in an aggregate with DISTINCT, ORDER BY") {
+        return lower_first(message);
+    }
+    if let Some((_, rest)) = message.split_once("No function matches the given name and argument")
+        && let Some((name, _)) = rest.split_once('\'').and_then(|(_, rest)| rest.split_once('('))
     {
         return format!("function {name} does not exist for arguments of these types");
     }
@@ -283,6 +295,9 @@ impl Classify for Error {
 /// this is
 /// the one place that looks at it.
 pub fn data_fusion_state(error: &DataFusionError) -> SqlState {
+    if let Some(of_function) = functions::Error::within(error) {
+        return of_function.sqlstate;
+    }
     match root(error) {
         DataFusionError::SchemaError(schema, _) => match schema.as_ref() {
             SchemaError::FieldNotFound { .. } => SqlState::UNDEFINED_COLUMN,
@@ -298,6 +313,9 @@ pub fn data_fusion_state(error: &DataFusionError) -> SqlState {
         }
         DataFusionError::ResourcesExhausted(_) => SqlState::OUT_OF_MEMORY,
         DataFusionError::IoError(_) => SqlState::IO_ERROR,
+        DataFusionError::Execution(message) if message.contains("ORDER BY expressions must") => {
+            SqlState("42P10")
+        }
         DataFusionError::ArrowError(..) | DataFusionError::Execution(_) => {
             value_state(&error.to_string())
         }
@@ -310,6 +328,7 @@ fn plan_state(message: &str) -> SqlState {
     if has("Invalid function")
         || has("failed to match any signature")
         || has("Cannot coerce arithmetic")
+        || has("No function matches")
     {
         SqlState::UNDEFINED_FUNCTION
     } else if has("not found") && has("table") {
@@ -318,7 +337,7 @@ fn plan_state(message: &str) -> SqlState {
         SqlState::SYNTAX_ERROR
     } else if has("cannot be nested") {
         SqlState::GROUPING_ERROR
-    } else if has("Order by column out of bounds") {
+    } else if has("Order by column out of bounds") || has("ORDER BY expressions must appear") {
         SqlState("42P10")
     } else if has("ggregate functions are not")
         || has("GROUP BY")
@@ -328,7 +347,7 @@ fn plan_state(message: &str) -> SqlState {
         SqlState::GROUPING_ERROR
     } else if has("unique expression names") || has("specified more than once") {
         SqlState::DUPLICATE_COLUMN
-    } else if has("Cannot coerce") || has("Cannot infer common") || has("No function matches") {
+    } else if has("Cannot coerce") || has("Cannot infer common") {
         SqlState::DATATYPE_MISMATCH
     } else if has("Cannot cast") || has("Unsupported CAST") {
         SqlState::CANNOT_COERCE

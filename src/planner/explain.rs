@@ -95,6 +95,15 @@ fn describe(node: &Node) -> String {
             format!("Join  {} on=[{on}]{residual}", join.kind)
         }
         Op::Union => "Union".to_owned(),
+        Op::Expand(lists) => {
+            let lists = lists.iter().map(|exprs| format!("[{}]", list(exprs)));
+            format!("Expand  {}", list(lists))
+        }
+        Op::Unnest(unnest) => {
+            let lists = unnest.columns.iter().filter(|(_, list)| *list);
+            let names = lists.map(|(column, _)| node.inputs[0].schema.field(*column).name());
+            format!("Unnest  [{}]", list(names))
+        }
         Op::TopN(top) => {
             let keys = list(
                 top.keys
@@ -155,6 +164,8 @@ pub fn state_of(node: &Node) -> State {
         | Op::Values(_)
         | Op::Filter(_)
         | Op::Project(_)
+        | Op::Expand(_)
+        | Op::Unnest(_)
         | Op::Assign(_)
         | Op::Union
         | Op::Exchange(_) => State { bound: None, warning: None },

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{DFSchema, JoinType, NullEquality};
+use datafusion::common::{DFSchema, JoinType, NullEquality, NullHandling};
 use datafusion::execution::SessionState;
 use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
@@ -22,9 +22,10 @@ use datafusion::physical_expr::aggregate::LoweredAggregateBuilder;
 use datafusion::physical_expr::expressions::BinaryExpr;
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 
+use super::decorrelate::Decorrelate;
 use super::derive;
 use super::error::{Error, Result};
-use super::plan::{Aggregate, Assign, Call, Clock, Join, Node, Op, Plan, Scan, TopN, Window};
+use super::plan::{Aggregate, Assign, Call, Clock, Join, Node, Op, Plan, Scan, TopN, Unnest, Window};
 use super::relation::{RelationSource, system_time_type};
 use super::window::{WindowKind, WindowNode};
 use super::{distribute, on_close};
@@ -38,13 +39,12 @@ fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
         extract_equijoin_predicate::ExtractEquijoinPredicate,
         optimize_projections::OptimizeProjections, push_down_filter::PushDownFilter,
         replace_distinct_aggregate::ReplaceDistinctWithAggregate,
-        scalar_subquery_to_join::ScalarSubqueryToJoin, simplify_expressions::SimplifyExpressions,
+        simplify_expressions::SimplifyExpressions,
     };
     vec![
         Arc::new(SimplifyExpressions::new()),
         Arc::new(ReplaceDistinctWithAggregate::new()),
         Arc::new(DecorrelatePredicateSubquery::new()),
-        Arc::new(ScalarSubqueryToJoin::new()),
         Arc::new(ExtractEquijoinPredicate::new()),
         Arc::new(EliminateCrossJoin::new()),
         Arc::new(EliminateOuterJoin::new()),
@@ -59,6 +59,7 @@ pub fn continuous(plan: LogicalPlan, on_close_wanted: bool, state: &SessionState
     refuse_clock_functions(&plan)?;
     let options = state.config_options();
     let analyzed = state.analyzer().execute_and_check(plan, options, |_, _| {})?;
+    let analyzed = Decorrelate { uncorrelated: true }.rewrite(analyzed)?;
     let config = OptimizerContext::new_with_config_options(Arc::clone(options))
         .without_query_execution_start_time()
         .with_max_passes(3);
@@ -188,9 +189,7 @@ impl Lowering {
                 Err(later("OVER (..)", "Use GROUP BY, or ORDER BY .. LIMIT for the top rows."))
             }
             LogicalPlan::Distinct(_) => Err(later("DISTINCT ON", "Use [PARTITION BY .. ROWS 1].")),
-            LogicalPlan::Unnest(_) => {
-                Err(later("unnest", "Unnest in the query that reads the view."))
-            }
+            LogicalPlan::Unnest(unnest) => self.unnest(unnest),
             LogicalPlan::RecursiveQuery(_) => {
                 Err(later("WITH RECURSIVE", "Run it as a one-shot query."))
             }
@@ -288,9 +287,6 @@ impl Lowering {
                 &context,
             )
             .build()?;
-            if !lowered.order_bys.is_empty() {
-                return Err(later("ORDER BY inside an aggregate", "Order where the view is read."));
-            }
             Ok(Call { function: lowered.aggregate, filter: lowered.filter })
         });
         let calls = calls.collect::<Result<Vec<_>>>()?;
@@ -301,6 +297,19 @@ impl Lowering {
             calls,
         });
         Ok(derive::node(op, vec![input], relaxed(&aggregate.schema)))
+    }
+
+    fn unnest(&self, unnest: &logical::Unnest) -> Result<Node> {
+        let input = self.node(&unnest.input)?;
+        let deep = unnest.list_type_columns.iter().any(|(_, list)| list.depth > 1);
+        if deep || !unnest.struct_type_columns.is_empty() {
+            return Err(later("unnest of nested arrays", "Unnest one dimension."));
+        }
+        let is_list = |column: usize| unnest.list_type_columns.iter().any(|(c, _)| *c == column);
+        let columns = unnest.dependency_indices.iter().map(|c| (*c, is_list(*c))).collect();
+        let keep_empty = unnest.options.null_handling != NullHandling::Drop;
+        let op = Op::Unnest(Unnest { columns, keep_empty });
+        Ok(derive::node(op, vec![input], relaxed(&unnest.schema)))
     }
 
     fn join(&self, join: &logical::Join) -> Result<Node> {

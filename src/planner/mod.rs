@@ -7,6 +7,7 @@
 
 pub mod bind;
 mod column_name;
+pub mod decorrelate;
 mod derive;
 mod distribute;
 pub mod error;

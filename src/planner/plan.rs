@@ -69,6 +69,10 @@ pub enum Op {
     Filter(Arc<dyn PhysicalExpr>),
     /// Computes columns.
     Project(Vec<Arc<dyn PhysicalExpr>>),
+    /// Repeats each row under several lists of expressions.
+    Expand(Vec<Vec<Arc<dyn PhysicalExpr>>>),
+    /// Replaces arrays by their elements.
+    Unnest(Unnest),
     /// A bracket window over a stream.
     Window(Window),
     /// A window TVF: appends `window_start`, `window_end`, `window_time`.
@@ -137,6 +141,15 @@ pub enum Window {
         /// Further bound by time, in microseconds.
         range: Option<i64>,
     },
+}
+
+/// Unnests list columns side by side.
+#[derive(Clone, Debug)]
+pub struct Unnest {
+    /// Per output column: the input column, and whether it is a list whose elements come out.
+    pub columns: Vec<(usize, bool)>,
+    /// Whether rows without elements stay, with NULLs.
+    pub keep_empty: bool,
 }
 
 /// A window TVF.

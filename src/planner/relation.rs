@@ -259,7 +259,11 @@ impl ContextProvider for Names<'_> {
     }
 
     fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
-        let name = if name == "every" { "bool_and" } else { name };
+        let name = match name {
+            "every" => "bool_and",
+            "variance" => "var_samp",
+            other => other,
+        };
         self.functions.aggregate_functions().get(name).cloned()
     }
 

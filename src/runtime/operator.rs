@@ -11,8 +11,10 @@ use super::stage::Order;
 use crate::operators::aggregate::{AggregateOptions, Call};
 use crate::operators::join::{JoinKind, JoinOptions, JoinSide};
 use crate::operators::top_n::TopNOptions;
+use crate::operators::unnest::UnnestColumn;
 use crate::operators::{
-    Aggregate, Constant, Filter, Frees, Instantwise, Join, OnClose, Operator, Project, TopN, Union,
+    Aggregate, Constant, Expand, Filter, Frees, Instantwise, Join, OnClose, Operator, Project,
+    TopN, Union, Unnest,
 };
 use crate::planner::plan::{self, Clock, Close, Hopping, Node, Op, Window};
 use crate::windows::{
@@ -26,7 +28,15 @@ pub(super) fn order(node: &Node, clock: Clock) -> Order {
         (Op::Scan(_) | Op::Values(_), Clock::Arrival) | (Op::Values(_), Clock::Event) => {
             Order::Commits
         }
-        (Op::Scan(_) | Op::Filter(_) | Op::Project(_) | Op::Assign(_), _) => Order::Passing,
+        (
+            Op::Scan(_)
+            | Op::Filter(_)
+            | Op::Project(_)
+            | Op::Expand(_)
+            | Op::Unnest(_)
+            | Op::Assign(_),
+            _,
+        ) => Order::Passing,
         (Op::Union, Clock::Arrival) => Order::Passing,
         (_, Clock::Arrival) => Order::Commits,
         (_, Clock::Event) if node.properties.timeless => Order::Commits,
@@ -59,6 +69,14 @@ pub(super) fn operator(node: &Node, shard: usize) -> Result<Box<dyn Operator>> {
         Op::Values(rows) => Box::new(Constant::new(rows.slice(0, 0))),
         Op::Filter(predicate) => Box::new(Filter::new(Arc::clone(predicate))),
         Op::Project(exprs) => Box::new(Project::new(exprs.clone(), schema())),
+        Op::Expand(lists) => Box::new(Expand::new(lists.clone(), &node.schema)),
+        Op::Unnest(unnest) => {
+            let columns = unnest.columns.iter().map(|(column, list)| match list {
+                true => UnnestColumn::Elements(*column),
+                false => UnnestColumn::Repeated(*column),
+            });
+            Box::new(Unnest::new(columns.collect(), unnest.keep_empty, schema()))
+        }
         Op::Union => Box::new(Union::new(schema())),
         Op::Exchange(_) => unreachable!("exchanges are edges"),
         Op::Window(window) => self::window(window, node)?,
