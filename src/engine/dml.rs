@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array};
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Field};
 use datafusion::catalog::MemTable;
 use datafusion::common::ScalarValue;
 use datafusion::datasource::provider_as_source;
@@ -17,6 +17,7 @@ use super::session::Session;
 use super::{Error, Result, query, update};
 use crate::delta::Delta;
 use crate::error::SqlState;
+use crate::functions::json;
 use crate::planner::bind::{bind_dml, bind_query};
 use crate::planner::relation::Names;
 use crate::runtime::hub::{Receipt, Write};
@@ -354,16 +355,23 @@ pub(super) fn fitted(object: &Object, columns: &[ArrayRef], rows: usize) -> Resu
     let schema = object.arrow_schema();
     let options = CastOptions { safe: false, ..CastOptions::default() };
     let columns = columns.iter().zip(schema.fields()).map(|(column, field)| {
-        if column.data_type() == field.data_type() {
-            return Ok(Arc::clone(column));
-        }
-        cast_with_options(column, field.data_type(), &options)
+        let column = match column.data_type() == field.data_type() {
+            true => Arc::clone(column),
+            false => cast_with_options(column, field.data_type(), &options)?,
+        };
+        Ok(json_fitted(&column, field)?)
     });
-    let columns = columns.collect::<Result<Vec<_>, _>>()?;
+    let columns = columns.collect::<Result<Vec<_>>>()?;
     for (column, values) in object.columns.iter().zip(&columns) {
         check_length(column, values)?;
     }
     Ok(crate::delta::batch(schema, columns, rows)?)
+}
+
+/// Brings values of a json or jsonb column into their form.
+pub(super) fn json_fitted(column: &ArrayRef, field: &Field) -> Result<ArrayRef> {
+    let declared = field.metadata().get("pg_type").map_or("", String::as_str);
+    Ok(json::fitted(column, declared)?)
 }
 
 /// Refuses texts that are longer than `varchar(n)` or `char(n)` allow.

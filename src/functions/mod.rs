@@ -9,15 +9,28 @@ use datafusion::execution::{FunctionRegistry, SessionState};
 use datafusion::logical_expr::AggregateUDF;
 
 mod aggregates;
+pub mod array;
 pub mod error;
+pub mod json;
 pub mod ordered_set;
+mod scalar;
+mod series;
 pub mod single_value;
+mod text;
 
 /// Adds all functions to a session's.
 pub fn register(state: &mut SessionState) -> datafusion::error::Result<()> {
     for function in ordered_set::functions() {
         state.register_udaf(Arc::new(AggregateUDF::from(function)))?;
     }
+    for name in json::AGGREGATES {
+        state.register_udaf(Arc::new(AggregateUDF::from(json::Aggregate::new(name))))?;
+    }
+    let scalars = [json::functions(), series::functions(), text::functions()];
+    for function in scalars.into_iter().flatten() {
+        state.register_udf(Arc::new(function.udf()))?;
+    }
     state.register_expr_planner(Arc::new(aggregates::Aggregates))?;
+    state.register_expr_planner(Arc::new(json::operators::JsonOperators::new(state)))?;
     Ok(())
 }

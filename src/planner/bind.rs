@@ -12,6 +12,7 @@ use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use sqlparser::ast::{self, Visit, VisitMut, Visitor, VisitorMut};
 
+use super::calls;
 use super::column_name::name_columns;
 use super::error::{Error, Result};
 use super::relation::Names;
@@ -26,6 +27,7 @@ pub fn bind_query(query: &Query, names: &Names<'_>) -> Result<LogicalPlan> {
     refuse_bag_difference(&query.ast)?;
     let mut ast = query.ast.as_ref().clone();
     let _ = VisitMut::visit(&mut ast, &mut NameColumns);
+    calls::rewrite(&mut ast);
     let planner = planner(names);
     Ok(planner.sql_statement_to_plan(ast::Statement::Query(Box::new(ast)))?)
 }
@@ -68,12 +70,15 @@ fn refuse_bag_difference(query: &ast::Query) -> Result<()> {
 pub fn bind_dml(statement: &ast::Statement, names: &Names<'_>) -> Result<LogicalPlan> {
     let mut statement = statement.clone();
     name_statement(&mut statement);
+    calls::rewrite(&mut statement);
     Ok(planner(names).sql_statement_to_plan(statement)?)
 }
 
 /// Plans an expression over the columns of `schema`.
 pub fn bind_expr(expr: &ast::Expr, schema: &DFSchema, names: &Names<'_>) -> Result<Expr> {
-    Ok(planner(names).sql_to_expr(expr.clone(), schema, &mut PlannerContext::new())?)
+    let mut expr = expr.clone();
+    calls::rewrite(&mut expr);
+    Ok(planner(names).sql_to_expr(expr, schema, &mut PlannerContext::new())?)
 }
 
 fn planner<'a>(names: &'a Names<'_>) -> SqlToRel<'a, Names<'a>> {

@@ -6,6 +6,7 @@
 //! `distribute`). A one-shot query stops at the logical plan: DataFusion runs it over snapshots.
 
 pub mod bind;
+mod calls;
 mod column_name;
 pub mod decorrelate;
 mod derive;
@@ -17,6 +18,7 @@ mod on_close;
 pub mod plan;
 pub mod properties;
 pub mod relation;
+mod rows;
 pub mod text_time;
 mod tvf;
 pub mod window;

@@ -21,6 +21,7 @@ use sqlparser::ast;
 use super::error::Error;
 use super::plan::ScanKind;
 use super::properties::Properties;
+use super::rows::RowFunctions;
 use super::tvf::WindowPlanner;
 use crate::sql;
 use crate::sql::catalog::{Catalog, Object, ObjectKind, Oid, ViewDef};
@@ -139,7 +140,7 @@ impl<'a> Names<'a> {
         windows: Arc<[sql::statement::WindowSpec]>,
     ) -> Self {
         let window_planners: Vec<Arc<dyn RelationPlanner>> =
-            vec![Arc::new(WindowPlanner::new(windows))];
+            vec![Arc::new(RowFunctions), Arc::new(WindowPlanner::new(windows))];
         let used = RefCell::default();
         Self { relations, functions, window_planners, search_path: None, depth: 0, used }
     }
@@ -302,8 +303,14 @@ struct SqlTypes;
 
 impl TypePlanner for SqlTypes {
     fn plan_type_field(&self, sql_type: &ast::DataType) -> DfResult<Option<FieldRef>> {
-        let (_, data_type) =
+        let (declared, data_type) =
             sql::types::column_type(sql_type).map_err(|e| DataFusionError::from(Error::Sql(e)))?;
-        Ok(Some(Arc::new(Field::new("", data_type, true))))
+        let field = Field::new("", data_type, true);
+        // Casts to these check and change the text, see `text_time`.
+        let json = matches!(declared.name.as_str(), "json" | "jsonb");
+        Ok(Some(Arc::new(match json {
+            true => field.with_metadata(declared.metadata().into()),
+            false => field,
+        })))
     }
 }

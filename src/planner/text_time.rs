@@ -3,7 +3,9 @@
 //! # Semantics
 //! What Arrow reads, and besides: times without seconds (`2024-05-01 10:00`), `infinity`,
 //! `-infinity` and
-//! `epoch`; and bytea as `\x` with hexadecimal digits.
+//! `epoch`; bytea as `\x` with hexadecimal digits; and arrays as `{1,2}`.
+//!
+//! Casts between text and json or jsonb are calls of [`crate::functions::json`].
 //!
 //! # Why
 //! Arrow's cast refuses these, and people type them. A rule of the analyzer puts this function
@@ -19,7 +21,7 @@ use arrow::datatypes::{DataType, TimeUnit};
 use chrono::Utc;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{DFSchema, exec_datafusion_err};
+use datafusion::common::{DFSchema, ScalarValue, exec_datafusion_err};
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{
@@ -27,6 +29,8 @@ use datafusion::logical_expr::{
     Signature, Volatility,
 };
 use datafusion::optimizer::AnalyzerRule;
+
+use crate::functions::{array, json};
 
 /// Reads a timestamp, in microseconds since the Unix epoch.
 fn read(text: &str) -> Option<i64> {
@@ -86,6 +90,13 @@ impl ScalarUDFImpl for TextTime {
         let arrays = ColumnarValue::values_to_arrays(&args.args)?;
         let texts = cast(&arrays[0], &DataType::Utf8)?;
         let texts = texts.as_string::<i32>();
+        if let DataType::List(_) = self.to {
+            let lists = array::read(texts, &self.to)?;
+            return Ok(match scalar {
+                true => ColumnarValue::Scalar(ScalarValue::try_from_array(&lists, 0)?),
+                false => ColumnarValue::Array(lists),
+            });
+        }
         if self.to == DataType::Binary {
             let bytes = texts.iter().map(|text| text.map(read_bytes).transpose());
             let bytes = bytes.collect::<DfResult<Vec<_>>>()?;
@@ -107,7 +118,7 @@ impl ScalarUDFImpl for TextTime {
         let times = Arc::new(times.with_timezone_opt(zone));
         let times = cast(&(times as Arc<dyn Array>), &self.to)?;
         if scalar && times.len() == 1 {
-            let value = datafusion::common::ScalarValue::try_from_array(&times, 0)?;
+            let value = ScalarValue::try_from_array(&times, 0)?;
             return Ok(ColumnarValue::Scalar(value));
         }
         Ok(ColumnarValue::Array(times))
@@ -117,6 +128,9 @@ impl ScalarUDFImpl for TextTime {
 /// Replaces casts of text to timestamps in an expression over `schema`.
 pub fn rewrite(expr: Expr, schema: &DFSchema) -> DfResult<Transformed<Expr>> {
     expr.transform_up(|expr| {
+        if let Some(json) = json_cast(&expr, schema) {
+            return Ok(Transformed::yes(json));
+        }
         let (inner, to) = match &expr {
             Expr::ScalarFunction(function) if function.func.name() == "to_char" => {
                 return Ok(postgres_format(expr));
@@ -125,7 +139,10 @@ pub fn rewrite(expr: Expr, schema: &DFSchema) -> DfResult<Transformed<Expr>> {
             _ => return Ok(Transformed::no(expr)),
         };
         let read_here =
-            matches!(to, DataType::Timestamp(TimeUnit::Microsecond, _) | DataType::Binary);
+            matches!(
+            to,
+            DataType::Timestamp(TimeUnit::Microsecond, _) | DataType::Binary | DataType::List(_)
+        );
         let from = inner.get_type(schema);
         let text = matches!(from, Ok(DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View));
         if !read_here || !text {
@@ -137,6 +154,23 @@ pub fn rewrite(expr: Expr, schema: &DFSchema) -> DfResult<Transformed<Expr>> {
     })
 }
 
+/// A cast of text to json or jsonb, or of these to text, as a call.
+fn json_cast(expr: &Expr, schema: &DFSchema) -> Option<Expr> {
+    let Expr::Cast(cast) = expr else { return None };
+    let (_, from) = cast.expr.to_field(schema).ok()?;
+    let text = |of: &DataType| {
+        matches!(of, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null)
+    };
+    let to = cast.field.metadata().get("pg_type").map(String::as_str);
+    let name = match to {
+        Some("json") if text(from.data_type()) => "json_in",
+        Some("jsonb") if text(from.data_type()) => "jsonb_in",
+        _ if json::is_json(&from) && text(cast.field.data_type()) => "json_out",
+        _ => return None,
+    };
+    Some(json::call(name, cast.expr.as_ref().clone()))
+}
+
 /// Turns a constant pattern of `to_char` from Postgres's language into chrono's.
 fn postgres_format(expr: Expr) -> Transformed<Expr> {
     let Expr::ScalarFunction(mut function) = expr else { return Transformed::no(expr) };
@@ -145,7 +179,7 @@ fn postgres_format(expr: Expr) -> Transformed<Expr> {
     };
     let text = pattern.try_as_str().flatten().map(str::to_owned);
     if let Some(text) = text.filter(|text| !text.contains('%')) {
-        *pattern = datafusion::common::ScalarValue::Utf8(Some(chrono_format(&text)));
+        *pattern = ScalarValue::Utf8(Some(chrono_format(&text)));
     }
     Transformed::yes(Expr::ScalarFunction(function))
 }

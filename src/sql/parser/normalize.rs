@@ -7,7 +7,8 @@
 //! | `float` | `double precision` | DataFusion's is 32 bits wide |
 //! | `character varying`, `bpchar`, .. | `varchar` | DataFusion knows one name |
 //! | `dec` | `decimal` | as above |
-//! | `uuid`, `json`, `jsonb` | `text` | they are kept as text |
+//! | `uuid` | `text` | it is kept as text |
+//! | `j ->-1` | `j -> -1` | the tokenizer takes `->-` for an operator |
 //!
 //! Not done: `varchar(n)` does not cut the value, and Arrow cuts where Postgres rounds.
 
@@ -15,7 +16,8 @@ use std::ops::ControlFlow;
 
 use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{
-    ArrayElemTypeDef, CastKind, DataType, ExactNumberInfo, Expr, VisitMut, VisitorMut,
+    ArrayElemTypeDef, BinaryOperator, CastKind, DataType, ExactNumberInfo, Expr, UnaryOperator,
+    VisitMut, VisitorMut,
 };
 
 use crate::sql::{Error, Result};
@@ -35,6 +37,10 @@ impl VisitorMut for Normalizer {
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
         let wanted = match expr {
+            Expr::BinaryOp { op, right, .. } => {
+                split_minus(op, right);
+                return ControlFlow::Continue(());
+            }
             Expr::Cast { data_type, .. } => data_type,
             Expr::TypedString(literal) => &mut literal.data_type,
             _ => return ControlFlow::Continue(()),
@@ -59,6 +65,18 @@ impl VisitorMut for Normalizer {
     }
 }
 
+/// Gives the minus of `->-` and `->>-` to the right side.
+fn split_minus(op: &mut BinaryOperator, right: &mut Expr) {
+    let BinaryOperator::Custom(text) = op else { return };
+    *op = match text.as_str() {
+        "->-" => BinaryOperator::Arrow,
+        "->>-" => BinaryOperator::LongArrow,
+        _ => return,
+    };
+    let positive = Box::new(std::mem::replace(right, Expr::Wildcard(AttachedToken::empty())));
+    *right = Expr::UnaryOp { op: UnaryOperator::Minus, expr: positive };
+}
+
 /// Replaces a type; returns whether it is a timestamp coarser than microseconds.
 fn normal_type(data_type: &mut DataType) -> Result<bool> {
     match data_type {
@@ -80,7 +98,7 @@ fn normal_type(data_type: &mut DataType) -> Result<bool> {
         DataType::Character(length)
         | DataType::CharacterVarying(length)
         | DataType::CharVarying(length) => *data_type = DataType::Varchar(*length),
-        DataType::Uuid | DataType::JSON | DataType::JSONB => *data_type = DataType::Text,
+        DataType::Uuid => *data_type = DataType::Text,
         DataType::Custom(name, _) if name.to_string().eq_ignore_ascii_case("bpchar") => {
             *data_type = DataType::Varchar(None);
         }
