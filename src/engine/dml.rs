@@ -17,7 +17,7 @@ use super::session::Session;
 use super::{Error, Result, query, update};
 use crate::delta::Delta;
 use crate::error::SqlState;
-use crate::functions::json;
+use crate::functions::{array, json};
 use crate::planner::bind::{bind_dml, bind_query};
 use crate::planner::relation::Names;
 use crate::runtime::hub::{Receipt, Write};
@@ -357,7 +357,10 @@ pub(super) fn fitted(object: &Object, columns: &[ArrayRef], rows: usize) -> Resu
     let columns = columns.iter().zip(schema.fields()).map(|(column, field)| {
         let column = match column.data_type() == field.data_type() {
             true => Arc::clone(column),
-            false => cast_with_options(column, field.data_type(), &options)?,
+            false => match (column.as_string_opt::<i32>(), field.data_type()) {
+                (Some(texts), DataType::List(_)) => array::read(texts, field.data_type())?,
+                _ => cast_with_options(column, field.data_type(), &options)?,
+            },
         };
         Ok(json_fitted(&column, field)?)
     });

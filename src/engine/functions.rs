@@ -8,6 +8,7 @@ use datafusion::prelude::SessionConfig;
 
 use crate::functions;
 use crate::planner::decorrelate::Decorrelate;
+use crate::planner::grouping::EmptyGroupingSets;
 use crate::planner::text_time::TextTimes;
 
 /// Returns the functions, planners and settings that every statement shares.
@@ -25,6 +26,7 @@ pub fn session_state(threads: usize) -> SessionState {
     let mut state = SessionStateBuilder::new().with_config(config).with_default_features().build();
     functions::register(&mut state).expect("names of functions are free");
     state.add_analyzer_rule(Arc::new(TextTimes));
+    state.add_analyzer_rule(Arc::new(EmptyGroupingSets));
     state.add_analyzer_rule(Arc::new(Decorrelate { uncorrelated: false }));
     // The system catalog answers these with our own facts.
     for name in ["version", "current_schema", "session_user", "current_user"] {

@@ -19,12 +19,13 @@ use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext
 use datafusion::logical_expr::{self as logical, Expr, FetchType, LogicalPlan, SkipType};
 use datafusion::optimizer::{Optimizer, OptimizerContext, OptimizerRule};
 use datafusion::physical_expr::aggregate::LoweredAggregateBuilder;
-use datafusion::physical_expr::expressions::BinaryExpr;
+use datafusion::physical_expr::expressions::{BinaryExpr, Column};
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 
 use super::decorrelate::Decorrelate;
 use super::derive;
 use super::error::{Error, Result};
+use super::grouping::{Sets, null, sets_of};
 use super::plan::{Aggregate, Assign, Call, Clock, Join, Node, Op, Plan, Scan, TopN, Unnest, Window};
 use super::relation::{RelationSource, system_time_type};
 use super::window::{WindowKind, WindowNode};
@@ -263,19 +264,27 @@ impl Lowering {
     }
 
     fn aggregate(&self, aggregate: &logical::Aggregate) -> Result<Node> {
-        if aggregate.group_expr.iter().any(|e| matches!(e, Expr::GroupingSet(_))) {
-            return Err(later("GROUPING SETS", "Write a UNION ALL of the groupings."));
-        }
-        let input = self.node(&aggregate.input)?;
+        let mut input = self.node(&aggregate.input)?;
         let logical_schema = aggregate.input.schema();
-        // A key that is grouped by twice is one column of the result.
-        let mut keys: Vec<Expr> = Vec::new();
-        for key in &aggregate.group_expr {
-            if !keys.contains(key) {
-                keys.push(key.clone());
+        let group = match sets_of(aggregate)? {
+            Some(sets) => {
+                input = self.expand(input, &sets, aggregate)?;
+                let columns = input.schema.fields().iter().enumerate();
+                let keys = columns.skip(logical_schema.fields().len());
+                keys.map(|(i, f)| Arc::new(Column::new(f.name(), i)) as Arc<dyn PhysicalExpr>)
+                    .collect()
             }
-        }
-        let group = self.exprs(&keys, logical_schema)?;
+            None => {
+                // A key that is grouped by twice is one column of the result.
+                let mut keys: Vec<Expr> = Vec::new();
+                for key in &aggregate.group_expr {
+                    if !keys.contains(key) {
+                        keys.push(key.clone());
+                    }
+                }
+                self.exprs(&keys, logical_schema)?
+            }
+        };
         let physical_schema = logical_schema.as_arrow().clone();
         let calls = aggregate.aggr_expr.iter().map(|expr| {
             let context = PhysicalPlanningContext::default();
@@ -297,6 +306,30 @@ impl Lowering {
             calls,
         });
         Ok(derive::node(op, vec![input], relaxed(&aggregate.schema)))
+    }
+
+    /// Repeats each row for every grouping set: the columns of the input, then the keys and the
+    /// number of the set.
+    fn expand(&self, input: Node, sets: &Sets, aggregate: &logical::Aggregate) -> Result<Node> {
+        let input_schema = aggregate.input.schema();
+        let added = &aggregate.schema.fields()[..=sets.keys.len()];
+        let columns: Vec<Expr> = input_schema.columns().into_iter().map(Expr::Column).collect();
+        let mut lists = Vec::new();
+        for (set, number) in &sets.sets {
+            let mut list = columns.clone();
+            for (key, field) in sets.keys.iter().zip(added.iter()) {
+                let there = set.contains(key);
+                list.push(if there { key.clone() } else { null(field.data_type())? });
+            }
+            let number = logical::lit(*number);
+            list.push(logical::cast(number, added[sets.keys.len()].data_type().clone()));
+            lists.push(self.exprs(&list, input_schema)?);
+        }
+        let fields = input.schema.fields().iter().chain(added.iter()).map(|field| {
+            Field::new(field.name(), field.data_type().clone(), true)
+        });
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        Ok(derive::node(Op::Expand(lists), vec![input], schema))
     }
 
     fn unnest(&self, unnest: &logical::Unnest) -> Result<Node> {

@@ -13,6 +13,7 @@ mod derive;
 mod distribute;
 pub mod error;
 pub mod explain;
+pub mod grouping;
 pub mod lower;
 mod on_close;
 pub mod plan;

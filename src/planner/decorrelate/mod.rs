@@ -39,6 +39,8 @@ mod lateral;
 mod push;
 mod scalar;
 
+pub(super) use push::named;
+
 use super::error::Error;
 
 /// The analyzer's rule.

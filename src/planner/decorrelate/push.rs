@@ -96,7 +96,7 @@ pub(super) fn row_wise(domain: &Domain, plan: &LogicalPlan) -> Result<bool> {
 }
 
 /// Gives an expression the name of a column.
-pub(super) fn named(expr: Expr, column: Column) -> Expr {
+pub(in crate::planner) fn named(expr: Expr, column: Column) -> Expr {
     match &expr {
         Expr::Column(same) if *same == column => expr,
         _ => expr.alias_qualified(column.relation, column.name),
