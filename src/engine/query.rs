@@ -41,6 +41,7 @@ use crate::planner::bind::visible_names;
 use crate::planner::lower::window_node;
 use crate::planner::plan::ScanKind;
 use crate::planner::relation::RelationSource;
+use crate::planner::temporal;
 use crate::planner::window::{WindowKind, WindowNode};
 use crate::runtime::content::repeated;
 use crate::runtime::read::Read;
@@ -56,8 +57,8 @@ fn scanned(plan: &LogicalPlan) -> Option<&RelationSource> {
     }
 }
 
-/// Returns the objects a plan reads, with whether their event time counts, and whether it has a
-/// bracket window. A view on the ARRIVAL clock is a table to others.
+/// Returns the objects a plan reads, with whether their event time counts, and whether it is on the
+/// EVENT clock. A view on the ARRIVAL clock is a table to others.
 fn inputs(plan: &LogicalPlan) -> Result<(BTreeMap<Oid, bool>, bool)> {
     let (mut oids, mut bracket) = (BTreeMap::new(), false);
     plan.apply_with_subqueries(|node| {
@@ -68,7 +69,7 @@ fn inputs(plan: &LogicalPlan) -> Result<(BTreeMap<Oid, bool>, bool)> {
         bracket |= window_node(node).is_some_and(|w| !matches!(w.kind, WindowKind::Assign(_)));
         Ok(TreeNodeRecursion::Continue)
     })?;
-    Ok((oids, bracket))
+    Ok((oids, bracket || temporal::on_event_time(plan)?))
 }
 
 /// Runs a bound query; its rows come as they are computed.
@@ -153,6 +154,10 @@ async fn execute(
         }
     }
     let snapshot = At { instant: bracket.then(|| last_closed(&reads, &oids)), reads };
+    let plan = match snapshot.instant {
+        Some(instant) => temporal::fix(plan, instant.0)?,
+        None => plan,
+    };
     let plan = snapshot.replace(plan, &state).await?;
     execute_plain(&state, &plan).await
 }

@@ -6,12 +6,13 @@
 use std::sync::Arc;
 
 use datafusion::execution::{FunctionRegistry, SessionState};
-use datafusion::logical_expr::AggregateUDF;
+use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 
 mod aggregates;
 pub mod array;
 pub mod error;
 pub mod json;
+mod now;
 pub mod ordered_set;
 mod scalar;
 mod series;
@@ -26,6 +27,7 @@ pub fn register(state: &mut SessionState) -> datafusion::error::Result<()> {
     for name in json::AGGREGATES {
         state.register_udaf(Arc::new(AggregateUDF::from(json::Aggregate::new(name))))?;
     }
+    state.register_udf(Arc::new(ScalarUDF::from(now::Now::default())))?;
     let scalars = [json::functions(), series::functions(), text::functions()];
     for function in scalars.into_iter().flatten() {
         state.register_udf(Arc::new(function.udf()))?;

@@ -137,6 +137,12 @@ pub trait Operator: Send {
         Ok(())
     }
 
+    /// The time at which the operator has something to emit though nothing comes in: it wants a
+    /// commit then. Only operators of the ARRIVAL clock that let time pass.
+    fn due(&self) -> Option<Timestamp> {
+        None
+    }
+
     /// Writes what `load` needs. Stateless operators keep the defaults.
     fn save(&self, _to: &mut StateWriter) -> Result<()> {
         Ok(())

@@ -7,9 +7,12 @@ use datafusion::common::{JoinType, ScalarValue};
 use datafusion::physical_expr::expressions::{Column, Literal};
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 
-use super::plan::{Aggregate, Close, Join, Node, Op, ScanKind, Unnest, Window};
+use super::plan::{
+    Aggregate, Close, Join, Node, Op, ScanKind, Temporal, Unnest, Window,
+};
 use super::properties::{Finality, Properties, Size};
 use super::relation::RelationSource;
+use super::temporal::Bound;
 
 type Exprs = [Arc<dyn PhysicalExpr>];
 
@@ -24,6 +27,7 @@ pub(super) fn node(op: Op, inputs: Vec<Node>, schema: SchemaRef) -> Node {
         Op::Expand(lists) => expanded(lists, &inputs[0]),
         Op::Unnest(unnest) => unnested(unnest, &inputs[0]),
         Op::Window(window) => windowed(window, &inputs[0]),
+        Op::Temporal(temporal) => lived(temporal, &inputs[0]),
         Op::Assign(assign) => assigned(assign.time.as_ref(), assign.windows.size, &inputs[0]),
         Op::Aggregate(aggregate) => aggregated(aggregate, &inputs[0]),
         Op::Join(join) => joined(join, &inputs),
@@ -180,6 +184,18 @@ fn windowed(window: &Window, input: &Node) -> Properties {
         finality: vec![None; input.schema.fields().len()],
         hashed_by: input.properties.hashed_by.clone(),
         size,
+        ..Properties::default()
+    }
+}
+
+/// Rows that only begin are never retracted; those that end are what time leaves.
+fn lived(temporal: &Temporal, input: &Node) -> Properties {
+    let ends = temporal.bounds.iter().any(|(_, of)| matches!(of, Bound::Until | Bound::Through));
+    Properties {
+        append_only: input.properties.append_only && !ends,
+        finality: vec![None; input.schema.fields().len()],
+        hashed_by: input.properties.hashed_by.clone(),
+        size: if ends { input.properties.size.min(Size::Window) } else { input.properties.size },
         ..Properties::default()
     }
 }

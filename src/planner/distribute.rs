@@ -70,6 +70,7 @@ pub(super) fn distribute(node: Node) -> Node {
         | Op::Project(_)
         | Op::Expand(_)
         | Op::Unnest(_)
+        | Op::Temporal(_)
         | Op::Window(Window::Range { .. })
         | Op::Assign(_)
         | Op::OnClose(_)

@@ -16,6 +16,7 @@ use std::fmt::{self, Write as _};
 
 use super::plan::{Clock, Distribution, Node, Op, Plan, ScanKind, Window};
 use super::properties::Size;
+use super::temporal::Bound;
 use super::window::span_text;
 
 impl fmt::Display for Plan {
@@ -70,6 +71,18 @@ fn describe(node: &Node) -> String {
         Op::Window(Window::Partitioned { keys, count, range }) => {
             let range = range.map(|t| format!(" RANGE {}", span_text(t))).unwrap_or_default();
             format!("Window  [PARTITION BY {} ROWS {count}{range}]", list(keys))
+        }
+        Op::Temporal(temporal) => {
+            let bounds = temporal.bounds.iter().map(|(at, bound)| {
+                let op = match bound {
+                    Bound::From => ">=",
+                    Bound::After => ">",
+                    Bound::Until => "<",
+                    Bound::Through => "<=",
+                };
+                format!("now() {op} {at}")
+            });
+            format!("TemporalFilter  {}", bounds.collect::<Vec<_>>().join(" AND "))
         }
         Op::Assign(assign) if assign.windows.slide == assign.windows.size => {
             format!("Assign  TUMBLE {}", span_text(assign.windows.size))
@@ -142,6 +155,7 @@ pub fn state_of(node: &Node) -> State {
         Op::Window(Window::Range { size, .. }) => bounded(&format!("rows of {}", span_text(*size))),
         Op::Window(Window::Rows { count }) => bounded(&format!("{count} rows")),
         Op::Window(Window::Partitioned { count, .. }) => bounded(&format!("{count} rows per key")),
+        Op::Temporal(_) => bounded("rows to come and to go"),
         Op::Aggregate(aggregate) if aggregate.frees.is_some() => {
             bounded("until the watermark closes")
         }

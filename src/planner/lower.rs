@@ -26,8 +26,9 @@ use super::decorrelate::Decorrelate;
 use super::derive;
 use super::error::{Error, Result};
 use super::grouping::{Sets, null, sets_of};
-use super::plan::{Aggregate, Assign, Call, Clock, Join, Node, Op, Plan, Scan, TopN, Unnest, Window};
+use super::plan::{Aggregate, Assign, Call, Clock, Join, Node, Op, Plan, Scan, Temporal, TopN, Unnest, Window};
 use super::relation::{RelationSource, system_time_type};
+use super::temporal::{self, TemporalNode, temporal_node};
 use super::window::{WindowKind, WindowNode};
 use super::{distribute, on_close};
 
@@ -61,12 +62,13 @@ pub fn continuous(plan: LogicalPlan, on_close_wanted: bool, state: &SessionState
     let options = state.config_options();
     let analyzed = state.analyzer().execute_and_check(plan, options, |_, _| {})?;
     let analyzed = Decorrelate { uncorrelated: true }.rewrite(analyzed)?;
+    let analyzed = temporal::extract(analyzed)?;
     let config = OptimizerContext::new_with_config_options(Arc::clone(options))
         .without_query_execution_start_time()
         .with_max_passes(3);
     let optimized = Optimizer::with_rules(rules()).optimize(analyzed, &config, |_, _| {})?;
     let clock = clock_of(&optimized)?;
-    let mut root = Lowering { props: ExecutionProps::new() }.node(&optimized)?;
+    let mut root = Lowering { props: ExecutionProps::new(), clock }.node(&optimized)?;
     if on_close_wanted {
         root = on_close::place(root)?;
     }
@@ -87,9 +89,10 @@ pub fn continuous(plan: LogicalPlan, on_close_wanted: bool, state: &SessionState
     Ok(Plan { root, clock, on_close: on_close_wanted, inputs, time_type })
 }
 
-/// The block is on the EVENT clock if it has a bracket window (LANGUAGE 7.3, rule 1).
+/// The block is on the EVENT clock if it has a bracket window, or a temporal filter over what has
+/// event time (LANGUAGE 7.3, rule 1).
 fn clock_of(plan: &LogicalPlan) -> Result<Clock> {
-    let mut clock = Clock::Arrival;
+    let mut clock = if temporal::on_event_time(plan)? { Clock::Event } else { Clock::Arrival };
     plan.apply_with_subqueries(|node| {
         if let Some(window) = window_node(node)
             && !matches!(window.kind, WindowKind::Assign(_))
@@ -109,8 +112,7 @@ pub fn window_node(plan: &LogicalPlan) -> Option<&WindowNode> {
     }
 }
 
-/// A maintained query has no "now" of its own except in temporal filters, which are not supported
-/// yet.
+/// A maintained query has no clock but `now()`, and that in temporal filters only.
 fn refuse_clock_functions(plan: &LogicalPlan) -> Result<()> {
     let mut found = None;
     plan.apply_with_subqueries(|node| {
@@ -118,7 +120,10 @@ fn refuse_clock_functions(plan: &LogicalPlan) -> Result<()> {
             expr.apply(|e| {
                 if let Expr::ScalarFunction(f) = e
                     && f.func.signature().volatility != logical::Volatility::Immutable
-                    && !matches!(f.func.name(), "to_timestamp" | "to_char" | "to_date" | "version")
+                    && !matches!(
+                        f.func.name(),
+                        "now" | "to_timestamp" | "to_char" | "to_date" | "version"
+                    )
                 {
                     found = Some(f.func.name().to_owned());
                 }
@@ -147,6 +152,7 @@ fn later(what: impl Into<String>, hint: &str) -> Error {
 
 struct Lowering {
     props: ExecutionProps,
+    clock: Clock,
 }
 
 impl Lowering {
@@ -182,9 +188,10 @@ impl Lowering {
                 let rows = usize::from(empty.produce_one_row);
                 Ok(constant(relaxed(&empty.schema), rows))
             }
-            LogicalPlan::Extension(_) => match window_node(plan) {
-                Some(window) => self.window(window),
-                None => Err(later("this construct", "Leave it out.")),
+            LogicalPlan::Extension(_) => match (window_node(plan), temporal_node(plan)) {
+                (Some(window), _) => self.window(window),
+                (None, Some(filter)) => self.temporal(filter),
+                (None, None) => Err(later("this construct", "Leave it out.")),
             },
             LogicalPlan::Window(_) => {
                 Err(later("OVER (..)", "Use GROUP BY, or ORDER BY .. LIMIT for the top rows."))
@@ -261,6 +268,21 @@ impl Lowering {
         };
         use datafusion::logical_expr::UserDefinedLogicalNodeCore;
         Ok(derive::node(op, vec![input], relaxed(window.schema())))
+    }
+
+    fn temporal(&self, filter: &TemporalNode) -> Result<Node> {
+        let input = self.node(&filter.input)?;
+        if self.clock == Clock::Event && input.properties.timeless {
+            return Err(later(
+                "now() compared with a table beside a stream's event time",
+                "Filter the table in a view of its own.",
+            ));
+        }
+        let bounds = self.exprs(&filter.bounds, filter.input.schema())?;
+        let bounds = bounds.into_iter().zip(filter.kinds.iter().copied()).collect();
+        let schema = Arc::clone(&input.schema);
+        let op = Op::Temporal(Temporal { bounds, clock: self.clock });
+        Ok(derive::node(op, vec![input], schema))
     }
 
     fn aggregate(&self, aggregate: &logical::Aggregate) -> Result<Node> {

@@ -20,6 +20,7 @@ pub mod plan;
 pub mod properties;
 pub mod relation;
 mod rows;
+pub mod temporal;
 pub mod text_time;
 mod tvf;
 pub mod window;

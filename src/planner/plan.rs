@@ -19,6 +19,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 
 use super::properties::Properties;
+use super::temporal::Bound;
 use crate::sql::catalog::Oid;
 
 /// The clock of a query block: which instants exist, and when they may be evaluated (LANGUAGE 3.1).
@@ -75,6 +76,8 @@ pub enum Op {
     Unnest(Unnest),
     /// A bracket window over a stream.
     Window(Window),
+    /// Keeps rows while the clock is within their lifetime.
+    Temporal(Temporal),
     /// A window TVF: appends `window_start`, `window_end`, `window_time`.
     Assign(Assign),
     /// Groups and aggregates.
@@ -141,6 +144,15 @@ pub enum Window {
         /// Further bound by time, in microseconds.
         range: Option<i64>,
     },
+}
+
+/// A temporal filter.
+#[derive(Clone, Debug)]
+pub struct Temporal {
+    /// Instants in microseconds, and what they say of a row's lifetime.
+    pub bounds: Vec<(Arc<dyn PhysicalExpr>, Bound)>,
+    /// Whose time it is.
+    pub clock: Clock,
 }
 
 /// Unnests list columns side by side.
@@ -241,6 +253,15 @@ pub enum Distribution {
 }
 
 impl Plan {
+    /// Whether the passing of commit time alone changes the result.
+    pub fn timed(&self) -> bool {
+        let mut timed = false;
+        self.root.visit(&mut |node| {
+            timed |= matches!(&node.op, Op::Temporal(t) if t.clock == Clock::Arrival);
+        });
+        timed
+    }
+
     /// What other queries may count on when they read this one's result.
     pub fn output_properties(&self) -> Properties {
         let timeless = self.clock == Clock::Arrival;

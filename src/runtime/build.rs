@@ -156,7 +156,8 @@ impl Builder {
             }
             tasks.push(of_fragment);
         }
-        Ok(Job::new(id, spec.oid, entries, watch, self.batch_rows))
+        let timed = if spec.plan.timed() { tasks.concat() } else { vec![] };
+        Ok(Job::new(id, spec.oid, (entries, timed), watch, self.batch_rows))
     }
 
     fn channels(&self, fragments: &Fragments<'_>, group: &Group) -> usize {

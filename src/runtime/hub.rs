@@ -11,7 +11,7 @@
 //! 1. A commit is taken whole or not at all: what can fail is checked before anything changes.
 //! 2. Commit times are strictly increasing.
 //! 3. A query is told of a commit if it reads, directly or through views, an object that the commit
-//!    changed.
+//!    changed, or if it compares with the time of commits.
 //! 4. Lock order: hub, publication, task.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -161,7 +161,7 @@ impl Hub {
     }
 
     /// Takes the next position and time.
-    fn next_commit(&self, state: &mut State) -> Commit {
+    pub(super) fn next_commit(&self, state: &mut State) -> Commit {
         let now = self.clock.now();
         let time = state.time.map_or(now, |last| now.max(last.plus(1)));
         state.time = Some(time);
@@ -206,7 +206,8 @@ impl Hub {
         }
     }
 
-    /// Lets time pass: idle partitions, and streams on the system clock that a window watches.
+    /// Lets time pass: idle partitions, streams on the system clock that a window watches, and
+    /// queries that compare with the time of commits.
     pub fn on_clock(&self) {
         let mut guard = self.lock();
         let state = &mut *guard;
@@ -227,7 +228,7 @@ impl Hub {
                 changes.insert(*oid, Changed { deltas: vec![], watermark });
             }
         }
-        if !changes.is_empty() {
+        if !changes.is_empty() || state.is_due(now) {
             let commit = self.next_commit(state);
             state.dispatch(commit, &changes);
         }

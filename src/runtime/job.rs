@@ -14,7 +14,7 @@ use crate::error::SqlState;
 use crate::operators::RowError;
 use crate::planner::plan::ScanKind;
 use crate::sql::catalog::Oid;
-use crate::time::Watermark;
+use crate::time::{Timestamp, Watermark};
 
 /// Why a query stopped.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,16 +109,18 @@ pub struct Job {
     /// Its result.
     pub publication: Arc<Publication>,
     entries: Vec<Entry>,
+    /// Tasks that let commit time pass; none if the query has no temporal filter on that clock.
+    timed: Vec<Arc<Task>>,
     watch: Arc<Watch>,
     batch_rows: usize,
 }
 
 impl Job {
-    /// A query made of entries and a result.
+    /// A query made of entries and a result; `timed` tasks let commit time pass.
     pub fn new(
         id: JobId,
         oid: Option<Oid>,
-        entries: Vec<Entry>,
+        (entries, timed): (Vec<Entry>, Vec<Arc<Task>>),
         watch: Arc<Watch>,
         batch_rows: usize,
     ) -> Arc<Self> {
@@ -128,7 +130,17 @@ impl Job {
         inputs.dedup();
         let publication = Arc::clone(&watch.publication);
         let name = watch.name.clone();
-        Arc::new(Self { id, oid, name, inputs, publication, entries, watch, batch_rows })
+        Arc::new(Self { id, oid, name, inputs, publication, entries, timed, watch, batch_rows })
+    }
+
+    /// Whether every commit concerns the query, for its time.
+    pub fn is_timed(&self) -> bool {
+        !self.timed.is_empty()
+    }
+
+    /// Whether the time has come at which the query changes by itself.
+    pub fn is_due(&self, now: Timestamp) -> bool {
+        self.timed.iter().any(|task| task.due() <= now)
     }
 
     /// Lets a commit's changes of an object into the query, at every place where it is read.

@@ -17,8 +17,11 @@ use crate::operators::{
     TopN, Union, Unnest,
 };
 use crate::planner::plan::{self, Clock, Close, Hopping, Node, Op, Window};
+use crate::planner::temporal as planner;
+use crate::windows::temporal::{Bound, Time};
 use crate::windows::{
-    AssignWindows, Assigner, Expiring, PartitionedRows, PartitionedRowsOptions, Rows, TimeWindow,
+    AssignWindows, Assigner, Expiring, PartitionedRows, PartitionedRowsOptions, Rows, TemporalFilter,
+    TimeWindow,
 };
 
 /// How a node sees time in a block of that clock.
@@ -47,7 +50,7 @@ pub(super) fn order(node: &Node, clock: Clock) -> Order {
 fn instantwise(node: &Node) -> Instantwise {
     match &node.op {
         Op::Join(join) if join.kind == JoinType::Inner => Instantwise::Any,
-        Op::Window(_) | Op::Union | Op::OnClose(_) => Instantwise::Any,
+        Op::Window(_) | Op::Temporal(_) | Op::Union | Op::OnClose(_) => Instantwise::Any,
         _ => Instantwise::One,
     }
 }
@@ -80,6 +83,22 @@ pub(super) fn operator(node: &Node, shard: usize) -> Result<Box<dyn Operator>> {
         Op::Union => Box::new(Union::new(schema())),
         Op::Exchange(_) => unreachable!("exchanges are edges"),
         Op::Window(window) => self::window(window, node)?,
+        Op::Temporal(temporal) => {
+            let bounds = temporal.bounds.iter().map(|(at, bound)| {
+                let bound = match bound {
+                    planner::Bound::From => Bound::From,
+                    planner::Bound::After => Bound::After,
+                    planner::Bound::Until => Bound::Until,
+                    planner::Bound::Through => Bound::Through,
+                };
+                (Arc::clone(at), bound)
+            });
+            let time = match temporal.clock {
+                Clock::Event => Time::Event,
+                Clock::Arrival => Time::Commits,
+            };
+            Box::new(TemporalFilter::new(bounds.collect(), time))
+        }
         Op::Assign(assign) => {
             let Hopping { slide, size, offset } = assign.windows;
             let assigner = Assigner::Hop { slide, size, offset };

@@ -15,10 +15,15 @@ use crate::sql::catalog::Oid;
 use crate::time::Watermark;
 
 impl Hub {
-    /// Reads objects at one log position: streams as retained, tables and views as they are.
+    /// Reads objects at one log position: streams as retained, tables and views as they are. What
+    /// time has changed by then is a commit before.
     pub fn read(&self, oids: &[Oid]) -> Result<Reads> {
         let mut guard = self.lock();
         let state = &mut *guard;
+        if state.is_due(self.clock().now()) {
+            let commit = self.next_commit(state);
+            state.dispatch(commit, &BTreeMap::new());
+        }
         let time = state.time.unwrap_or_else(|| self.clock().now());
         let commit = Commit { position: state.position, time };
         let mut reads = Reads { commit, ready: BTreeMap::new(), waiting: BTreeMap::new() };

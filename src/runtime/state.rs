@@ -96,16 +96,22 @@ impl State {
         Ok(())
     }
 
-    /// Queries that read one of these objects, directly or through views; older ones first.
+    /// Queries that a commit concerns: those that read one of these objects, directly or through
+    /// views, and those that compare with the time of commits; older ones first.
     pub(super) fn readers(&self, mut changed: BTreeSet<Oid>) -> Vec<Arc<Job>> {
         let mut readers = Vec::new();
         for job in self.jobs.values() {
-            if job.inputs.iter().any(|oid| changed.contains(oid)) {
+            if job.is_timed() || job.inputs.iter().any(|oid| changed.contains(oid)) {
                 changed.extend(job.oid);
                 readers.push(Arc::clone(job));
             }
         }
         readers
+    }
+
+    /// Whether a query changes at that time though nothing comes in.
+    pub(super) fn is_due(&self, now: Timestamp) -> bool {
+        self.jobs.values().any(|job| job.is_due(now))
     }
 
     /// Lets a commit into the queries that it concerns.

@@ -7,6 +7,7 @@
 //! ```text
 //!  kind        window                      changes with     operator
 //!  lifetime    NOW, RANGE, SLIDE, CURRENT  event time       Expiring
+//!  lifetime    WHERE now() < ..            time             TemporalFilter
 //!  last rows   ROWS, PARTITION BY .. ROWS  later rows       Rows, PartitionedRows
 //!  assignment  TUMBLE, HOP, CUMULATE       nothing          AssignWindows
 //! ```
@@ -78,10 +79,12 @@ mod partitioned;
 mod queue;
 mod rows;
 pub mod snapshot;
+pub mod temporal;
 mod validity;
 
 pub use assign::{AssignWindows, Assigner};
 pub use expiring::Expiring;
 pub use partitioned::{PartitionedRows, PartitionedRowsOptions};
 pub use rows::Rows;
+pub use temporal::TemporalFilter;
 pub use validity::{TimeWindow, Validity};
