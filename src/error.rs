@@ -26,6 +26,8 @@ sql_states! {
     CARDINALITY_VIOLATION = "21000";
     /// A value that cannot be computed, for no reason with a code of its own.
     DATA_EXCEPTION = "22000";
+    /// A text is longer than its type allows.
+    STRING_TOO_LONG = "22001";
     /// A value does not fit its type.
     NUMERIC_VALUE_OUT_OF_RANGE = "22003";
     /// Malformed date or time.
@@ -102,6 +104,8 @@ sql_states! {
     DUPLICATE_SCHEMA = "42P06";
     /// Relation exists already.
     DUPLICATE_TABLE = "42P07";
+    /// A definition that does not fit the object that is there.
+    INVALID_TABLE_DEFINITION = "42P16";
     /// An object definition that contradicts itself.
     INVALID_OBJECT_DEFINITION = "42P17";
     /// Window used where it has no meaning.
@@ -122,6 +126,8 @@ sql_states! {
     ADMIN_SHUTDOWN = "57P01";
     /// Input or output failed.
     IO_ERROR = "58030";
+    /// There is no such file.
+    UNDEFINED_FILE = "58P01";
     /// Protocol violation.
     PROTOCOL_VIOLATION = "08P01";
     /// A bug.

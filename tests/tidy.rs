@@ -25,7 +25,11 @@ const FLOORS: [(&str, &[&str], &[&str]); 20] = [
     ("storage", &GROUND, &["tokio", "pgwire", "sqlparser"]),
     ("functions", &GROUND, &["tokio", "pgwire"]),
     ("planner", &with_ground!["sql", "functions"], &["tokio", "pgwire"]),
-    ("operators", &["delta", "time", "error", "storage", "functions"], &["tokio", "tracing", "sqlparser"]),
+    (
+        "operators",
+        &["delta", "time", "error", "storage", "functions"],
+        &["tokio", "tracing", "sqlparser"],
+    ),
     (
         "windows",
         &["delta", "time", "error", "storage", "operators"],
@@ -42,7 +46,13 @@ const FLOORS: [(&str, &[&str], &[&str]); 20] = [
         "engine",
         // Of windows only their definition, of operators only how a row shows as text.
         &with_ground![
-            "sql", "functions", "planner", "runtime", "storage", "connectors", "windows",
+            "sql",
+            "functions",
+            "planner",
+            "runtime",
+            "storage",
+            "connectors",
+            "windows",
             "operators"
         ],
         &["pgwire"],

@@ -56,15 +56,45 @@ ORDER BY average DESC, minute, sensor
 LIMIT 5;
 
 SELECT * FROM last_minute ORDER BY sensor;
+--  sensor | readings | average | highest
+-- --------+----------+---------+---------
+--  s1     |       14 |   22.44 |   29.96
+--  s2     |       14 |   23.52 |   29.74
+--  s3     |       16 |   20.65 |   27.01
+--  s4     |       15 |   22.71 |   29.18
+
 SELECT * FROM alarms ORDER BY room;
+--   room  | average | too_warm
+-- --------+---------+----------
+--  cellar |   23.95 |       22
+
 SELECT * FROM hottest ORDER BY average DESC, minute, sensor;
+--        minute        | sensor | average
+-- ---------------------+--------+---------
+--  2024-01-01 01:15:00 | s2     |   26.37
+--  2024-01-01 01:51:00 | s4     |   26.11
+--  2024-01-01 00:15:00 | s3     |    25.9
+--  2024-01-01 00:04:00 | s2     |   25.77
+--  2024-01-01 00:23:00 | s4     |   25.63
 
 -- A reading by hand. hottest counts every row at once; a window in brackets moves on when its instant is closed.
 -- A table may change under a view, too: the kitchen is to be cool now, from the next instant of event time on.
 UPDATE rooms SET too_warm = 18 WHERE room = 'kitchen';
 INSERT INTO readings VALUES (10001, 's3', 90, TIMESTAMP '2024-01-01 02:46:45');
 SELECT * FROM hottest ORDER BY average DESC, minute, sensor;
+--        minute        | sensor | average
+-- ---------------------+--------+---------
+--  2024-01-01 01:15:00 | s2     |   26.37
+--  2024-01-01 01:51:00 | s4     |   26.11
+--  2024-01-01 02:46:00 | s3     |   25.93
+--  2024-01-01 00:15:00 | s3     |    25.9
+--  2024-01-01 00:04:00 | s2     |   25.77
+
 SELECT * FROM alarms ORDER BY room;
+--   room   | average | too_warm
+-- ---------+---------+----------
+--  cellar  |   23.95 |       22
+--  kitchen |   23.63 |       18
 
 -- Why a view is cheap, or is not: what it keeps, and until when.
 EXPLAIN SELECT sensor, avg(temperature) FROM readings [RANGE 1 MINUTE] GROUP BY sensor;

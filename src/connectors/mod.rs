@@ -33,6 +33,12 @@ pub enum Error {
         /// What would be right.
         hint: Option<String>,
     },
+    /// There is no file where there has to be one.
+    #[error("{message}")]
+    NoFile {
+        /// Names the path.
+        message: String,
+    },
     /// The outside world failed.
     #[error("{what}: {source}")]
     Io {
@@ -65,6 +71,7 @@ impl Classify for Error {
     fn sqlstate(&self) -> SqlState {
         match self {
             Error::Option { .. } => SqlState::INVALID_PARAMETER_VALUE,
+            Error::NoFile { .. } => SqlState::UNDEFINED_FILE,
             Error::Io { .. } => SqlState::IO_ERROR,
             Error::Format { .. } => SqlState::INVALID_TEXT_REPRESENTATION,
             Error::Copy { sqlstate, .. } => *sqlstate,
@@ -74,25 +81,68 @@ impl Classify for Error {
     fn context(&self) -> Option<String> {
         match self {
             Error::Copy { context, .. } => Some(context.clone()),
-            Error::Option { .. } | Error::Io { .. } | Error::Format { .. } => None,
+            Error::Option { .. }
+            | Error::NoFile { .. }
+            | Error::Io { .. }
+            | Error::Format { .. } => None,
         }
     }
 
     fn hint(&self) -> Option<String> {
         match self {
             Error::Option { hint, .. } => hint.clone(),
+            Error::NoFile { .. } => {
+                let here = std::env::current_dir().unwrap_or_default();
+                Some(format!("Paths are the server's, which runs in \"{}\".", here.display()))
+            }
             Error::Io { .. } | Error::Format { .. } | Error::Copy { .. } => None,
         }
     }
 }
 
-/// A record that could not be decoded.
+/// Why a record is no row of its stream or table.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Flaw {
+    /// The code that INSERT gives such an error.
+    pub sqlstate: SqlState,
+    /// What is wrong.
+    pub message: String,
+}
+
+impl Flaw {
+    /// The record is not of its format.
+    pub fn malformed(message: impl Into<String>) -> Self {
+        Self { sqlstate: SqlState::INVALID_TEXT_REPRESENTATION, message: message.into() }
+    }
+
+    /// NULL where it may not be.
+    pub fn null(column: &str) -> Self {
+        let message = format!("null value in column \"{column}\" that is NOT NULL");
+        Self { sqlstate: SqlState::NOT_NULL_VIOLATION, message }
+    }
+
+    /// The record has more bytes than are read.
+    pub fn too_long(bytes: u64, max: usize) -> Self {
+        let message = format!("the line has {bytes} bytes, more than max_line = {max}");
+        Self { sqlstate: SqlState::PROGRAM_LIMIT_EXCEEDED, message }
+    }
+
+    /// Says in which column.
+    #[must_use]
+    pub fn of_column(self, column: &str) -> Self {
+        Self { message: format!("column \"{column}\": {}", self.message), ..self }
+    }
+}
+
+/// A record that is no row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadRecord {
-    /// Where it stood: file and line (from 1), or row of a binary file.
+    /// Where it stood: file and line (from 1), or row of a binary file; a file alone stands for
+    /// all of it that is not read.
     pub place: String,
-    /// Why it could not be decoded.
-    pub reason: String,
+    /// Why it is none.
+    pub flaw: Flaw,
     /// The raw record as text, cut to a few hundred characters.
     pub raw: String,
 }
@@ -126,7 +176,8 @@ pub trait Source: Send {
 pub struct SourceSpec {
     /// Options of the WITH clause, keys in lower case.
     pub options: BTreeMap<String, String>,
-    /// Declared columns, in order; rows are delivered in this schema.
+    /// Declared columns, in order; rows are delivered in this schema. A row that violates it, or
+    /// the length in a field's `pg_type`, is a bad record.
     pub schema: SchemaRef,
     /// Name of the event-time column, if any (for `rate` by event time).
     pub event_time: Option<String>,
@@ -145,28 +196,29 @@ enum Connector {
     File,
 }
 
-/// Opens a source where its specification says.
-pub fn open(spec: SourceSpec) -> Result<Box<dyn Source>> {
-    Ok(match connector(&spec)? {
-        Connector::Datagen => Box::new(datagen::DatagenSource::open(&spec)?),
-        Connector::File => Box::new(file::FileSource::open(&spec)?),
-    })
+/// A source that is ready to be read.
+pub struct Opened {
+    /// The source.
+    pub source: Box<dyn Source>,
+    /// Whether it ends by itself.
+    pub bounded: bool,
+    /// What its user should know, such as that there is nothing to read yet.
+    pub notice: Option<String>,
 }
 
-/// Checks the options and the types of the columns, without opening anything.
-pub fn check(spec: &SourceSpec) -> Result<()> {
+/// Opens a source where its specification says. Reads from disk, and so may block.
+pub fn open(spec: &SourceSpec) -> Result<Opened> {
     match connector(spec)? {
-        Connector::Datagen => datagen::check(spec),
-        Connector::File => file::check(spec),
-    }
-}
-
-/// Returns whether a source ends by itself; `false` for a specification that is wrong.
-pub fn bounded(spec: &SourceSpec) -> bool {
-    match connector(spec) {
-        Ok(Connector::Datagen) => datagen::bounded(spec),
-        Ok(Connector::File) => file::bounded(spec),
-        Err(_) => false,
+        Connector::Datagen => {
+            let source = datagen::DatagenSource::open(spec)?;
+            let bounded = source.bounded();
+            Ok(Opened { source: Box::new(source), bounded, notice: None })
+        }
+        Connector::File => {
+            let source = file::FileSource::open(spec)?;
+            let (bounded, notice) = (source.bounded(), source.notice());
+            Ok(Opened { source: Box::new(source), bounded, notice })
+        }
     }
 }
 

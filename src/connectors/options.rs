@@ -63,6 +63,24 @@ impl<'a> Options<'a> {
         self.parsed(key, parse, "It is a whole number that is not negative.")
     }
 
+    /// Returns a number of bytes, at least one: `1000`, `64 kB`, `64MB`, `1 GB`, in steps of 1024.
+    pub fn bytes(&self, key: &str) -> Result<Option<usize>> {
+        let parse = |text: &str| {
+            let text = text.trim();
+            let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+            let unit: usize = match text[digits.len()..].to_ascii_lowercase().as_str() {
+                "" | "b" => 1,
+                "kb" | "kib" => 1 << 10,
+                "mb" | "mib" => 1 << 20,
+                "gb" | "gib" => 1 << 30,
+                _ => return None,
+            };
+            let number: usize = digits.trim().replace('_', "").parse().ok()?;
+            number.checked_mul(unit).filter(|bytes| *bytes > 0)
+        };
+        self.parsed(key, parse, "It is a number of bytes such as 1000, '64 kB' or '64 MB'.")
+    }
+
     /// Returns the names of all options.
     pub fn keys(&self) -> impl Iterator<Item = &'a str> {
         self.options.keys().map(String::as_str)
@@ -95,6 +113,20 @@ impl<'a> Options<'a> {
 mod tests {
     use super::*;
     use crate::error::Classify;
+
+    #[test]
+    fn bytes_have_units() {
+        let bytes = |text: &str| {
+            let map = BTreeMap::from([("max".to_owned(), text.to_owned())]);
+            Options::new(&map, &["max"], None).unwrap().bytes("max").ok().flatten()
+        };
+        assert_eq!(bytes("1_000"), Some(1000));
+        assert_eq!(bytes(" 64 MiB "), Some(64 << 20));
+        assert_eq!(bytes("2kB"), Some(2048));
+        for bad in ["", "0", "MB", "-1", "1 XB", "99999999999 GB"] {
+            assert_eq!(bytes(bad), None, "{bad}");
+        }
+    }
 
     #[test]
     fn unknown_options_are_named_and_known_ones_listed() {

@@ -160,6 +160,17 @@ impl Delta {
         Self { ts: Instants::All(at), ..self }
     }
 
+    /// The same changes, those of before `floor` at `floor`.
+    #[must_use]
+    pub fn not_before(self, floor: Timestamp) -> Self {
+        let ts = match &self.ts {
+            Instants::All(at) => Instants::All((*at).max(floor)),
+            Instants::Each(ts) if ts.values().iter().all(|t| *t >= floor.0) => return self,
+            Instants::Each(ts) => Instants::Each(ts.unary(|t: i64| t.max(floor.0))),
+        };
+        Self { ts, ..self }
+    }
+
     /// The same changes with opposite signs.
     #[must_use]
     pub fn negate(self) -> Self {

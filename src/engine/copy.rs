@@ -1,4 +1,4 @@
-//! `COPY .. FROM STDIN`: decoded as it comes, committed whole at its end.
+//! `COPY .. FROM STDIN`: decoded as it comes, written whole at its end.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use super::outcome::{CopyIn, CopySink};
 use super::session::Session;
-use super::{Engine, Error, Result};
+use super::{Error, Result};
 use crate::connectors::format::copy::{CopyDecoder, CopyFormat as Shape};
 use crate::delta::Delta;
 use crate::error::SqlState;
@@ -55,9 +55,8 @@ impl Session {
             escape: ascii("ESCAPE", copy.options.escape)?,
         };
         let decoder = CopyDecoder::new(schema, object.name.clone(), shape)?;
-        let engine = Arc::clone(&self.engine);
         let columns = indices.len();
-        let sink = Box::new(Sink { engine, object, indices, decoder });
+        let sink = Box::new(Sink { object, indices, decoder });
         Ok(CopyIn { columns, options: copy.options.clone(), sink })
     }
 }
@@ -74,7 +73,6 @@ fn ascii(option: &str, value: char) -> Result<u8> {
 
 /// Where COPY data goes.
 struct Sink {
-    engine: Arc<Engine>,
     object: Arc<Object>,
     indices: Vec<usize>,
     decoder: CopyDecoder,
@@ -86,8 +84,8 @@ impl CopySink for Sink {
         Ok(self.decoder.push(data)?)
     }
 
-    async fn finish(self: Box<Self>) -> Result<u64> {
-        let Sink { engine, object, indices, mut decoder } = *self;
+    async fn finish(self: Box<Self>, session: &mut Session) -> Result<u64> {
+        let Sink { object, indices, mut decoder } = *self;
         let rows = decoder.finish()?;
         let rows = widen(&object, &indices, &rows)?;
         super::dml::check_not_null(&object, &rows)?;
@@ -96,8 +94,7 @@ impl CopySink for Sink {
             ObjectKind::Table(_) => Write::Table(object.oid, Delta::inserts(rows, Timestamp::MIN)),
             ObjectKind::Stream(_) | ObjectKind::View(_) => Write::Rows(object.oid, rows),
         };
-        engine.hub().room(&[object.oid]).await;
-        engine.hub().commit(vec![write])?;
+        session.write(write).await?;
         Ok(count)
     }
 }

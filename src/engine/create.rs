@@ -30,7 +30,7 @@ use crate::time::Timestamp;
 const OWN_OPTIONS: [&str; 2] = ["retention", "wait"];
 
 impl Session {
-    pub(super) fn create_stream(
+    pub(super) async fn create_stream(
         &mut self,
         create: &CreateStream,
         text: Arc<str>,
@@ -48,8 +48,7 @@ impl Session {
             self.taken(side_schema, side, false)?;
         }
         let event_time_column = time.as_ref().map(|t| arrow.field(t.column).name().clone());
-        let spec =
-            source::spec(&self.engine, &create.options, &OWN_OPTIONS, &arrow, event_time_column)?;
+        let opened = self.open_source(&create.options, &columns, event_time_column).await?;
         let oid = self.engine.change_catalog(Catalog::fresh_oid);
         let side_oid = match (&side, &time) {
             (Some(side), Some(time)) => {
@@ -87,7 +86,23 @@ impl Session {
                 comment: None,
             })
         });
-        Ok(spec.map(|spec| source::start(&self.engine, spec, source::Target::Stream(oid), &name)))
+        let target = source::Target::Stream(oid);
+        Ok(opened.map(|opened| source::start(&self.engine, opened, target, &name)))
+    }
+
+    /// Opens the source that the options ask for.
+    async fn open_source(
+        &mut self,
+        options: &BTreeMap<String, String>,
+        columns: &[Column],
+        event_time: Option<String>,
+    ) -> Result<Option<source::Opened>> {
+        let engine = Arc::clone(&self.engine);
+        let mut opened = source::spec(&engine, options, &OWN_OPTIONS, columns, event_time).await?;
+        if let Some(message) = opened.as_mut().and_then(source::Opened::take_notice) {
+            self.notice(SqlState::UNDEFINED_FILE, message);
+        }
+        Ok(opened)
     }
 
     /// How a stream takes event time; `None` is CLOCK SYSTEM.
@@ -254,7 +269,7 @@ impl Session {
         for i in &primary_key {
             columns[*i].not_null = true;
         }
-        let spec = source::spec(&self.engine, &create.options, &OWN_OPTIONS, &arrow, None)?;
+        let opened = self.open_source(&create.options, &columns, None).await?;
         let oid = self.engine.change_catalog(Catalog::fresh_oid);
         let table = Table::new(&name, Arc::clone(&arrow), primary_key.clone())?;
         self.engine.hub().create_table(oid, table);
@@ -278,8 +293,8 @@ impl Session {
             self.commit(vec![Write::Table(oid, delta)]).await?;
             return Ok((tag, None));
         }
-        let started =
-            spec.map(|spec| source::start(&self.engine, spec, source::Target::Table(oid), &name));
+        let target = source::Target::Table(oid);
+        let started = opened.map(|opened| source::start(&self.engine, opened, target, &name));
         Ok((tag, started))
     }
 }

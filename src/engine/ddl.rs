@@ -27,7 +27,7 @@ impl Session {
         let mut started = None;
         let tag = match &statement.kind {
             StatementKind::CreateStream(create) => {
-                started = self.create_stream(create, text)?;
+                started = self.create_stream(create, text).await?;
                 "CREATE STREAM".to_owned()
             }
             StatementKind::CreateTable(create) => {
@@ -36,11 +36,17 @@ impl Session {
                 tag
             }
             StatementKind::CreateView(create) => self.create_view(create, text)?,
+            StatementKind::AlterView { name, if_exists, change } => {
+                self.alter_view(name, *if_exists, change)?
+            }
             StatementKind::Drop(drop) => self.drop(drop)?,
             StatementKind::CreateSchema { name, if_not_exists } => {
                 self.create_schema(name, *if_not_exists)?
             }
-            StatementKind::Heartbeat { stream, at } => self.heartbeat(stream, at).await?,
+            StatementKind::Heartbeat { stream: Some(stream), at } => {
+                self.heartbeat(stream, at).await?
+            }
+            StatementKind::Heartbeat { stream: None, at } => self.system_heartbeat(at)?,
             StatementKind::Comment { kind, name, text } => {
                 self.comment(kind, name, text.as_deref())?
             }
@@ -159,24 +165,40 @@ impl Session {
                 "Its clock is the system's, which advances by itself.",
             ));
         }
-        let at = if is_infinity(at) {
-            Timestamp::MAX
-        } else {
-            let relations = self.relations();
-            let state = self.engine.functions_now();
-            let names = Names::new(&relations, &state, Arc::from([]));
-            let value = constant(at, &names, &state)?;
-            timestamp_value(&value).ok_or_else(|| {
-                Error::hinted(
-                    SqlState::DATATYPE_MISMATCH,
-                    format!("HEARTBEAT needs a timestamp, not {}", value.data_type()),
-                    "Write for example TIMESTAMP '2026-01-01 12:00:00'.",
-                )
-            })?
-        };
-        self.engine.hub().room(&[object.oid]).await;
-        self.engine.hub().commit(vec![Write::Heartbeat(object.oid, at)])?;
+        let at = self.heartbeat_time(at)?;
+        self.write(Write::Heartbeat(object.oid, at)).await?;
         Ok("ALTER STREAM".into())
+    }
+
+    /// Moves the time of commits, which arrival times are, on to `at` at least.
+    fn system_heartbeat(&mut self, at: &ast::Expr) -> Result<String> {
+        let at = self.heartbeat_time(at)?;
+        if at > HEARTBEAT_MAX {
+            return Err(Error::hinted(
+                SqlState::INVALID_PARAMETER_VALUE,
+                "the system's time must go on after its HEARTBEAT",
+                "Give a time before the year 10000.",
+            ));
+        }
+        self.engine.hub().heartbeat(at)?;
+        Ok("ALTER SYSTEM".into())
+    }
+
+    fn heartbeat_time(&self, at: &ast::Expr) -> Result<Timestamp> {
+        if is_infinity(at) {
+            return Ok(Timestamp::MAX);
+        }
+        let relations = self.relations();
+        let state = self.engine.functions_now();
+        let names = Names::new(&relations, &state, Arc::from([]));
+        let value = constant(at, &names, &state)?;
+        timestamp_value(&value).ok_or_else(|| {
+            Error::hinted(
+                SqlState::DATATYPE_MISMATCH,
+                format!("HEARTBEAT needs a timestamp, not {}", value.data_type()),
+                "Write for example TIMESTAMP '2026-01-01 12:00:00'.",
+            )
+        })
     }
 
     fn comment(
@@ -214,6 +236,9 @@ pub(super) fn refuse_reserved_word(ident: &ast::Ident) -> Result<()> {
         location: Some(Location { line: start.line, column: start.column }),
     }))
 }
+
+/// The year 10000.
+const HEARTBEAT_MAX: Timestamp = Timestamp(253_402_300_800_000_000);
 
 /// `'infinity'` or `TIMESTAMP 'infinity'`.
 fn is_infinity(expr: &ast::Expr) -> bool {

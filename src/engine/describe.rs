@@ -40,7 +40,9 @@ impl Session {
                 let inner = Box::pin(self.describe(&prepared.statement, &[])).await?;
                 Ok(Description { parameters: vec![], ..inner })
             }
-            StatementKind::Explain(_) => Ok(columns(explain::schema())),
+            StatementKind::Explain(_) | StatementKind::ExplainStall(_) => {
+                Ok(columns(explain::schema()))
+            }
             StatementKind::ShowWatermarks | StatementKind::Show(_) => {
                 Ok(columns(self.show(&statement.kind)?.schema))
             }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array};
+use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field};
 use datafusion::catalog::MemTable;
@@ -15,17 +15,22 @@ use super::outcome::Description;
 use super::parameters::parameter_types;
 use super::session::Session;
 use super::{Error, Result, query, update};
+use crate::connectors::format::TextLimit;
 use crate::delta::Delta;
 use crate::error::SqlState;
-use crate::functions::{array, json};
+use crate::functions::json;
 use crate::planner::bind::{bind_dml, bind_query};
 use crate::planner::relation::Names;
-use crate::runtime::hub::{Receipt, Write};
+use crate::runtime::hub::Write;
+use crate::runtime::read::Keys;
 use crate::sql::catalog::{Column, Object, ObjectKind};
 use crate::sql::parse_query_text;
 use crate::sql::statement::WindowSpec;
 use crate::storage::{NONE, RowSet};
 use crate::time::Timestamp;
+
+/// What the rows of a table that clash with an INSERT are called in the query that updates them.
+const TARGET: &str = "$target";
 
 impl Session {
     /// Runs INSERT, UPDATE or DELETE; returns its command tag.
@@ -139,10 +144,11 @@ impl Session {
         let key = conflict_key(object, conflict)?;
         let writer = self.engine.writer(object.oid);
         let _writing = writer.lock().await;
-        let present = update::content(self, object).await?;
         let columns = |rows: &RecordBatch| -> Vec<ArrayRef> {
             key.iter().map(|i| Arc::clone(rows.column(*i))).collect()
         };
+        let keys = Keys { columns: columns(&rows), len: rows.num_rows() };
+        let present = update::with_keys(self, object, keys).await?;
         let types =
             key.iter().map(|i| rows.schema().field(*i).data_type().clone()).collect::<Vec<_>>();
         let mut index = RowSet::new(types)?;
@@ -180,7 +186,8 @@ impl Session {
         if let ast::OnConflictAction::DoUpdate(action) = &conflict.action {
             let excluded = take(&rows, clashing)?;
             let pairs =
-                self.conflict_updates(object, (&key, excluded), (action, alias), params).await?;
+                self.conflict_updates(object, (&key, present, excluded), (action, alias), params);
+            let pairs = pairs.await?;
             check_not_null(object, &pairs.new)?;
             count += pairs.new.num_rows();
             deltas.push(Delta::inserts(pairs.old, Timestamp::MIN).negate());
@@ -191,21 +198,21 @@ impl Session {
         Ok(count)
     }
 
-    /// Rows of DO UPDATE: the table's row and what becomes of it.
+    /// Rows of DO UPDATE: the table's row and what becomes of it. The table that is updated is
+    /// `present`, its rows that matter; subqueries see all of it under its name.
     async fn conflict_updates(
         &mut self,
         object: &Arc<Object>,
-        (key, excluded): (&[usize], RecordBatch),
+        (key, present, excluded): (&[usize], RecordBatch, RecordBatch),
         (action, alias): (&ast::DoUpdate, Option<ast::Ident>),
         params: &[ScalarValue],
     ) -> Result<update::Pairs> {
         let mut relations = self.relations();
-        let table = MemTable::try_new(excluded.schema(), vec![vec![excluded]])?;
-        relations.local.insert("excluded".into(), provider_as_source(Arc::new(table)));
-        let name = ast::ObjectName::from(vec![
-            ast::Ident::with_quote('"', &object.schema),
-            ast::Ident::with_quote('"', &object.name),
-        ]);
+        for (name, rows) in [(TARGET, present), ("excluded", excluded)] {
+            let table = MemTable::try_new(rows.schema(), vec![vec![rows]])?;
+            relations.local.insert(name.into(), provider_as_source(Arc::new(table)));
+        }
+        let name = ast::ObjectName::from(vec![ast::Ident::with_quote('"', TARGET)]);
         let alias = alias.unwrap_or_else(|| ast::Ident::with_quote('"', &object.name));
         let qualified = |table: &ast::Ident, column: usize| {
             let column = ast::Ident::with_quote('"', &object.columns[column].name);
@@ -233,27 +240,6 @@ impl Session {
         };
         update::fill(&mut query, object, change)?;
         update::run_pairs(self, &relations, object, &query, params).await
-    }
-
-    /// Commits a write, or keeps it for the end of the block.
-    pub(super) async fn write(&mut self, write: Write) -> Result<()> {
-        if let Some(block) = &mut self.block {
-            block.writes.push(write);
-            return Ok(());
-        }
-        self.commit(vec![write]).await?;
-        Ok(())
-    }
-
-    pub(super) async fn commit(&mut self, writes: Vec<Write>) -> Result<Receipt> {
-        let oids: Vec<_> = writes
-            .iter()
-            .map(|write| match write {
-                Write::Rows(oid, _) | Write::Table(oid, _) | Write::Heartbeat(oid, _) => *oid,
-            })
-            .collect();
-        self.engine.hub().room(&oids).await;
-        Ok(self.engine.hub().commit(writes)?)
     }
 }
 
@@ -357,16 +343,15 @@ pub(super) fn fitted(object: &Object, columns: &[ArrayRef], rows: usize) -> Resu
     let columns = columns.iter().zip(schema.fields()).map(|(column, field)| {
         let column = match column.data_type() == field.data_type() {
             true => Arc::clone(column),
-            false => match (column.as_string_opt::<i32>(), field.data_type()) {
-                (Some(texts), DataType::List(_)) => array::read(texts, field.data_type())?,
-                _ => cast_with_options(column, field.data_type(), &options)?,
-            },
+            false => cast_with_options(column, field.data_type(), &options)?,
         };
         Ok(json_fitted(&column, field)?)
     });
     let columns = columns.collect::<Result<Vec<_>>>()?;
-    for (column, values) in object.columns.iter().zip(&columns) {
-        check_length(column, values)?;
+    for (field, values) in schema.fields().iter().zip(&columns) {
+        if let Some(error) = TextLimit::of(field).and_then(|limit| limit.first(values)) {
+            return Err(Error::refused(error.sqlstate(), error.to_string()));
+        }
     }
     Ok(crate::delta::batch(schema, columns, rows)?)
 }
@@ -375,18 +360,6 @@ pub(super) fn fitted(object: &Object, columns: &[ArrayRef], rows: usize) -> Resu
 pub(super) fn json_fitted(column: &ArrayRef, field: &Field) -> Result<ArrayRef> {
     let declared = field.metadata().get("pg_type").map_or("", String::as_str);
     Ok(json::fitted(column, declared)?)
-}
-
-/// Refuses texts that are longer than `varchar(n)` or `char(n)` allow.
-fn check_length(column: &Column, values: &ArrayRef) -> Result<()> {
-    let name = column.sql_type.name.as_str();
-    let limit = name.strip_prefix("character").and_then(|rest| rest.split_once('('));
-    let limit = limit.and_then(|(_, n)| n.trim_end_matches(')').parse::<usize>().ok());
-    let (Some(limit), Some(texts)) = (limit, values.as_string_opt::<i32>()) else { return Ok(()) };
-    if texts.iter().flatten().any(|text| text.chars().count() > limit) {
-        return Err(Error::refused(SqlState("22001"), format!("value too long for type {name}")));
-    }
-    Ok(())
 }
 
 /// Refuses NULL in NOT NULL columns.

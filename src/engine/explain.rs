@@ -11,7 +11,7 @@ use super::outcome::Rows;
 use super::session::Session;
 use super::{Error, Result, dml, query};
 use crate::planner::bind::bind_query;
-use crate::planner::explain::warnings;
+use crate::planner::explain::{doubts, state_text, warnings};
 use crate::planner::relation::Names;
 use crate::sql::statement::{Explain, Query, StatementKind};
 
@@ -39,9 +39,16 @@ pub(super) async fn explain(
         ));
     }
     let text = match &explain.statement.kind {
+        StatementKind::Query(query) if explain.state => {
+            continuous_text(session, query, params, true)?
+        }
         StatementKind::Query(query) => plan_text(session, query, params)?,
-        StatementKind::Subscribe(subscribe) => continuous_text(session, &subscribe.query, params)?,
-        StatementKind::CreateView(create) => continuous_text(session, &create.query, params)?,
+        StatementKind::Subscribe(subscribe) => {
+            continuous_text(session, &subscribe.query, params, explain.state)?
+        }
+        StatementKind::CreateView(create) => {
+            continuous_text(session, &create.query, params, explain.state)?
+        }
         StatementKind::Dml { statement, windows } => {
             dml::describe_plan(session, statement, windows)?
         }
@@ -68,7 +75,7 @@ fn plan_text(session: &Session, query: &Query, params: &[ScalarValue]) -> Result
         }
         bound
     };
-    match continuous_text(session, query, params) {
+    match continuous_text(session, query, params, false) {
         Ok(text) => Ok(text),
         Err(error) => {
             let plan = session.engine.functions().optimize(&reads_stream)?;
@@ -78,11 +85,22 @@ fn plan_text(session: &Session, query: &Query, params: &[ScalarValue]) -> Result
     }
 }
 
-fn continuous_text(session: &Session, query: &Query, params: &[ScalarValue]) -> Result<String> {
+fn continuous_text(
+    session: &Session,
+    query: &Query,
+    params: &[ScalarValue],
+    state: bool,
+) -> Result<String> {
     let (plan, _) = session.continuous(query, params)?;
+    if state {
+        return Ok(state_text(&plan));
+    }
     let mut text = plan.to_string();
     for (what, hint) in warnings(&plan) {
         text.push_str(&format!("WARNING: state grows without bound: {what}\n  HINT: {hint}\n"));
+    }
+    for (what, hint) in doubts(&plan) {
+        text.push_str(&format!("WARNING: {what}\n  HINT: {hint}\n"));
     }
     Ok(text)
 }

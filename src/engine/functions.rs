@@ -4,12 +4,15 @@ use std::sync::Arc;
 
 use datafusion::execution::SessionState;
 use datafusion::execution::{FunctionRegistry, SessionStateBuilder};
+use datafusion::optimizer::{Analyzer, AnalyzerRule};
 use datafusion::prelude::SessionConfig;
 
-use crate::functions;
+use crate::planner::coercion::PostgresTypes;
 use crate::planner::decorrelate::Decorrelate;
+use crate::planner::functions;
 use crate::planner::grouping::EmptyGroupingSets;
-use crate::planner::text_time::TextTimes;
+use crate::planner::meaning::PostgresMeaning;
+use crate::planner::operators::PostgresOperators;
 
 /// Returns the functions, planners and settings that every statement shares.
 pub fn session_state(threads: usize) -> SessionState {
@@ -23,11 +26,24 @@ pub fn session_state(threads: usize) -> SessionState {
     options.sql_parser.collect_spans = true;
     options.execution.time_zone = Some("UTC".to_owned());
     options.optimizer.skip_failed_rules = false;
-    let mut state = SessionStateBuilder::new().with_config(config).with_default_features().build();
-    functions::register(&mut state).expect("names of functions are free");
-    state.add_analyzer_rule(Arc::new(TextTimes));
-    state.add_analyzer_rule(Arc::new(EmptyGroupingSets));
-    state.add_analyzer_rule(Arc::new(Decorrelate { uncorrelated: false }));
+    let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![Arc::new(PostgresTypes)];
+    rules.extend(Analyzer::new().rules);
+    rules.push(Arc::new(PostgresMeaning));
+    rules.push(Arc::new(EmptyGroupingSets));
+    rules.push(Arc::new(Decorrelate { uncorrelated: false }));
+    let mut state = SessionStateBuilder::new()
+        .with_config(config)
+        .with_default_features()
+        .with_analyzer_rules(rules)
+        .build();
+    let operators =
+        FunctionRegistry::register_expr_planner(&mut state, Arc::new(PostgresOperators));
+    operators.expect("a session's state takes planners");
+    for function in functions::all() {
+        let registered = FunctionRegistry::register_udf(&mut state, function);
+        registered.expect("a session's state takes functions");
+    }
+    crate::functions::register(&mut state).expect("a session's state takes functions");
     // The system catalog answers these with our own facts.
     for name in ["version", "current_schema", "session_user", "current_user"] {
         // It may not have been there.

@@ -4,7 +4,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, SchemaRef};
 use futures::stream::BoxStream;
 
-use super::Result;
+use super::{Result, Session};
 use crate::error::SqlState;
 use crate::sql::statement::CopyOptions;
 
@@ -51,9 +51,9 @@ pub struct CopyIn {
 pub trait CopySink: Send {
     /// Takes the next piece; records may be split over pieces.
     async fn write(&mut self, data: &[u8]) -> Result<()>;
-    /// The data is complete; returns the number of rows taken. Dropping without `finish` undoes
-    /// all.
-    async fn finish(self: Box<Self>) -> Result<u64>;
+    /// The data is complete: writes it in the session's transaction and returns the number of rows
+    /// taken. Dropping without `finish` undoes all.
+    async fn finish(self: Box<Self>, session: &mut Session) -> Result<u64>;
 }
 
 /// What Describe tells of a statement.

@@ -34,23 +34,24 @@ use datafusion::physical_plan::{SendableRecordBatchStream, execute_stream};
 use futures::{StreamExt, TryStreamExt};
 
 use super::outcome::{RowStream, Rows};
-use super::{Engine, Error, Result};
-use crate::delta::Delta;
+use super::{Engine, Error, Result, keys};
+use crate::delta::{Delta, batch};
 use crate::error::SqlState;
-use crate::planner::bind::visible_names;
+use crate::planner::bind::{settled, visible_names};
 use crate::planner::lower::window_node;
 use crate::planner::plan::ScanKind;
 use crate::planner::relation::RelationSource;
 use crate::planner::temporal;
 use crate::planner::window::{WindowKind, WindowNode};
 use crate::runtime::content::repeated;
+use crate::runtime::operator::assigner;
 use crate::runtime::read::Read;
 use crate::sql::catalog::Oid;
 use crate::time::{Timestamp, Watermark};
-use crate::windows;
+use crate::windows::snapshot::{self, Spec};
 
 /// Returns the stream, table or maintained view that a node scans, if it scans one.
-fn scanned(plan: &LogicalPlan) -> Option<&RelationSource> {
+pub(super) fn scanned(plan: &LogicalPlan) -> Option<&RelationSource> {
     match plan {
         LogicalPlan::TableScan(scan) => scan.source.downcast_ref(),
         _ => None,
@@ -60,13 +61,14 @@ fn scanned(plan: &LogicalPlan) -> Option<&RelationSource> {
 /// Returns the objects a plan reads, with whether their event time counts, and whether it is on the
 /// EVENT clock. A view on the ARRIVAL clock is a table to others.
 fn inputs(plan: &LogicalPlan) -> Result<(BTreeMap<Oid, bool>, bool)> {
-    let (mut oids, mut bracket) = (BTreeMap::new(), false);
+    let (mut oids, mut bracket) = (BTreeMap::<Oid, bool>::new(), false);
     plan.apply_with_subqueries(|node| {
-        oids.extend(scanned(node).map(|source| {
+        if let Some(source) = scanned(node) {
             let timeless = source.properties.as_ref().is_some_and(|p| p.timeless);
-            (source.object.oid, !timeless)
-        }));
-        bracket |= window_node(node).is_some_and(|w| !matches!(w.kind, WindowKind::Assign(_)));
+            let counts = !timeless && source.kind() != ScanKind::Arrivals;
+            *oids.entry(source.object.oid).or_insert(false) |= counts;
+        }
+        bracket |= window_node(node).is_some_and(|window| window.kind.is_bracket());
         Ok(TreeNodeRecursion::Continue)
     })?;
     Ok((oids, bracket || temporal::on_event_time(plan)?))
@@ -80,7 +82,7 @@ pub async fn run(
     pending: &[(Oid, Delta)],
 ) -> Result<Rows> {
     let names = visible_names(&plan);
-    let plan = with_params(plan, params)?;
+    let plan = settled(with_params(plan, params)?, engine.functions())?;
     let schema = named_schema(&plan, &names);
     let stream = execute(engine, plan, pending).await?;
     let out = Arc::clone(&schema);
@@ -143,22 +145,21 @@ async fn execute(
 ) -> Result<SendableRecordBatchStream> {
     let state = engine.functions_now();
     // Keys and times of windows are computed on the way, so types are settled first.
-    let options = state.config_options();
-    let plan = state.analyzer().execute_and_check(plan, options, |_, _| {})?;
+    let plan = settled(plan, &state)?;
     let (oids, bracket) = inputs(&plan)?;
     let named: Vec<Oid> = oids.keys().copied().collect();
-    let mut reads = engine.hub().read(&named)?.finish().await?;
+    let mut reads = engine.hub().read(&named, &keys::fixed(&plan)?)?.finish().await?;
     for (oid, delta) in pending {
         if let Some(Read::Relation(snapshot)) = reads.get_mut(oid) {
             snapshot.add(delta)?;
         }
     }
-    let snapshot = At { instant: bracket.then(|| last_closed(&reads, &oids)), reads };
-    let plan = match snapshot.instant {
+    let held = At { instant: bracket.then(|| last_closed(&reads, &oids)), reads };
+    let plan = match held.instant {
         Some(instant) => temporal::fix(plan, instant.0)?,
         None => plan,
     };
-    let plan = snapshot.replace(plan, &state).await?;
+    let plan = held.replace(plan, &state).await?;
     execute_plain(&state, &plan).await
 }
 
@@ -193,7 +194,7 @@ impl At {
     async fn replace(&self, plan: LogicalPlan, state: &SessionState) -> Result<LogicalPlan> {
         let plan = plan.transform_down_with_subqueries(|node| {
             if let Some(window) = window_node(&node)
-                && !matches!(window.kind, WindowKind::Assign(_))
+                && window.kind.is_bracket()
             {
                 let rows = self.window(window)?;
                 return Ok(Transformed::new(
@@ -205,10 +206,8 @@ impl At {
             match scanned(&node) {
                 None => Ok(Transformed::no(node)),
                 Some(source) => {
-                    let table = MemTable::try_new(
-                        source.object.arrow_schema(),
-                        vec![vec![self.content(source)?]],
-                    )?;
+                    let rows = vec![vec![self.content(source)?]];
+                    let table = MemTable::try_new(Arc::clone(source.row_type()), rows)?;
                     let LogicalPlan::TableScan(mut scan) = node else { unreachable!("scanned") };
                     scan.source = provider_as_source(Arc::new(table));
                     Ok(Transformed::yes(LogicalPlan::TableScan(scan)))
@@ -220,15 +219,22 @@ impl At {
 
     /// All rows of an object, as of the query's instant.
     fn content(&self, source: &RelationSource) -> Result<RecordBatch, DataFusionError> {
-        let schema = source.object.arrow_schema();
+        let schema = Arc::clone(source.row_type());
         match self.reads.get(&source.object.oid) {
             None => Ok(RecordBatch::new_empty(schema)),
             Some(Read::Relation(snapshot)) => {
                 let rows = repeated(&snapshot.rows, &snapshot.weights)?;
                 Ok(rows.with_schema(schema)?)
             }
-            Some(Read::Stream(deltas, _)) => {
-                let rows = deltas.iter().map(|delta| self.until_instant(delta));
+            Some(Read::Stream(retained, _)) => {
+                let rows = retained.iter().map(|retained| match source.kind() {
+                    ScanKind::Arrivals => Ok(retained.by_arrival()?.rows().clone()),
+                    _ => self.until_instant(&retained.delta),
+                });
+                let named = |rows: RecordBatch| {
+                    batch(Arc::clone(&schema), rows.columns().to_vec(), rows.num_rows())
+                };
+                let rows = rows.map(|rows| Ok(named(rows?)?));
                 let rows = rows.collect::<Result<Vec<_>, DataFusionError>>()?;
                 Ok(concat_batches(&schema, &rows)?)
             }
@@ -247,29 +253,32 @@ impl At {
         let instant = self.instant.expect("a query with a window has an instant");
         let source = window_input(&window.input).expect("the planner puts windows on streams");
         let schema = source.object.arrow_schema();
-        let Some(Read::Stream(deltas, _)) = self.reads.get(&source.object.oid) else {
+        let Some(Read::Stream(retained, _)) = self.reads.get(&source.object.oid) else {
             return Ok(RecordBatch::new_empty(schema));
         };
-        let mut all = Delta::concat(&schema, deltas)?;
-        if let WindowKind::Partitioned { range: Some(range), .. } = window.kind {
-            // The last n of the rows that are young enough are the young ones among the last n.
-            let ts = all.ts_array();
-            let young: BooleanArray =
-                ts.values().iter().map(|t| Some(t.saturating_add(range) > instant.0)).collect();
-            all = all.filter(&young)?;
-        }
+        let deltas: Vec<Delta> = retained.iter().map(|retained| retained.delta.clone()).collect();
+        let all = Delta::concat(&schema, &deltas)?;
         let keys = window.exprs.iter().map(|key| {
             let key = window_expr(key, window.input.schema())?;
             key.evaluate(all.rows())?.into_array(all.len())
         });
         let keys = keys.collect::<Result<Vec<_>, _>>()?;
         let spec = match window.kind {
-            WindowKind::Range { size, slide } => windows::snapshot::Spec::Range { size, slide },
-            WindowKind::Rows(count) => windows::snapshot::Spec::Rows { count, keys: vec![] },
-            WindowKind::Partitioned { count, .. } => windows::snapshot::Spec::Rows { count, keys },
-            WindowKind::Assign(_) => unreachable!("TVFs are not brackets"),
+            WindowKind::Range { size, inclusive, slide } => {
+                Spec::Range { size: size.saturating_add(i64::from(inclusive)), slide }
+            }
+            WindowKind::Current(period) => Spec::Current { period, offset: 0 },
+            WindowKind::Rows { count, slide: 1 } => Spec::Rows { count, keys },
+            WindowKind::Rows { count, slide } => Spec::Batches { count, every: slide },
+            WindowKind::Partitioned { count, range: None } => Spec::Rows { count, keys },
+            WindowKind::Partitioned { count, range: Some(size) } => {
+                Spec::RecentRows { count, keys, size }
+            }
+            WindowKind::Assign(_) | WindowKind::Session(_) => {
+                unreachable!("window functions are not brackets")
+            }
         };
-        Ok(windows::snapshot::relation_at(&spec, &all, instant)?)
+        Ok(snapshot::relation_at(&spec, &all, instant)?)
     }
 }
 
@@ -295,16 +304,21 @@ fn values_of(node: &LogicalPlan, rows: RecordBatch) -> Result<LogicalPlan, DataF
 /// Replaces TVFs, innermost first, by their rows.
 async fn assign_windows(mut plan: LogicalPlan, state: &SessionState) -> Result<LogicalPlan> {
     while let Some(window) = innermost_tvf(&plan)? {
-        let WindowKind::Assign(hopping) = window.kind else { unreachable!("searched for TVFs") };
         let input = execute_plain(state, &window.input).await?;
         let schema = input.schema();
         let batches: Vec<RecordBatch> = input.try_collect().await?;
         let rows = concat_batches(&schema, &batches)?;
-        let analyzed = window.input.schema();
-        let time = window_expr(&window.exprs[0], analyzed)?;
-        let times = time.evaluate(&rows)?.into_array(rows.num_rows())?;
-        let rows =
-            windows::snapshot::assign(&rows, &times, hopping.slide, hopping.size, hopping.offset)?;
+        let computed = window.exprs.iter().map(|expr| {
+            let expr = window_expr(expr, window.input.schema())?;
+            expr.evaluate(&rows)?.into_array(rows.num_rows())
+        });
+        let computed = computed.collect::<Result<Vec<_>, DataFusionError>>()?;
+        let times = &computed[0];
+        let rows = match window.kind {
+            WindowKind::Assign(how) => snapshot::assign(&rows, times, assigner(how))?,
+            WindowKind::Session(gap) => snapshot::sessions(&rows, times, &computed[1..], gap)?,
+            _ => unreachable!("brackets are replaced before"),
+        };
         let mut rows = Some(rows);
         plan = plan
             .transform_down_with_subqueries(|node| {

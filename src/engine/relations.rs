@@ -8,7 +8,7 @@ use datafusion::logical_expr::TableSource;
 use super::{Engine, system};
 use crate::planner::properties::Properties;
 use crate::planner::relation::Relations;
-use crate::sql::catalog::{Catalog, Object};
+use crate::sql::catalog::{Catalog, Object, Oid};
 
 /// Names as one statement sees them.
 pub struct StatementRelations {
@@ -18,13 +18,31 @@ pub struct StatementRelations {
     engine: Arc<Engine>,
     /// Relations that only this statement has, such as `excluded`.
     pub local: BTreeMap<String, Arc<dyn TableSource>>,
+    /// Properties of views that this statement is about to define.
+    pub properties: BTreeMap<Oid, Properties>,
 }
 
 impl StatementRelations {
     /// Names through a search path.
     pub fn new(engine: &Arc<Engine>, search_path: Vec<String>) -> Self {
-        let catalog = engine.catalog();
-        Self { catalog, search_path, engine: Arc::clone(engine), local: BTreeMap::new() }
+        Self {
+            catalog: engine.catalog(),
+            search_path,
+            engine: Arc::clone(engine),
+            local: BTreeMap::new(),
+            properties: BTreeMap::new(),
+        }
+    }
+
+    /// The same objects, through another search path.
+    pub fn with_path(&self, search_path: Vec<String>) -> Self {
+        Self {
+            catalog: Arc::clone(&self.catalog),
+            search_path,
+            engine: Arc::clone(&self.engine),
+            local: self.local.clone(),
+            properties: self.properties.clone(),
+        }
     }
 }
 
@@ -46,6 +64,7 @@ impl Relations for StatementRelations {
     }
 
     fn properties(&self, view: &Object) -> Option<Properties> {
-        self.engine.properties_of(view.oid)
+        let new = self.properties.get(&view.oid).cloned();
+        new.or_else(|| self.engine.properties_of(view.oid))
     }
 }

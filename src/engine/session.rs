@@ -1,11 +1,5 @@
-//! One client's session: statements one at a time, a transaction block, cursors, settings.
-//!
-//! # Semantics
-//! Outside a block every statement commits by itself. In a block INSERTs, UPDATEs and DELETEs are
-//! gathered and
-//! committed together by COMMIT, at one log position. The block's own reads see what it did to
-//! tables, not what
-//! it sent to streams. Definitions take effect at once, also in a block.
+//! One client's session: statements one at a time, cursors, settings. Its transactions are in
+//! [`super::transaction`].
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,35 +12,25 @@ use super::cursor::Cursor;
 use super::introspect::Introspection;
 use super::outcome::Rows;
 use super::relations::StatementRelations;
+use super::transaction::Block;
 use super::{
-    Client, Engine, Error, Notice, Outcome, Result, TransactionStatus, cursor, explain, query,
-    subscribe,
+    Client, Engine, Error, Notice, Outcome, Result, cursor, explain, query, stall, subscribe,
 };
-use crate::delta::Delta;
 use crate::error::SqlState;
 use crate::planner::bind::bind_query;
 use crate::planner::relation::Names;
-use crate::runtime::hub::Write;
 use crate::sql;
-use crate::sql::catalog::Oid;
 use crate::sql::names::fold;
 use crate::sql::statement::{Query, Statement, StatementKind};
 use crate::sql::variables::Variables;
-
-/// A transaction block.
-#[derive(Default)]
-pub(super) struct Block {
-    /// Writes to commit at its end.
-    pub writes: Vec<Write>,
-    /// Whether a statement of it failed.
-    pub failed: bool,
-}
 
 /// One client's session. Statements run one at a time.
 pub struct Session {
     pub(super) engine: Arc<Engine>,
     pub(super) client: Client,
     pub(super) block: Option<Block>,
+    /// Whether statements outside a block are one transaction until the end of the message.
+    pub(super) together: bool,
     pub(super) variables: Variables,
     pub(super) cursors: BTreeMap<String, Cursor>,
     prepared: BTreeMap<String, Prepared>,
@@ -77,6 +61,7 @@ impl Session {
             engine,
             client,
             block: None,
+            together: false,
             variables,
             cursors: BTreeMap::new(),
             prepared: BTreeMap::new(),
@@ -89,22 +74,6 @@ impl Session {
     /// Parses a string of statements. An error carries the location within `sql`.
     pub fn parse(&self, sql: &str) -> Result<Vec<Statement>> {
         Ok(sql::parse(sql)?)
-    }
-
-    /// The transaction block's state, for ReadyForQuery. `execute` keeps it.
-    pub fn transaction(&self) -> TransactionStatus {
-        match &self.block {
-            None => TransactionStatus::Idle,
-            Some(block) if block.failed => TransactionStatus::Failed,
-            Some(_) => TransactionStatus::Block,
-        }
-    }
-
-    /// Tells the session that something it handed out ended in an error: fails the block, if any.
-    pub fn fail(&mut self) {
-        if let Some(block) = &mut self.block {
-            block.failed = true;
-        }
     }
 
     /// Takes the notices that came up since the last call.
@@ -170,16 +139,7 @@ impl Session {
         statement: &Statement,
         params: &[ScalarValue],
     ) -> Result<Outcome> {
-        let ends_block = matches!(
-            statement.kind,
-            StatementKind::Commit | StatementKind::Rollback | StatementKind::Savepoint(_)
-        );
-        if self.block.as_ref().is_some_and(|b| b.failed) && !ends_block {
-            return Err(Error::refused(
-                SqlState::IN_FAILED_SQL_TRANSACTION,
-                "current transaction is aborted, commands ignored until end of transaction block",
-            ));
-        }
+        self.open_transaction(&statement.kind)?;
         let result = Box::pin(self.dispatch(statement, params)).await;
         if result.is_err() {
             self.fail();
@@ -213,6 +173,9 @@ impl Session {
             StatementKind::Explain(e) => {
                 Ok(Outcome::Rows(explain::explain(self, e, params).await?))
             }
+            StatementKind::ExplainStall(view) => {
+                Ok(Outcome::Rows(stall::explain_stall(self, view)?))
+            }
             StatementKind::Declare { .. }
             | StatementKind::Fetch { .. }
             | StatementKind::Close(_)
@@ -222,13 +185,15 @@ impl Session {
             StatementKind::ShowWatermarks | StatementKind::Show(_) => {
                 Ok(Outcome::Rows(self.show(&statement.kind)?))
             }
-            StatementKind::Set { .. }
-            | StatementKind::Reset(_)
-            | StatementKind::NoOp(_)
-            | StatementKind::Begin
+            StatementKind::Set { .. } | StatementKind::Reset(_) | StatementKind::NoOp(_) => {
+                self.control(&statement.kind)
+            }
+            StatementKind::Begin
             | StatementKind::Commit
             | StatementKind::Rollback
-            | StatementKind::Savepoint(_) => self.control(&statement.kind).await,
+            | StatementKind::Savepoint(_) => {
+                self.transact(&statement.kind).await.map(Outcome::Done)
+            }
             StatementKind::Empty => Ok(Outcome::Empty),
             StatementKind::CreateStream(_)
             | StatementKind::CreateTable(_)
@@ -236,6 +201,7 @@ impl Session {
             | StatementKind::Drop(_)
             | StatementKind::CreateSchema { .. }
             | StatementKind::Heartbeat { .. }
+            | StatementKind::AlterView { .. }
             | StatementKind::Comment { .. } => self.define(statement).await.map(Outcome::Done),
         }
     }
@@ -255,18 +221,8 @@ impl Session {
         Ok(bind_query(query, &names)?)
     }
 
-    /// What the transaction block wrote to tables so far; its own reads see it.
-    pub(super) fn pending(&self) -> Vec<(Oid, Delta)> {
-        let writes = self.block.iter().flat_map(|block| &block.writes);
-        let tables = writes.filter_map(|write| match write {
-            Write::Table(oid, delta) => Some((*oid, delta.clone())),
-            Write::Rows(..) | Write::Heartbeat(..) => None,
-        });
-        tables.collect()
-    }
-
-    /// Settings and transaction control.
-    async fn control(&mut self, kind: &StatementKind) -> Result<Outcome> {
+    /// Settings.
+    fn control(&mut self, kind: &StatementKind) -> Result<Outcome> {
         let done = |tag: &str| Ok(Outcome::Done(tag.to_owned()));
         match kind {
             StatementKind::Set { local, name, value } => {
@@ -296,69 +252,8 @@ impl Session {
                 }
                 done(tag)
             }
-            StatementKind::Begin => {
-                if self.block.is_some() {
-                    let code = SqlState::ACTIVE_SQL_TRANSACTION;
-                    self.warning(code, "there is already a transaction in progress", None);
-                } else {
-                    self.block = Some(Block::default());
-                    self.variables.begin();
-                }
-                done("BEGIN")
-            }
-            StatementKind::Commit | StatementKind::Rollback => {
-                self.end_block(matches!(kind, StatementKind::Commit)).await
-            }
-            StatementKind::Savepoint(tag) => {
-                if self.block.is_none() {
-                    return Err(Error::refused(
-                        SqlState::NO_ACTIVE_SQL_TRANSACTION,
-                        format!("{tag} can only be used in transaction blocks"),
-                    ));
-                }
-                if tag.starts_with("ROLLBACK") {
-                    self.block.iter_mut().for_each(|block| block.failed = false);
-                } else {
-                    self.refuse_failed()?;
-                }
-                done(tag)
-            }
-            _ => Err(Error::Internal("not a control statement".into())),
+            _ => Err(Error::Internal("not a setting".into())),
         }
-    }
-
-    fn refuse_failed(&self) -> Result<()> {
-        if self.block.as_ref().is_some_and(|block| block.failed) {
-            return Err(Error::refused(
-                SqlState::IN_FAILED_SQL_TRANSACTION,
-                "current transaction is aborted, commands ignored until end of transaction block",
-            ));
-        }
-        Ok(())
-    }
-
-    async fn end_block(&mut self, commit: bool) -> Result<Outcome> {
-        let Some(block) = self.block.take() else {
-            let code = SqlState::NO_ACTIVE_SQL_TRANSACTION;
-            self.warning(code, "there is no transaction in progress", None);
-            let tag = if commit { "COMMIT" } else { "ROLLBACK" };
-            return Ok(Outcome::Done(tag.to_owned()));
-        };
-        if commit && !block.failed {
-            self.variables.commit();
-        } else {
-            self.variables.rollback();
-        }
-        let committed = commit && !block.failed;
-        self.cursors.retain(|_, cursor| cursor.hold && (committed || !cursor.fresh));
-        self.cursors.values_mut().for_each(|cursor| cursor.fresh = false);
-        if commit && !block.failed {
-            if !block.writes.is_empty() {
-                self.commit(block.writes).await?;
-            }
-            return Ok(Outcome::Done("COMMIT".into()));
-        }
-        Ok(Outcome::Done("ROLLBACK".into()))
     }
 
     /// Cursors and prepared statements.

@@ -11,20 +11,20 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use arrow::array::{Array, BooleanArray, RecordBatch};
-use arrow::compute::filter_record_batch;
-use arrow::datatypes::SchemaRef;
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Schema, SchemaRef};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
+use super::columns::arrow_schema;
 use super::{Engine, Error, Result, lock};
-use crate::connectors::{self, Source, SourceBatch, SourcePosition, SourceSpec};
+use crate::connectors::{self, Flaw, Source, SourceBatch, SourcePosition, SourceSpec};
 use crate::delta::Delta;
 use crate::error::{Classify, SqlState};
 use crate::operators::evaluate::row_text;
 use crate::runtime::errors::Failure;
 use crate::runtime::hub::Write;
-use crate::sql::catalog::Oid;
+use crate::sql::catalog::{Column, Oid};
 use crate::time::Timestamp;
 
 /// Where a source's rows go.
@@ -98,19 +98,27 @@ impl SourceStatus {
 
 /// A source that has been opened.
 pub(super) struct Opened {
-    source: Box<dyn Source>,
+    opened: connectors::Opened,
     connector: String,
-    bounded: bool,
+    /// The row type of its stream or table.
+    schema: SchemaRef,
     wait: bool,
 }
 
+impl Opened {
+    /// What the user who creates it should know.
+    pub fn take_notice(&mut self) -> Option<String> {
+        self.opened.notice.take()
+    }
+}
+
 /// Opens what the options ask for, if they name a connector. `own` are options that are not the
-/// connector's.
-pub(super) fn spec(
+/// connector's. Files are looked at on a thread that may block.
+pub(super) async fn spec(
     engine: &Engine,
     options: &BTreeMap<String, String>,
     own: &[&str],
-    schema: &SchemaRef,
+    columns: &[Column],
     event_time: Option<String>,
 ) -> Result<Option<Opened>> {
     let Some(connector) = options.get("connector") else {
@@ -127,7 +135,7 @@ pub(super) fn spec(
     let theirs = options.iter().filter(|(key, _)| !own.contains(&key.as_str()));
     let spec = SourceSpec {
         options: theirs.map(|(k, v)| (k.clone(), v.clone())).collect(),
-        schema: Arc::clone(schema),
+        schema: declared(columns),
         event_time,
         from: SourcePosition::default(),
         clock: Arc::clone(engine.hub().clock()),
@@ -143,9 +151,19 @@ pub(super) fn spec(
             ));
         }
     };
-    let bounded = connectors::bounded(&spec);
-    let source = connectors::open(spec)?;
-    Ok(Some(Opened { source, connector: connector.clone(), bounded, wait }))
+    let opened = tokio::task::spawn_blocking(move || connectors::open(&spec)).await;
+    let opened = opened.map_err(|error| Error::Internal(error.to_string()))??;
+    let schema = arrow_schema(columns);
+    Ok(Some(Opened { opened, connector: connector.clone(), schema, wait }))
+}
+
+/// The row type that a connector keeps to: with NOT NULL, unlike that of streams and tables, whose
+/// views may hold NULL.
+fn declared(columns: &[Column]) -> SchemaRef {
+    let schema = arrow_schema(columns);
+    let fields = schema.fields().iter().zip(columns);
+    let fields = fields.map(|(field, c)| field.as_ref().clone().with_nullable(!c.not_null));
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 /// Starts reading.
@@ -156,7 +174,7 @@ pub(super) fn start(
     name: &str,
 ) -> Arc<SourceStatus> {
     let (sender, progress) = watch::channel(Progress::Running);
-    let waited_for = opened.bounded && (opened.wait || matches!(target, Target::Table(_)));
+    let waited_for = opened.opened.bounded && (opened.wait || matches!(target, Target::Table(_)));
     let status = Arc::new(SourceStatus {
         connector: opened.connector,
         rows: AtomicU64::new(0),
@@ -170,9 +188,11 @@ pub(super) fn start(
         status: Arc::clone(&status),
         target,
         name: name.to_owned(),
+        schema: opened.schema,
     };
+    let source = opened.opened.source;
     let task = tokio::spawn(async move {
-        let end = match pump.run(opened.source).await {
+        let end = match pump.run(source).await {
             Ok(()) => Progress::Finished,
             Err(error) => {
                 tracing::error!(source = %pump.name, "source failed: {error}");
@@ -193,6 +213,7 @@ struct Pump {
     status: Arc<SourceStatus>,
     target: Target,
     name: String,
+    schema: SchemaRef,
 }
 
 impl Pump {
@@ -202,70 +223,42 @@ impl Pump {
         while let Some(batch) = source.next(rows_max).await? {
             let SourceBatch { rows, bad, .. } = batch;
             for record in bad {
-                self.report(
-                    SqlState::INVALID_TEXT_REPRESENTATION,
-                    record.reason,
-                    record.raw,
-                    Some(record.place),
-                );
+                let Flaw { sqlstate, message } = record.flaw;
+                self.report(sqlstate, message, record.raw, Some(record.place));
             }
-            let rows = self.without_nulls(rows)?;
             if rows.num_rows() == 0 {
                 continue;
             }
             self.engine.hub().room(&[oid]).await;
-            let count = rows.num_rows() as u64;
-            match self.target {
-                Target::Stream(oid) => self.take(vec![Write::Rows(oid, rows)], count)?,
-                Target::Table(oid) => self.insert(oid, &rows)?,
-            }
+            self.take(&rows.with_schema(Arc::clone(&self.schema))?)?;
         }
         Ok(())
     }
 
-    fn take(&self, writes: Vec<Write>, count: u64) -> Result<()> {
-        self.engine.hub().commit(writes)?;
+    /// Commits rows; if one of them cannot be taken, row by row without it.
+    fn take(&self, rows: &RecordBatch) -> Result<()> {
+        match self.commit(rows) {
+            Err(error) if error.of_row() && rows.num_rows() == 1 => {
+                let row = row_text(rows.columns(), 0);
+                self.report(error.sqlstate(), error.to_string(), row, None);
+                Ok(())
+            }
+            Err(error) if error.of_row() => {
+                (0..rows.num_rows()).try_for_each(|row| self.take(&rows.slice(row, 1)))
+            }
+            outcome => Ok(outcome?),
+        }
+    }
+
+    fn commit(&self, rows: &RecordBatch) -> std::result::Result<(), crate::runtime::Error> {
+        let count = rows.num_rows() as u64;
+        let write = match self.target {
+            Target::Stream(oid) => Write::Rows(oid, rows.clone()),
+            Target::Table(oid) => Write::Table(oid, Delta::inserts(rows.clone(), Timestamp::MIN)),
+        };
+        self.engine.hub().commit(vec![write])?;
         self.status.rows.fetch_add(count, Ordering::Relaxed);
         Ok(())
-    }
-
-    /// Inserts rows into a table; if the batch has a bad one, row by row.
-    fn insert(&self, oid: Oid, rows: &RecordBatch) -> Result<()> {
-        let write = |rows| vec![Write::Table(oid, Delta::inserts(rows, Timestamp::MIN))];
-        if self.take(write(rows.clone()), rows.num_rows() as u64).is_ok() {
-            return Ok(());
-        }
-        for i in 0..rows.num_rows() {
-            match self.take(write(rows.slice(i, 1)), 1) {
-                Ok(()) => {}
-                Err(error) => {
-                    let row = row_text(rows.columns(), i);
-                    self.report(error.sqlstate(), error.to_string(), row, None);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes out rows that have NULL where it may not be.
-    fn without_nulls(&self, rows: RecordBatch) -> Result<RecordBatch> {
-        let (Target::Stream(oid) | Target::Table(oid)) = self.target;
-        let catalog = self.engine.catalog();
-        let Some(object) = catalog.get(oid) else { return Ok(rows) };
-        let mut keep = vec![true; rows.num_rows()];
-        for (column, values) in object.columns.iter().zip(rows.columns()) {
-            if !column.not_null || values.null_count() == 0 {
-                continue;
-            }
-            for (i, keep) in keep.iter_mut().enumerate().filter(|(i, _)| values.is_null(*i)) {
-                if std::mem::replace(keep, false) {
-                    let message = format!("null value in column \"{}\"", column.name);
-                    let row = row_text(rows.columns(), i);
-                    self.report(SqlState::NOT_NULL_VIOLATION, message, row, None);
-                }
-            }
-        }
-        Ok(filter_record_batch(&rows, &BooleanArray::from(keep))?)
     }
 
     fn report(&self, sqlstate: SqlState, message: String, row: String, place: Option<String>) {

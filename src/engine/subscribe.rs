@@ -98,6 +98,7 @@ impl Session {
                     keep: false,
                     snapshot: options.snapshot,
                     feed: Some(Arc::clone(&feed)),
+                    fail_on_error: false,
                 })?;
                 let time = plan.time_type.clone();
                 let schema = &plan.root.schema;

@@ -106,7 +106,7 @@ impl Table {
 }
 
 /// A watermark or event time as text, in the type of the stream's event time.
-fn event_time(
+pub(super) fn event_time(
     def: &StreamDef,
     columns: &[crate::sql::catalog::Column],
     at: Timestamp,

@@ -5,6 +5,7 @@
 //! commit under
 //! the lock of the table's writers; so nothing changes between finding and writing.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -21,7 +22,7 @@ use crate::planner::bind::bind_query;
 use crate::planner::relation::Names;
 use crate::runtime::content::repeated;
 use crate::runtime::hub::Write;
-use crate::runtime::read::Read;
+use crate::runtime::read::{Keys, Read};
 use crate::sql::catalog::{Object, ObjectKind};
 use crate::sql::names::fold;
 use crate::sql::parse_query_text;
@@ -294,9 +295,14 @@ pub(super) async fn run_pairs(
     })
 }
 
-/// All rows of a table, with what the transaction block did to it.
-pub(super) async fn content(session: &Session, object: &Object) -> Result<RecordBatch> {
-    let mut reads = session.engine.hub().read(&[object.oid])?.finish().await?;
+/// Rows of a table that have one of these keys, and all that the transaction block did to it.
+pub(super) async fn with_keys(
+    session: &Session,
+    object: &Object,
+    keys: Keys,
+) -> Result<RecordBatch> {
+    let keys = BTreeMap::from([(object.oid, keys)]);
+    let mut reads = session.engine.hub().read(&[object.oid], &keys)?.finish().await?;
     let Some(Read::Relation(mut snapshot)) = reads.remove(&object.oid) else {
         return Err(Error::Internal("a table was read as something else".into()));
     };

@@ -1,108 +1,130 @@
 //! CREATE VIEW: inlined or maintained, with the verdict on its state.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::logical_expr::LogicalPlan;
 
 use super::columns::columns_of;
+use super::relations::StatementRelations;
 use super::session::Session;
 use super::{Error, Result, query, subscribe};
 use crate::error::SqlState;
 use crate::planner::bind::{bind_query, visible_names};
-use crate::planner::explain::warnings;
+use crate::planner::explain::{doubts, warnings};
 use crate::planner::lower::{self, window_node};
 use crate::planner::plan::{Plan, ScanKind};
 use crate::planner::relation::{Names, RelationSource};
+use crate::planner::temporal::asks_time;
 use crate::planner::window::WindowKind;
 use crate::runtime::hub::JobSpec;
-use crate::sql::catalog::{Object, ObjectKind, ViewDef};
+use crate::sql::catalog::{Catalog, Column, Object, ObjectKind, Oid, ViewDef};
 use crate::sql::names::fold;
-use crate::sql::statement::CreateView;
+use crate::sql::statement::{CreateView, Query};
 use crate::sql::variables::UnboundedState;
+
+/// A view as it is going to be.
+pub(super) struct NewView {
+    /// The query that maintains it; `None` is inlined where it is read.
+    pub plan: Option<Plan>,
+    /// Columns.
+    pub columns: Vec<Column>,
+    /// Objects it reads.
+    pub depends_on: BTreeSet<Oid>,
+}
 
 impl Session {
     pub(super) fn create_view(&mut self, create: &CreateView, text: Arc<str>) -> Result<String> {
         let tag = if create.materialized { "CREATE MATERIALIZED VIEW" } else { "CREATE VIEW" };
-        refuse_later(create)?;
+        let fail_on_error = fail_on_error(create)?;
         let (schema, name) = self.new_name(&create.name)?;
-        if self.taken(&schema, &name, create.if_not_exists)? {
+        let old = self.engine.catalog().find(&schema, &name).filter(|_| create.or_replace).cloned();
+        if old.is_none() && self.taken(&schema, &name, create.if_not_exists)? {
             return Ok(tag.into());
         }
-        let relations = self.relations();
-        let functions = self.engine.functions();
-        let names = Names::new(&relations, functions, Arc::clone(&create.query.windows));
-        let bound = query::with_params(bind_query(&create.query, &names)?, &[])?;
-        let depends_on = names.used();
-        let plan_names = self.column_names(create, &bound)?;
-        let on_close = subscribe::on_close(create.query.emit)?;
-        let emit = create.query.emit.is_some();
-        let maintained = create.materialized || emit || !inlinable(&bound)?;
-        let (plan, columns) = if maintained {
-            let plan = lower::continuous(bound, on_close, functions)?;
-            let columns = columns_of(&plan.root.schema, &plan_names)?;
-            (Some(plan), columns)
-        } else {
-            // Planned to the end, so that a bad view is refused now and not when it is read.
-            let options = functions.config_options();
-            let bound = functions.analyzer().execute_and_check(bound, options, |_, _| {})?;
-            let columns = columns_of(&query::named_schema(&bound, &plan_names), &plan_names)?;
-            (None, columns)
-        };
-        if let Some(plan) = &plan {
+        let names: Vec<_> = create.columns.iter().map(fold).collect();
+        let always = create.materialized || old.as_ref().is_some_and(|old| is_maintained(old));
+        let new = self.plan_view(&self.relations(), &create.query, &names, always)?;
+        if let Some(plan) = &new.plan {
             self.verdict(&name, plan)?;
         }
-        let oid = self.engine.change_catalog(crate::sql::catalog::Catalog::fresh_oid);
-        if let Some(plan) = &plan {
-            self.engine.hub().start_job(JobSpec {
-                plan,
-                name: &name,
-                oid: Some(oid),
-                keep: true,
-                snapshot: true,
-                feed: None,
-            })?;
-            self.engine.set_properties(oid, Some(plan.output_properties()));
-        }
-        let kind = if maintained { "maintained" } else { "inlined where it is read" };
-        self.notice(SqlState::SUCCESS, format!("view \"{name}\" is {kind}"));
+        let maintained = new.plan.is_some();
         let def = ViewDef {
             materialized: create.materialized,
             maintained,
             query: Arc::clone(&create.query_text),
             search_path: self.search_path(),
+            fail_on_error,
         };
-        self.engine.change_catalog(|catalog| {
-            catalog.insert(Object {
-                oid,
-                schema,
-                name,
-                columns,
-                kind: ObjectKind::View(Arc::new(def)),
-                sql: text,
-                depends_on,
-                comment: None,
-            })
-        });
+        let oid = match &old {
+            Some(old) => old.oid,
+            None => self.engine.change_catalog(Catalog::fresh_oid),
+        };
+        let object = Object {
+            oid,
+            schema,
+            name: name.clone(),
+            columns: new.columns,
+            kind: ObjectKind::View(Arc::new(def)),
+            sql: text,
+            depends_on: new.depends_on,
+            comment: old.as_ref().and_then(|old| old.comment.clone()),
+        };
+        match old {
+            Some(old) => self.replace_view(&old, object, new.plan)?,
+            None => {
+                if let Some(plan) = &new.plan {
+                    let spec = JobSpec { fail_on_error, ..JobSpec::view(plan, &name, oid) };
+                    self.engine.hub().start_job(spec)?;
+                    self.engine.set_properties(oid, Some(plan.output_properties()));
+                }
+                self.engine.change_catalog(|catalog| catalog.insert(object));
+            }
+        }
+        let kind = if maintained { "maintained" } else { "inlined where it is read" };
+        self.notice(SqlState::SUCCESS, format!("view \"{name}\" is {kind}"));
         Ok(tag.into())
     }
 
-    fn column_names(&self, create: &CreateView, bound: &LogicalPlan) -> Result<Vec<String>> {
-        let mut names = visible_names(bound);
-        if create.columns.len() > names.len() {
+    /// Plans a view's query; `names` stand for its first columns' own. It is maintained if it has
+    /// to be, or if `always`.
+    pub(super) fn plan_view(
+        &self,
+        relations: &StatementRelations,
+        query: &Query,
+        names: &[String],
+        always: bool,
+    ) -> Result<NewView> {
+        let functions = self.engine.functions();
+        let scope = Names::new(relations, functions, Arc::clone(&query.windows));
+        let bound = query::with_params(bind_query(query, &scope)?, &[])?;
+        let depends_on = scope.used();
+        let mut column_names = visible_names(&bound);
+        if names.len() > column_names.len() {
             return Err(Error::refused(
                 SqlState::SYNTAX_ERROR,
                 "CREATE VIEW specifies more column names than columns",
             ));
         }
-        for (name, column) in names.iter_mut().zip(&create.columns) {
-            *name = fold(column);
+        column_names[..names.len()].clone_from_slice(names);
+        let on_close = subscribe::on_close(query.emit)?;
+        let maintained = always || query.emit.is_some() || !inlinable(&bound)?;
+        if maintained {
+            let plan = lower::continuous(bound, on_close, functions)?;
+            let columns = columns_of(&plan.root.schema, &column_names)?;
+            return Ok(NewView { plan: Some(plan), columns, depends_on });
         }
-        Ok(names)
+        let columns = columns_of(&query::named_schema(&bound, &column_names), &column_names)?;
+        Ok(NewView { plan: None, columns, depends_on })
     }
 
-    /// Warns of state that only grows, or refuses it, as `unbounded_state` says.
+    /// Warns of what may not be meant, and of state that only grows, or refuses that, as
+    /// `unbounded_state` says.
     fn verdict(&mut self, name: &str, plan: &Plan) -> Result<()> {
+        for (what, hint) in doubts(plan) {
+            self.warning(SqlState::WARNING, what, Some(hint));
+        }
         let setting = self.variables.unbounded_state();
         if setting == UnboundedState::Allow {
             return Ok(());
@@ -118,21 +140,36 @@ impl Session {
     }
 }
 
-/// Refuses what is to come.
-fn refuse_later(create: &CreateView) -> Result<()> {
-    if create.or_replace {
-        return Err(Error::unsupported(
-            "CREATE OR REPLACE VIEW is not supported yet",
-            "DROP the view and create it again.",
-        ));
+/// Reads a view's options.
+fn fail_on_error(create: &CreateView) -> Result<bool> {
+    let mut fail = false;
+    for (option, value) in &create.options {
+        match (option.as_str(), value.to_ascii_lowercase().as_str()) {
+            ("on_error", "fail") => fail = true,
+            ("on_error", "skip") => fail = false,
+            ("on_error", _) => {
+                return Err(Error::hinted(
+                    SqlState::INVALID_PARAMETER_VALUE,
+                    format!("invalid value for option \"on_error\": \"{value}\""),
+                    "It is 'skip' (a row that cannot be computed goes to hw.errors) or 'fail' \
+                     (it suspends the view).",
+                ));
+            }
+            _ => {
+                return Err(Error::hinted(
+                    SqlState::INVALID_PARAMETER_VALUE,
+                    format!("unrecognized view option \"{option}\""),
+                    "Options of a view: on_error.",
+                ));
+            }
+        }
     }
-    if let Some(option) = create.options.keys().next() {
-        return Err(Error::unsupported(
-            format!("view option \"{option}\" is not supported yet"),
-            "Leave the WITH clause out.",
-        ));
-    }
-    Ok(())
+    Ok(fail)
+}
+
+/// Returns whether an object is a view whose content is kept.
+pub(super) fn is_maintained(object: &Object) -> bool {
+    matches!(&object.kind, ObjectKind::View(def) if def.maintained)
 }
 
 /// Returns whether a view keeps nothing: it reads tables only, or is a filter and projection of
@@ -140,11 +177,13 @@ fn refuse_later(create: &CreateView) -> Result<()> {
 fn inlinable(plan: &LogicalPlan) -> Result<bool> {
     let (mut tables_only, mut stateless) = (true, true);
     plan.apply_with_subqueries(|node| {
+        // What compares with now() changes by itself.
+        stateless &= !asks_time(node);
         match node {
             LogicalPlan::TableScan(scan) => {
                 if let Some(source) = scan.source.downcast_ref::<RelationSource>() {
                     tables_only &= source.kind() == ScanKind::Table;
-                    stateless &= source.kind() == ScanKind::Stream;
+                    stateless &= matches!(source.kind(), ScanKind::Stream | ScanKind::Arrivals);
                 }
             }
             LogicalPlan::Projection(_) | LogicalPlan::Filter(_) | LogicalPlan::SubqueryAlias(_) => {

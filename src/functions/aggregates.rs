@@ -41,10 +41,9 @@ impl ExprPlanner for Aggregates {
             }
             "regr_r2" => PlannerResult::Planned(determination(call)?),
             // DataFusion counts in a type that Postgres has not.
-            "regr_count" | "approx_distinct" => PlannerResult::Planned(cast(
-                aggregate(call),
-                arrow::datatypes::DataType::Int64,
-            )),
+            "regr_count" | "approx_distinct" => {
+                PlannerResult::Planned(cast(aggregate(call), arrow::datatypes::DataType::Int64))
+            }
             _ => PlannerResult::Original(call),
         })
     }
@@ -59,8 +58,7 @@ fn determination(call: RawAggregateExpr) -> Result<Expr> {
 
 fn aggregate(call: RawAggregateExpr) -> Expr {
     let RawAggregateExpr { func, args, distinct, filter, order_by, null_treatment } = call;
-    let call =
-        AggregateFunction::new_udf(func, args, distinct, filter, order_by, null_treatment);
+    let call = AggregateFunction::new_udf(func, args, distinct, filter, order_by, null_treatment);
     Expr::AggregateFunction(call)
 }
 

@@ -9,7 +9,6 @@ use datafusion::execution::{FunctionRegistry, SessionState};
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 
 mod aggregates;
-pub mod array;
 pub mod error;
 pub mod json;
 mod now;

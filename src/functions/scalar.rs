@@ -160,11 +160,8 @@ impl ScalarUDFImpl for Function {
         let returns = args.return_field.data_type();
         let constant = args.args.iter().all(|a| matches!(a, ColumnarValue::Scalar(_)));
         let rows = if constant { 1 } else { args.number_rows };
-        let columns: Vec<ArrayRef> = args
-            .args
-            .iter()
-            .map(|value| value.clone().into_array(rows))
-            .collect::<Result<_>>()?;
+        let columns: Vec<ArrayRef> =
+            args.args.iter().map(|value| value.clone().into_array(rows)).collect::<Result<_>>()?;
         let mut results = Vec::with_capacity(rows);
         for row in 0..rows {
             let values = columns.iter().map(|column| ScalarValue::try_from_array(column, row));

@@ -5,9 +5,7 @@
 //! last one. Integers, and timestamps by intervals, where a month is a calendar month. A call gives at most [`ROWS_MAX`] values, which it holds at once.
 
 use arrow::array::Array;
-use arrow::datatypes::{
-    DataType, Field, FieldRef, IntervalMonthDayNano, IntervalUnit, TimeUnit,
-};
+use arrow::datatypes::{DataType, Field, FieldRef, IntervalMonthDayNano, IntervalUnit, TimeUnit};
 use chrono::{DateTime, Months, Utc};
 use datafusion::common::{Result, ScalarValue};
 
@@ -132,7 +130,8 @@ fn times(row: &Row<'_>, element: &DataType) -> Result<ScalarValue> {
             "generate_series of timestamps needs an interval as its step",
         ));
     };
-    let forward = match step.months.signum() + step.days.signum() + step.nanoseconds.signum() as i32 {
+    let forward = match step.months.signum() + step.days.signum() + step.nanoseconds.signum() as i32
+    {
         0 => return Err(no_step()),
         sign => sign > 0,
     };

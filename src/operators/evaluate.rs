@@ -165,7 +165,9 @@ pub fn classify(error: &DataFusionError) -> (SqlState, String) {
     let text = arrow.to_string();
     match arrow.as_ref() {
         ArrowError::DivideByZero => (SqlState::DIVISION_BY_ZERO, "division by zero".to_owned()),
-        ArrowError::ArithmeticOverflow(_) => (SqlState::NUMERIC_VALUE_OUT_OF_RANGE, text),
+        ArrowError::ArithmeticOverflow(cause) => {
+            (SqlState::NUMERIC_VALUE_OUT_OF_RANGE, cause.clone())
+        }
         // Casts between numbers fail for their range, casts from text for their form.
         ArrowError::CastError(cause)
             if cause.starts_with("Can't cast value") || cause.contains("verflow") =>

@@ -44,6 +44,11 @@ impl Finality {
         self.watermark
     }
 
+    /// The least watermark that makes something final.
+    pub(super) fn earliest(&self) -> Option<Timestamp> {
+        self.times.iter().copied().filter(|time| *time != NEVER).min().map(Timestamp)
+    }
+
     /// Restores the last watermark.
     pub(super) fn restore(&mut self, watermark: Watermark) {
         self.watermark = watermark;

@@ -143,6 +143,11 @@ pub trait Operator: Send {
         None
     }
 
+    /// What it holds until the watermark moves on, for EXPLAIN STALL.
+    fn waiting(&self) -> Waiting {
+        Waiting::default()
+    }
+
     /// Writes what `load` needs. Stateless operators keep the defaults.
     fn save(&self, _to: &mut StateWriter) -> Result<()> {
         Ok(())
@@ -151,6 +156,24 @@ pub trait Operator: Send {
     /// Restores what `save` wrote, into a freshly built operator.
     fn load(&mut self, _from: &mut StateReader) -> Result<()> {
         Ok(())
+    }
+}
+
+/// Rows that are held until the watermark moves on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// How many.
+    pub rows: usize,
+    /// The watermark that lets the first of them go.
+    pub until: Option<Timestamp>,
+}
+
+impl Waiting {
+    /// Those of both.
+    #[must_use]
+    pub fn and(self, other: Waiting) -> Waiting {
+        let until = [self.until, other.until].into_iter().flatten().min();
+        Waiting { rows: self.rows + other.rows, until }
     }
 }
 

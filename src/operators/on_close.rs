@@ -27,7 +27,9 @@ use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, TimestampMicrosec
 use arrow::datatypes::{Int64Type, SchemaRef};
 
 use super::finality::{Finality, Frees};
-use super::{Error, Instantwise, Operator, Output, Port, Result, StateReader, StateWriter};
+use super::{
+    Error, Instantwise, Operator, Output, Port, Result, StateReader, StateWriter, Waiting,
+};
 use crate::delta::{Delta, Instants, Weights, batch, codec};
 use crate::storage::RowSet;
 use crate::time::{Timestamp, Watermark};
@@ -104,6 +106,10 @@ impl Operator for OnClose {
         };
         out.push(Delta::new(rows, instants, weights));
         Ok(())
+    }
+
+    fn waiting(&self) -> Waiting {
+        Waiting { rows: self.rows.len(), until: self.finality.earliest() }
     }
 
     fn save(&self, to: &mut StateWriter) -> Result<()> {

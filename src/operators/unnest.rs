@@ -81,7 +81,9 @@ impl Operator for Unnest {
         }
         let rows = UInt32Array::from(rows);
         let columns = self.columns.iter().zip(&lists).map(|(column, list)| match (column, list) {
-            (UnnestColumn::Repeated(index), _) => Ok(take(delta.rows().column(*index), &rows, None)?),
+            (UnnestColumn::Repeated(index), _) => {
+                Ok(take(delta.rows().column(*index), &rows, None)?)
+            }
             (UnnestColumn::Elements(_), list) => {
                 let list = list.as_ref().expect("columns of elements have lists");
                 let at = rows.values().iter().zip(&places).map(|(row, place)| {
@@ -129,11 +131,8 @@ mod tests {
         let rows = RecordBatch::try_new(schema, columns).unwrap();
         let weights = Weights::Each(Int64Array::from(vec![1, 1, -1, -2]));
         let delta = Delta::new(rows, Instants::All(Timestamp(5)), weights);
-        let columns = vec![
-            UnnestColumn::Elements(0),
-            UnnestColumn::Repeated(1),
-            UnnestColumn::Elements(2),
-        ];
+        let columns =
+            vec![UnnestColumn::Elements(0), UnnestColumn::Repeated(1), UnnestColumn::Elements(2)];
         let output = pretty::schema("a:int8 | k:text | b:int8");
         let mut out = Output::default();
         Unnest::new(columns, keep_empty, output).on_delta(Port(0), delta, &mut out).unwrap();

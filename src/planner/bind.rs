@@ -22,14 +22,20 @@ use crate::sql::statement::Query;
 /// Separates a column's name from what makes it unique where SQL allows duplicates.
 pub(super) const DUPLICATE_MARK: char = '\u{1}';
 
-/// Plans a query, not yet analyzed.
+/// Plans a query; its types are settled unless it has parameters.
 pub fn bind_query(query: &Query, names: &Names<'_>) -> Result<LogicalPlan> {
     refuse_bag_difference(&query.ast)?;
     let mut ast = query.ast.as_ref().clone();
     let _ = VisitMut::visit(&mut ast, &mut NameColumns);
     calls::rewrite(&mut ast);
-    let planner = planner(names);
-    Ok(planner.sql_statement_to_plan(ast::Statement::Query(Box::new(ast)))?)
+    let statement = ast::Statement::Query(Box::new(ast));
+    let plan = planner(names).sql_statement_to_plan(statement)?;
+    if plan.get_parameter_names()?.is_empty() { settled(plan, names.functions()) } else { Ok(plan) }
+}
+
+/// Settles the types of a plan without parameters.
+pub fn settled(plan: LogicalPlan, state: &SessionState) -> Result<LogicalPlan> {
+    Ok(state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})?)
 }
 
 /// DataFusion plans EXCEPT ALL and INTERSECT ALL as joins that forget multiplicities.
@@ -84,6 +90,7 @@ pub fn bind_expr(expr: &ast::Expr, schema: &DFSchema, names: &Names<'_>) -> Resu
 fn planner<'a>(names: &'a Names<'_>) -> SqlToRel<'a, Names<'a>> {
     let options = ParserOptions::default()
         .with_enable_ident_normalization(true)
+        .with_parse_float_as_decimal(true)
         .with_map_string_types_to_utf8view(false)
         .with_collect_spans(true)
         .with_support_varchar_with_length(true);
@@ -148,9 +155,10 @@ pub(super) fn constant_expr(expr: Expr, state: &SessionState) -> DfResult<Expr> 
         .with_query_execution_start_time(state.execution_props().query_execution_start_time)
         .build();
     let simplifier = ExprSimplifier::new(context);
-    let coerced = simplifier.coerce(expr, &DFSchema::empty())?;
-    let timed = super::text_time::rewrite(coerced, &DFSchema::empty())?;
-    simplifier.simplify(timed.data)
+    let typed = super::coercion::rewrite(expr, &DFSchema::empty())?;
+    let coerced = simplifier.coerce(typed.data, &DFSchema::empty())?;
+    let meant = super::meaning::rewrite(coerced, &DFSchema::empty())?;
+    simplifier.simplify(meant.data)
 }
 
 /// Computes a constant expression, such as the time of a heartbeat.

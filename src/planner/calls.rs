@@ -4,6 +4,7 @@
 //! |---------------------------------|-------------------------------------------------|
 //! | `FROM f(..)`, f giving rows     | the lateral function ([`super::rows`])          |
 //! | `SELECT f(..)`, f giving rows   | `unnest($f(..))`                                |
+//! | `GROUP BY ()`                   | `GROUP BY GROUPING SETS (())`                   |
 //! | `ARRAY(SELECT x .. ORDER BY y)` | `(SELECT coalesce(array_agg(x ORDER BY y), {})` |
 
 use std::ops::ControlFlow;
@@ -26,6 +27,13 @@ impl VisitorMut for Calls {
     type Break = ();
 
     fn pre_visit_select(&mut self, select: &mut ast::Select) -> ControlFlow<()> {
+        if let ast::GroupByExpr::Expressions(groups, _) = &mut select.group_by {
+            for group in groups {
+                if matches!(group, Expr::Tuple(keys) if keys.is_empty()) {
+                    *group = Expr::GroupingSets(vec![vec![]]);
+                }
+            }
+        }
         for item in &mut select.projection {
             if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
                 let _ = VisitMut::visit(expr, &mut InSelectList { depth: 0 });
@@ -42,7 +50,9 @@ impl VisitorMut for Calls {
             {
                 (name.clone(), args.args.clone(), *with_ordinality, alias.clone())
             }
-            TableFactor::UNNEST { alias, array_exprs, with_offset: false, with_ordinality, .. } => {
+            TableFactor::UNNEST {
+                alias, array_exprs, with_offset: false, with_ordinality, ..
+            } => {
                 let args = array_exprs.iter().cloned().map(argument).collect();
                 let name = ObjectName::from(vec![Ident::new("unnest")]);
                 (name, args, *with_ordinality, alias.clone())

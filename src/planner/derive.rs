@@ -8,7 +8,7 @@ use datafusion::physical_expr::expressions::{Column, Literal};
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 
 use super::plan::{
-    Aggregate, Close, Join, Node, Op, ScanKind, Temporal, Unnest, Window,
+    Aggregate, Assigner, Close, Join, Node, Op, ScanKind, Session, Temporal, Unnest, Window,
 };
 use super::properties::{Finality, Properties, Size};
 use super::relation::RelationSource;
@@ -28,7 +28,8 @@ pub(super) fn node(op: Op, inputs: Vec<Node>, schema: SchemaRef) -> Node {
         Op::Unnest(unnest) => unnested(unnest, &inputs[0]),
         Op::Window(window) => windowed(window, &inputs[0]),
         Op::Temporal(temporal) => lived(temporal, &inputs[0]),
-        Op::Assign(assign) => assigned(assign.time.as_ref(), assign.windows.size, &inputs[0]),
+        Op::Assign(assign) => assigned(assign.time.as_ref(), assign.assigner, &inputs[0]),
+        Op::Session(session) => sessions(session, &inputs[0]),
         Op::Aggregate(aggregate) => aggregated(aggregate, &inputs[0]),
         Op::Join(join) => joined(join, &inputs),
         Op::Union => united(&inputs),
@@ -53,31 +54,33 @@ pub(super) fn scan(op: Op, source: &RelationSource, schema: SchemaRef) -> Node {
     let Op::Scan(scan) = &op else { unreachable!("called for scans") };
     let after_instant = Some(Finality { after: 1, strict: true });
     let finality_of = |column: usize| match (scan.kind, &source.properties) {
-        (ScanKind::Stream, _) => after_instant.filter(|_| source.event_time() == Some(column)),
+        (ScanKind::Stream | ScanKind::Arrivals, _) => {
+            after_instant.filter(|_| source.event_time() == Some(column))
+        }
         (ScanKind::View, Some(properties)) => properties.finality.get(column).copied().flatten(),
         _ => None,
     };
     let view = source.properties.as_ref();
     let properties = Properties {
         append_only: match scan.kind {
-            ScanKind::Stream => true,
+            ScanKind::Stream | ScanKind::Arrivals => true,
             ScanKind::Table => false,
             ScanKind::View => view.is_some_and(|p| p.append_only),
         },
         finality: scan.projection.iter().map(|c| finality_of(*c)).collect(),
         hashed_by: None,
         size: match scan.kind {
-            ScanKind::Stream => Size::Unbounded,
+            ScanKind::Stream | ScanKind::Arrivals => Size::Unbounded,
             ScanKind::Table => Size::Keys,
             ScanKind::View => view.map_or(Size::Unbounded, |p| p.size),
         },
         timeless: match scan.kind {
-            ScanKind::Stream => false,
+            ScanKind::Stream | ScanKind::Arrivals => false,
             ScanKind::Table => true,
             ScanKind::View => view.is_none_or(|p| p.timeless),
         },
         time_type: match scan.kind {
-            ScanKind::Stream => Some(source.time_type()),
+            ScanKind::Stream | ScanKind::Arrivals => Some(source.time_type()),
             ScanKind::Table => None,
             ScanKind::View => view.and_then(|p| p.time_type.clone()),
         },
@@ -174,7 +177,7 @@ fn unnested(unnest: &Unnest, input: &Node) -> Properties {
 
 fn windowed(window: &Window, input: &Node) -> Properties {
     let size = match window {
-        Window::Range { .. } => Size::Window,
+        Window::Range { .. } | Window::Current { .. } => Size::Window,
         Window::Rows { .. } => Size::Constant,
         Window::Partitioned { .. } => Size::Keys,
     };
@@ -200,13 +203,34 @@ fn lived(temporal: &Temporal, input: &Node) -> Properties {
     }
 }
 
-fn assigned(time: &dyn PhysicalExpr, size: i64, input: &Node) -> Properties {
+fn assigned(time: &dyn PhysicalExpr, assigner: Assigner, input: &Node) -> Properties {
     let mut properties = input.properties.clone();
-    let at_end = finality_of(time, input).map(|f| Finality { after: f.after - 1, ..f });
-    // A row with ts = end - 1 is the last of its window; final once W >= end.
-    let after = |shift: i64| at_end.map(|f| Finality { after: f.after + shift, ..f });
-    properties.finality.extend([after(size), after(0), after(1)]);
+    let [end, last] = bounds(time, input);
+    // A start says the latest end that a window of it can have.
+    let start = end.map(|f| Finality { after: f.after + assigner.size(), ..f });
+    properties.finality.extend([start, end, last]);
     properties
+}
+
+/// Finality of the end and of the last tick of a window by times of that expression.
+fn bounds(time: &dyn PhysicalExpr, input: &Node) -> [Option<Finality>; 2] {
+    // A row with ts = end - 1 is the last of its window; final once W >= end.
+    let end = finality_of(time, input).map(|f| Finality { after: f.after - 1, ..f });
+    [end, end.map(|f| Finality { after: f.after + 1, ..f })]
+}
+
+/// When a session is final: once no row can come that would prolong it.
+pub(super) fn session_closes(time: &dyn PhysicalExpr, input: &Node) -> Option<i64> {
+    bounds(time, input)[0].filter(|end| end.strict).map(|end| end.after)
+}
+
+fn sessions(session: &Session, input: &Node) -> Properties {
+    // A later row may move the bounds of all rows of its session, whatever their own values.
+    let mut finality = vec![None; input.schema.fields().len() + 1];
+    finality.extend(bounds(session.time.as_ref(), input));
+    let append_only = session.held;
+    let size = if session.closes.is_some() { Size::Window } else { input.properties.size };
+    Properties { append_only, finality, size, ..input.properties.clone() }
 }
 
 fn aggregated(aggregate: &Aggregate, input: &Node) -> Properties {

@@ -12,7 +12,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
 
 use super::derive;
-use super::plan::{Distribution, Node, Op, Window};
+use super::plan::{Distribution, Node, Op, Session, Window};
 
 type Exprs = [Arc<dyn PhysicalExpr>];
 
@@ -41,7 +41,11 @@ pub(super) fn distribute(node: Node) -> Node {
             let (left, right) = align(left, right, &join.left_keys, &join.right_keys);
             inputs.extend([left, right]);
         }
-        Op::Window(Window::Partitioned { keys, .. }) => {
+        Op::Session(Session { keys, .. }) if keys.is_empty() => {
+            inputs = inputs.into_iter().map(single).collect();
+            hashed_by = Some(vec![]);
+        }
+        Op::Session(Session { keys, .. }) | Op::Window(Window::Partitioned { keys, .. }) => {
             let input = inputs.remove(0);
             let lies = lies_by(&input, keys).is_some();
             inputs.push(if lies { input } else { hash(input, keys) });
@@ -71,7 +75,7 @@ pub(super) fn distribute(node: Node) -> Node {
         | Op::Expand(_)
         | Op::Unnest(_)
         | Op::Temporal(_)
-        | Op::Window(Window::Range { .. })
+        | Op::Window(Window::Range { .. } | Window::Current { .. })
         | Op::Assign(_)
         | Op::OnClose(_)
         | Op::Exchange(_) => {}

@@ -364,9 +364,9 @@ pub fn value_state(message: &str) -> SqlState {
         SqlState::DIVISION_BY_ZERO
     } else if has("overflow") || has("out of range") || has("can't cast value") {
         SqlState::NUMERIC_VALUE_OUT_OF_RANGE
-    } else if has("timestamp") || has("date") {
+    } else if has("timestamp") || has("date") || has("type interval") {
         SqlState::INVALID_DATETIME_FORMAT
-    } else if has("cast") || has("parse") || has("invalid") {
+    } else if has("cast") || has("parse") || has("invalid") || has("malformed") {
         SqlState::INVALID_TEXT_REPRESENTATION
     } else {
         SqlState::INTERNAL_ERROR

@@ -14,7 +14,7 @@
 
 use std::fmt::{self, Write as _};
 
-use super::plan::{Clock, Distribution, Node, Op, Plan, ScanKind, Window};
+use super::plan::{Assigner, Clock, Distribution, Node, Op, Plan, ScanKind, Session, Window};
 use super::properties::Size;
 use super::temporal::Bound;
 use super::window::span_text;
@@ -52,6 +52,7 @@ fn describe(node: &Node) -> String {
         Op::Scan(scan) => {
             let kind = match scan.kind {
                 ScanKind::Stream => "stream",
+                ScanKind::Arrivals => "arrivals of",
                 ScanKind::Table => "table",
                 ScanKind::View => "view",
             };
@@ -62,16 +63,7 @@ fn describe(node: &Node) -> String {
         Op::Values(rows) => format!("Values  rows={}", rows.num_rows()),
         Op::Filter(predicate) => format!("Filter  {predicate}"),
         Op::Project(exprs) => format!("Project  [{}]", list(exprs)),
-        Op::Window(Window::Range { size: 1, slide: None }) => "Window  [NOW]".to_owned(),
-        Op::Window(Window::Range { size, slide }) => {
-            let slide = slide.map(|(s, _)| format!(" SLIDE {}", span_text(s))).unwrap_or_default();
-            format!("Window  [RANGE {}{slide}]", span_text(*size))
-        }
-        Op::Window(Window::Rows { count }) => format!("Window  [ROWS {count}]"),
-        Op::Window(Window::Partitioned { keys, count, range }) => {
-            let range = range.map(|t| format!(" RANGE {}", span_text(t))).unwrap_or_default();
-            format!("Window  [PARTITION BY {} ROWS {count}{range}]", list(keys))
-        }
+        Op::Window(window) => format!("Window  [{}]", window_text(window)),
         Op::Temporal(temporal) => {
             let bounds = temporal.bounds.iter().map(|(at, bound)| {
                 let op = match bound {
@@ -84,12 +76,11 @@ fn describe(node: &Node) -> String {
             });
             format!("TemporalFilter  {}", bounds.collect::<Vec<_>>().join(" AND "))
         }
-        Op::Assign(assign) if assign.windows.slide == assign.windows.size => {
-            format!("Assign  TUMBLE {}", span_text(assign.windows.size))
-        }
-        Op::Assign(assign) => {
-            let (slide, size) = (assign.windows.slide, assign.windows.size);
-            format!("Assign  HOP {} every {}", span_text(size), span_text(slide))
+        Op::Assign(assign) => format!("Assign  {}", assigner_text(assign.assigner)),
+        Op::Session(session) => {
+            let held = if session.held { "  final ones only" } else { "" };
+            let keys = list(&session.keys);
+            format!("Session  gap={} key=[{keys}]{held}", span_text(session.gap))
         }
         Op::Aggregate(aggregate) => {
             let calls = aggregate.calls.iter().map(|call| {
@@ -134,6 +125,43 @@ fn describe(node: &Node) -> String {
     }
 }
 
+fn window_text(window: &Window) -> String {
+    match window {
+        Window::Range { size: 1, inclusive: false, slide: None } => "NOW".to_owned(),
+        Window::Range { size, inclusive, slide } => {
+            let inclusive = if *inclusive { " INCLUSIVE" } else { "" };
+            let offset = |o: i64| match o {
+                0 => String::new(),
+                o => format!(" OFFSET {}", span_text(o)),
+            };
+            let slide = slide.map(|(s, o)| format!(" SLIDE {}{}", span_text(s), offset(o)));
+            format!("RANGE {}{inclusive}{}", span_text(*size), slide.unwrap_or_default())
+        }
+        Window::Current { period } => format!("CURRENT {}", span_text(*period)),
+        Window::Rows { count, slide: 1 } => format!("ROWS {count}"),
+        Window::Rows { count, slide } => format!("ROWS {count} SLIDE {slide}"),
+        Window::Partitioned { keys, count, range } => {
+            let range = range.map(|t| format!(" RANGE {}", span_text(t))).unwrap_or_default();
+            format!("PARTITION BY {} ROWS {count}{range}", list(keys))
+        }
+    }
+}
+
+fn assigner_text(assigner: Assigner) -> String {
+    let (text, offset) = match assigner {
+        Assigner::Hop { slide, size, offset } if slide == size => {
+            (format!("TUMBLE {}", span_text(size)), offset)
+        }
+        Assigner::Hop { slide, size, offset } => {
+            (format!("HOP {} every {}", span_text(size), span_text(slide)), offset)
+        }
+        Assigner::Cumulate { step, size, offset } => {
+            (format!("CUMULATE {} by {}", span_text(size), span_text(step)), offset)
+        }
+    };
+    if offset == 0 { text } else { format!("{text} offset {}", span_text(offset)) }
+}
+
 /// What a node keeps, and what bounds it.
 pub struct State {
     /// The bound in a few words; `None` keeps nothing.
@@ -153,7 +181,13 @@ pub fn state_of(node: &Node) -> State {
     };
     match &node.op {
         Op::Window(Window::Range { size, .. }) => bounded(&format!("rows of {}", span_text(*size))),
-        Op::Window(Window::Rows { count }) => bounded(&format!("{count} rows")),
+        Op::Window(Window::Current { period }) => {
+            bounded(&format!("rows of {}", span_text(*period)))
+        }
+        Op::Window(Window::Rows { count, slide }) => {
+            bounded(&format!("{} rows", count.saturating_add(slide - 1)))
+        }
+        Op::Session(session) => session_state(node, session),
         Op::Window(Window::Partitioned { count, .. }) => bounded(&format!("{count} rows per key")),
         Op::Temporal(_) => bounded("rows to come and to go"),
         Op::Aggregate(aggregate) if aggregate.frees.is_some() => {
@@ -183,6 +217,24 @@ pub fn state_of(node: &Node) -> State {
         | Op::Assign(_)
         | Op::Union
         | Op::Exchange(_) => State { bound: None, warning: None },
+    }
+}
+
+fn session_state(node: &Node, session: &Session) -> State {
+    let size = node.inputs[0].properties.size;
+    if session.closes.is_some() {
+        return State { bound: Some("until the watermark closes".into()), warning: None };
+    }
+    if size != Size::Unbounded {
+        return State { bound: Some("rows of its input".into()), warning: None };
+    }
+    State {
+        bound: Some("unbounded".into()),
+        warning: Some((
+            format!("SESSION keeps every row of {}", streams_of(&node.inputs[0])),
+            "Use a stream's event time as the time column, so that the watermark closes sessions."
+                .into(),
+        )),
     }
 }
 
@@ -218,9 +270,49 @@ fn streams_of(node: &Node) -> String {
     names.join(", ")
 }
 
+/// What each operator of a plan has to remember, one line each, and the verdict.
+pub fn state_text(plan: &Plan) -> String {
+    let mut text = String::new();
+    plan.root.visit(&mut |node| {
+        if let Some(bound) = state_of(node).bound {
+            text.push_str(&format!("{}\n  keeps: {bound}\n", describe(node)));
+        }
+    });
+    let found = warnings(plan);
+    if found.is_empty() {
+        text.push_str("Verdict: bounded by windows, keys and what tables hold\n");
+    }
+    for (what, hint) in found {
+        text.push_str(&format!("Verdict: grows without bound: {what}\n  HINT: {hint}\n"));
+    }
+    text
+}
+
 /// The verdict on a whole plan: warnings about state that only grows, with their hints.
 pub fn warnings(plan: &Plan) -> Vec<(String, String)> {
     let mut found = Vec::new();
     plan.root.visit(&mut |node| found.extend(state_of(node).warning));
     found
+}
+
+/// What may not be what is meant, with hints.
+pub fn doubts(plan: &Plan) -> Vec<(String, String)> {
+    let mut found: Vec<(String, String)> = Vec::new();
+    plan.root.visit(&mut |node| found.extend(doubt(node)));
+    found
+}
+
+fn doubt(node: &Node) -> Option<(String, String)> {
+    match &node.op {
+        Op::Window(Window::Range { size, slide: Some((slide, _)), .. }) if slide > size => Some((
+            "the window samples: its slide is longer than its range, so that some rows are in none"
+                .into(),
+            format!("Use a slide of at most {}.", span_text(*size)),
+        )),
+        Op::Scan(scan) if scan.kind == ScanKind::Arrivals => Some((
+            "windows by arrival time depend on when rows came, not only on which".into(),
+            "Use the stream's event time, if it has one.".into(),
+        )),
+        _ => None,
+    }
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Field, Schema, SchemaRef};
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, JoinType, NullEquality, NullHandling};
 use datafusion::execution::SessionState;
 use datafusion::execution::context::ExecutionProps;
@@ -19,14 +19,18 @@ use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext
 use datafusion::logical_expr::{self as logical, Expr, FetchType, LogicalPlan, SkipType};
 use datafusion::optimizer::{Optimizer, OptimizerContext, OptimizerRule};
 use datafusion::physical_expr::aggregate::LoweredAggregateBuilder;
-use datafusion::physical_expr::expressions::{BinaryExpr, Column};
+use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 
 use super::decorrelate::Decorrelate;
 use super::derive;
 use super::error::{Error, Result};
 use super::grouping::{Sets, null, sets_of};
-use super::plan::{Aggregate, Assign, Call, Clock, Join, Node, Op, Plan, Scan, Temporal, TopN, Unnest, Window};
+use super::panes::Panes;
+use super::plan::{
+    Aggregate, Assign, Call, Clock, Join, Node, Op, Plan, Scan, Session, Temporal, TopN, Unnest,
+    Window,
+};
 use super::relation::{RelationSource, system_time_type};
 use super::temporal::{self, TemporalNode, temporal_node};
 use super::window::{WindowKind, WindowNode};
@@ -51,6 +55,7 @@ fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
         Arc::new(EliminateCrossJoin::new()),
         Arc::new(EliminateOuterJoin::new()),
         Arc::new(PushDownFilter::new()),
+        Arc::new(Panes),
         Arc::new(CommonSubexprEliminate::new()),
         Arc::new(OptimizeProjections::new()),
     ]
@@ -95,7 +100,7 @@ fn clock_of(plan: &LogicalPlan) -> Result<Clock> {
     let mut clock = if temporal::on_event_time(plan)? { Clock::Event } else { Clock::Arrival };
     plan.apply_with_subqueries(|node| {
         if let Some(window) = window_node(node)
-            && !matches!(window.kind, WindowKind::Assign(_))
+            && window.kind.is_bracket()
         {
             clock = Clock::Event;
         }
@@ -218,7 +223,7 @@ impl Lowering {
             return Err(later("this subquery", "Write it as a join."));
         }
         let context = PhysicalPlanningContext::default();
-        checked(create_physical_expr(expr, schema, &self.props, &context)?)
+        Ok(create_physical_expr(expr, schema, &self.props, &context)?)
     }
 
     fn exprs(&self, exprs: &[Expr], schema: &DFSchema) -> Result<Vec<Arc<dyn PhysicalExpr>>> {
@@ -254,16 +259,24 @@ impl Lowering {
 
     fn window(&self, window: &WindowNode) -> Result<Node> {
         let input = self.node(&window.input)?;
-        let exprs = self.exprs(&window.exprs, window.input.schema())?;
+        let mut exprs = self.exprs(&window.exprs, window.input.schema())?;
         let op = match window.kind {
-            WindowKind::Range { size, slide } => Op::Window(Window::Range { size, slide }),
-            WindowKind::Rows(count) => Op::Window(Window::Rows { count }),
+            WindowKind::Range { size, inclusive, slide } => {
+                Op::Window(Window::Range { size, inclusive, slide })
+            }
+            WindowKind::Current(period) => Op::Window(Window::Current { period }),
+            WindowKind::Rows { count, slide } => Op::Window(Window::Rows { count, slide }),
             WindowKind::Partitioned { count, range } => {
                 Op::Window(Window::Partitioned { keys: exprs, count, range })
             }
-            WindowKind::Assign(windows) => {
-                let time = exprs.into_iter().next().expect("a TVF has a time column");
-                Op::Assign(Assign { time, windows })
+            WindowKind::Assign(assigner) => {
+                let time = exprs.swap_remove(0);
+                Op::Assign(Assign { time, assigner })
+            }
+            WindowKind::Session(gap) => {
+                let time = exprs.remove(0);
+                let closes = derive::session_closes(time.as_ref(), &input);
+                Op::Session(Session { time, keys: exprs, gap, closes, held: false })
             }
         };
         use datafusion::logical_expr::UserDefinedLogicalNodeCore;
@@ -347,9 +360,12 @@ impl Lowering {
             list.push(logical::cast(number, added[sets.keys.len()].data_type().clone()));
             lists.push(self.exprs(&list, input_schema)?);
         }
-        let fields = input.schema.fields().iter().chain(added.iter()).map(|field| {
-            Field::new(field.name(), field.data_type().clone(), true)
-        });
+        let fields = input
+            .schema
+            .fields()
+            .iter()
+            .chain(added.iter())
+            .map(|field| Field::new(field.name(), field.data_type().clone(), true));
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
         Ok(derive::node(Op::Expand(lists), vec![input], schema))
     }
@@ -454,18 +470,6 @@ impl Lowering {
 
 fn sorts(plan: &LogicalPlan) -> bool {
     matches!(plan, LogicalPlan::Sort(sort) if sort.fetch.is_none())
-}
-
-/// Lets integer arithmetic fail where it overflows, as in Postgres; the row is then quarantined.
-fn checked(expr: Arc<dyn PhysicalExpr>) -> Result<Arc<dyn PhysicalExpr>> {
-    let checked = expr.transform_up(|expr| match expr.downcast_ref::<BinaryExpr>() {
-        Some(binary) => {
-            let checked = binary.clone().with_fail_on_overflow(true);
-            Ok(Transformed::yes(Arc::new(checked) as Arc<dyn PhysicalExpr>))
-        }
-        None => Ok(Transformed::no(expr)),
-    });
-    Ok(checked?.data)
 }
 
 /// One row without columns, over which constants are computed.

@@ -5,24 +5,32 @@
 //! a continuous query, our [`plan::Plan`] with proven properties (`lower`, `derive`, `on_close`,
 //! `distribute`). A one-shot query stops at the logical plan: DataFusion runs it over snapshots.
 
+mod arithmetic;
 pub mod bind;
 mod calls;
+mod casts;
+pub mod coercion;
 mod column_name;
 pub mod decorrelate;
 mod derive;
 mod distribute;
 pub mod error;
 pub mod explain;
+pub mod functions;
 pub mod grouping;
 pub mod lower;
+pub mod meaning;
 mod on_close;
+pub mod operators;
+mod panes;
 pub mod plan;
 pub mod properties;
 pub mod relation;
 mod rows;
 pub mod temporal;
-pub mod text_time;
+mod text_time;
 mod tvf;
 pub mod window;
+mod window_function;
 
 pub use error::{Error, Result};

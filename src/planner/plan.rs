@@ -80,6 +80,8 @@ pub enum Op {
     Temporal(Temporal),
     /// A window TVF: appends `window_start`, `window_end`, `window_time`.
     Assign(Assign),
+    /// SESSION: appends the same columns, by all rows of a key.
+    Session(Session),
     /// Groups and aggregates.
     Aggregate(Aggregate),
     /// Joins two inputs.
@@ -99,6 +101,8 @@ pub enum Op {
 pub enum ScanKind {
     /// Append-only, with event time.
     Stream,
+    /// A stream whose rows have the time at which they arrived, also as a last column.
+    Arrivals,
     /// Current state.
     Table,
     /// The result of another continuous query.
@@ -127,13 +131,22 @@ pub enum Window {
     Range {
         /// Length in microseconds; NOW is 1.
         size: i64,
+        /// Whether a row that is exactly so old is still in it.
+        inclusive: bool,
         /// Slide and offset in microseconds.
         slide: Option<(i64, i64)>,
+    },
+    /// The rows since the period began: CURRENT.
+    Current {
+        /// Length of the period in microseconds.
+        period: i64,
     },
     /// The last rows by (ts, seq).
     Rows {
         /// How many.
         count: u64,
+        /// Only whole batches of so many count.
+        slide: u64,
     },
     /// The last rows of each partition.
     Partitioned {
@@ -169,19 +182,60 @@ pub struct Unnest {
 pub struct Assign {
     /// The time column.
     pub time: Arc<dyn PhysicalExpr>,
-    /// How windows lie, in microseconds (or units of a BIGINT time).
-    pub windows: Hopping,
+    /// How windows lie.
+    pub assigner: Assigner,
 }
 
-/// Windows `[k * slide + offset, k * slide + offset + size)`; TUMBLE has `slide = size`.
+/// How windows lie, in microseconds (or units of a BIGINT time).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd)]
-pub struct Hopping {
-    /// Distance of starts.
-    pub slide: i64,
-    /// Length.
-    pub size: i64,
-    /// Shift of all starts.
-    pub offset: i64,
+pub enum Assigner {
+    /// Windows `[k * slide + offset, k * slide + offset + size)`; TUMBLE has `slide = size`.
+    Hop {
+        /// Distance of starts.
+        slide: i64,
+        /// Length.
+        size: i64,
+        /// Shift of all starts.
+        offset: i64,
+    },
+    /// Windows `[k * size + offset, k * size + offset + j * step)`, up to `size` long.
+    Cumulate {
+        /// Difference of ends.
+        step: i64,
+        /// Length of the longest; a multiple of `step`.
+        size: i64,
+        /// Shift of all starts.
+        offset: i64,
+    },
+}
+
+impl Assigner {
+    /// Adjacent windows.
+    pub fn tumble(size: i64, offset: i64) -> Self {
+        Assigner::Hop { slide: size, size, offset }
+    }
+
+    /// Length of the longest window.
+    pub fn size(self) -> i64 {
+        match self {
+            Assigner::Hop { size, .. } | Assigner::Cumulate { size, .. } => size,
+        }
+    }
+}
+
+/// Sessions: runs of rows of a key that are less than `gap` apart.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// The time column.
+    pub time: Arc<dyn PhysicalExpr>,
+    /// Each key has sessions of its own.
+    pub keys: Vec<Arc<dyn PhysicalExpr>>,
+    /// A row that is so far from the last one starts a session.
+    pub gap: i64,
+    /// A session that ends at `e` is final once the watermark has reached `e` plus this.
+    pub closes: Option<i64>,
+    /// Whether only final sessions are wanted.
+    pub held: bool,
 }
 
 /// Groups and aggregates.

@@ -3,7 +3,7 @@
 use arrow::datatypes::DataType;
 
 /// What is proven of a node's output.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Properties {
     /// Nothing is ever retracted.
     pub append_only: bool,
@@ -47,9 +47,20 @@ pub enum Size {
 }
 
 impl Properties {
-    /// The finality of the first column that has one, a strict one if possible.
+    /// Returns whether a query that was planned over a relation of properties `self` stays right
+    /// over one of properties `new`, with a retraction of what `new` does not have in between.
+    pub fn allow(&self, new: &Properties) -> bool {
+        !self.append_only
+            && self.finality == new.finality
+            && self.size >= new.size
+            && self.timeless == new.timeless
+            && self.time_type == new.time_type
+    }
+
+    /// The finality of the first column whose values are closest to it, a strict one if possible:
+    /// of a window rather its end than its start.
     pub fn best_finality(&self) -> Option<(usize, Finality)> {
-        let known = || self.finality.iter().enumerate().filter_map(|(i, f)| f.map(|f| (i, f)));
-        known().find(|(_, f)| f.strict).or_else(|| known().next())
+        let known = self.finality.iter().enumerate().filter_map(|(i, f)| f.map(|f| (i, f)));
+        known.min_by_key(|(_, f)| (!f.strict, f.after))
     }
 }

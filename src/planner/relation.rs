@@ -5,8 +5,9 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
 use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, TableReference};
 use datafusion::error::{DataFusionError, Result as DfResult};
 use datafusion::execution::SessionState;
@@ -14,7 +15,8 @@ use datafusion::logical_expr::planner::{
     ContextProvider, ExprPlanner, RelationPlanner, TypePlanner,
 };
 use datafusion::logical_expr::{
-    AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF,
+    AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, LogicalPlanBuilder, ScalarUDF, TableSource,
+    WindowUDF,
 };
 use sqlparser::ast;
 
@@ -47,14 +49,56 @@ pub struct RelationSource {
     pub object: Arc<Object>,
     /// What a maintained view promises.
     pub properties: Option<Properties>,
+    /// Whether a stream's rows are read with the time at which they arrived.
+    arrivals: bool,
     schema: SchemaRef,
     defaults: BTreeMap<String, Expr>,
 }
 
+/// The column that [`arrivals`] adds.
+pub const ARRIVAL: &str = "$arrival";
+
+/// Lets a plan that scans a stream, and does nothing else, read arrival times, as a last column.
+pub(super) fn arrivals(plan: LogicalPlan) -> DfResult<LogicalPlan> {
+    let by_arrival = plan.transform_up(|node| {
+        let source = match &node {
+            LogicalPlan::TableScan(scan) => scan.source.downcast_ref::<RelationSource>(),
+            LogicalPlan::SubqueryAlias(_) => return Ok(Transformed::yes(node.recompute_schema()?)),
+            _ => None,
+        };
+        let Some(source) = source.filter(|source| source.kind() == ScanKind::Stream) else {
+            return Err(Error::Unsupported {
+                what: "proc_time() of anything but a stream is not supported".into(),
+                hint: "Put the window function on the stream itself.".into(),
+            }
+            .into());
+        };
+        let LogicalPlan::TableScan(scan) = &node else { unreachable!("matched above") };
+        let source = Arc::new(source.with_arrivals());
+        let builder = LogicalPlanBuilder::scan(scan.table_name.clone(), source, None)?;
+        Ok(Transformed::yes(builder.build()?))
+    });
+    Ok(by_arrival?.data)
+}
+
 impl RelationSource {
+    /// The stream with arrival times.
+    fn with_arrivals(&self) -> Self {
+        let arrival = Field::new(ARRIVAL, system_time_type(), false);
+        let fields = self.schema.fields().iter().cloned().chain([Arc::new(arrival)]);
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        Self { arrivals: true, schema, ..self.clone() }
+    }
+
+    /// The row type of a scan.
+    pub fn row_type(&self) -> &SchemaRef {
+        &self.schema
+    }
+
     /// Returns the object's kind as a scan sees it.
     pub fn kind(&self) -> ScanKind {
         match self.object.kind {
+            ObjectKind::Stream(_) if self.arrivals => ScanKind::Arrivals,
             ObjectKind::Stream(_) => ScanKind::Stream,
             ObjectKind::Table(_) => ScanKind::Table,
             ObjectKind::View(_) => ScanKind::View,
@@ -63,13 +107,17 @@ impl RelationSource {
 
     /// Returns the type of the times that a stream's rows carry.
     pub fn time_type(&self) -> DataType {
-        let column = self.event_time().map(|i| self.object.columns[i].data_type.clone());
+        if self.arrivals {
+            return system_time_type();
+        }
+        let column = self.event_time().map(|i| self.schema.field(i).data_type().clone());
         column.unwrap_or_else(system_time_type)
     }
 
     /// Says how a stream gets its watermark and what becomes of refused rows.
     pub fn progress(&self) -> Option<String> {
         match &self.object.kind {
+            ObjectKind::Stream(_) if self.arrivals => Some("watermark=system time".to_owned()),
             ObjectKind::Stream(def) => {
                 let watermark = def.watermark.as_deref().unwrap_or("commit time");
                 Some(format!("watermark={watermark} late={}", def.late))
@@ -78,9 +126,10 @@ impl RelationSource {
         }
     }
 
-    /// Returns the index of a stream's event-time column.
+    /// Returns the index of the column with the times that a stream's rows carry.
     pub fn event_time(&self) -> Option<usize> {
         match &self.object.kind {
+            ObjectKind::Stream(_) if self.arrivals => Some(self.object.columns.len()),
             ObjectKind::Stream(stream) => stream.event_time,
             ObjectKind::Table(_) | ObjectKind::View(_) => None,
         }
@@ -145,6 +194,11 @@ impl<'a> Names<'a> {
         Self { relations, functions, window_planners, search_path: None, depth: 0, used }
     }
 
+    /// The functions and settings.
+    pub fn functions(&self) -> &SessionState {
+        self.functions
+    }
+
     /// Objects that were named so far, not those that inlined views name.
     pub fn used(&self) -> BTreeSet<Oid> {
         self.used.borrow().clone()
@@ -196,7 +250,7 @@ impl<'a> Names<'a> {
                 defaults.insert(column.name.clone(), bound);
             }
         }
-        Ok(Arc::new(RelationSource { object, properties, schema, defaults }))
+        Ok(Arc::new(RelationSource { object, properties, arrivals: false, schema, defaults }))
     }
 }
 
@@ -252,6 +306,7 @@ impl ContextProvider for Names<'_> {
     }
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        let name = synonym(name);
         self.functions.scalar_functions().get(name).cloned()
     }
 
@@ -260,11 +315,7 @@ impl ContextProvider for Names<'_> {
     }
 
     fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
-        let name = match name {
-            "every" => "bool_and",
-            "variance" => "var_samp",
-            other => other,
-        };
+        let name = synonym(name);
         self.functions.aggregate_functions().get(name).cloned()
     }
 
@@ -294,6 +345,21 @@ impl ContextProvider for Names<'_> {
 
     fn udwf_names(&self) -> Vec<String> {
         self.functions.window_functions().keys().cloned().collect()
+    }
+}
+
+/// What DataFusion calls a function of Postgres.
+fn synonym(name: &str) -> &str {
+    match name {
+        "every" => "bool_and",
+        "variance" => "var_samp",
+        "ceiling" => "ceil",
+        "sign" => "signum",
+        "gen_random_uuid" => "uuid",
+        "statement_timestamp" | "transaction_timestamp" => "now",
+        "array_remove" => "array_remove_all",
+        "array_replace" => "array_replace_all",
+        other => other,
     }
 }
 

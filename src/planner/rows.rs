@@ -127,7 +127,9 @@ impl Call<'_> {
     ) -> DfResult<(LogicalPlan, Vec<String>)> {
         let internal = |name: &str, arguments: Vec<Expr>| {
             let function = context.context_provider().get_function_meta(name);
-            function.map(|function| function.call(arguments)).ok_or_else(|| undefined(self.function))
+            function
+                .map(|function| function.call(arguments))
+                .ok_or_else(|| undefined(self.function))
         };
         let mut lists = match self.function {
             "unnest" if arguments.is_empty() => return Err(undefined("unnest")),
@@ -216,12 +218,7 @@ fn renamed(
             }
             alias
         }
-        None => TableAlias {
-            explicit: true,
-            name: function.into(),
-            columns: vec![],
-            at: None,
-        },
+        None => TableAlias { explicit: true, name: function.into(), columns: vec![], at: None },
     };
     // Equal names get a mark, as in a select list.
     let mut exprs = Vec::new();

@@ -122,6 +122,11 @@ fn asks(expr: &Expr) -> bool {
     expr.exists(|e| Ok(now(e))).unwrap_or(false)
 }
 
+/// Whether a node's expressions ask for the time.
+pub fn asks_time(node: &LogicalPlan) -> bool {
+    node.expressions().iter().any(asks)
+}
+
 /// Whether a plan compares a row that has event time with `now()`.
 pub fn on_event_time(plan: &LogicalPlan) -> DfResult<bool> {
     let mut found = false;
@@ -144,7 +149,7 @@ fn timeless(plan: &LogicalPlan) -> DfResult<bool> {
             && let Some(source) = scan.source.downcast_ref::<RelationSource>()
         {
             timeless &= match source.kind() {
-                ScanKind::Stream => false,
+                ScanKind::Stream | ScanKind::Arrivals => false,
                 ScanKind::Table => true,
                 ScanKind::View => source.properties.as_ref().is_none_or(|p| p.timeless),
             };
@@ -297,13 +302,22 @@ fn solved(side: Expr, other: Expr) -> DfResult<(Expr, bool)> {
     match side {
         Expr::ScalarFunction(f) if f.func.name() == "now" => Ok((other, false)),
         Expr::Alias(alias) => solved(*alias.expr, other),
-        Expr::Cast(Cast { expr, field }) if matches!(field.data_type(), DataType::Timestamp(..)) => {
+        Expr::Cast(Cast { expr, field })
+            if matches!(
+                field.data_type(),
+                DataType::Timestamp(..) | DataType::Interval(_) | DataType::Duration(_)
+            ) =>
+        {
             solved(*expr, other)
         }
         Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
             match (op, asks(&left), asks(&right)) {
-                (Operator::Plus, true, false) => solved(*left, moved(other, Operator::Minus, *right)?),
-                (Operator::Plus, false, true) => solved(*right, moved(other, Operator::Minus, *left)?),
+                (Operator::Plus, true, false) => {
+                    solved(*left, moved(other, Operator::Minus, *right)?)
+                }
+                (Operator::Plus, false, true) => {
+                    solved(*right, moved(other, Operator::Minus, *left)?)
+                }
                 (Operator::Minus, true, false) if is_fixed(&right) => {
                     solved(*left, moved(other, Operator::Plus, *right)?)
                 }
@@ -313,7 +327,8 @@ fn solved(side: Expr, other: Expr) -> DfResult<(Expr, bool)> {
                 }
                 // e - now() < i  is  now() > e - i
                 (Operator::Minus, false, true) => {
-                    let (instant, reversed) = solved(*right, moved(*left, Operator::Minus, other)?)?;
+                    let (instant, reversed) =
+                        solved(*right, moved(*left, Operator::Minus, other)?)?;
                     Ok((instant, !reversed))
                 }
                 _ => Err(refused("now() is only allowed with an interval added to it")),

@@ -1,10 +1,9 @@
-//! Text to timestamps and bytea by Postgres's rules, wherever a query casts one to the other.
+//! Text to timestamps, intervals, arrays and bytea by Postgres's rules, wherever a query casts one to the other.
 //!
 //! # Semantics
 //! What Arrow reads, and besides: times without seconds (`2024-05-01 10:00`), `infinity`,
 //! `-infinity` and
-//! `epoch`; bytea as `\x` with hexadecimal digits; and arrays as `{1,2}`.
-//!
+//! `epoch`; intervals as [`Interval`] reads them; and bytea as `\x` with hexadecimal digits.
 //! Casts between text and json or jsonb are calls of [`crate::functions::json`].
 //!
 //! # Why
@@ -14,23 +13,28 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, BinaryArray, TimestampMicrosecondArray};
-use arrow::compute::cast;
+use arrow::array::builder::{ListBuilder, StringBuilder};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BinaryArray, IntervalMonthDayNanoArray, StringArray,
+    TimestampMicrosecondArray,
+};
 use arrow::compute::kernels::cast_utils::string_to_datetime;
-use arrow::datatypes::{DataType, TimeUnit};
+use arrow::compute::{CastOptions, cast, cast_with_options};
+use arrow::datatypes::{DataType, IntervalMonthDayNano, IntervalUnit, TimeUnit};
 use chrono::Utc;
-use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, ScalarValue, exec_datafusion_err};
 use datafusion::error::Result as DfResult;
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ExprSchemable, LogicalPlan, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
-    Signature, Volatility,
+    ColumnarValue, Expr, ExprSchemable, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    Volatility,
 };
-use datafusion::optimizer::AnalyzerRule;
 
-use crate::functions::{array, json};
+use super::error::Error;
+use crate::functions::json;
+use crate::sql;
+use crate::sql::array::elements;
+use crate::sql::interval::{Interval, Malformed};
 
 /// Reads a timestamp, in microseconds since the Unix epoch.
 fn read(text: &str) -> Option<i64> {
@@ -54,6 +58,19 @@ fn read_bytes(text: &str) -> DfResult<Vec<u8>> {
     }
     let byte = |i: usize| u8::from_str_radix(&digits[i..i + 2], 16).map_err(|_| wrong());
     (0..digits.len()).step_by(2).map(byte).collect()
+}
+
+/// Reads an interval.
+fn read_interval(text: &str) -> DfResult<IntervalMonthDayNano> {
+    let interval = Interval::parse(text).map_err(|malformed| {
+        let (text, location) = (text.to_owned(), None);
+        Error::Sql(sql::Error::Interval { malformed, text, location })
+    })?;
+    let nanos = interval.micros.checked_mul(1_000).ok_or_else(|| {
+        let (malformed, text) = (Malformed::Overflow, text.to_owned());
+        Error::Sql(sql::Error::Interval { malformed, text, location: None })
+    })?;
+    Ok(IntervalMonthDayNano::new(interval.months, interval.days, nanos))
 }
 
 /// Adds `:00` after a time of hours and minutes.
@@ -89,69 +106,88 @@ impl ScalarUDFImpl for TextTime {
         let scalar = matches!(args.args[0], ColumnarValue::Scalar(_));
         let arrays = ColumnarValue::values_to_arrays(&args.args)?;
         let texts = cast(&arrays[0], &DataType::Utf8)?;
-        let texts = texts.as_string::<i32>();
-        if let DataType::List(_) = self.to {
-            let lists = array::read(texts, &self.to)?;
-            return Ok(match scalar {
-                true => ColumnarValue::Scalar(ScalarValue::try_from_array(&lists, 0)?),
-                false => ColumnarValue::Array(lists),
-            });
+        let values = self.values(texts.as_string::<i32>())?;
+        if scalar && values.len() == 1 {
+            return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&values, 0)?));
         }
-        if self.to == DataType::Binary {
-            let bytes = texts.iter().map(|text| text.map(read_bytes).transpose());
-            let bytes = bytes.collect::<DfResult<Vec<_>>>()?;
-            return Ok(ColumnarValue::Array(Arc::new(bytes.into_iter().collect::<BinaryArray>())));
-        }
-        let times = texts.iter().map(|text| {
-            let read = |text: &str| {
-                read(text).ok_or_else(|| {
-                    exec_datafusion_err!("invalid input syntax for type timestamp: \"{text}\"")
-                })
-            };
-            text.map(read).transpose()
-        });
-        let times = times.collect::<DfResult<TimestampMicrosecondArray>>()?;
-        let zone = match &self.to {
-            DataType::Timestamp(_, zone) => zone.clone(),
-            _ => None,
-        };
-        let times = Arc::new(times.with_timezone_opt(zone));
-        let times = cast(&(times as Arc<dyn Array>), &self.to)?;
-        if scalar && times.len() == 1 {
-            let value = ScalarValue::try_from_array(&times, 0)?;
-            return Ok(ColumnarValue::Scalar(value));
-        }
-        Ok(ColumnarValue::Array(times))
+        Ok(ColumnarValue::Array(values))
     }
 }
 
-/// Replaces casts of text to timestamps in an expression over `schema`.
-pub fn rewrite(expr: Expr, schema: &DFSchema) -> DfResult<Transformed<Expr>> {
-    expr.transform_up(|expr| {
-        if let Some(json) = json_cast(&expr, schema) {
-            return Ok(Transformed::yes(json));
+impl TextTime {
+    fn values(&self, texts: &StringArray) -> DfResult<ArrayRef> {
+        fn each<T>(
+            texts: &StringArray,
+            read: impl Fn(&str) -> DfResult<T>,
+        ) -> impl Iterator<Item = DfResult<Option<T>>> {
+            texts.iter().map(move |text| text.map(&read).transpose())
         }
-        let (inner, to) = match &expr {
-            Expr::ScalarFunction(function) if function.func.name() == "to_char" => {
-                return Ok(postgres_format(expr));
+        let zone = match &self.to {
+            DataType::Binary => {
+                let bytes = each(texts, read_bytes).collect::<DfResult<Vec<_>>>()?;
+                return Ok(Arc::new(bytes.into_iter().collect::<BinaryArray>()));
             }
-            Expr::Cast(cast) => (&cast.expr, cast.field.data_type()),
-            _ => return Ok(Transformed::no(expr)),
+            DataType::List(_) => return self.arrays(texts),
+            DataType::Interval(_) => {
+                let spans = each(texts, read_interval);
+                return Ok(Arc::new(spans.collect::<DfResult<IntervalMonthDayNanoArray>>()?));
+            }
+            DataType::Timestamp(_, zone) => zone.clone(),
+            _ => None,
         };
-        let read_here =
-            matches!(
-            to,
-            DataType::Timestamp(TimeUnit::Microsecond, _) | DataType::Binary | DataType::List(_)
-        );
-        let from = inner.get_type(schema);
-        let text = matches!(from, Ok(DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View));
-        if !read_here || !text {
-            return Ok(Transformed::no(expr));
+        let times = each(texts, |text| {
+            read(text).ok_or_else(|| {
+                exec_datafusion_err!("invalid input syntax for type timestamp: \"{text}\"")
+            })
+        });
+        let times = times.collect::<DfResult<TimestampMicrosecondArray>>()?;
+        Ok(cast(&(Arc::new(times.with_timezone_opt(zone)) as ArrayRef), &self.to)?)
+    }
+}
+
+impl TextTime {
+    fn arrays(&self, texts: &StringArray) -> DfResult<ArrayRef> {
+        let mut lists = ListBuilder::new(StringBuilder::new());
+        for text in texts {
+            if let Some(text) = text {
+                let elements = elements(text)
+                    .ok_or_else(|| exec_datafusion_err!("malformed array literal: \"{text}\""))?;
+                elements.into_iter().for_each(|element| lists.values().append_option(element));
+            }
+            lists.append(text.is_some());
         }
-        let signature = Signature::any(1, Volatility::Immutable);
-        let function = ScalarUDF::from(TextTime { to: to.clone(), signature });
-        Ok(Transformed::yes(function.call(vec![inner.as_ref().clone()])))
-    })
+        let options = CastOptions { safe: false, ..CastOptions::default() };
+        Ok(cast_with_options(&lists.finish(), &self.to, &options)?)
+    }
+}
+
+/// Replaces a cast of text to one of these types.
+pub(super) fn rewrite(expr: Expr, schema: &DFSchema) -> DfResult<Transformed<Expr>> {
+    if let Some(json) = json_cast(&expr, schema) {
+        return Ok(Transformed::yes(json));
+    }
+    let (inner, to) = match &expr {
+        Expr::ScalarFunction(function) if function.func.name() == "to_char" => {
+            return Ok(postgres_format(expr));
+        }
+        Expr::Cast(cast) => (&cast.expr, cast.field.data_type()),
+        _ => return Ok(Transformed::no(expr)),
+    };
+    let read_here = matches!(
+        to,
+        DataType::Timestamp(TimeUnit::Microsecond, _)
+            | DataType::Binary
+            | DataType::Interval(IntervalUnit::MonthDayNano)
+            | DataType::List(_)
+    );
+    let from = inner.get_type(schema);
+    let text = matches!(from, Ok(DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View));
+    if !read_here || !text {
+        return Ok(Transformed::no(expr));
+    }
+    let signature = Signature::any(1, Volatility::Immutable);
+    let function = ScalarUDF::from(TextTime { to: to.clone(), signature });
+    Ok(Transformed::yes(function.call(vec![inner.as_ref().clone()])))
 }
 
 /// A cast of text to json or jsonb, or of these to text, as a call.
@@ -227,32 +263,6 @@ fn chrono_format(postgres: &str) -> String {
         }
     }
     chrono
-}
-
-/// The analyzer's rule.
-#[derive(Debug)]
-pub struct TextTimes;
-
-impl AnalyzerRule for TextTimes {
-    fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> DfResult<LogicalPlan> {
-        let plan = plan.transform_up_with_subqueries(|node| {
-            let mut schema = DFSchema::empty();
-            for input in node.inputs() {
-                schema.merge(input.schema());
-            }
-            // The text of an expression names its column: keep what others refer to.
-            let names = NamePreserver::new(&node);
-            node.map_expressions(|expr| {
-                let name = names.save(&expr);
-                Ok(rewrite(expr, &schema)?.update_data(|expr| name.restore(expr)))
-            })
-        })?;
-        Ok(plan.data)
-    }
-
-    fn name(&self) -> &str {
-        "text_times"
-    }
 }
 
 #[cfg(test)]

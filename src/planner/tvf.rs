@@ -1,24 +1,23 @@
-//! Plans `cql_window(..)`, TUMBLE and HOP in FROM to window nodes.
+//! Plans `cql_window(..)` and window functions in FROM to window nodes.
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, TimeUnit};
-use datafusion::common::DFSchema;
+use arrow::datatypes::Field;
 use datafusion::error::{DataFusionError, Result as DfResult};
+use datafusion::logical_expr::expr::Placeholder;
 use datafusion::logical_expr::planner::{
     PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning,
 };
-use datafusion::logical_expr::{Expr, ExprSchemable, Extension, LogicalPlan};
+use datafusion::logical_expr::{Expr, Extension, LogicalPlan};
 use sqlparser::ast::{
     self, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, TableFactor,
 };
 
 use super::error::Error;
-use super::plan::Hopping;
 use super::relation::RelationSource;
-use super::window::{WindowKind, WindowNode};
-use crate::error::SqlState;
-use crate::sql::statement::WindowSpec;
+use super::window::{Slot, WindowKind, WindowNode, span_type};
+use super::window_function::WindowFunction;
+use crate::sql::statement::{Length, WindowSpec};
 
 /// Plans the windows of one statement.
 #[derive(Debug)]
@@ -57,18 +56,11 @@ impl RelationPlanner for WindowPlanner {
             [part] => part.as_ident().map(|i| i.value.to_ascii_lowercase()),
             _ => None,
         };
-        let plan = match function.as_deref() {
-            Some("cql_window") => self.bracket(&args, context)?,
-            Some("tumble") => tvf("TUMBLE", &["size", "offset"], &args, context)?,
-            Some("hop") => tvf("HOP", &["slide", "size", "offset"], &args, context)?,
-            Some(other @ ("cumulate" | "session")) => {
-                let name = other.to_ascii_uppercase();
-                return Err(unsupported(
-                    format!("{name} windows are not supported yet"),
-                    "Use TUMBLE or HOP.",
-                ));
-            }
-            _ => {
+        let window_function = function.as_deref().and_then(WindowFunction::named);
+        let plan = match (window_function, function.as_deref()) {
+            (Some(function), _) => function.plan(&args, context)?,
+            (None, Some("cql_window")) => self.bracket(&args, context)?,
+            (None, _) => {
                 let args = Some(ast::TableFunctionArgs { args, settings: None });
                 return Ok(RelationPlanning::Original(Box::new(table(name, args, alias))));
             }
@@ -96,16 +88,16 @@ fn table(
     }
 }
 
-fn unsupported(what: impl Into<String>, hint: &str) -> DataFusionError {
+pub(super) fn unsupported(what: impl Into<String>, hint: &str) -> DataFusionError {
     Error::Unsupported { what: what.into(), hint: hint.to_owned() }.into()
 }
 
-fn windowing(what: impl Into<String>, hint: impl Into<String>) -> DataFusionError {
+pub(super) fn windowing(what: impl Into<String>, hint: impl Into<String>) -> DataFusionError {
     Error::Windowing { what: what.into(), hint: hint.into() }.into()
 }
 
 /// The relation an argument names: a table, a CTE or a subquery.
-fn source(arg: &ast::Expr) -> Option<TableFactor> {
+pub(super) fn source(arg: &ast::Expr) -> Option<TableFactor> {
     match arg {
         ast::Expr::Identifier(ident) => Some(named(vec![ident.clone()])),
         ast::Expr::CompoundIdentifier(idents) => Some(named(idents.clone())),
@@ -176,7 +168,7 @@ impl WindowPlanner {
 }
 
 /// The stream that a plan scans as it is, if it does nothing else.
-fn stream_of(plan: &LogicalPlan) -> Option<&RelationSource> {
+pub(super) fn stream_of(plan: &LogicalPlan) -> Option<&RelationSource> {
     match plan {
         LogicalPlan::TableScan(scan) => scan
             .source
@@ -203,164 +195,39 @@ fn bracket_node(
     input: LogicalPlan,
     context: &mut dyn RelationPlannerContext,
 ) -> DfResult<LogicalPlan> {
-    let later = |what: &str| {
-        unsupported(format!("{what} is not supported yet"), "Use RANGE, RANGE .. SLIDE or ROWS.")
-    };
     let mut exprs: Vec<Expr> = Vec::new();
+    let mut parameters = Vec::new();
+    let mut micros = |slot: Slot, length: &Length| match length {
+        Length::Micros(micros) => *micros,
+        Length::Parameter(name) => {
+            let field = Arc::new(Field::new(name, span_type(false), true));
+            let value = Placeholder::new_with_field(name.clone(), Some(field));
+            parameters.push((slot, Expr::Placeholder(value)));
+            1
+        }
+    };
     let kind = match spec {
         WindowSpec::Unbounded => return Ok(input),
-        WindowSpec::Now => WindowKind::Range { size: 1, slide: None },
-        WindowSpec::Range { size, inclusive, slide } => {
-            // A closed interval [t - T, t] holds one tick more than the half-open one.
-            let size = if *inclusive { size.saturating_add(1) } else { *size };
-            WindowKind::Range { size, slide: *slide }
+        WindowSpec::Now => WindowKind::Range { size: 1, inclusive: false, slide: None },
+        WindowSpec::Range { size, inclusive, slide } => WindowKind::Range {
+            size: micros(Slot::Size, size),
+            inclusive: *inclusive,
+            slide: slide
+                .as_ref()
+                .map(|(slide, offset)| (micros(Slot::Slide, slide), micros(Slot::Offset, offset))),
+        },
+        WindowSpec::Rows { count, slide } => {
+            WindowKind::Rows { count: *count, slide: slide.unwrap_or(1) }
         }
-        WindowSpec::Rows { count, slide: None } => WindowKind::Rows(*count),
-        WindowSpec::Rows { slide: Some(_), .. } => return Err(later("ROWS n SLIDE m")),
         WindowSpec::Partitioned { keys, count, range } => {
             for key in keys {
                 exprs.push(context.sql_to_expr(key.clone(), input.schema())?);
             }
-            WindowKind::Partitioned { count: *count, range: *range }
+            let range = range.as_ref().map(|range| micros(Slot::Size, range));
+            WindowKind::Partitioned { count: *count, range }
         }
-        WindowSpec::Current { .. } => return Err(later("a CURRENT window")),
+        WindowSpec::Current { size } => WindowKind::Current(micros(Slot::Size, size)),
     };
-    let node = WindowNode::new(kind, exprs, input)?;
+    let node = WindowNode::new(kind, exprs, parameters, input)?;
     Ok(LogicalPlan::Extension(Extension { node: Arc::new(node) }))
-}
-
-/// Plans `F(src, tcol, a, b, ..)`; the spans may be given by name.
-fn tvf(
-    function: &str,
-    spans: &[&str],
-    args: &[FunctionArg],
-    context: &mut dyn RelationPlannerContext,
-) -> DfResult<LogicalPlan> {
-    let usage = || {
-        let list = spans.join(", ");
-        windowing(
-            format!("{function} needs a relation, a time column and its spans"),
-            format!("Write {function}(stream, ts, {list}), where offset may be left out."),
-        )
-    };
-    let mut expressions: Vec<(Option<String>, ast::Expr)> = Vec::new();
-    for arg in args {
-        match arg {
-            FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => {
-                expressions.push((None, expr.clone()));
-            }
-            FunctionArg::Named { name, arg: FunctionArgExpr::Expr(expr), .. } => {
-                expressions.push((Some(name.value.to_ascii_lowercase()), expr.clone()));
-            }
-            _ => return Err(usage()),
-        }
-    }
-    if expressions.len() < 3
-        || expressions[..2]
-            .iter()
-            .any(|(name, _)| !matches!(name.as_deref(), None | Some("data" | "timecol")))
-    {
-        return Err(usage());
-    }
-    let factor = source(&expressions[0].1).ok_or_else(usage)?;
-    let input = context.plan(factor)?;
-    let time = time_column(&expressions[1].1, input.schema(), context)?;
-    let bigint = match time.get_type(input.schema())? {
-        DataType::Timestamp(TimeUnit::Microsecond, _) => false,
-        DataType::Int64 => true,
-        other => {
-            return Err(Error::Invalid {
-                what: format!(
-                    "the time column of {function} has type {}",
-                    crate::sql::types::pg_type_name(&other)
-                ),
-                sqlstate: SqlState::DATATYPE_MISMATCH,
-                hint: Some("Use a TIMESTAMP, TIMESTAMPTZ or BIGINT column.".into()),
-            }
-            .into());
-        }
-    };
-    let mut values: Vec<Option<i64>> = vec![None; spans.len()];
-    for (i, (name, expr)) in expressions[2..].iter().enumerate() {
-        let slot = match name {
-            Some(name) => spans.iter().position(|s| s == name),
-            None => Some(i),
-        };
-        let slot = slot.filter(|slot| *slot < spans.len()).ok_or_else(usage)?;
-        values[slot] = Some(span(expr, bigint, context)?);
-    }
-    let offset = values[spans.len() - 1].unwrap_or(0);
-    let size = values[spans.len() - 2].ok_or_else(usage)?;
-    let slide = if spans.len() == 3 { values[0].ok_or_else(usage)? } else { size };
-    if size <= 0 || slide <= 0 {
-        return Err(Error::Invalid {
-            what: format!("the spans of {function} must be positive"),
-            sqlstate: SqlState::INVALID_PARAMETER_VALUE,
-            hint: Some("Give a size and slide above zero.".into()),
-        }
-        .into());
-    }
-    let windows = Hopping { slide, size, offset: offset.rem_euclid(slide) };
-    let node = WindowNode::new(WindowKind::Assign(windows), vec![time], input)?;
-    Ok(LogicalPlan::Extension(Extension { node: Arc::new(node) }))
-}
-
-/// `col` or `DESCRIPTOR(col)`.
-fn time_column(
-    arg: &ast::Expr,
-    schema: &DFSchema,
-    context: &mut dyn RelationPlannerContext,
-) -> DfResult<Expr> {
-    if let ast::Expr::Function(function) = arg {
-        let name = function.name.to_string().to_ascii_lowercase();
-        if name == "proc_time" {
-            return Err(unsupported(
-                "windows on processing time are not supported yet",
-                "Use the stream's event time.",
-            ));
-        }
-        if name == "descriptor"
-            && let FunctionArguments::List(list) = &function.args
-            && let [FunctionArg::Unnamed(FunctionArgExpr::Expr(column))] = list.args.as_slice()
-        {
-            return context.sql_to_expr(column.clone(), schema);
-        }
-    }
-    context.sql_to_expr(arg.clone(), schema)
-}
-
-/// A constant interval in microseconds, or an integer for BIGINT times.
-fn span(expr: &ast::Expr, bigint: bool, context: &mut dyn RelationPlannerContext) -> DfResult<i64> {
-    use datafusion::common::ScalarValue;
-    let wrong = || {
-        windowing(
-            format!("the span {expr} is not a constant interval"),
-            if bigint {
-                "Write an integer, as the time column is one."
-            } else {
-                "Write for example INTERVAL '5 minutes'."
-            },
-        )
-    };
-    let value = match context.sql_to_expr(expr.clone(), &DFSchema::empty())? {
-        Expr::Literal(value, _) => value,
-        Expr::Negative(inner) => match *inner {
-            Expr::Literal(value, _) => value.arithmetic_negate()?,
-            _ => return Err(wrong()),
-        },
-        _ => return Err(wrong()),
-    };
-    match value {
-        ScalarValue::Int64(Some(units)) if bigint => Ok(units),
-        ScalarValue::IntervalMonthDayNano(Some(interval)) if interval.months != 0 => {
-            Err(windowing(
-                "a span in months or years has no fixed length",
-                "Give the span in days or smaller units.",
-            ))
-        }
-        ScalarValue::IntervalMonthDayNano(Some(interval)) => {
-            Ok(i64::from(interval.days) * 86_400_000_000 + interval.nanoseconds / 1_000)
-        }
-        _ => Err(wrong()),
-    }
 }

@@ -131,7 +131,8 @@ impl Builder {
         spec: &JobSpec<'_>,
         publication: Arc<Publication>,
     ) -> Result<Arc<Job>> {
-        let watch = Watch::new(spec.name, Arc::clone(&publication), Arc::clone(&self.errors));
+        let errors = Arc::clone(&self.errors);
+        let watch = Watch::new(spec.name, spec.fail_on_error, Arc::clone(&publication), errors);
         let fragments = Fragments::cut(spec.plan);
         let mut tasks: Vec<Vec<Arc<Task>>> = Vec::new();
         let mut entries = Vec::new();
@@ -156,8 +157,8 @@ impl Builder {
             }
             tasks.push(of_fragment);
         }
-        let timed = if spec.plan.timed() { tasks.concat() } else { vec![] };
-        Ok(Job::new(id, spec.oid, (entries, timed), watch, self.batch_rows))
+        let tasks = tasks.into_iter().flatten().collect();
+        Ok(Job::new(id, spec.oid, entries, tasks, watch, self.batch_rows))
     }
 
     fn channels(&self, fragments: &Fragments<'_>, group: &Group) -> usize {

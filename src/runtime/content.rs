@@ -5,6 +5,7 @@ use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 
+use super::runs::Runs;
 use crate::delta::{Delta, Weights};
 use crate::storage::Bag;
 
@@ -16,8 +17,8 @@ pub enum Content {
     Log {
         /// Row type.
         schema: SchemaRef,
-        /// Batches, merged so that there are few.
-        batches: Vec<RecordBatch>,
+        /// The rows.
+        rows: Runs<RecordBatch>,
     },
     /// Distinct rows with weights, and the last snapshot of them.
     Bag(Box<Bag>, Option<(RecordBatch, Int64Array)>),
@@ -27,7 +28,7 @@ impl Content {
     /// The empty content of a query.
     pub fn new(schema: SchemaRef, append_only: bool) -> Result<Self, ArrowError> {
         Ok(if append_only {
-            Content::Log { schema, batches: Vec::new() }
+            Content::Log { schema, rows: Runs::default() }
         } else {
             Content::Bag(Box::new(Bag::new(schema)?), None)
         })
@@ -40,13 +41,10 @@ impl Content {
         }
         match self {
             Content::None(_) => Ok(()),
-            Content::Log { batches, .. } => {
-                let rows = match delta.weights() {
-                    Weights::Ones => delta.rows().clone(),
-                    Weights::Each(weights) => repeated(delta.rows(), weights)?,
-                };
-                push_merging(batches, rows)
-            }
+            Content::Log { rows, .. } => rows.push(match delta.weights() {
+                Weights::Ones => delta.rows().clone(),
+                Weights::Each(weights) => repeated(delta.rows(), weights)?,
+            }),
             Content::Bag(bag, snapshot) => {
                 *snapshot = None;
                 bag.apply(delta)
@@ -60,9 +58,9 @@ impl Content {
             Content::None(schema) => {
                 Ok((RecordBatch::new_empty(schema.clone()), Int64Array::from(Vec::<i64>::new())))
             }
-            Content::Log { schema, batches } => {
-                let all = concat_batches(schema, batches.iter())?;
-                *batches = vec![all.clone()];
+            Content::Log { schema, rows } => {
+                let all = concat_batches(schema, rows.iter())?;
+                rows.replace(all.clone());
                 let ones = Int64Array::from_value(1, all.num_rows());
                 Ok((all, ones))
             }
@@ -77,7 +75,7 @@ impl Content {
     pub fn row_count(&self) -> usize {
         match self {
             Content::None(_) => 0,
-            Content::Log { batches, .. } => batches.iter().map(RecordBatch::num_rows).sum(),
+            Content::Log { rows, .. } => rows.row_count(),
             Content::Bag(bag, _) => bag.len(),
         }
     }
@@ -93,23 +91,4 @@ pub fn repeated(rows: &RecordBatch, weights: &Int64Array) -> Result<RecordBatch,
         indices.extend((0..*weight).map(|_| i));
     }
     arrow::compute::take_record_batch(rows, &UInt32Array::from(indices))
-}
-
-/// Rows beyond which a batch is not merged any more.
-const MERGED_ROWS_MAX: usize = 8_192;
-
-/// Appends a batch, merging the last ones while they are small and of similar size, as an LSM tree
-/// does: each
-/// row is copied a logarithmic number of times.
-pub fn push_merging(batches: &mut Vec<RecordBatch>, rows: RecordBatch) -> Result<(), ArrowError> {
-    batches.push(rows);
-    while let [.., a, b] = batches.as_slice() {
-        if a.num_rows() > 2 * b.num_rows() || a.num_rows() + b.num_rows() > MERGED_ROWS_MAX {
-            break;
-        }
-        let merged = concat_batches(&a.schema(), [a, b])?;
-        batches.truncate(batches.len() - 2);
-        batches.push(merged);
-    }
-    Ok(())
 }

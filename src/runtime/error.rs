@@ -58,6 +58,19 @@ pub enum Error {
     ShuttingDown,
 }
 
+impl Error {
+    /// Whether a row is to blame, so that the other rows of its commit might be taken without it.
+    pub fn of_row(&self) -> bool {
+        match self {
+            Error::Operator(_)
+            | Error::DuplicateKey { .. }
+            | Error::NotNull { .. }
+            | Error::Refused { .. } => true,
+            Error::NotATime(_) | Error::Stopped(..) | Error::Gone(_) | Error::ShuttingDown => false,
+        }
+    }
+}
+
 impl From<ArrowError> for Error {
     fn from(error: ArrowError) -> Self {
         Error::Operator(error.into())

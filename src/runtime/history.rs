@@ -1,12 +1,14 @@
 //! Rows a stream retains, in memory, in arrival order.
 
-use std::collections::VecDeque;
+use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::array::{Array, ArrayRef, TimestampMicrosecondArray};
+use arrow::datatypes::{Field, Schema};
 use arrow::error::ArrowError;
 
-use crate::delta::Delta;
+use super::runs::{Run, Runs};
+use crate::delta::{Delta, Instants, batch};
+use crate::time::Timestamp;
 
 /// Which rows a stream retains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,66 +28,80 @@ impl Default for Retention {
     }
 }
 
-/// Rows beyond which a batch is not merged with later ones.
-const MERGED_ROWS_MAX: usize = 8_192;
+/// Rows of consecutive commits.
+#[derive(Clone, Debug)]
+pub struct Retained {
+    /// The rows with their times, in arrival order.
+    pub delta: Delta,
+    /// How many of them each commit brought, and when.
+    arrivals: Vec<(usize, Timestamp)>,
+}
+
+impl Retained {
+    /// Rows of one commit.
+    pub fn new(delta: Delta, arrived: Timestamp) -> Self {
+        let arrivals = vec![(delta.len(), arrived)];
+        Self { delta, arrivals }
+    }
+
+    /// The rows with the times at which they arrived, also as a last column.
+    pub fn by_arrival(&self) -> Result<Delta, ArrowError> {
+        let times = self.arrivals.iter().flat_map(|(rows, at)| std::iter::repeat_n(at.0, *rows));
+        let times = TimestampMicrosecondArray::from_iter_values(times);
+        let column: ArrayRef = Arc::new(times.clone().with_timezone("UTC"));
+        let field = Field::new("arrival", column.data_type().clone(), false);
+        let rows = self.delta.rows();
+        let fields = rows.schema_ref().fields().iter().cloned().chain([Arc::new(field)]);
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let columns = rows.columns().iter().cloned().chain([column]).collect();
+        let rows = batch(schema, columns, self.delta.len())?;
+        Ok(Delta::new(rows, Instants::Each(times), self.delta.weights().clone()))
+    }
+}
+
+impl Run for Retained {
+    fn rows(&self) -> usize {
+        self.delta.len()
+    }
+
+    fn followed_by(&self, other: &Self) -> Result<Self, ArrowError> {
+        let delta = self.delta.followed_by(&other.delta)?;
+        let arrivals = [self.arrivals.as_slice(), other.arrivals.as_slice()].concat();
+        Ok(Self { delta, arrivals })
+    }
+}
 
 /// Rows a stream retains.
 pub struct History {
-    schema: SchemaRef,
     retention: Retention,
-    deltas: VecDeque<Delta>,
-    rows: usize,
+    retained: Runs<Retained>,
 }
 
 impl History {
     /// Nothing yet.
-    pub fn new(schema: SchemaRef, retention: Retention) -> Self {
-        Self { schema, retention, deltas: VecDeque::new(), rows: 0 }
+    pub fn new(retention: Retention) -> Self {
+        Self { retention, retained: Runs::default() }
     }
 
-    /// Adds rows; lets the oldest go.
-    pub fn push(&mut self, delta: &Delta) -> Result<(), ArrowError> {
+    /// Adds rows that arrived at a time; lets the oldest go.
+    pub fn push(&mut self, delta: &Delta, arrived: Timestamp) -> Result<(), ArrowError> {
         if delta.is_empty() || self.retention == Retention::Nothing {
             return Ok(());
         }
-        self.rows += delta.len();
-        self.deltas.push_back(delta.clone());
-        self.merge_last()?;
+        self.retained.push(Retained::new(delta.clone(), arrived))?;
         if let Retention::Rows(keep) = self.retention {
-            while self.deltas.front().is_some_and(|d| self.rows - d.len() >= keep) {
-                self.rows -= self.deltas.pop_front().map_or(0, |d| d.len());
-            }
+            self.retained.keep_newest(keep);
         }
         Ok(())
-    }
-
-    /// Merges the last batches while they are small and alike, so that each row is copied few
-    /// times.
-    fn merge_last(&mut self) -> Result<(), ArrowError> {
-        while self.deltas.len() >= 2 {
-            let (a, b) = (&self.deltas[self.deltas.len() - 2], &self.deltas[self.deltas.len() - 1]);
-            if a.len() > 2 * b.len() || a.len() + b.len() > MERGED_ROWS_MAX {
-                break;
-            }
-            let merged = Delta::concat(&self.schema, &[a.clone(), b.clone()])?;
-            self.deltas.truncate(self.deltas.len() - 2);
-            self.deltas.push_back(merged);
-        }
-        Ok(())
-    }
-
-    /// The rows with their times, in arrival order.
-    pub fn deltas(&self) -> Vec<Delta> {
-        self.deltas.iter().cloned().collect()
     }
 
     /// The rows, in arrival order.
-    pub fn batches(&self) -> Vec<RecordBatch> {
-        self.deltas.iter().map(|d| d.rows().clone()).collect()
+    pub fn retained(&self) -> Vec<Retained> {
+        self.retained.iter().cloned().collect()
     }
 
     /// Number of rows.
     pub fn row_count(&self) -> usize {
-        self.rows
+        self.retained.row_count()
     }
 }

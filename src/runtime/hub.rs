@@ -27,14 +27,14 @@ use super::job::{Fault, Job, JobId};
 use super::packet::Commit;
 use super::pool::Pool;
 use super::publication::Publication;
-use super::state::{Changed, State};
+use super::state::State;
 use super::stream::Stream;
 use super::subscription::Feed;
 use super::table::Table;
 use super::{Error, Result};
 use crate::clock::Clock;
 use crate::delta::Delta;
-use crate::planner::plan::{self, Plan};
+use crate::planner::plan::Plan;
 use crate::sql::catalog::Oid;
 use crate::time::{Position, Timestamp};
 
@@ -50,6 +50,15 @@ pub enum Write {
     Table(Oid, Delta),
     /// A promise about a stream.
     Heartbeat(Oid, Timestamp),
+}
+
+impl Write {
+    /// The object that it changes.
+    pub fn object(&self) -> Oid {
+        match self {
+            Write::Rows(oid, _) | Write::Table(oid, _) | Write::Heartbeat(oid, _) => *oid,
+        }
+    }
 }
 
 /// What a commit came to.
@@ -77,6 +86,35 @@ pub struct JobSpec<'a> {
     pub snapshot: bool,
     /// A subscription from the first commit on.
     pub feed: Option<Arc<Feed>>,
+    /// Whether a row that cannot be computed suspends the query.
+    pub fail_on_error: bool,
+}
+
+impl<'a> JobSpec<'a> {
+    /// The query of a view, from all that its inputs hold.
+    pub fn view(plan: &'a Plan, name: &'a str, oid: Oid) -> Self {
+        let (keep, snapshot) = (true, true);
+        Self { plan, name, oid: Some(oid), keep, snapshot, feed: None, fail_on_error: false }
+    }
+}
+
+/// Which readers of a view stay when its query is replaced. The others get an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keeps {
+    /// None: columns or clock are others.
+    Nothing,
+    /// Subscriptions; queries rely on what the new one does not promise.
+    Subscriptions,
+    /// Subscriptions and queries.
+    Readers,
+}
+
+/// A query that takes the place of a view's query.
+pub struct Replacement<'a> {
+    /// The new query, with the view's oid.
+    pub spec: JobSpec<'a>,
+    /// Which readers stay.
+    pub keeps: Keeps,
 }
 
 /// The one place that orders everything.
@@ -145,7 +183,7 @@ impl Hub {
         let mut state = self.lock();
         state.streams.remove(&oid);
         state.tables.remove(&oid);
-        let job = state.views.remove(&oid).and_then(|id| state.jobs.remove(&id));
+        let job = state.remove_view(oid);
         drop(state);
         if let Some(job) = job {
             job.stop();
@@ -154,7 +192,7 @@ impl Hub {
 
     /// Ends a query that is no view.
     pub fn end_job(&self, id: JobId) {
-        let job = self.lock().jobs.remove(&id);
+        let job = self.lock().remove_job(id);
         if let Some(job) = job {
             job.stop();
         }
@@ -195,9 +233,8 @@ impl Hub {
             freed.as_mut().enable();
             let crowded = {
                 let state = self.lock();
-                let changed = objects.iter().copied().collect();
-                let readers = state.readers(changed);
-                readers.iter().any(|job| job.publication.in_flight() >= IN_FLIGHT_MAX)
+                let readers = state.readers(&objects.iter().copied().collect());
+                readers.values().any(|job| job.publication.in_flight() >= IN_FLIGHT_MAX)
             };
             if !crowded {
                 return;
@@ -214,24 +251,27 @@ impl Hub {
         if state.closed {
             return;
         }
-        let now = self.clock.now();
-        let watched: BTreeSet<Oid> = state
-            .jobs
-            .values()
-            .filter(|job| job.publication.clock() == plan::Clock::Event)
-            .flat_map(|job| job.inputs.iter().copied())
-            .collect();
-        let mut changes = BTreeMap::new();
-        for (oid, stream) in &mut state.streams {
-            if (stream.has_event_time() || watched.contains(oid)) && stream.on_clock(now) {
-                let watermark = stream.watermark();
-                changes.insert(*oid, Changed { deltas: vec![], watermark });
-            }
-        }
+        let now = state.time.map_or(self.clock.now(), |last| last.max(self.clock.now()));
+        let changes = state.on_clock(now);
         if !changes.is_empty() || state.is_due(now) {
             let commit = self.next_commit(state);
             state.dispatch(commit, &changes);
         }
+    }
+
+    /// Promises that whatever is committed from now on has a commit time after `at`, and lets time
+    /// pass until then.
+    pub fn heartbeat(&self, at: Timestamp) -> Result<()> {
+        {
+            let mut state = self.lock();
+            if state.closed {
+                return Err(Error::ShuttingDown);
+            }
+            let before = at.plus(-1);
+            state.time = Some(state.time.map_or(before, |last| last.max(before)));
+        }
+        self.on_clock();
+        Ok(())
     }
 
     /// Starts a query.
@@ -242,8 +282,19 @@ impl Hub {
             return Err(Error::ShuttingDown);
         }
         let commit = self.next_commit(state);
+        let job = self.build(state, &spec)?;
+        job.publication.expect(commit.position);
+        if let Some(feed) = spec.feed {
+            job.publication.with_state(|state| state.subscribe(feed));
+        }
+        state.first_packets(&job, commit, spec.snapshot)?;
+        state.add_job(&job, spec.plan);
+        Ok(job)
+    }
+
+    /// Makes the tasks of a query.
+    fn build(&self, state: &mut State, spec: &JobSpec<'_>) -> Result<Arc<Job>> {
         state.next_job += 1;
-        let id = state.next_job;
         let schema = Arc::clone(&spec.plan.root.schema);
         let content = if spec.keep {
             Content::new(Arc::clone(&schema), spec.plan.root.properties.append_only)?
@@ -259,17 +310,45 @@ impl Hub {
             ready: self.pool.ready(),
             errors: Arc::clone(&self.errors),
         };
-        let job = builder.job(id, &spec, Arc::clone(&publication))?;
-        publication.expect(commit.position);
-        if let Some(feed) = spec.feed {
-            publication.with_state(|state| state.subscribe(feed));
+        builder.job(state.next_job, spec, publication)
+    }
+
+    /// Puts new queries behind views, all at one commit; a view that reads another one comes after
+    /// it. The old queries go on until then, and their readers see the difference.
+    pub fn replace(&self, replacements: Vec<Replacement<'_>>) -> Result<()> {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        if state.closed {
+            return Err(Error::ShuttingDown);
         }
-        state.first_packets(&job, commit, spec.snapshot)?;
-        state.jobs.insert(id, Arc::clone(&job));
-        if let Some(oid) = spec.oid {
-            state.views.insert(oid, id);
+        // Everything that can fail comes before anything changes.
+        let jobs = replacements.iter().map(|r| self.build(state, &r.spec));
+        let jobs = jobs.collect::<Result<Vec<_>>>()?;
+        let commit = self.next_commit(state);
+        let oids: BTreeSet<Oid> = replacements.iter().filter_map(|r| r.spec.oid).collect();
+        let old: Vec<_> = oids.iter().filter_map(|oid| state.remove_view(*oid)).collect();
+        let heirs = replacements.iter().filter(|r| r.keeps != Keeps::Nothing);
+        let told = heirs.filter_map(|r| r.spec.oid).collect();
+        for (job, replacement) in jobs.iter().zip(&replacements) {
+            job.publication.expect(commit.position);
+            let predecessor = old.iter().find(|old| old.oid == job.oid);
+            if let Some(predecessor) = predecessor {
+                job.publication.await_predecessor(commit);
+                let heir = Arc::clone(job);
+                predecessor.bequeath(heir, commit, replacement.keeps, oids.clone());
+            }
+            state.first_packets(job, commit, replacement.spec.snapshot)?;
+            state.add_job(job, replacement.spec.plan);
         }
-        Ok(job)
+        state.pass_on(commit, &told, &jobs);
+        Ok(())
+    }
+
+    /// Stops a view until it is replaced; its readers get the fault.
+    pub fn suspend(&self, oid: Oid, fault: Fault) {
+        if let Some(job) = self.view(oid) {
+            job.suspend(fault);
+        }
     }
 
     /// The job that maintains a view.

@@ -30,6 +30,7 @@ use datafusion::physical_expr::PhysicalExpr;
 
 use super::{Error, Result};
 use crate::delta::{Delta, Instants, Weights};
+use crate::operators::evaluate::row_text;
 use crate::time::{Timestamp, Watermark};
 
 /// Why a row was refused.
@@ -104,6 +105,19 @@ struct Partition {
     idle: bool,
 }
 
+/// How far a partition of a stream is.
+#[derive(Clone, Debug)]
+pub struct PartitionProgress {
+    /// Its key as a row; empty for a stream without PARTITION KEY.
+    pub key: String,
+    /// What it promises.
+    pub watermark: Watermark,
+    /// When its last row arrived.
+    pub last_row: Timestamp,
+    /// Whether it holds the stream's watermark back no longer.
+    pub idle: bool,
+}
+
 /// The door of a stream.
 #[derive(Clone)]
 pub struct Ingest {
@@ -132,6 +146,21 @@ impl Ingest {
     /// Number of partitions seen, and of those that are idle.
     pub fn partitions(&self) -> (usize, usize) {
         (self.partitions.len(), self.partitions.values().filter(|p| p.idle).count())
+    }
+
+    /// How far each partition is, the one that is least far first.
+    pub fn progress(&self) -> Result<Vec<PartitionProgress>> {
+        let mut all = Vec::with_capacity(self.partitions.len());
+        for (key, partition) in &self.partitions {
+            let key = match (key, &self.keys) {
+                (Some(key), Some(keys)) => row_text(&keys.convert_rows([key.row()])?, 0),
+                _ => String::new(),
+            };
+            let Partition { watermark, last_row, idle } = *partition;
+            all.push(PartitionProgress { key, watermark, last_row, idle });
+        }
+        all.sort_by_key(|partition| (partition.idle, partition.watermark));
+        Ok(all)
     }
 
     /// Judges rows that arrive at system time `now`.

@@ -1,17 +1,22 @@
 //! A running query: its tasks, its entries and its result. The unit of failure.
 
 use std::any::Any;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
+use arrow::error::ArrowError;
+
 use super::errors::ErrorLog;
 use super::exchange::Split;
-use super::packet::Packet;
-use super::publication::Publication;
+use super::history::Retained;
+use super::hub::Keeps;
+use super::packet::{Commit, Packet};
+use super::publication::{Inheritance, Publication, State};
 use super::task::{Supervisor, Task};
 use crate::delta::{Delta, partition};
 use crate::error::SqlState;
-use crate::operators::RowError;
+use crate::operators::{RowError, Waiting};
 use crate::planner::plan::ScanKind;
 use crate::sql::catalog::Oid;
 use crate::time::{Timestamp, Watermark};
@@ -26,6 +31,11 @@ pub struct Fault {
 }
 
 impl Fault {
+    /// The fault of what should not have failed.
+    pub fn internal(error: &dyn std::fmt::Display) -> Self {
+        Self { sqlstate: SqlState::INTERNAL_ERROR, message: error.to_string() }
+    }
+
     /// The fault of a panic.
     pub fn panic(panic: &(dyn Any + Send)) -> Self {
         let text = panic
@@ -37,7 +47,7 @@ impl Fault {
     }
 }
 
-/// Identity of a running query; grows with creation, so a query's inputs are older.
+/// Identity of a running query; grows with creation.
 pub type JobId = u64;
 
 /// The object that stands for "every commit": entries of constant relations.
@@ -62,16 +72,23 @@ const SLICE_ROWS_MIN: usize = 1_024;
 pub struct Watch {
     name: String,
     stopped: AtomicBool,
+    fail_on_error: bool,
     publication: Arc<Publication>,
     errors: Arc<ErrorLog>,
 }
 
 impl Watch {
     /// For the query of that name.
-    pub fn new(name: &str, publication: Arc<Publication>, errors: Arc<ErrorLog>) -> Arc<Self> {
+    pub fn new(
+        name: &str,
+        fail_on_error: bool,
+        publication: Arc<Publication>,
+        errors: Arc<ErrorLog>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             name: name.to_owned(),
             stopped: AtomicBool::new(false),
+            fail_on_error,
             publication,
             errors,
         })
@@ -80,7 +97,14 @@ impl Watch {
 
 impl Supervisor for Watch {
     fn rows_failed(&self, errors: Vec<RowError>) {
+        let fault = errors.first().filter(|_| self.fail_on_error).map(|error| Fault {
+            sqlstate: error.sqlstate,
+            message: format!("{} (row {})", error.message, error.row),
+        });
         self.errors.rows_failed(&self.name, errors);
+        if let Some(fault) = fault {
+            self.suspend(fault);
+        }
     }
 
     fn suspend(&self, fault: Fault) {
@@ -109,8 +133,7 @@ pub struct Job {
     /// Its result.
     pub publication: Arc<Publication>,
     entries: Vec<Entry>,
-    /// Tasks that let commit time pass; none if the query has no temporal filter on that clock.
-    timed: Vec<Arc<Task>>,
+    tasks: Vec<Arc<Task>>,
     watch: Arc<Watch>,
     batch_rows: usize,
 }
@@ -120,7 +143,8 @@ impl Job {
     pub fn new(
         id: JobId,
         oid: Option<Oid>,
-        (entries, timed): (Vec<Entry>, Vec<Arc<Task>>),
+        entries: Vec<Entry>,
+        tasks: Vec<Arc<Task>>,
         watch: Arc<Watch>,
         batch_rows: usize,
     ) -> Arc<Self> {
@@ -130,37 +154,67 @@ impl Job {
         inputs.dedup();
         let publication = Arc::clone(&watch.publication);
         let name = watch.name.clone();
-        Arc::new(Self { id, oid, name, inputs, publication, entries, timed, watch, batch_rows })
-    }
-
-    /// Whether every commit concerns the query, for its time.
-    pub fn is_timed(&self) -> bool {
-        !self.timed.is_empty()
+        Arc::new(Self { id, oid, name, inputs, publication, entries, tasks, watch, batch_rows })
     }
 
     /// Whether the time has come at which the query changes by itself.
     pub fn is_due(&self, now: Timestamp) -> bool {
-        self.timed.iter().any(|task| task.due() <= now)
+        self.tasks.iter().any(|task| task.due() <= now)
     }
 
-    /// Lets a commit's changes of an object into the query, at every place where it is read.
+    /// Lets rows of a stream into the query, at every place where it is read: by its own times, or
+    /// by those of arrival. Of arrivals a commit is the last until the next one.
+    pub fn enter_stream(
+        &self,
+        object: Oid,
+        commit: Commit,
+        watermark: Watermark,
+        rows: &[Retained],
+    ) {
+        let (by_arrival, by_time): (Vec<_>, Vec<_>) = (self.entries.iter())
+            .filter(|entry| entry.object == object)
+            .partition(|entry| entry.kind == ScanKind::Arrivals);
+        if !by_time.is_empty() {
+            let deltas = rows.iter().map(|retained| retained.delta.clone()).collect();
+            self.enter_at(&by_time, &Packet { commit, watermark, deltas });
+        }
+        if !by_arrival.is_empty() {
+            let watermark = Watermark(commit.time.plus(1));
+            match rows.iter().map(Retained::by_arrival).collect() {
+                Ok(deltas) => self.enter_at(&by_arrival, &Packet { commit, watermark, deltas }),
+                Err(error) => self.suspend(Fault::internal(&error)),
+            }
+        }
+    }
+
+    /// Lets a commit's changes of a table, view or constant into the query, at every place where
+    /// it is read.
     pub fn enter(&self, object: Oid, packet: &Packet) {
-        for entry in self.entries.iter().filter(|e| e.object == object) {
+        let entries = self.entries.iter().filter(|entry| entry.object == object);
+        self.enter_at(&entries.collect::<Vec<_>>(), packet);
+    }
+
+    /// Whether it follows arrivals, whose time moves by itself.
+    pub fn follows_arrivals(&self, object: Oid) -> bool {
+        self.entries.iter().any(|e| e.object == object && e.kind == ScanKind::Arrivals)
+    }
+
+    fn enter_at(&self, entries: &[&Entry], packet: &Packet) {
+        for entry in entries {
             let mut parts = match entry.split(&packet.deltas) {
                 Ok(parts) => parts,
-                Err(error) => {
-                    self.suspend(Fault {
-                        sqlstate: SqlState::INTERNAL_ERROR,
-                        message: error.to_string(),
-                    });
-                    return;
-                }
+                Err(error) => return self.suspend(Fault::internal(&error)),
             };
             for (target, deltas) in entry.targets.iter().zip(parts.drain(..)) {
                 let deltas = pieces(deltas, self.batch_rows);
                 target.deliver(entry.channel, Packet { deltas, ..packet.clone() });
             }
         }
+    }
+
+    /// What its operators hold until the watermark moves on.
+    pub fn waiting(&self) -> Waiting {
+        self.tasks.iter().map(|task| task.waiting()).fold(Waiting::default(), Waiting::and)
     }
 
     /// Lets the constants of the query know of a commit.
@@ -172,6 +226,43 @@ impl Job {
     /// Stops the query; readers get the fault.
     pub fn suspend(&self, fault: Fault) {
         self.watch.suspend(fault);
+    }
+
+    /// Gives the readers to the query that takes this one's place, once this one has brought all
+    /// that it was told of. Readers that are not kept get an error, unless they are replaced too.
+    pub fn bequeath(
+        self: &Arc<Self>,
+        heir: Arc<Job>,
+        first: Commit,
+        keeps: Keeps,
+        replaced: BTreeSet<Oid>,
+    ) {
+        let old = Arc::clone(self);
+        self.publication.when_current(Box::new(move |state| {
+            old.watch.stopped.store(true, Ordering::Release);
+            let inheritance = state.ok().map(State::hand_over).transpose();
+            let mut inheritance = match inheritance {
+                Ok(inheritance) => inheritance.unwrap_or_default(),
+                Err(error) => return heir.suspend(Fault::internal(&error)),
+            };
+            let is_replaced = |job: &Weak<Job>| {
+                job.upgrade().and_then(|job| job.oid).is_some_and(|oid| replaced.contains(&oid))
+            };
+            inheritance.downstream.retain(|(job, _)| !is_replaced(job));
+            let mut left = Inheritance::default();
+            if keeps != Keeps::Readers {
+                left.downstream = std::mem::take(&mut inheritance.downstream);
+            }
+            if keeps == Keeps::Nothing {
+                left.feeds = std::mem::take(&mut inheritance.feeds);
+                inheritance.content = None;
+            }
+            left.fail(&Fault {
+                sqlstate: SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
+                message: format!("view \"{}\" was replaced by one of another kind", old.name),
+            });
+            heir.publication.take_over(first, inheritance);
+        }));
     }
 
     /// Ends the query without fault: it was dropped.
@@ -193,12 +284,14 @@ impl Entry {
     /// Streams only append, so any split will do and contiguous slices keep their order. A row of a
     /// table or
     /// view may be retracted later, and both must go to the same shard.
-    fn split(&self, deltas: &[Delta]) -> Result<Vec<Vec<Delta>>, arrow::error::ArrowError> {
+    fn split(&self, deltas: &[Delta]) -> Result<Vec<Vec<Delta>>, ArrowError> {
         let shards = self.targets.len();
         let mut parts = vec![Vec::new(); shards];
         for delta in deltas {
             let pieces = match self.kind {
-                ScanKind::Stream => partition::by_slice(delta, shards, SLICE_ROWS_MIN),
+                ScanKind::Stream | ScanKind::Arrivals => {
+                    partition::by_slice(delta, shards, SLICE_ROWS_MIN)
+                }
                 ScanKind::Table | ScanKind::View => {
                     partition::by_hash(delta, delta.rows().columns(), shards)?
                 }

@@ -26,7 +26,8 @@ pub mod table;
 pub mod task;
 
 mod error;
-mod operator;
+pub mod operator;
+mod runs;
 mod state;
 
 pub use error::{Error, Result};

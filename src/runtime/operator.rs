@@ -16,12 +16,12 @@ use crate::operators::{
     Aggregate, Constant, Expand, Filter, Frees, Instantwise, Join, OnClose, Operator, Project,
     TopN, Union, Unnest,
 };
-use crate::planner::plan::{self, Clock, Close, Hopping, Node, Op, Window};
+use crate::planner::plan::{self, Clock, Close, Node, Op, Window};
 use crate::planner::temporal as planner;
 use crate::windows::temporal::{Bound, Time};
 use crate::windows::{
-    AssignWindows, Assigner, Expiring, PartitionedRows, PartitionedRowsOptions, Rows, TemporalFilter,
-    TimeWindow,
+    AssignWindows, Assigner, Expiring, PartitionedRows, PartitionedRowsOptions, Rows,
+    SessionOptions, Sessions, TemporalFilter, TimeWindow,
 };
 
 /// How a node sees time in a block of that clock.
@@ -100,10 +100,18 @@ pub(super) fn operator(node: &Node, shard: usize) -> Result<Box<dyn Operator>> {
             Box::new(TemporalFilter::new(bounds.collect(), time))
         }
         Op::Assign(assign) => {
-            let Hopping { slide, size, offset } = assign.windows;
-            let assigner = Assigner::Hop { slide, size, offset };
+            let assigner = assigner(assign.assigner);
             Box::new(AssignWindows::new(Arc::clone(&assign.time), assigner, schema()))
         }
+        Op::Session(session) => Box::new(Sessions::new(SessionOptions {
+            input: input(),
+            time: Arc::clone(&session.time),
+            keys: session.keys.clone(),
+            gap: session.gap,
+            closes: session.closes,
+            held: session.held,
+            output: schema(),
+        })?),
         Op::Aggregate(aggregate) => Box::new(Aggregate::new(AggregateOptions {
             input: input(),
             groups: aggregate.group.clone(),
@@ -132,16 +140,32 @@ pub(super) fn operator(node: &Node, shard: usize) -> Result<Box<dyn Operator>> {
     })
 }
 
+/// How windows lie, for those who compute them.
+pub fn assigner(assigner: plan::Assigner) -> Assigner {
+    match assigner {
+        plan::Assigner::Hop { slide, size, offset } if slide == size => {
+            Assigner::Tumble { size, offset }
+        }
+        plan::Assigner::Hop { slide, size, offset } => Assigner::Hop { slide, size, offset },
+        plan::Assigner::Cumulate { step, size, offset } => {
+            Assigner::Cumulate { step, size, offset }
+        }
+    }
+}
+
 fn window(window: &Window, node: &Node) -> Result<Box<dyn Operator>> {
     Ok(match window {
-        Window::Range { size, slide } => {
-            let (length, inclusive) = (*size, false);
+        Window::Range { size, inclusive, slide } => {
+            let (length, inclusive) = (*size, *inclusive);
             Box::new(Expiring::new(match *slide {
                 None => TimeWindow::Range { length, inclusive },
                 Some((slide, offset)) => TimeWindow::Slide { length, inclusive, slide, offset },
             }))
         }
-        Window::Rows { count } => Box::new(Rows::new(*count, 1)),
+        Window::Current { period } => {
+            Box::new(Expiring::new(TimeWindow::Current { period: *period, offset: 0 }))
+        }
+        Window::Rows { count, slide } => Box::new(Rows::new(*count, *slide)),
         Window::Partitioned { keys, count, range } => {
             Box::new(PartitionedRows::new(PartitionedRowsOptions {
                 schema: Arc::clone(&node.inputs[0].schema),

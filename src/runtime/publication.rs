@@ -7,6 +7,10 @@
 //! the
 //! change, and requests for this commit are answered. So a reader sees exactly one log position.
 //!
+//! A query that replaces another one publishes nothing until it has its predecessor's readers and
+//! last content. Its first commit then is the difference of the two contents, at one time, and
+//! from there on its own changes follow.
+//!
 //! # Invariants
 //! 1. Commits become visible in order.
 //! 2. `expected` is raised under the hub's lock, in the order of commits; a request that is made
@@ -75,7 +79,22 @@ pub struct State {
     feeds: Vec<Arc<Feed>>,
     downstream: Vec<(Weak<Job>, Oid)>,
     requests: VecDeque<(Position, Request)>,
+    inherited: Option<Snapshot>,
+    /// Event time that a predecessor had reached, and changes that wait until it is passed: readers
+    /// know that nothing from below follows, and get an instant whole.
+    floor: Option<(Watermark, Vec<Delta>)>,
     fault: Option<Fault>,
+}
+
+/// What a query takes over from the one that it replaces.
+#[derive(Default)]
+pub struct Inheritance {
+    /// The last content that the readers were shown; `None` if there are no readers.
+    pub content: Option<Snapshot>,
+    /// Subscriptions.
+    pub feeds: Vec<Arc<Feed>>,
+    /// Queries that read the result, and as which object.
+    pub downstream: Vec<(Weak<Job>, Oid)>,
 }
 
 struct Partial {
@@ -114,6 +133,8 @@ impl Publication {
             feeds: Vec::new(),
             downstream: Vec::new(),
             requests: VecDeque::new(),
+            inherited: None,
+            floor: None,
             fault: None,
         };
         let in_flight = AtomicU64::new(0);
@@ -154,23 +175,58 @@ impl Publication {
         if state.fault.is_some() {
             return Ok(());
         }
-        let found = state.pending.iter().position(|p| p.commit == packet.commit);
+        let partial = self.partial(&mut state, packet.commit);
+        partial.missing -= 1;
+        partial.watermark = partial.watermark.min(packet.watermark);
+        partial.shards[shard] = packet.deltas;
+        self.publish_complete(&mut state)
+    }
+
+    /// The gathered parts of a commit.
+    fn partial<'a>(&self, state: &'a mut State, commit: Commit) -> &'a mut Partial {
+        let found = state.pending.iter().position(|p| p.commit == commit);
         let index = found.unwrap_or_else(|| {
             state.pending.push_back(Partial {
-                commit: packet.commit,
+                commit,
                 missing: self.shards,
                 watermark: Watermark::MAX,
                 shards: vec![Vec::new(); self.shards],
             });
             state.pending.len() - 1
         });
-        let partial = &mut state.pending[index];
-        partial.missing -= 1;
-        partial.watermark = partial.watermark.min(packet.watermark);
-        partial.shards[shard] = packet.deltas;
+        &mut state.pending[index]
+    }
+
+    /// Holds the first commit back until [`Self::take_over`].
+    pub fn await_predecessor(&self, first: Commit) {
+        let mut state = self.lock();
+        self.partial(&mut state, first).missing += 1;
+    }
+
+    /// Takes the readers of the query that this one replaces; its first commit may now be seen.
+    pub fn take_over(&self, first: Commit, inheritance: Inheritance) {
+        let mut state = self.lock();
+        if let Some(fault) = state.fault.clone() {
+            drop(state);
+            inheritance.fail(&fault);
+            return;
+        }
+        state.feeds.extend(inheritance.feeds);
+        state.downstream.extend(inheritance.downstream);
+        state.inherited = inheritance.content;
+        self.partial(&mut state, first).missing -= 1;
+        let done = self.publish_complete(&mut state);
+        drop(state);
+        if let Err(error) = done {
+            self.fail(&Fault::internal(&error));
+        }
+    }
+
+    /// Makes the commits visible that all shards have brought.
+    fn publish_complete(&self, state: &mut State) -> Result<()> {
         while state.pending.front().is_some_and(|p| p.missing == 0) {
             let partial = state.pending.pop_front().expect("there is a front");
-            self.publish(&mut state, partial)?;
+            self.publish(state, partial)?;
             self.in_flight.fetch_sub(1, Ordering::AcqRel);
             self.room.notify_waiters();
         }
@@ -185,26 +241,57 @@ impl Publication {
             delta = delta.at(partial.commit.time);
         }
         let watched = !state.feeds.is_empty() || !state.downstream.is_empty();
-        if watched && !delta.is_empty() {
-            delta = in_time_order(delta)?.consolidate()?;
-        }
         state.content.apply(&delta)?;
         state.commit = partial.commit;
         state.watermark = partial.watermark;
+        if let Some(inherited) = state.inherited.take() {
+            delta = self.succeed(state, &inherited, delta)?;
+        }
+        delta = self.above_floor(state, delta)?;
+        if watched && !delta.is_empty() {
+            delta = in_time_order(delta)?.consolidate()?;
+        }
         let progress = self.progress(state);
         state.feeds.retain(|feed| feed.push(&delta, progress));
         state.downstream.retain(|(job, oid)| match job.upgrade() {
             None => false,
             Some(job) => {
                 let deltas = if delta.is_empty() { vec![] } else { vec![delta.clone()] };
-                let packet =
-                    Packet { commit: partial.commit, watermark: partial.watermark, deltas };
+                let packet = Packet { commit: partial.commit, watermark: state.watermark, deltas };
                 job.enter(*oid, &packet);
                 true
             }
         });
         self.answer(state);
         Ok(())
+    }
+
+    /// Returns what the first content changes for readers of the predecessor, at the first time
+    /// that is still open to them.
+    fn succeed(&self, state: &mut State, old: &Snapshot, new: Delta) -> Result<Delta> {
+        let at = match self.clock {
+            Clock::Arrival => state.commit.time,
+            Clock::Event => {
+                state.floor = Some((old.watermark, Vec::new()));
+                state.watermark.last_closed().max(old.watermark.0)
+            }
+        };
+        let weights = crate::delta::Weights::Each(old.weights.clone());
+        let gone = Delta::new(old.rows.clone(), Instants::All(at), weights).negate();
+        Ok(Delta::concat(&self.schema, &[new.at(at), gone])?.consolidate()?)
+    }
+
+    /// Moves changes up to the event time that a predecessor had reached, and lets them go once
+    /// that is passed.
+    fn above_floor(&self, state: &mut State, delta: Delta) -> Result<Delta> {
+        let Some((floor, mut waiting)) = state.floor.take() else { return Ok(delta) };
+        waiting.push(delta.not_before(floor.0));
+        if state.watermark > floor {
+            return Ok(Delta::concat(&self.schema, &waiting)?);
+        }
+        state.watermark = floor;
+        state.floor = Some((floor, waiting));
+        Ok(Delta::empty(Arc::clone(&self.schema)))
     }
 
     /// Nothing before this time follows.
@@ -249,20 +336,14 @@ impl Publication {
         state.fault = Some(fault.clone());
         state.pending.clear();
         self.in_flight.store(0, Ordering::Release);
-        for feed in state.feeds.drain(..) {
-            feed.close(Some(fault.clone()));
-        }
         for (_, request) in std::mem::take(&mut state.requests) {
             request(Err(fault));
         }
+        let feeds = std::mem::take(&mut state.feeds);
         let downstream = std::mem::take(&mut state.downstream);
         drop(state);
         self.room.notify_waiters();
-        for (job, _) in downstream {
-            if let Some(job) = job.upgrade() {
-                job.suspend(fault.clone());
-            }
-        }
+        Inheritance { content: None, feeds, downstream }.fail(fault);
     }
 
     /// Returns what ended the query, if something did.
@@ -277,7 +358,28 @@ impl Publication {
     }
 }
 
+impl Inheritance {
+    /// Tells the readers that there is nothing to be read any more.
+    pub fn fail(self, fault: &Fault) {
+        for feed in self.feeds {
+            feed.close(Some(fault.clone()));
+        }
+        for job in self.downstream.iter().filter_map(|(job, _)| job.upgrade()) {
+            job.suspend(fault.clone());
+        }
+    }
+}
+
 impl State {
+    /// Gives the readers away, with the content that they have seen.
+    pub fn hand_over(&mut self) -> std::result::Result<Inheritance, arrow::error::ArrowError> {
+        let (feeds, downstream) =
+            (std::mem::take(&mut self.feeds), std::mem::take(&mut self.downstream));
+        let watched = !feeds.is_empty() || !downstream.is_empty();
+        let content = if watched { Some(self.snapshot()?) } else { None };
+        Ok(Inheritance { content, feeds, downstream })
+    }
+
     /// Returns the content.
     pub fn snapshot(&mut self) -> std::result::Result<Snapshot, arrow::error::ArrowError> {
         let (rows, weights) = self.content.snapshot()?;

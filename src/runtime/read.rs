@@ -3,21 +3,23 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arrow::array::{ArrayRef, Int64Array};
 use tokio::sync::oneshot;
 
+use super::history::Retained;
 use super::hub::Hub;
 use super::packet::Commit;
 use super::publication::Snapshot;
 use super::subscription::Feed;
 use super::{Error, Result};
-use crate::delta::Delta;
 use crate::sql::catalog::Oid;
 use crate::time::Watermark;
 
 impl Hub {
-    /// Reads objects at one log position: streams as retained, tables and views as they are. What
-    /// time has changed by then is a commit before.
-    pub fn read(&self, oids: &[Oid]) -> Result<Reads> {
+    /// Reads objects at one log position: streams as retained, tables and views as they are. Of a
+    /// table with an entry in `keys` only the rows with these primary keys are read. What
+    /// time alone has changed by then is a commit before.
+    pub fn read(&self, oids: &[Oid], keys: &BTreeMap<Oid, Keys>) -> Result<Reads> {
         let mut guard = self.lock();
         let state = &mut *guard;
         if state.is_due(self.clock().now()) {
@@ -29,9 +31,16 @@ impl Hub {
         let mut reads = Reads { commit, ready: BTreeMap::new(), waiting: BTreeMap::new() };
         for oid in oids {
             if let Some(stream) = state.streams.get(oid) {
-                reads.ready.insert(*oid, Read::Stream(stream.deltas(), stream.watermark()));
+                reads.ready.insert(*oid, Read::Stream(stream.retained(), stream.watermark()));
             } else if let Some(table) = state.tables.get_mut(oid) {
-                let (rows, weights) = table.snapshot()?;
+                let (rows, weights) = match keys.get(oid) {
+                    None => table.snapshot()?,
+                    Some(keys) => {
+                        let rows = table.lookup(&keys.columns, keys.len)?;
+                        let ones = Int64Array::from_value(1, rows.num_rows());
+                        (rows, ones)
+                    }
+                };
                 let watermark = Watermark::MAX;
                 let snapshot = Snapshot { rows, weights, watermark, commit };
                 reads.ready.insert(*oid, Read::Relation(snapshot));
@@ -73,10 +82,19 @@ impl Hub {
     }
 }
 
+/// Primary keys of a table.
+#[derive(Clone, Debug)]
+pub struct Keys {
+    /// The columns of the key, in its order and in their types.
+    pub columns: Vec<ArrayRef>,
+    /// Number of keys.
+    pub len: usize,
+}
+
 /// What reading an object gives.
 pub enum Read {
     /// A stream's retained rows with their times, and its watermark.
-    Stream(Vec<Delta>, Watermark),
+    Stream(Vec<Retained>, Watermark),
     /// A relation.
     Relation(Snapshot),
 }

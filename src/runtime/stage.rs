@@ -19,7 +19,7 @@ use arrow::datatypes::SchemaRef;
 
 use super::packet::Commit;
 use crate::delta::{Delta, Instants};
-use crate::operators::{Instantwise, Operator, Output, Port, Result};
+use crate::operators::{Instantwise, Operator, Output, Port, Result, Waiting};
 use crate::time::{Timestamp, Watermark, WatermarkMeet};
 
 /// Where a port's rows come from.
@@ -120,6 +120,15 @@ impl Stage {
         }
         self.started = true;
         Ok(self.meet.get())
+    }
+
+    /// What is held until the watermark moves on.
+    pub fn waiting(&self) -> Waiting {
+        let held = self.ports.iter().flat_map(|port| &port.held).map(|delta| Waiting {
+            rows: delta.len(),
+            until: (0..delta.len()).map(|i| delta.ts_at(i).plus(1)).min(),
+        });
+        held.fold(self.operator.waiting(), Waiting::and)
     }
 
     fn pass(&mut self, deltas: Vec<Vec<Delta>>, out: &mut Output) -> Result<()> {

@@ -3,14 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::history::Retained;
 use super::hub::{Receipt, Write};
-use super::ingest::Admission;
-use super::job::{Fault, Job, JobId};
+use super::ingest::{Admission, Ingest};
+use super::job::{Fault, Job, JobId, TICK};
 use super::packet::{Commit, Packet};
 use super::stream::Stream;
 use super::table::Table;
 use super::{Error, Result};
 use crate::delta::{Delta, Instants, Weights};
+use crate::planner::plan::{self, Plan};
 use crate::sql::catalog::Oid;
 use crate::time::{Position, Timestamp, Watermark};
 
@@ -22,6 +24,8 @@ pub(super) struct State {
     pub(super) tables: BTreeMap<Oid, Table>,
     pub(super) jobs: BTreeMap<JobId, Arc<Job>>,
     pub(super) views: BTreeMap<Oid, JobId>,
+    /// Queries by the objects that they read.
+    pub(super) reads: BTreeMap<Oid, BTreeSet<JobId>>,
     pub(super) next_job: JobId,
     pub(super) closed: bool,
 }
@@ -33,17 +37,56 @@ pub(super) struct Changed {
 }
 
 impl State {
+    /// Adds a running query.
+    pub(super) fn add_job(&mut self, job: &Arc<Job>, plan: &Plan) {
+        self.jobs.insert(job.id, Arc::clone(job));
+        let time = plan.timed().then_some(&TICK);
+        for oid in job.inputs.iter().chain(time) {
+            self.reads.entry(*oid).or_default().insert(job.id);
+        }
+        if let Some(oid) = job.oid {
+            self.views.insert(oid, job.id);
+        }
+    }
+
+    /// Removes a running query.
+    pub(super) fn remove_job(&mut self, id: JobId) -> Option<Arc<Job>> {
+        let job = self.jobs.remove(&id)?;
+        for oid in job.inputs.iter().chain([&TICK]) {
+            if let Some(readers) = self.reads.get_mut(oid) {
+                readers.remove(&id);
+                if readers.is_empty() {
+                    self.reads.remove(oid);
+                }
+            }
+        }
+        Some(job)
+    }
+
+    /// Removes the query of a view.
+    pub(super) fn remove_view(&mut self, oid: Oid) -> Option<Arc<Job>> {
+        let id = self.views.remove(&oid)?;
+        self.remove_job(id)
+    }
+
     /// Refuses what cannot be committed, before anything changes.
     pub(super) fn check(&self, writes: &[Write], now: Timestamp) -> Result<()> {
         let gone = |oid: &Oid| Error::Gone(format!("with oid {oid}"));
         let mut tables: BTreeMap<Oid, Vec<Delta>> = BTreeMap::new();
+        let mut doors: BTreeMap<Oid, Option<Ingest>> = BTreeMap::new();
         for write in writes {
             match write {
                 Write::Rows(oid, rows) => {
-                    self.streams.get(oid).ok_or_else(|| gone(oid))?.check(rows, now)?;
+                    let stream = self.streams.get(oid).ok_or_else(|| gone(oid))?;
+                    if let Some(door) = doors.entry(*oid).or_insert_with(|| stream.door()) {
+                        stream.check(rows, now, door)?;
+                    }
                 }
-                Write::Heartbeat(oid, _) => {
-                    self.streams.get(oid).ok_or_else(|| gone(oid))?;
+                Write::Heartbeat(oid, at) => {
+                    let stream = self.streams.get(oid).ok_or_else(|| gone(oid))?;
+                    if let Some(door) = doors.entry(*oid).or_insert_with(|| stream.door()) {
+                        door.heartbeat(*at);
+                    }
                 }
                 Write::Table(oid, delta) => tables.entry(*oid).or_default().push(delta.clone()),
             }
@@ -96,14 +139,36 @@ impl State {
         Ok(())
     }
 
-    /// Queries that a commit concerns: those that read one of these objects, directly or through
-    /// views, and those that compare with the time of commits; older ones first.
-    pub(super) fn readers(&self, mut changed: BTreeSet<Oid>) -> Vec<Arc<Job>> {
-        let mut readers = Vec::new();
-        for job in self.jobs.values() {
-            if job.is_timed() || job.inputs.iter().any(|oid| changed.contains(oid)) {
-                changed.extend(job.oid);
-                readers.push(Arc::clone(job));
+    /// Lets system time pass: marks partitions idle, moves streams on the system clock that a
+    /// window watches. Returns what changed, with all that follows arrivals.
+    pub(super) fn on_clock(&mut self, now: Timestamp) -> BTreeMap<Oid, Changed> {
+        let inputs = |job: &Arc<Job>| job.inputs.clone();
+        let event = |job: &&Arc<Job>| job.publication.clock() == plan::Clock::Event;
+        let watched: BTreeSet<Oid> = self.jobs.values().filter(event).flat_map(inputs).collect();
+        let follows = |oid: &Oid| self.jobs.values().any(|job| job.follows_arrivals(*oid));
+        let followed: BTreeSet<Oid> = self.streams.keys().copied().filter(follows).collect();
+        let mut changes = BTreeMap::new();
+        for (oid, stream) in &mut self.streams {
+            let moved = (stream.has_event_time() || watched.contains(oid)) && stream.on_clock(now);
+            if moved || followed.contains(oid) {
+                let watermark = stream.watermark();
+                changes.insert(*oid, Changed { deltas: vec![], watermark });
+            }
+        }
+        changes
+    }
+
+    /// Queries that a commit concerns: those that read one of these objects and those that compare
+    /// with the time of commits, directly or through views.
+    pub(super) fn readers(&self, changed: &BTreeSet<Oid>) -> BTreeMap<JobId, Arc<Job>> {
+        let mut readers = BTreeMap::new();
+        let mut open: Vec<Oid> = changed.iter().copied().chain([TICK]).collect();
+        while let Some(oid) = open.pop() {
+            for id in self.reads.get(&oid).into_iter().flatten() {
+                let job = &self.jobs[id];
+                if readers.insert(*id, Arc::clone(job)).is_none() {
+                    open.extend(job.oid);
+                }
             }
         }
         readers
@@ -111,26 +176,50 @@ impl State {
 
     /// Whether a query changes at that time though nothing comes in.
     pub(super) fn is_due(&self, now: Timestamp) -> bool {
-        self.jobs.values().any(|job| job.is_due(now))
+        let mut timed = self.reads.get(&TICK).into_iter().flatten();
+        timed.any(|id| self.jobs[id].is_due(now))
     }
 
     /// Lets a commit into the queries that it concerns.
     pub(super) fn dispatch(&self, commit: Commit, changes: &BTreeMap<Oid, Changed>) {
-        let readers = self.readers(changes.keys().copied().collect());
+        let readers = self.readers(&changes.keys().copied().collect());
+        self.tell(commit, changes, &readers, BTreeSet::new());
+    }
+
+    /// Lets the commit at which views are replaced into the queries that go on reading them; the
+    /// replacements themselves have been told.
+    pub(super) fn pass_on(&self, commit: Commit, replaced: &BTreeSet<Oid>, told: &[Arc<Job>]) {
+        let mut readers = self.readers(replaced);
+        readers.retain(|id, _| told.iter().all(|job| job.id != *id));
+        self.tell(commit, &BTreeMap::new(), &readers, replaced.clone());
+    }
+
+    /// Tells queries of a commit. The views in `told` bring their part of it by themselves.
+    fn tell(
+        &self,
+        commit: Commit,
+        changes: &BTreeMap<Oid, Changed>,
+        readers: &BTreeMap<JobId, Arc<Job>>,
+        mut told: BTreeSet<Oid>,
+    ) {
         // First everybody expects the commit: a result may arrive at a later query while an earlier
         // one is still being told.
-        for job in &readers {
+        for job in readers.values() {
             job.publication.expect(commit.position);
         }
-        let told: BTreeSet<Oid> = readers.iter().filter_map(|job| job.oid).collect();
-        for job in &readers {
+        told.extend(readers.values().filter_map(|job| job.oid));
+        for job in readers.values() {
             for oid in &job.inputs {
-                if let Some(changed) = changes.get(oid) {
+                let changed = changes.get(oid);
+                if let Some(stream) = self.streams.get(oid) {
+                    let deltas = changed.map_or(&[][..], |changed| &changed.deltas);
+                    let arrived = |delta: &Delta| Retained::new(delta.clone(), commit.time);
+                    let retained: Vec<Retained> = deltas.iter().map(arrived).collect();
+                    job.enter_stream(*oid, commit, stream.watermark(), &retained);
+                } else if let Some(changed) = changed {
                     let Changed { deltas, watermark } = changed;
                     let packet = Packet { commit, watermark: *watermark, deltas: deltas.clone() };
                     job.enter(*oid, &packet);
-                } else if let Some(stream) = self.streams.get(oid) {
-                    job.enter(*oid, &Packet::empty(commit, stream.watermark()));
                 } else if self.tables.contains_key(oid) {
                     job.enter(*oid, &Packet::empty(commit, Watermark::MAX));
                 } else if !told.contains(oid) {
@@ -165,8 +254,8 @@ impl State {
         for oid in &job.inputs {
             let oid = *oid;
             if let Some(stream) = self.streams.get(&oid) {
-                let deltas = if snapshot { stream.deltas() } else { vec![] };
-                job.enter(oid, &Packet { commit, watermark: stream.watermark(), deltas });
+                let retained = if snapshot { stream.retained() } else { vec![] };
+                job.enter_stream(oid, commit, stream.watermark(), &retained);
             } else if let Some(table) = self.tables.get_mut(&oid) {
                 let (rows, weights) = table.snapshot()?;
                 let delta = Delta::new(rows, Instants::All(commit.time), Weights::Each(weights));
@@ -181,10 +270,7 @@ impl State {
                         state.attach(job.downgrade(), oid);
                         match state.first_packet(commit) {
                             Ok(packet) => job.enter(oid, &packet),
-                            Err(error) => job.suspend(Fault {
-                                sqlstate: crate::error::SqlState::INTERNAL_ERROR,
-                                message: error.to_string(),
-                            }),
+                            Err(error) => job.suspend(Fault::internal(&error)),
                         }
                     }
                     Err(fault) => job.suspend(fault.clone()),

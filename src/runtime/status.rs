@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use super::Result;
 use super::hub::Hub;
-use super::ingest::Reason;
+use super::ingest::{PartitionProgress, Reason};
 use super::job::{Fault, Job};
-use super::stream::LateRow;
+use super::stream::{LateRow, Stream};
 use super::table::Table;
 use crate::sql::catalog::Oid;
 use crate::time::{Timestamp, Watermark};
@@ -50,6 +51,11 @@ impl Hub {
     /// Streams, for the system relations.
     pub fn stream_status(&self) -> Vec<StreamStatus> {
         self.lock().streams.iter().map(|(oid, stream)| stream.status(*oid)).collect()
+    }
+
+    /// How far each partition of a stream is; nothing if it is no stream.
+    pub fn partitions(&self, oid: Oid) -> Result<Vec<PartitionProgress>> {
+        self.lock().streams.get(&oid).map_or(Ok(vec![]), Stream::progress)
     }
 
     /// The newest refused rows, by stream.

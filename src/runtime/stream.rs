@@ -12,8 +12,8 @@ use arrow::datatypes::{
     DataType, Field, IntervalMonthDayNano, IntervalUnit, Schema, SchemaRef, TimeUnit,
 };
 
-use super::history::{History, Retention};
-use super::ingest::{Admission, EventTime, Ingest, Reason, Refusal};
+use super::history::{History, Retained, Retention};
+use super::ingest::{Admission, EventTime, Ingest, PartitionProgress, Reason, Refusal};
 use super::status::StreamStatus;
 use super::{Error, Result};
 use crate::delta::Delta;
@@ -88,7 +88,7 @@ impl Stream {
         Self {
             name: name.to_owned(),
             ingest: Ingest::new(time),
-            history: History::new(Arc::clone(&schema), retention),
+            history: History::new(retention),
             schema,
             late,
             admitted: 0,
@@ -109,8 +109,8 @@ impl Stream {
     }
 
     /// What is retained, with its times.
-    pub fn deltas(&self) -> Vec<Delta> {
-        self.history.deltas()
+    pub fn retained(&self) -> Vec<Retained> {
+        self.history.retained()
     }
 
     /// No change.
@@ -118,12 +118,15 @@ impl Stream {
         Delta::empty(Arc::clone(&self.schema))
     }
 
-    /// Refuses rows that `LATE ERROR` forbids, before anything changes.
-    pub fn check(&self, rows: &RecordBatch, now: Timestamp) -> Result<()> {
-        if self.late != Late::Error {
-            return Ok(());
-        }
-        let admission = self.ingest.clone().admit(rows.clone(), now)?;
+    /// A copy of the door to try a commit's writes on, if one of them may be refused.
+    pub fn door(&self) -> Option<Ingest> {
+        (self.late == Late::Error).then(|| self.ingest.clone())
+    }
+
+    /// Refuses rows that `LATE ERROR` forbids, before anything changes. `door` has seen the commit's
+    /// earlier writes.
+    pub fn check(&self, rows: &RecordBatch, now: Timestamp, door: &mut Ingest) -> Result<()> {
+        let admission = door.admit(rows.clone(), now)?;
         let Some(refusal) = admission.refused.first() else { return Ok(()) };
         let ts = refusal.ts.map_or("none".to_owned(), |ts| self.show(ts));
         let detail =
@@ -150,7 +153,7 @@ impl Stream {
         if self.ingest.watermark() > before {
             self.moved_at = now;
         }
-        self.history.push(&admission.admitted)?;
+        self.history.push(&admission.admitted, now)?;
         self.admitted += admission.admitted.len() as u64;
         for refusal in &admission.refused {
             *self.refused.entry(refusal.reason).or_default() += 1;
@@ -235,6 +238,11 @@ impl Stream {
     /// The newest refused rows, oldest first.
     pub fn late_rows(&self) -> impl Iterator<Item = &LateRow> {
         self.newest.iter()
+    }
+
+    /// How far each partition is.
+    pub fn progress(&self) -> Result<Vec<PartitionProgress>> {
+        self.ingest.progress()
     }
 
     /// For the system relations.

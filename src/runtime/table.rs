@@ -5,10 +5,15 @@
 //!    taken.
 //! 2. Weights are never negative: UPDATE and DELETE retract rows that they found, under the table's
 //!    lock.
+//! 3. The index leads from each key to its row.
+//!
+//! # Cost
+//! A change, and a look at the rows of some keys, cost as much as those rows. A snapshot costs all
+//! rows, once per change.
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 
@@ -21,30 +26,38 @@ use crate::storage::{Bag, NONE, RowSet};
 pub struct Table {
     name: String,
     bag: Bag,
-    primary_key: Vec<usize>,
-    keys: Option<RowSet>,
+    index: Option<Index>,
     snapshot: Option<(RecordBatch, Int64Array)>,
+}
+
+/// From primary keys to rows.
+struct Index {
+    /// The key's columns.
+    columns: Vec<usize>,
+    keys: RowSet,
+    /// For each key's slot, that of its row in the bag.
+    rows: Vec<u32>,
 }
 
 impl Table {
     /// An empty table.
     pub fn new(name: &str, schema: SchemaRef, primary_key: Vec<usize>) -> Result<Self> {
-        let keys = (!primary_key.is_empty())
-            .then(|| RowSet::new(primary_key.iter().map(|i| schema.field(*i).data_type().clone())))
-            .transpose()?;
-        let bag = Bag::new(schema)?;
-        Ok(Self { name: name.to_owned(), bag, primary_key, keys, snapshot: None })
-    }
-
-    fn key_columns(&self, rows: &RecordBatch) -> Vec<ArrayRef> {
-        self.primary_key.iter().map(|i| Arc::clone(rows.column(*i))).collect()
+        let index = match primary_key.is_empty() {
+            true => None,
+            false => {
+                let types = primary_key.iter().map(|i| schema.field(*i).data_type().clone());
+                let keys = RowSet::new(types)?;
+                Some(Index { columns: primary_key, keys, rows: Vec::new() })
+            }
+        };
+        Ok(Self { name: name.to_owned(), bag: Bag::new(schema)?, index, snapshot: None })
     }
 
     /// Returns an error if the change would leave two rows of one key.
     pub fn check(&self, delta: &Delta) -> Result<()> {
-        let Some(keys) = &self.keys else { return Ok(()) };
-        let columns = self.key_columns(delta.rows());
-        let present = keys.find(&columns, delta.len())?;
+        let Some(index) = &self.index else { return Ok(()) };
+        let columns = index.key(delta.rows());
+        let present = index.keys.find(&columns, delta.len())?;
         let mut seen = RowSet::new(columns.iter().map(|c| c.data_type().clone()))?;
         let slots = seen.intern(&columns, delta.len())?;
         // Rows of each key after the change: those present, less those retracted, and those added.
@@ -61,17 +74,17 @@ impl Table {
             let copies = &mut copies[*slot as usize];
             *copies += delta.weight(i);
             if *copies > 1 {
-                return Err(self.duplicate(delta.rows(), &columns, i));
+                return Err(self.duplicate(index, &columns, i));
             }
         }
         Ok(())
     }
 
-    fn duplicate(&self, rows: &RecordBatch, columns: &[ArrayRef], row: usize) -> Error {
-        let schema = rows.schema();
-        let names = self.primary_key.iter().map(|i| schema.field(*i).name().as_str());
+    fn duplicate(&self, index: &Index, key: &[ArrayRef], row: usize) -> Error {
+        let schema = self.bag.schema();
+        let names = index.columns.iter().map(|i| schema.field(*i).name().as_str());
         let names = names.collect::<Vec<_>>().join(", ");
-        let detail = format!("Key ({names})={} already exists.", row_text(columns, row));
+        let detail = format!("Key ({names})={} already exists.", row_text(key, row));
         Error::DuplicateKey { table: self.name.clone(), detail }
     }
 
@@ -79,21 +92,21 @@ impl Table {
     pub fn apply(&mut self, delta: &Delta) -> Result<()> {
         self.snapshot = None;
         self.bag.apply(delta)?;
-        let columns = self.key_columns(delta.rows());
-        let Some(keys) = &mut self.keys else { return Ok(()) };
-        let slots = keys.find(&columns, delta.len())?;
-        for (i, slot) in slots.iter().enumerate() {
-            if delta.weight(i) < 0 && *slot != NONE && keys.contains(*slot) {
-                keys.remove(*slot);
-            }
+        match &mut self.index {
+            None => Ok(()),
+            Some(index) => Ok(index.apply(delta, &self.bag)?),
         }
-        let added: arrow::array::BooleanArray =
-            (0..delta.len()).map(|i| Some(delta.weight(i) > 0)).collect();
-        let added = delta.filter(&added)?;
-        let columns: Vec<ArrayRef> =
-            self.primary_key.iter().map(|i| Arc::clone(added.rows().column(*i))).collect();
-        keys.intern(&columns, added.len())?;
-        Ok(())
+    }
+
+    /// Returns the rows that have one of these primary keys.
+    pub fn lookup(&self, keys: &[ArrayRef], len: usize) -> Result<RecordBatch, ArrowError> {
+        let Some(index) = &self.index else { return self.bag.rows(&[]) };
+        let mut slots = index.keys.find(keys, len)?;
+        slots.retain(|slot| *slot != NONE);
+        slots.sort_unstable();
+        slots.dedup();
+        let rows: Vec<u32> = slots.iter().map(|slot| index.rows[*slot as usize]).collect();
+        self.bag.rows(&rows)
     }
 
     /// Returns each distinct row with its weight.
@@ -107,5 +120,83 @@ impl Table {
     /// Number of distinct rows.
     pub fn row_count(&self) -> usize {
         self.bag.len()
+    }
+}
+
+impl Index {
+    fn key(&self, rows: &RecordBatch) -> Vec<ArrayRef> {
+        self.columns.iter().map(|i| Arc::clone(rows.column(*i))).collect()
+    }
+
+    /// Takes a change that the bag has taken.
+    fn apply(&mut self, delta: &Delta, bag: &Bag) -> Result<(), ArrowError> {
+        let delta = delta.clone().consolidate()?;
+        let slots = self.keys.find(&self.key(delta.rows()), delta.len())?;
+        for (i, slot) in slots.iter().enumerate() {
+            if delta.weight(i) < 0 && *slot != NONE && self.keys.contains(*slot) {
+                self.keys.remove(*slot);
+            }
+        }
+        let added: BooleanArray = (0..delta.len()).map(|i| Some(delta.weight(i) > 0)).collect();
+        let added = delta.filter(&added)?;
+        let slots = self.keys.intern(&self.key(added.rows()), added.len())?;
+        self.rows.resize(self.keys.bound(), NONE);
+        for (slot, row) in slots.iter().zip(bag.find(added.rows())?) {
+            self.rows[*slot as usize] = row;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{AsArray, StringArray};
+    use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+
+    use super::*;
+    use crate::time::Timestamp;
+
+    fn rows(rows: &[(i64, &str)]) -> RecordBatch {
+        let ids = Int64Array::from_iter_values(rows.iter().map(|r| r.0));
+        let names = StringArray::from_iter_values(rows.iter().map(|r| r.1));
+        let fields = [("id", DataType::Int64), ("name", DataType::Utf8)];
+        let fields = fields.map(|(name, data_type)| Field::new(name, data_type, true));
+        let schema = Arc::new(Schema::new(fields.to_vec()));
+        RecordBatch::try_new(schema, vec![Arc::new(ids), Arc::new(names)]).unwrap()
+    }
+
+    fn delta(removed: &[(i64, &str)], added: &[(i64, &str)]) -> Delta {
+        let [removed, added] = [removed, added].map(|r| Delta::inserts(rows(r), Timestamp::MIN));
+        Delta::concat(&added.schema(), &[removed.negate(), added]).unwrap()
+    }
+
+    fn names(table: &Table, keys: &[i64]) -> Vec<String> {
+        let keys: ArrayRef = Arc::new(Int64Array::from(keys.to_vec()));
+        let found = table.lookup(&[Arc::clone(&keys)], keys.len()).unwrap();
+        let ids = found.column(0).as_primitive::<Int64Type>().values().iter();
+        let names = found.column(1).as_string::<i32>().iter().flatten();
+        let mut found: Vec<_> = ids.zip(names).map(|(id, name)| format!("{id}{name}")).collect();
+        found.sort();
+        found
+    }
+
+    #[test]
+    fn keys_lead_to_their_rows_through_changes() {
+        let mut table = Table::new("t", rows(&[]).schema(), vec![0]).unwrap();
+        let mut change = |removed: &[_], added: &[_], expected: &[&str]| {
+            let delta = delta(removed, added);
+            table.check(&delta).unwrap();
+            table.apply(&delta).unwrap();
+            assert_eq!(names(&table, &[1, 2, 3, 3, 9]), expected);
+        };
+        change(&[], &[(1, "a"), (2, "b")], &["1a", "2b"]);
+        change(&[(1, "a")], &[(1, "c"), (3, "b")], &["1c", "2b", "3b"]);
+        change(&[(2, "b"), (3, "b")], &[(3, "a")], &["1c", "3a"]);
+        // A row that goes and comes in one change, and keys that change places.
+        change(&[(1, "c"), (3, "a")], &[(3, "c"), (1, "a")], &["1a", "3c"]);
+        change(&[(1, "a")], &[(1, "a")], &["1a", "3c"]);
+        change(&[], &[(2, "x")], &["1a", "2x", "3c"]);
+        assert!(table.check(&delta(&[], &[(2, "y")])).is_err());
+        assert!(names(&table, &[]).is_empty());
     }
 }

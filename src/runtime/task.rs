@@ -20,7 +20,7 @@ use super::pool::Ready;
 use super::stage::{Arrived, Feed, Stage};
 use crate::delta::Delta;
 use crate::error::Classify;
-use crate::operators::{Output, Result, RowError};
+use crate::operators::{Output, Result, RowError, Waiting};
 use crate::time::{Timestamp, Watermark};
 
 /// A task has nothing to do.
@@ -140,6 +140,11 @@ impl Task {
         }
     }
 
+    /// What its stages hold until the watermark moves on.
+    pub fn waiting(&self) -> Waiting {
+        lock(&self.body).stages.iter().map(Stage::waiting).fold(Waiting::default(), Waiting::and)
+    }
+
     /// Takes the packets of the next commit, if all are there.
     fn next_commit(&self) -> Option<Vec<Packet>> {
         let mut channels = lock(&self.channels);
@@ -187,4 +192,88 @@ fn gather(packets: &mut [Option<Packet>]) -> Arrived {
         deltas.extend(packet.deltas);
     }
     Arrived { deltas, watermark }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use super::super::packet::Commit;
+    use super::super::pool::Pool;
+    use super::super::publication::Publication;
+    use super::super::stage::{Order, PortState};
+    use super::*;
+    use crate::delta::pretty::{parse, schema};
+    use crate::operators::{Operator, Port};
+    use crate::planner::plan::Clock;
+    use crate::runtime::content::Content;
+    use crate::time::{Position, Timestamp};
+
+    /// An operator that panics at its second commit.
+    struct Breaks(u32);
+
+    impl Operator for Breaks {
+        fn on_delta(&mut self, _: Port, delta: Delta, out: &mut Output) -> Result<()> {
+            assert!(self.0 == 0, "it breaks");
+            self.0 += 1;
+            out.push(delta);
+            Ok(())
+        }
+    }
+
+    /// Suspends by ending the result.
+    struct Owner(Arc<Publication>, AtomicBool);
+
+    impl Supervisor for Owner {
+        fn rows_failed(&self, _: Vec<RowError>) {}
+
+        fn suspend(&self, fault: Fault) {
+            self.1.store(true, Ordering::Release);
+            self.0.fail(&fault);
+        }
+
+        fn stopped(&self) -> bool {
+            self.1.load(Ordering::Acquire)
+        }
+    }
+
+    fn task(pool: &Pool) -> (Arc<Task>, Arc<Publication>) {
+        let schema = schema("v:int8");
+        let content = Content::new(Arc::clone(&schema), false).unwrap();
+        let room = Arc::default();
+        let publication = Publication::new(Arc::clone(&schema), Clock::Arrival, 1, content, room);
+        let port = PortState::new(Feed::Channels(0..1), true, schema);
+        let stages = vec![Stage::new(Box::new(Breaks(0)), vec![port], Order::Commits)];
+        let sender = Sender::Result { publication: Arc::clone(&publication), shard: 0 };
+        let owner = Arc::new(Owner(Arc::clone(&publication), AtomicBool::new(false)));
+        (Task::new(1, stages, sender, pool.ready(), owner), publication)
+    }
+
+    #[test]
+    fn a_panic_ends_its_query_and_the_worker_goes_on() {
+        let pool = Pool::start(1).unwrap();
+        let (first, broken) = task(&pool);
+        let (second, sound) = task(&pool);
+        let commit = |n| {
+            let commit = Commit { position: Position(n), time: Timestamp(1) };
+            let deltas = vec![parse("w | ts | v:int8\n+1 | 1 | 7")];
+            Packet { commit, watermark: Watermark::MIN, deltas }
+        };
+        let (sender, answers) = std::sync::mpsc::channel();
+        for (task, publication, commits) in [(&first, &broken, 2), (&second, &sound, 1)] {
+            publication.expect(Position(commits));
+            let sender = sender.clone();
+            publication.when_current(Box::new(move |state| {
+                sender.send(state.map(|_| ()).map_err(Clone::clone)).unwrap();
+            }));
+            (1..=commits).for_each(|n| task.deliver(0, commit(n)));
+            let answer = answers.recv().unwrap();
+            let fault = Fault {
+                sqlstate: crate::error::SqlState::INTERNAL_ERROR,
+                message: "internal error: it breaks".to_owned(),
+            };
+            assert_eq!(answer, if commits == 2 { Err(fault) } else { Ok(()) });
+        }
+        pool.stop();
+    }
 }

@@ -1,5 +1,6 @@
 //! Why a text is not a statement, a type or a setting.
 
+use super::interval::Malformed;
 use crate::error::{Classify, Location, SqlState};
 
 /// Result of reading SQL.
@@ -69,6 +70,19 @@ pub enum Error {
         message: String,
         /// What would be right.
         hint: Option<String>,
+        /// Where it stands.
+        location: Option<Location>,
+    },
+    /// A text that is no interval.
+    #[error("{}: \"{text}\"", match malformed {
+        Malformed::Syntax => "invalid input syntax for type interval",
+        Malformed::Overflow => "interval field value out of range",
+    })]
+    Interval {
+        /// Why not.
+        malformed: Malformed,
+        /// The text.
+        text: String,
         /// Where it stands.
         location: Option<Location>,
     },
@@ -144,6 +158,7 @@ impl Error {
             | Error::NotYet { location, .. }
             | Error::Window { location, .. }
             | Error::InvalidOption { location, .. }
+            | Error::Interval { location, .. }
             | Error::UndefinedType { location, .. }
             | Error::UndefinedColumn { location, .. }
             | Error::DuplicateColumn { location, .. }
@@ -167,6 +182,12 @@ impl Classify for Error {
             Error::Window { .. } | Error::InvalidOption { .. } | Error::InvalidVariable { .. } => {
                 SqlState::INVALID_PARAMETER_VALUE
             }
+            Error::Interval { malformed: Malformed::Syntax, .. } => {
+                SqlState::INVALID_DATETIME_FORMAT
+            }
+            Error::Interval { malformed: Malformed::Overflow, .. } => {
+                SqlState::DATETIME_FIELD_OVERFLOW
+            }
             Error::UndefinedType { .. } | Error::UndefinedVariable { .. } => {
                 SqlState::UNDEFINED_OBJECT
             }
@@ -186,6 +207,7 @@ impl Classify for Error {
             | Error::NotYet { .. }
             | Error::Window { .. }
             | Error::InvalidOption { .. }
+            | Error::Interval { .. }
             | Error::UndefinedType { .. }
             | Error::UndefinedColumn { .. }
             | Error::DuplicateColumn { .. }
@@ -207,6 +229,7 @@ impl Classify for Error {
             | Error::InvalidVariable { hint, .. } => hint.clone(),
             Error::TooComplex => Some("Simplify the statement, or split it into views.".to_owned()),
             Error::Lexical { .. }
+            | Error::Interval { .. }
             | Error::UndefinedType { .. }
             | Error::UndefinedColumn { .. }
             | Error::DuplicateColumn { .. }
@@ -224,6 +247,7 @@ impl Classify for Error {
             | Error::NotYet { location, .. }
             | Error::Window { location, .. }
             | Error::InvalidOption { location, .. }
+            | Error::Interval { location, .. }
             | Error::UndefinedType { location, .. }
             | Error::UndefinedColumn { location, .. }
             | Error::DuplicateColumn { location, .. }

@@ -4,13 +4,17 @@ pub mod statement;
 
 mod parser;
 
+pub mod array;
 pub mod catalog;
 mod dialect;
 pub mod error;
+pub mod interval;
 pub mod names;
 pub mod types;
 pub mod variables;
 
 pub use dialect::StreamSql;
 pub use error::{Error, Result};
-pub use parser::{WINDOW_FUNCTION, parse, parse_expression, parse_query_text};
+pub use parser::{
+    IN_ARRAY, NOT_IN_ARRAY, WINDOW_FUNCTION, parse, parse_expression, parse_query_text,
+};

@@ -39,12 +39,21 @@ pub enum StatementKind {
         /// Whether an existing one is fine.
         if_not_exists: bool,
     },
-    /// `ALTER STREAM name HEARTBEAT expr`.
+    /// `ALTER STREAM name | ALTER SYSTEM HEARTBEAT expr`.
     Heartbeat {
-        /// The stream.
-        stream: ast::ObjectName,
+        /// The stream; `None` is the system, whose time is that of commits.
+        stream: Option<ast::ObjectName>,
         /// A constant timestamp expression.
         at: ast::Expr,
+    },
+    /// `ALTER [MATERIALIZED] VIEW [IF EXISTS] name ..`.
+    AlterView {
+        /// The view.
+        name: ast::ObjectName,
+        /// Whether a missing one is fine.
+        if_exists: bool,
+        /// What changes.
+        change: ViewChange,
     },
     /// `COMMENT ON STREAM | TABLE | VIEW | COLUMN name IS '..'`.
     Comment {
@@ -68,6 +77,8 @@ pub enum StatementKind {
     CopyTo(CopyTo),
     /// `EXPLAIN [(..)] statement`.
     Explain(Explain),
+    /// `EXPLAIN STALL view`: why nothing comes out.
+    ExplainStall(ast::ObjectName),
     /// `DECLARE name [NO SCROLL] CURSOR [WITH|WITHOUT HOLD] FOR query | SUBSCRIBE ..`.
     Declare {
         /// The cursor's name.
@@ -127,14 +138,25 @@ pub enum StatementKind {
     Commit,
     /// ROLLBACK, ABORT.
     Rollback,
-    /// SAVEPOINT, RELEASE, ROLLBACK TO: the command tag.
-    Savepoint(&'static str),
+    /// SAVEPOINT, RELEASE, ROLLBACK TO.
+    Savepoint(Savepoint),
     /// `DISCARD ALL | PLANS | ..`, `LISTEN`, `UNLISTEN`, `NOTIFY`, `LOCK`, ..: accepted, without
     /// effect;
     /// holds the command tag.
     NoOp(&'static str),
     /// Nothing but blanks and comments.
     Empty,
+}
+
+/// What is done with a savepoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Savepoint {
+    /// `SAVEPOINT name`.
+    Define(ast::Ident),
+    /// `RELEASE [SAVEPOINT] name`.
+    Release(ast::Ident),
+    /// `ROLLBACK TO [SAVEPOINT] name`.
+    RollbackTo(ast::Ident),
 }
 
 /// A query with the parts of StreamSQL that sqlparser has no place for.
@@ -154,6 +176,15 @@ pub struct Query {
     pub emit: Option<Emit>,
 }
 
+/// A length of time in a window bracket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Length {
+    /// In microseconds.
+    Micros(i64),
+    /// A parameter: `$1`.
+    Parameter(String),
+}
+
 /// The content of a window bracket.
 #[derive(Clone, Debug, PartialEq)]
 pub enum WindowSpec {
@@ -161,14 +192,14 @@ pub enum WindowSpec {
     Now,
     /// `[UNBOUNDED]`, `[RANGE UNBOUNDED]`.
     Unbounded,
-    /// `[RANGE T [INCLUSIVE] [SLIDE L [OFFSET o]]]`, in microseconds.
+    /// `[RANGE T [INCLUSIVE] [SLIDE L [OFFSET o]]]`.
     Range {
-        /// Length; > 0.
-        size: i64,
+        /// Length.
+        size: Length,
         /// Whether the old end belongs to the window.
         inclusive: bool,
         /// Slide and offset.
-        slide: Option<(i64, i64)>,
+        slide: Option<(Length, Length)>,
     },
     /// `[ROWS n [SLIDE m]]`.
     Rows {
@@ -183,13 +214,13 @@ pub enum WindowSpec {
         keys: Vec<ast::Expr>,
         /// Rows per partition.
         count: u64,
-        /// Further bound by time, in microseconds.
-        range: Option<i64>,
+        /// Further bound by time.
+        range: Option<Length>,
     },
-    /// `[CURRENT T]`, in microseconds.
+    /// `[CURRENT T]`.
     Current {
         /// Length of the period.
-        size: i64,
+        size: Length,
     },
 }
 
@@ -314,6 +345,17 @@ pub struct CreateView {
     pub options: BTreeMap<String, String>,
 }
 
+/// What ALTER VIEW does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ViewChange {
+    /// `RENAME TO name`.
+    Rename(ast::Ident),
+    /// `SUSPEND`: stops it; its content cannot be read.
+    Suspend,
+    /// `RESUME`: starts it again.
+    Resume,
+}
+
 /// `DROP ..`.
 #[derive(Clone, Debug)]
 pub struct Drop {
@@ -401,4 +443,6 @@ pub struct Explain {
     pub analyze: bool,
     /// FORMAT JSON.
     pub json: bool,
+    /// STATE: what each operator has to remember, and no more.
+    pub state: bool,
 }

@@ -258,8 +258,7 @@ pub fn pg_type_name(data_type: &DataType) -> String {
         DataType::Boolean => "boolean",
         DataType::Int8 | DataType::Int16 | DataType::UInt8 => "smallint",
         DataType::Int32 | DataType::UInt16 => "integer",
-        DataType::Int64 | DataType::UInt32 => "bigint",
-        DataType::UInt64 => "numeric",
+        DataType::Int64 | DataType::UInt32 | DataType::UInt64 => "bigint",
         DataType::Float16 | DataType::Float32 => "real",
         DataType::Float64 => "double precision",
         DataType::Decimal32(..)

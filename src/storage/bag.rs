@@ -58,6 +58,16 @@ impl Bag {
         Ok((batch(self.schema.clone(), self.rows.decode(&slots)?, slots.len())?, weights))
     }
 
+    /// Returns the slot of each row, `NONE` for one that is not there.
+    pub fn find(&self, rows: &RecordBatch) -> Result<Vec<u32>, ArrowError> {
+        self.rows.find(rows.columns(), rows.num_rows())
+    }
+
+    /// Returns the rows of live slots.
+    pub fn rows(&self, slots: &[u32]) -> Result<RecordBatch, ArrowError> {
+        batch(self.schema.clone(), self.rows.decode(slots)?, slots.len())
+    }
+
     /// Number of distinct rows.
     pub fn len(&self) -> usize {
         self.rows.len()

@@ -119,7 +119,12 @@ impl OrderedRows {
 
     /// The slots of an owner's rows, least first.
     pub fn of(&self, owner: u32) -> impl Iterator<Item = u32> + '_ {
-        let (from, _) = self.locate(owner, &[]);
+        self.of_from(owner, &[])
+    }
+
+    /// The slots of an owner's rows that are not less than `bytes`, least first.
+    pub fn of_from<'a>(&'a self, owner: u32, bytes: &[u8]) -> impl Iterator<Item = u32> + use<'a> {
+        let (from, _) = self.locate(owner, bytes);
         let here = self.runs.get(from.run).map_or(&[][..], |run| &run[from.key..]);
         let rest = self.runs.iter().skip(from.run + 1).flatten();
         here.iter().chain(rest).take_while(move |key| key.owner == owner).map(|key| key.slot)
@@ -131,6 +136,19 @@ impl OrderedRows {
             Some(next) => self.locate(next, &[]).0,
             None => Place { run: self.runs.len(), key: 0 },
         };
+        self.backwards(owner, to)
+    }
+
+    /// The slots of an owner's rows that are less than `bytes`, greatest first.
+    pub fn of_before<'a>(
+        &'a self,
+        owner: u32,
+        bytes: &[u8],
+    ) -> impl Iterator<Item = u32> + use<'a> {
+        self.backwards(owner, self.locate(owner, bytes).0)
+    }
+
+    fn backwards(&self, owner: u32, to: Place) -> impl Iterator<Item = u32> + use<'_> {
         let here = self.runs.get(to.run).map_or(&[][..], |run| &run[..to.key]);
         let rest = self.runs[..to.run].iter().rev().flat_map(|run| run.iter().rev());
         let keys = here.iter().rev().chain(rest);
@@ -322,5 +340,21 @@ mod tests {
             model.keys().map(|(owner, _)| *owner).for_each(|owner| rows.clear(owner));
             prop_assert!(rows.is_empty() && rows.runs.is_empty());
         }
+    }
+
+    #[test]
+    fn rows_around_a_prefix_are_found_in_both_directions() {
+        let mut rows = OrderedRows::default();
+        for (owner, bytes) in
+            [(1, b"ax"), (2, b"ax"), (2, b"bx"), (2, b"by"), (2, b"cx"), (3, b"ax")]
+        {
+            rows.add(owner, bytes, 1);
+        }
+        let get = |slot: u32| String::from_utf8(rows.get(slot).to_vec()).unwrap();
+        let from: Vec<_> = rows.of_from(2, b"b").map(get).collect();
+        let before: Vec<_> = rows.of_before(2, b"by").map(get).collect();
+        assert_eq!(from, ["bx", "by", "cx"]);
+        assert_eq!(before, ["bx", "ax"]);
+        assert_eq!(rows.of_from(2, b"d").count() + rows.of_before(2, b"a").count(), 0);
     }
 }

@@ -141,7 +141,7 @@ impl Operator for AssignWindows {
 }
 
 /// Returns times as microseconds, or as the numbers they are.
-fn ticks(times: &ArrayRef) -> Result<Int64Array> {
+pub(super) fn ticks(times: &ArrayRef) -> Result<Int64Array> {
     let times = match times.data_type() {
         DataType::Timestamp(TimeUnit::Microsecond, _) => Arc::clone(times),
         DataType::Timestamp(_, zone) => {
@@ -152,7 +152,8 @@ fn ticks(times: &ArrayRef) -> Result<Int64Array> {
     Ok(cast(&times, &DataType::Int64)?.as_primitive::<Int64Type>().clone())
 }
 
-fn of_type(values: Vec<i64>, to: &DataType) -> Result<ArrayRef> {
+/// Returns ticks as times of a type.
+pub(super) fn of_type(values: Vec<i64>, to: &DataType) -> Result<ArrayRef> {
     match to {
         DataType::Timestamp(TimeUnit::Microsecond, zone) => {
             let times = TimestampMicrosecondArray::from(values);

@@ -1,7 +1,7 @@
 //! Stream-to-relation: windows.
 //!
 //! A stream is an append-only bag of rows with timestamps; a relation is a bag of rows at every
-//! instant. A window says which rows of the stream the relation holds at instant τ. There are three
+//! instant. A window says which rows of the stream the relation holds at instant τ. There are four
 //! kinds, told apart by what makes the relation change:
 //!
 //! ```text
@@ -10,6 +10,7 @@
 //!  lifetime    WHERE now() < ..            time             TemporalFilter
 //!  last rows   ROWS, PARTITION BY .. ROWS  later rows       Rows, PartitionedRows
 //!  assignment  TUMBLE, HOP, CUMULATE       nothing          AssignWindows
+//!  session     SESSION                     other rows       Sessions
 //! ```
 //!
 //! # Lifetimes
@@ -61,8 +62,12 @@
 //! which is `(0, 5]`. Use the function for calendar buckets and the bracket for "every L, the last
 //! T".
 //!
+//! # Sessions
+//! Also columns, but a function of all rows of a key: a row starts a new session iff it is at least
+//! the gap away from the last one, and one between two sessions makes them one.
+//!
 //! # Invariants
-//! 1. Input is append-only. A row of weight w stands for w rows.
+//! 1. Input of lifetimes and last rows is append-only. A row of weight w stands for w rows.
 //! 2. Every row that comes and is bound to go, goes: after the end of the stream lifetimes are
 //!    over.
 //!
@@ -75,9 +80,11 @@
 mod assign;
 mod expiring;
 mod future;
+mod intervals;
 mod partitioned;
 mod queue;
 mod rows;
+mod session;
 pub mod snapshot;
 pub mod temporal;
 mod validity;
@@ -86,5 +93,6 @@ pub use assign::{AssignWindows, Assigner};
 pub use expiring::Expiring;
 pub use partitioned::{PartitionedRows, PartitionedRowsOptions};
 pub use rows::Rows;
+pub use session::{SessionOptions, Sessions};
 pub use temporal::TemporalFilter;
 pub use validity::{TimeWindow, Validity};

@@ -109,32 +109,69 @@ pub fn relation_at(spec: &Spec, rows: &Delta, at: Timestamp) -> Result<RecordBat
     take_rows(rows.rows(), &UInt32Array::from(kept))
 }
 
-/// Appends the windows of TUMBLE or HOP, once per window that a row falls in. `times` are
+/// Appends the windows of TUMBLE, HOP or CUMULATE, once per window that a row falls in. `times` are
 /// timestamps in microseconds or BIGINT.
 pub fn assign(
     rows: &RecordBatch,
     times: &ArrayRef,
-    slide: i64,
-    size: i64,
-    offset: i64,
+    assigner: Assigner,
 ) -> Result<RecordBatch, ArrowError> {
-    let ticks = cast(times, &DataType::Int64)?;
-    let ticks = arrow::array::AsArray::as_primitive::<Int64Type>(&ticks);
-    let hop = Assigner::Hop { slide, size, offset };
-    let (mut taken, mut bounds) = (Vec::new(), [Vec::new(), Vec::new(), Vec::new()]);
-    for (row, time) in (0..).zip(ticks.iter()) {
+    let mut windows = Vec::new();
+    for (row, time) in (0..).zip(numbers(times)?.iter()) {
         let Some(time) = time else { continue };
-        let _none = hop.windows(time, |start, end| {
-            taken.push(row);
-            [start, end, end - 1].iter().zip(&mut bounds).for_each(|(at, list)| list.push(*at));
-        });
+        let _none = assigner.windows(time, |start, end| windows.push((row, start, end)));
     }
-    let taken = take_rows(rows, &UInt32Array::from(taken))?;
+    with_bounds(rows, times, &windows)
+}
+
+/// Appends the window of each row's session: of the rows with equal keys, a run in which
+/// neighbours are less than `gap` apart.
+pub fn sessions(
+    rows: &RecordBatch,
+    times: &ArrayRef,
+    keys: &[ArrayRef],
+    gap: i64,
+) -> Result<RecordBatch, ArrowError> {
+    let codec = RowCodec::new(keys.iter().map(|key| key.data_type().clone()))?;
+    let encoded = codec.encode(keys, rows.num_rows())?;
+    let mut by_key: BTreeMap<&[u8], Vec<(i64, u32)>> = BTreeMap::new();
+    for (row, time) in (0..).zip(numbers(times)?.iter()) {
+        if let Some(time) = time.filter(|time| time.checked_add(gap).is_some()) {
+            by_key.entry(encoded.get(row as usize)).or_default().push((time, row));
+        }
+    }
+    let mut windows = Vec::new();
+    for rows in by_key.values_mut() {
+        rows.sort_unstable();
+        for session in rows.chunk_by(|(a, _), (b, _)| b.saturating_sub(*a) < gap) {
+            let (start, end) = (session[0].0, session[session.len() - 1].0 + gap);
+            windows.extend(session.iter().map(|(_, row)| (*row, start, end)));
+        }
+    }
+    windows.sort_unstable();
+    with_bounds(rows, times, &windows)
+}
+
+fn numbers(times: &ArrayRef) -> Result<Int64Array, ArrowError> {
+    let numbers = cast(times, &DataType::Int64)?;
+    Ok(arrow::array::AsArray::as_primitive::<Int64Type>(&numbers).clone())
+}
+
+/// Takes rows and appends the start, the end and the last tick of their windows.
+fn with_bounds(
+    rows: &RecordBatch,
+    times: &ArrayRef,
+    windows: &[(u32, i64, i64)],
+) -> Result<RecordBatch, ArrowError> {
+    let taken = windows.iter().map(|(row, ..)| *row);
+    let taken = take_rows(rows, &UInt32Array::from_iter_values(taken))?;
     let mut fields: Vec<_> = rows.schema().fields().iter().cloned().collect();
     let mut columns = taken.columns().to_vec();
-    for (name, values) in ["window_start", "window_end", "window_time"].iter().zip(bounds) {
-        fields.push(Arc::new(Field::new(*name, times.data_type().clone(), false)));
-        let values: ArrayRef = Arc::new(Int64Array::from(values));
+    let starts: Int64Array = windows.iter().map(|(_, start, _)| Some(*start)).collect();
+    let ends: Int64Array = windows.iter().map(|(.., end)| Some(*end)).collect();
+    let last: Int64Array = windows.iter().map(|(.., end)| Some(end - 1)).collect();
+    for (name, values) in [("window_start", starts), ("window_end", ends), ("window_time", last)] {
+        fields.push(Arc::new(Field::new(name, times.data_type().clone(), false)));
         columns.push(cast(&values, times.data_type())?);
     }
     batch(Arc::new(Schema::new(fields)), columns, taken.num_rows())
@@ -225,7 +262,8 @@ mod tests {
     fn hop_appends_three_columns() {
         let delta = pretty::parse(" w | ts | t:timestamp\n+1 | 0 | 3\n+1 | 0 | NULL");
         let times = Arc::clone(delta.rows().column(0));
-        let rows = assign(delta.rows(), &times, 2, 4, 0).unwrap();
+        let rows =
+            assign(delta.rows(), &times, Assigner::Hop { slide: 2, size: 4, offset: 0 }).unwrap();
         let row = |i| {
             rows.columns().iter().map(|c| pretty::show_value(c, i)).collect::<Vec<_>>().join(" ")
         };

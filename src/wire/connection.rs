@@ -47,6 +47,8 @@ pub(super) struct Connection {
     pub(super) statements: BTreeMap<String, Arc<Prepared>>,
     /// Portals of the extended protocol by name.
     pub(super) portals: BTreeMap<String, Portal>,
+    /// Whether the statement that runs is the last one of its message: its end is the message's.
+    pub(super) ends_message: bool,
     /// Whether messages are skipped until the next Sync.
     skipping: bool,
     /// Makes cancel requests find this connection.
@@ -68,6 +70,7 @@ impl Connection {
             style: Style::default(),
             statements: BTreeMap::new(),
             portals: BTreeMap::new(),
+            ends_message: false,
             skipping: false,
             registration,
         }
@@ -148,6 +151,7 @@ impl Connection {
 
     /// Tells the client of a failed statement.
     async fn report(&mut self, info: ErrorInfo, extended: bool) -> Result<()> {
+        self.ends_message = false;
         self.session.fail();
         self.send_notices().await?;
         self.socket.feed(error_response(info)).await?;
@@ -248,6 +252,10 @@ impl Connection {
 
     /// Ends a statement well.
     pub(super) async fn complete(&mut self, tag: String) -> Result<()> {
+        if std::mem::take(&mut self.ends_message) {
+            // The client must not read of success before the message's transaction is committed.
+            self.session.end_message().await.map_err(|error| Error::engine(&error, ""))?;
+        }
         self.send_notices().await?;
         let complete = PgWireBackendMessage::CommandComplete(CommandComplete::new(tag));
         Ok(self.socket.feed(complete).await?)
@@ -293,6 +301,7 @@ fn asks_for_rows(kind: &StatementKind) -> bool {
             | StatementKind::Fetch { .. }
             | StatementKind::CopyTo(_)
             | StatementKind::Explain(_)
+            | StatementKind::ExplainStall(_)
             | StatementKind::Show(_)
     )
 }

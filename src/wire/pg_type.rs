@@ -172,9 +172,8 @@ pub(super) fn natural(data_type: &DataType) -> Type {
         DataType::Boolean => Type::BOOL,
         DataType::Int8 | DataType::UInt8 | DataType::Int16 => Type::INT2,
         DataType::UInt16 | DataType::Int32 => Type::INT4,
-        DataType::UInt32 | DataType::Int64 => Type::INT8,
-        DataType::UInt64
-        | DataType::Decimal32(..)
+        DataType::UInt32 | DataType::UInt64 | DataType::Int64 => Type::INT8,
+        DataType::Decimal32(..)
         | DataType::Decimal64(..)
         | DataType::Decimal128(..)
         | DataType::Decimal256(..) => Type::NUMERIC,

@@ -1,4 +1,5 @@
-//! The simple protocol: a string of statements, each answered before the next one runs.
+//! The simple protocol: a string of statements, each answered before the next one runs. They are one
+//! transaction, as far as they do not say otherwise.
 
 use futures::SinkExt;
 use pgwire::messages::PgWireBackendMessage;
@@ -17,15 +18,16 @@ impl Connection {
         self.portals.remove("");
         let parsed = self.session.parse(text).map_err(|error| Error::engine(&error, text))?;
         let statements = parsed.iter().filter(|s| !matches!(s.kind, StatementKind::Empty));
-        let mut any = false;
-        for statement in statements {
-            any = true;
+        let statements: Vec<_> = statements.collect();
+        let Some((last, before)) = statements.split_last() else { return self.send_empty().await };
+        if !before.is_empty() {
+            self.session.begin_message();
+        }
+        for statement in before {
             self.run_simple(statement, text).await?;
         }
-        if !any {
-            self.send_empty().await?;
-        }
-        Ok(())
+        self.ends_message = !before.is_empty();
+        self.run_simple(last, text).await
     }
 
     async fn run_simple(&mut self, statement: &Statement, text: &str) -> Result<()> {

@@ -132,7 +132,8 @@ fn a_file_that_does_not_exist_is_an_error_at_create() {
     let server = Server::start();
     let mut client = server.connect();
     for (options, code) in [
-        ("connector = 'file', path = '/nowhere/x.ndjson', format = 'json'", "58030"),
+        ("connector = 'file', path = '/nowhere/x.ndjson', format = 'json'", "58P01"),
+        ("connector = 'file', path = '/nowhere/*.ndjson'", "58P01"),
         ("connector = 'carrier pigeon'", "22023"),
         ("connector = 'file', path = '/nowhere/x', format = 'smoke signals'", "22023"),
         ("connector = 'file', format = 'json'", "22023"),

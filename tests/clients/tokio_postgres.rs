@@ -5,6 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 use futures::{SinkExt, TryStreamExt, pin_mut};
 use tokio_postgres::error::SqlState;
+use tokio_postgres::types::Type;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
 use crate::support::server::Server;
@@ -201,5 +202,28 @@ fn many_statements_are_under_way_at_once() {
         assert!(counts.into_iter().all(|n| n.expect("inserted") == 1));
         let row = client.query_one("SELECT count(*) FROM t", &[]).await.expect("a row");
         assert_eq!(row.get::<_, i64>(0), 200);
+    });
+}
+
+#[test]
+fn lengths_of_windows_may_be_parameters() {
+    run(|server| async move {
+        let client = connect(&server).await;
+        let setup = "CREATE STREAM s (ts TIMESTAMP, v INTEGER, WATERMARK FOR ts AS ts); \
+                     INSERT INTO s VALUES ('2024-05-01 10:00', 1), ('2024-05-01 10:40', 2); \
+                     ALTER STREAM s HEARTBEAT TIMESTAMP '2024-05-01 10:59'";
+        client.batch_execute(setup).await.expect("created");
+        let recent = "SELECT count(*) FROM s [RANGE $1] WHERE v < $2";
+        let recent = client.prepare(recent).await.expect("prepared");
+        assert_eq!(recent.params(), [Type::INTERVAL, Type::INT4]);
+        let recent = "SELECT count(*) FROM s [RANGE $1] WHERE v < $2";
+        let types = [Type::TEXT, Type::INT4];
+        let recent = client.prepare_typed(recent, &types).await.expect("prepared");
+        for (length, count) in [("30 minutes", 1_i64), ("1 hour", 2), ("10 seconds", 0)] {
+            let row = client.query_one(&recent, &[&length, &9_i32]).await.expect("a row");
+            assert_eq!(row.get::<_, i64>(0), count, "{length}");
+        }
+        let error = client.query_one(&recent, &[&"1 month", &9_i32]).await.expect_err("no length");
+        assert_eq!(error.code(), Some(&SqlState::WINDOWING_ERROR));
     });
 }

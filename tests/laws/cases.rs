@@ -17,10 +17,12 @@ use highwater::operators::aggregate::{AggregateOptions, Call};
 use highwater::operators::join::{JoinKind, JoinOptions, JoinSide};
 use highwater::operators::top_n::TopNOptions;
 use highwater::operators::{
-    Aggregate, Filter, Frees, Instantwise, Join, OnClose, Operator, Project, TopN,
+    Aggregate, Expand, Filter, Frees, Instantwise, Join, OnClose, Operator, Project, TopN,
 };
+use highwater::windows::temporal::{Bound, TemporalFilter, Time};
 use highwater::windows::{
-    AssignWindows, Assigner, Expiring, PartitionedRows, PartitionedRowsOptions, Rows, TimeWindow,
+    AssignWindows, Assigner, Expiring, PartitionedRows, PartitionedRowsOptions, Rows,
+    SessionOptions, Sessions, TimeWindow,
 };
 
 /// The row type of every port.
@@ -73,7 +75,9 @@ pub fn expr(schema: &SchemaRef, sql: &str) -> Arc<dyn PhysicalExpr> {
 }
 
 fn calls(schema: &SchemaRef, sql: &str) -> Vec<Call> {
-    let context = SessionContext::new();
+    let mut state = SessionContext::new().state();
+    highwater::functions::register(&mut state).unwrap();
+    let context = SessionContext::new_with_state(state);
     let table = MemTable::try_new(schema.clone(), vec![vec![]]).unwrap();
     context.register_table("s", Arc::new(table)).unwrap();
     let state = context.state();
@@ -129,11 +133,20 @@ fn aggregates() -> Vec<Case> {
         Case { output, stream, drains, cancels, instants, ..Case::new(name, "", make) }
     };
     let grouped = aggregate(&["k"], all);
+    let more = "stddev(v), var_pop(DISTINCT v), corr(v, k), regr_slope(v, k), array_agg(t ORDER BY v), \
+                string_agg(t, ',') FILTER (WHERE v > 0), first_value(t ORDER BY v DESC), \
+                mode() WITHIN GROUP (ORDER BY t), percentile_disc(0.5) WITHIN GROUP (ORDER BY v), \
+                percentile_cont(0.3) WITHIN GROUP (ORDER BY v DESC), json_agg(v ORDER BY t)";
     let some =
         aggregate(&["k"], "count(*), sum(v), min(t), max(v), array_agg(distinct k), bit_xor(v)");
     vec![
         case("aggregate", grouped.clone()),
         case("aggregate, one group", aggregate(&[], all)),
+        case("aggregate, in order", aggregate(&["k"], more)),
+        case(
+            "aggregate, in order, append-only",
+            AggregateOptions { append_only: true, ..aggregate(&["k"], more) },
+        ),
         case("aggregate, failing groups", aggregate(&["10 / v"], "count(*)")),
         case("distinct", aggregate(&["k", "t"], "")),
         case("aggregate, append-only", AggregateOptions { append_only: true, ..some.clone() }),
@@ -304,15 +317,45 @@ fn all_cases() -> Vec<Case> {
             Box::new(AssignWindows::new(Arc::clone(&time), assigner, output.clone()))
         })
     };
+    let session = |name: &str, time: &str, closes: Option<i64>, held: bool| {
+        let (time, keys) = (expr(&input, time), vec![expr(&input, "k")]);
+        let (input, output) = (input.clone(), schema(&bounds));
+        let options = SessionOptions { input, time, keys, gap: 2, closes, held, output };
+        Case {
+            instants: Sessions::INSTANTS,
+            drains: closes.is_some(),
+            cancels: closes.is_none(),
+            ..Case::new(name, &bounds, move || Box::new(Sessions::new(options.clone()).unwrap()))
+        }
+    };
     let (predicate, sum) = (expr(&input, "10 / v > k"), expr(&input, "10 / v"));
     let mut all = vec![
         Case::new("filter", INPUT, move || Box::new(Filter::new(Arc::clone(&predicate)))),
         Case::new("project", "a:int8", move || {
             Box::new(Project::new(vec![Arc::clone(&sum)], schema("a:int8")))
         }),
+        Case::new("expand", "a:int8 | t:text", {
+            let list = |sql: [&str; 2]| sql.map(|sql| expr(&input, sql)).to_vec();
+            let lists = vec![list(["v", "t"]), list(["k", "NULL::text"])];
+            move || Box::new(Expand::new(lists.clone(), &schema("a:int8 | t:text")))
+        }),
+        Case {
+            cancels: false,
+            ..Case::new("temporal filter", INPUT, {
+                let at = |sql: &str| {
+                    expr(&input, &format!("arrow_cast({sql}, 'Timestamp(Microsecond, None)')"))
+                };
+                let bounds = vec![(at("v"), Bound::From), (at("v + 3"), Bound::Until)];
+                move || Box::new(TemporalFilter::new(bounds.clone(), Time::Event))
+            })
+        },
         assign("TUMBLE", Assigner::Tumble { size: 3, offset: 1 }),
         assign("HOP", Assigner::Hop { slide: 2, size: 5, offset: 0 }),
         assign("CUMULATE", Assigner::Cumulate { step: 1, size: 3, offset: 0 }),
+        session("SESSION", "v", None, false),
+        session("SESSION, failing times", "10 / v", None, false),
+        session("SESSION, closed by the watermark", "v", Some(100), false),
+        session("SESSION, final ones", "v", Some(100), true),
         Case {
             cancels: false,
             ..Case::new("EMIT ON WINDOW CLOSE", INPUT, || {

@@ -15,7 +15,7 @@ use datafusion::prelude::SessionContext;
 use highwater::delta::{Delta, Weights, pretty};
 use highwater::operators::{Aggregate, Operator, TopN};
 use highwater::time::Timestamp;
-use highwater::windows::snapshot::{Spec, relation_at};
+use highwater::windows::snapshot::{Spec, relation_at, sessions};
 use proptest::prelude::*;
 
 use crate::Delivery;
@@ -24,13 +24,18 @@ use crate::drive::{Change, Script, Step, run, scripts};
 
 type Content = BTreeMap<String, i64>;
 
-/// What DataFusion says of the input so far.
-fn batch(query: &str, changes: &[Change]) -> Content {
+/// The rows that are there after all changes.
+fn table(changes: &[Change]) -> RecordBatch {
     let mut sums: BTreeMap<_, i64> = BTreeMap::new();
     changes.iter().for_each(|(row, weight)| *sums.entry(*row).or_default() += weight);
     let rows = sums.into_iter().flat_map(|(row, sum)| vec![(0, (row, 1)); sum as usize]);
     let rows: Vec<(i64, Change)> = rows.collect();
-    let table = crate::drive::delta(&rows, &Delivery::default()).rows().clone();
+    crate::drive::delta(&rows, &Delivery::default()).rows().clone()
+}
+
+/// What DataFusion says of the input so far.
+fn batch(query: &str, changes: &[Change]) -> Content {
+    let table = table(changes);
     let context = SessionContext::new();
     let table = MemTable::try_new(table.schema(), vec![vec![table]]).unwrap();
     context.register_table("s", Arc::new(table)).unwrap();
@@ -131,6 +136,17 @@ proptest! {
                 format!("SELECT {columns} FROM ({numbers}) WHERE n > {skip} AND n <= {last}");
             equals(&case, &script, |changes| batch(&query, changes))?;
         }
+    }
+
+    #[test]
+    fn sessions_equal_their_definition(script in scripts(false)) {
+        let cases = cases();
+        let case = cases.iter().find(|case| case.name == "SESSION").expect("the case is there");
+        equals(case, &script, |changes| {
+            let rows = table(changes);
+            let (key, time) = (Arc::clone(rows.column(0)), Arc::clone(rows.column(1)));
+            rows_of(&sessions(&rows, &time, &[key], 2).unwrap())
+        })?;
     }
 
     #[test]

@@ -174,12 +174,25 @@ impl<'a> Generator<'a> {
     fn assigned(&mut self) -> Source {
         let i = self.random.below(OBJECTS);
         let unit = self.times.unit();
-        if self.random.chance(55) {
+        if self.random.chance(40) {
             let size = self.random.between(1, 6);
             let offset = if self.random.chance(25) { self.random.between(0, size - 1) } else { 0 };
             return Source::Tumble(i, size * unit, offset * unit);
         }
-        Source::Hop(i, self.random.between(1, 4) * unit, self.random.between(1, 8) * unit)
+        match self.random.below(6) {
+            0 | 1 => {
+                let step = self.random.between(1, 3);
+                Source::Cumulate(i, step * unit, self.random.between(1, 3) * step * unit)
+            }
+            2 | 3 => {
+                let key = self.random.chance(60).then(|| 1 + self.random.below(2));
+                Source::Session(i, self.random.between(1, 4) * unit, key)
+            }
+            _ => {
+                let slide = self.random.between(1, 4) * unit;
+                Source::Hop(i, slide, self.random.between(1, 8) * unit)
+            }
+        }
     }
 
     fn window(&mut self) -> Window {
@@ -190,9 +203,17 @@ impl<'a> Generator<'a> {
             0 => Window::Now,
             1..=3 => Window::Range(size, false),
             4 => Window::Range(size, true),
-            5..=7 => Window::Slide(size, self.random.between(1, 5) * unit),
-            8 | 9 => Window::Rows(count),
-            _ => Window::Partition(1 + self.random.below(2), count),
+            5..=7 => {
+                let slide = self.random.between(1, 5) * unit;
+                Window::Slide(size, slide, self.random.between(0, 2) * unit)
+            }
+            8 => Window::Rows(count),
+            9 => Window::Batches(count, 1 + self.random.below(3)),
+            10 => Window::Current(size),
+            _ => {
+                let range = self.random.chance(50).then_some(size);
+                Window::Partition(1 + self.random.below(2), count, range)
+            }
         }
     }
 

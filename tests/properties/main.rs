@@ -13,6 +13,7 @@
 #[expect(dead_code, reason = "every test program uses its own part of the support")]
 mod support;
 
+mod assigned;
 mod case;
 mod generate;
 mod oracle;
@@ -81,6 +82,10 @@ fn every_construct_is_drawn() {
         " [PARTITION BY ",
         "TUMBLE(",
         "HOP(",
+        "CUMULATE(",
+        "SESSION(",
+        " OFFSET ",
+        " [CURRENT ",
         " JOIN ",
         " LEFT JOIN ",
         " RIGHT JOIN ",

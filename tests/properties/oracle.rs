@@ -13,6 +13,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::assigned::{assigned, grown, sessions};
 use super::generate::Change;
 use super::query::{
     Aggregate, Expr, Function, JoinKind, Query, STREAM, Select, Shape, Source, Window,
@@ -138,7 +139,11 @@ impl View {
 pub fn streams(query: &Query, views: &[View]) -> BTreeSet<usize> {
     let mut found = BTreeSet::new();
     query.sources(&mut |source| match source {
-        Source::Stream(i, _) | Source::Tumble(i, ..) | Source::Hop(i, ..) => {
+        Source::Stream(i, _)
+        | Source::Tumble(i, ..)
+        | Source::Hop(i, ..)
+        | Source::Cumulate(i, ..)
+        | Source::Session(i, ..) => {
             found.insert(*i);
         }
         // A relation on the ARRIVAL clock is a table to its readers.
@@ -231,7 +236,9 @@ fn select(select: &Select, world: &World, views: &[View], instant: Option<i64>) 
 fn width(source: &Source, views: &[View]) -> usize {
     match source {
         Source::Stream(..) => STREAM.len(),
-        Source::Tumble(..) | Source::Hop(..) => STREAM.len() + 3,
+        Source::Tumble(..) | Source::Hop(..) | Source::Cumulate(..) | Source::Session(..) => {
+            STREAM.len() + 3
+        }
         Source::Table(_) => super::query::TABLE.len(),
         Source::View(i) => views[*i].query.types().len(),
         Source::Derived(query) => query.types().len(),
@@ -255,6 +262,13 @@ fn read(source: &Source, world: &World, views: &[View], instant: Option<i64>) ->
         }
         Source::Tumble(i, size, offset) => assigned(&world.streams[*i], *size, *size, *offset),
         Source::Hop(i, slide, size) => assigned(&world.streams[*i], *slide, *size, 0),
+        Source::Cumulate(i, step, size) => (1..=size / step)
+            .flat_map(|n| grown(assigned(&world.streams[*i], *size, *size, 0), n * step))
+            .collect(),
+        Source::Session(i, gap, key) => {
+            let until = instant.unwrap_or(i64::MAX);
+            sessions(&world.streams[*i].until(until), *gap, *key)
+        }
         Source::Derived(query) => rows(&evaluate(query, world, views, instant)),
         Source::View(i) => {
             let view = &views[*i];
@@ -283,35 +297,26 @@ fn windowed(stream: &Stream, window: &Window, at: i64) -> Vec<Row> {
         Window::Now => between(at - 1, at),
         Window::Unbounded => between(i64::MIN, at),
         Window::Range(size, inclusive) => between(at - size - i64::from(*inclusive), at),
-        Window::Slide(size, slide) => {
-            let end = at.div_euclid(*slide) * slide;
+        Window::Slide(size, slide, offset) => {
+            let end = (at - offset).div_euclid(*slide) * slide + offset;
             between(end - size, end)
         }
+        Window::Current(period) => between(at.div_euclid(*period) * period - 1, at),
+        Window::Batches(n, m) => {
+            let whole = &past[..past.len() - past.len() % m];
+            last(*n, whole).into_iter().map(|(_, row)| row).collect()
+        }
         Window::Rows(n) => last(*n, &past).into_iter().map(|(_, row)| row).collect(),
-        Window::Partition(column, n) => {
+        Window::Partition(column, n, range) => {
             let mut parts: BTreeMap<&Value, Vec<&(i64, Row)>> = BTreeMap::new();
             for row in &past {
                 parts.entry(&row.1[*column]).or_default().push(row);
             }
-            parts.values().flat_map(|part| last(*n, part)).map(|(_, row)| row).collect()
+            let young = |time: i64| range.is_none_or(|range| time > at - range);
+            let rows = parts.values().flat_map(|part| last(*n, part));
+            rows.filter(|(time, _)| young(*time)).map(|(_, row)| row).collect()
         }
     }
-}
-
-/// The rows with the windows [start, start + size) they are in, start a multiple of slide (+
-/// offset).
-fn assigned(stream: &Stream, slide: i64, size: i64, offset: i64) -> Vec<Row> {
-    let mut result = Vec::new();
-    for (time, row) in &stream.rows {
-        let mut start = (time - offset).div_euclid(slide) * slide + offset;
-        while start + size > *time {
-            let end = start + size;
-            let bounds = [start, end, end - 1].map(Value::Int).to_vec();
-            result.push([row.clone(), bounds].concat());
-            start -= slide;
-        }
-    }
-    result
 }
 
 fn product(
@@ -463,7 +468,7 @@ pub fn columns(source: &Source, views: &[View]) -> Vec<(String, Type)> {
     match source {
         Source::Stream(..) => named(&STREAM),
         Source::Table(_) => named(&super::query::TABLE),
-        Source::Tumble(..) | Source::Hop(..) => {
+        Source::Tumble(..) | Source::Hop(..) | Source::Cumulate(..) | Source::Session(..) => {
             let bounds = ["window_start", "window_end", "window_time"].map(|n| (n, Type::Time));
             [named(&STREAM), named(&bounds)].concat()
         }

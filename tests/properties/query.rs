@@ -79,12 +79,16 @@ pub enum Window {
     Unbounded,
     /// `[RANGE size [INCLUSIVE]]`.
     Range(i64, bool),
-    /// `[RANGE size SLIDE slide]`.
-    Slide(i64, i64),
+    /// `[RANGE size SLIDE slide OFFSET offset]`.
+    Slide(i64, i64, i64),
+    /// `[CURRENT period]`.
+    Current(i64),
     /// `[ROWS n]`.
     Rows(usize),
-    /// `[PARTITION BY column ROWS n]`; the column by its place.
-    Partition(usize, usize),
+    /// `[ROWS n SLIDE m]`.
+    Batches(usize, usize),
+    /// `[PARTITION BY column ROWS n [RANGE size]]`; the column by its place.
+    Partition(usize, usize, Option<i64>),
 }
 
 /// What stands in FROM.
@@ -98,6 +102,10 @@ pub enum Source {
     Tumble(usize, i64, i64),
     /// `HOP(stream, ts, slide, size)`.
     Hop(usize, i64, i64),
+    /// `CUMULATE(stream, ts, step, size)`.
+    Cumulate(usize, i64, i64),
+    /// `SESSION(stream, ts, gap [, key => column])`; the column by its place.
+    Session(usize, i64, Option<usize>),
     /// A view, by its number.
     View(usize),
     /// A query in parentheses.
@@ -383,6 +391,14 @@ fn source(source: &Source, times: Times) -> String {
             let (slide, size) = (times.interval(*slide), times.interval(*size));
             format!("HOP(s{i}, ts, slide => {slide}, size => {size})")
         }
+        Source::Cumulate(i, step, size) => {
+            let (step, size) = (times.interval(*step), times.interval(*size));
+            format!("CUMULATE(s{i}, DESCRIPTOR(ts), {step}, {size})")
+        }
+        Source::Session(i, gap, key) => {
+            let key = key.map(|column| format!(", key => {}", STREAM[column].0));
+            format!("SESSION(s{i}, ts, {}{})", times.interval(*gap), key.unwrap_or_default())
+        }
         Source::View(i) => format!("v{i}"),
         Source::Derived(query) => format!("({})", sql(query, times)),
     }
@@ -394,11 +410,18 @@ fn bracket(window: &Window, times: Times) -> String {
         Window::Unbounded => "RANGE UNBOUNDED".to_owned(),
         Window::Range(size, false) => format!("RANGE {}", times.span(*size)),
         Window::Range(size, true) => format!("RANGE {} INCLUSIVE", times.span(*size)),
-        Window::Slide(size, slide) => {
-            format!("RANGE {} SLIDE {}", times.span(*size), times.span(*slide))
+        Window::Slide(size, slide, offset) => {
+            let (size, slide, offset) =
+                (times.span(*size), times.span(*slide), times.span(*offset));
+            format!("RANGE {size} SLIDE {slide} OFFSET {offset}")
         }
+        Window::Current(period) => format!("CURRENT {}", times.span(*period)),
+        Window::Batches(n, m) => format!("ROWS {n} SLIDE {m}"),
         Window::Rows(n) => format!("ROWS {n}"),
-        Window::Partition(column, n) => format!("PARTITION BY {} ROWS {n}", STREAM[*column].0),
+        Window::Partition(column, n, range) => {
+            let range = range.map(|range| format!(" RANGE {}", times.span(range)));
+            format!("PARTITION BY {} ROWS {n}{}", STREAM[*column].0, range.unwrap_or_default())
+        }
     }
 }
 

@@ -4,6 +4,8 @@
 #[expect(dead_code, reason = "every test program uses its own part of the support")]
 mod support;
 
+mod sources;
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Output};

@@ -11,6 +11,8 @@
 //! * `HINTS` returns message and hint of these notices.
 //! * `TAG` returns the command tag of the statement before.
 //! * `COLUMNS` returns the names of the columns of the query before.
+//! * `FILE name;` writes the lines below it to a file of the scratch directory, without a last line
+//!   end; `\xff` stands for a byte.
 //! * `EXTENDED stmt` runs the statement with the extended protocol.
 
 use std::collections::VecDeque;
@@ -177,6 +179,10 @@ impl Session {
         if own == "COLUMNS" {
             return Ok(texts(self.columns.iter().map(|c| vec![c.clone()]).collect()));
         }
+        if let Some((name, text)) = own.strip_prefix("FILE ").and_then(|o| o.split_once(";\n")) {
+            std::fs::write(self.server.scratch().join(name), bytes(text)).expect("scratch");
+            return Ok(DBOutput::StatementComplete(0));
+        }
         if own == "CANCEL" {
             return Ok(DBOutput::StatementComplete(self.cancel()));
         }
@@ -228,6 +234,17 @@ fn shown(row: Row) -> Vec<String> {
         Some(text) => text,
     };
     row.into_iter().map(value).collect()
+}
+
+/// Text with its `\xff` made bytes.
+fn bytes(text: &str) -> Vec<u8> {
+    let mut parts = text.split("\\x");
+    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        bytes.push(u8::from_str_radix(&part[..2], 16).expect("two hexadecimal digits"));
+        bytes.extend_from_slice(part[2..].as_bytes());
+    }
+    bytes
 }
 
 fn untyped(rows: Vec<Row>) -> DBOutput<ColumnType> {

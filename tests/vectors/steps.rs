@@ -67,6 +67,7 @@ pub fn story(vector: &Vector, columns: &[(&str, &[&str])]) -> Story {
         id => {
             let delay = match id {
                 "F6" => 10,
+                "F11" => 20,
                 "F7" | "F8" => 2,
                 "F10" | "F16" => 0,
                 _ => panic!("{id} is not told step by step"),

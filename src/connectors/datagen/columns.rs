@@ -17,7 +17,7 @@ use arrow::datatypes::{DataType, Field, SchemaRef, TimeUnit};
 
 use super::generator::{Generator, Kind, MICROS_PER_DAY, mix};
 use crate::connectors::format::{
-    Column, Rules, count, parse_decimal, parse_span, parse_timestamp, unreadable,
+    Column, Digits, Rules, count, parse_decimal, parse_span, parse_timestamp, unreadable,
 };
 use crate::connectors::options::Options;
 use crate::connectors::{Error, Result};
@@ -152,7 +152,7 @@ impl ColumnOptions<'_> {
             DataType::Interval(_) => "1 second,1 minute,1 hour",
             _ => return Err(self.wrong("choices", "List the values, separated by commas.")),
         });
-        let mut values = Column::new(self.field.data_type(), Rules::File)
+        let mut values = Column::new(self.field, Rules::File(Digits::Date))
             .ok_or_else(|| unreadable(&Arc::new(self.field.clone())))?;
         for choice in choices.split(',') {
             values.append(choice.trim()).map_err(|e| self.wrong("choices", &e.to_string()))?;

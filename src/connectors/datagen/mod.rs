@@ -19,11 +19,11 @@ mod tests;
 
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 
-use super::format::RECORDS_MAX;
+use super::format::{RECORDS_MAX, TextLimit};
 use super::options::Options;
 use super::pace::{Due, Pacer, Rate, pause};
 use super::{Error, Result, Source, SourceBatch, SourcePosition, SourceSpec};
@@ -41,16 +41,6 @@ pub struct DatagenSource {
     made: u64,
     /// How many there are in all; `None` is endless.
     rows: Option<u64>,
-}
-
-/// Checks the options of a datagen source.
-pub fn check(spec: &SourceSpec) -> Result<()> {
-    DatagenSource::open(spec).map(|_| ())
-}
-
-/// Returns whether the source ends by itself.
-pub fn bounded(spec: &SourceSpec) -> bool {
-    spec.options.contains_key("rows")
 }
 
 impl DatagenSource {
@@ -74,13 +64,20 @@ impl DatagenSource {
         })
     }
 
+    /// Returns whether the source ends by itself.
+    pub fn bounded(&self) -> bool {
+        self.rows.is_some()
+    }
+
     fn make(&mut self, rows: usize) -> Result<SourceBatch> {
         let range = self.made..self.made + super::format::count(rows);
         let mut columns = Vec::with_capacity(self.generators.len());
         for (generator, field) in self.generators.iter().zip(self.schema.fields()) {
-            let column = generator.make(range.clone()).ok_or_else(|| Error::Format {
-                what: "datagen".to_owned(),
-                reason: format!("the values of column \"{}\" leave its type", field.name()),
+            let limit = TextLimit::of(field);
+            let fits = |column: &ArrayRef| limit.as_ref().is_none_or(|l| l.first(column).is_none());
+            let column = generator.make(range.clone()).filter(fits).ok_or_else(|| {
+                let reason = format!("the values of column \"{}\" leave its type", field.name());
+                Error::Format { what: "datagen".to_owned(), reason }
             })?;
             columns.push(column);
         }

@@ -13,7 +13,7 @@ use expect_test::expect;
 
 use super::*;
 use crate::clock::ManualClock;
-use crate::connectors::{bounded, check, open};
+use crate::connectors::open;
 
 fn spec(columns: &[(&str, DataType)], options: &[(&str, &str)]) -> SourceSpec {
     let field = |(name, data_type): &(&str, DataType)| Field::new(*name, data_type.clone(), true);
@@ -47,13 +47,13 @@ fn columns() -> Vec<(&'static str, DataType)> {
 
 async fn all(spec: &SourceSpec, rows_max: usize, reopen: bool) -> RecordBatch {
     let mut spec = spec.clone();
-    let mut source = open(spec.clone()).unwrap();
+    let mut source = open(&spec).unwrap().source;
     let mut batches = Vec::new();
     while let Some(batch) = source.next(rows_max).await.unwrap() {
         batches.push(batch.rows);
         spec.from = batch.position;
         if reopen {
-            source = open(spec.clone()).unwrap();
+            source = open(&spec).unwrap().source;
         }
     }
     concat_batches(&spec.schema, &batches).unwrap()
@@ -117,21 +117,30 @@ async fn kinds_and_their_attributes() {
 #[tokio::test]
 async fn endless_sources_fill_batches_and_small_types_end() {
     let endless = spec(&columns()[..1], &[]);
-    assert!(!bounded(&endless) && bounded(&spec(&columns(), &[("rows", "1")])));
-    let batch = open(endless).unwrap().next(usize::MAX).await.unwrap().unwrap();
+    assert!(!open(&endless).unwrap().bounded);
+    assert!(open(&spec(&columns(), &[("rows", "1")])).unwrap().bounded);
+    let batch = open(&endless).unwrap().source.next(usize::MAX).await.unwrap().unwrap();
     assert_eq!(batch.rows.num_rows(), RECORDS_MAX);
     let small = spec(
         &columns()[1..2],
         &[("fields.small.kind", "sequence"), ("fields.small.start", "32760")],
     );
-    let error = open(small).unwrap().next(100).await.unwrap_err();
+    let error = open(&small).unwrap().source.next(100).await.unwrap_err();
     assert_eq!(error.to_string(), "datagen: the values of column \"small\" leave its type");
+    let mut short = spec(&[("name", DataType::Utf8)], &[("fields.name.kind", "sequence")]);
+    let metadata = [("pg_type".to_owned(), "character varying(1)".to_owned())];
+    let name = Field::new("name", DataType::Utf8, true).with_metadata(metadata.into());
+    short.schema = Arc::new(Schema::new(vec![name]));
+    let mut source = open(&short).unwrap().source;
+    assert_eq!(source.next(9).await.unwrap().unwrap().rows.num_rows(), 9);
+    assert!(source.next(1).await.is_err(), "\"10\" is too long");
 }
 
 #[test]
 fn wrong_options_are_refused() {
-    let message =
-        |key: &str, value: &str| check(&spec(&columns(), &[(key, value)])).unwrap_err().to_string();
+    let message = |key: &str, value: &str| {
+        open(&spec(&columns(), &[(key, value)])).err().unwrap().to_string()
+    };
     assert_eq!(message("row", "1"), "unknown option \"row\"");
     assert_eq!(message("rows", "-1"), "option \"rows\" cannot be '-1'");
     assert_eq!(message("rate", "2x"), "option \"rate\" cannot be '2x'");

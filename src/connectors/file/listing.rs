@@ -10,7 +10,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::FileFormat;
+use super::settings::FileFormat;
 use crate::connectors::{Error, Result};
 
 /// Returns the files that `path` means now, in name order.
@@ -20,6 +20,10 @@ pub fn list(path: &str, only: Option<FileFormat>) -> Result<Vec<PathBuf>> {
         Ok(metadata) if metadata.is_dir() => directory(path, only).map_err(io_error),
         Ok(_) => Ok(vec![PathBuf::from(path)]),
         Err(error) if error.kind() == io::ErrorKind::NotFound && is_glob(path) => matches(path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let message = format!("could not open \"{path}\": no such file or directory");
+            Err(Error::NoFile { message })
+        }
         Err(error) => Err(io_error(error)),
     }
 }

@@ -5,14 +5,28 @@ use std::path::Path;
 use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
 
 use super::listing::list;
-use crate::connectors::format::{CsvDecoder, CsvOptions, Decoder, JsonDecoder};
+use crate::connectors::format::{CsvDecoder, CsvOptions, Decoder, Digits, JsonDecoder};
 use crate::connectors::options::Options;
 use crate::connectors::pace::Rate;
 use crate::connectors::{Error, Result, SourceSpec};
 
 /// The options of this connector.
-const KNOWN: [&str; 9] =
-    ["path", "format", "follow", "rate", "pace_by", "limit", "header", "delimiter", "null"];
+const KNOWN: [&str; 11] = [
+    "path",
+    "format",
+    "follow",
+    "rate",
+    "pace_by",
+    "limit",
+    "max_line",
+    "time_unit",
+    "header",
+    "delimiter",
+    "null",
+];
+
+/// Longest line unless told otherwise: far beyond honest ones, and little memory.
+const MAX_LINE: usize = 64 << 20;
 
 /// A format of files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +73,10 @@ pub struct Settings {
     pub pace_by: Option<usize>,
     /// Most rows.
     pub limit: Option<u64>,
+    /// Most bytes of a line.
+    pub max_line: usize,
+    /// What numbers count that are to be timestamps.
+    pub time_unit: Option<TimeUnit>,
     /// The declared columns.
     pub schema: SchemaRef,
     csv: CsvOptions,
@@ -78,6 +96,7 @@ impl Settings {
         let rate = options
             .parsed("rate", Rate::parse, "It is '5000/s' or 5000 rows per second, or '3600x'.")?
             .unwrap_or(Rate::Unlimited);
+        let time_unit = options.parsed("time_unit", unit, "It is s, ms, us or ns.")?;
         let settings = Self {
             path,
             format,
@@ -86,8 +105,10 @@ impl Settings {
             rate,
             pace_by: pace_column(spec, &options, rate)?,
             limit: options.number("limit")?,
+            max_line: options.bytes("max_line")?.unwrap_or(MAX_LINE),
+            time_unit,
             schema: spec.schema.clone(),
-            csv: csv_options(&options, format)?,
+            csv: csv_options(&options, format, time_unit)?,
         };
         if format != FileFormat::Parquet {
             settings.decoder()?;
@@ -100,7 +121,10 @@ impl Settings {
         let schema = self.schema.clone();
         Ok(match self.format {
             FileFormat::Csv => Box::new(CsvDecoder::new(schema, self.csv.clone())?),
-            FileFormat::Ndjson | FileFormat::Parquet => Box::new(JsonDecoder::new(schema)?),
+            FileFormat::Ndjson | FileFormat::Parquet => {
+                let digits = self.time_unit.map_or(Digits::Unknown, Digits::Count);
+                Box::new(JsonDecoder::new(schema, digits)?)
+            }
         })
     }
 }
@@ -145,7 +169,21 @@ fn pace_column(spec: &SourceSpec, options: &Options<'_>, rate: Rate) -> Result<O
     Ok(Some(column))
 }
 
-fn csv_options(options: &Options<'_>, format: FileFormat) -> Result<CsvOptions> {
+fn unit(text: &str) -> Option<TimeUnit> {
+    Some(match text {
+        "s" => TimeUnit::Second,
+        "ms" => TimeUnit::Millisecond,
+        "us" => TimeUnit::Microsecond,
+        "ns" => TimeUnit::Nanosecond,
+        _ => return None,
+    })
+}
+
+fn csv_options(
+    options: &Options<'_>,
+    format: FileFormat,
+    time_unit: Option<TimeUnit>,
+) -> Result<CsvOptions> {
     if format != FileFormat::Csv {
         for key in ["header", "delimiter", "null"] {
             if options.get(key).is_some() {
@@ -168,5 +206,6 @@ fn csv_options(options: &Options<'_>, format: FileFormat) -> Result<CsvOptions> 
             .parsed("delimiter", delimiter, "It is one ASCII character other than '\"'.")?
             .unwrap_or(default.delimiter),
         null: options.get("null").map_or(default.null, str::to_owned),
+        digits: time_unit.map_or(default.digits, Digits::Count),
     })
 }

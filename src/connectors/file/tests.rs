@@ -1,6 +1,7 @@
 //! Tests of the file connector.
 
-use std::fs;
+use std::collections::BTreeMap;
+use std::fs::{self, File};
 use std::io::Write;
 use std::sync::Arc;
 
@@ -58,12 +59,12 @@ impl Fixture {
         }
     }
 
-    fn open(&self, path: &str, options: &[(&str, &str)]) -> Box<dyn Source> {
-        open(self.spec(path, options)).unwrap()
+    fn open(&self, path: &str, options: &[(&str, &str)]) -> FileSource {
+        FileSource::open(&self.spec(path, options)).unwrap()
     }
 
     fn refusal(&self, path: &str, options: &[(&str, &str)]) -> Error {
-        open(self.spec(path, options)).err().expect("the source is refused")
+        open(&self.spec(path, options)).err().expect("the source is refused")
     }
 }
 
@@ -72,14 +73,38 @@ fn ids(batch: &SourceBatch) -> Vec<i32> {
 }
 
 /// Returns what is delivered without waiting.
-async fn now(source: &mut Box<dyn Source>, rows_max: usize) -> (Vec<i32>, usize) {
+async fn now(source: &mut FileSource, rows_max: usize) -> (Vec<i32>, usize) {
     let (mut all, mut bad) = (Vec::new(), 0);
-    while let Some(Some(batch)) = source.next(rows_max).now_or_never().map(Result::unwrap) {
+    while let Some(Some(batch)) = polled(source, rows_max).await {
         assert!(batch.rows.num_rows() <= rows_max);
         all.extend(ids(&batch));
         bad += batch.bad.len();
     }
     (all, bad)
+}
+
+/// Returns what the source delivers, or `None` if it waits for time to pass.
+async fn polled(source: &mut FileSource, rows_max: usize) -> Option<Option<SourceBatch>> {
+    loop {
+        if let Some(batch) = source.next(rows_max).now_or_never() {
+            return Some(batch.unwrap());
+        }
+        let reads = matches!(source.reading, Reading::Busy(_)) && source.pending.is_empty();
+        if !reads {
+            return None;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+/// What a source that ends delivers.
+async fn all(source: &mut FileSource) -> (Vec<i32>, Vec<String>) {
+    let (mut rows, mut bad) = (Vec::new(), Vec::new());
+    while let Some(batch) = source.next(1000).await.unwrap() {
+        rows.extend(ids(&batch));
+        bad.extend(batch.bad.iter().map(|b| format!("{}: {}", b.place, b.flaw)));
+    }
+    (rows, bad)
 }
 
 #[tokio::test]
@@ -121,12 +146,12 @@ async fn every_position_resumes_behind_its_batch() {
         [("*.ndjson", &[][..]), ("c.csv", &[]), ("*.ndjson", &[("follow", "true")])]
     {
         let spec = fixture.spec(path, options);
-        let (all, bad) = now(&mut open(spec.clone()).unwrap(), 1000).await;
+        let (all, bad) = now(&mut FileSource::open(&spec).unwrap(), 1000).await;
         for rows_max in [1, 3, 7, 1000] {
             let mut spec = spec.clone();
             let (mut resumed, mut resumed_bad) = (Vec::new(), 0);
             while let Some(Some(batch)) =
-                open(spec.clone()).unwrap().next(rows_max).now_or_never().map(Result::unwrap)
+                polled(&mut FileSource::open(&spec).unwrap(), rows_max).await
             {
                 resumed.extend(ids(&batch));
                 resumed_bad += batch.bad.len();
@@ -153,7 +178,7 @@ async fn parquet_is_read_and_resumed() {
     }
     let mut spec = fixture.spec("*.parquet", &[]);
     let mut all = Vec::new();
-    while let Some(batch) = open(spec.clone()).unwrap().next(4).await.unwrap() {
+    while let Some(batch) = open(&spec).unwrap().source.next(4).await.unwrap() {
         all.extend(ids(&batch));
         spec.from = batch.position;
     }
@@ -231,11 +256,11 @@ async fn a_large_file_comes_in_blocks() {
 
 #[test]
 fn wrong_options_are_refused() {
-    let fixture = Fixture::new(&[("a.ndjson", ""), ("a.csv", "x\n"), ("a.txt", "")]);
+    let fixture = Fixture::new(&[("a.ndjson", ""), ("a.csv", "ts,id\n"), ("a.txt", "")]);
     let error = fixture.refusal("a.ndjson", &[("pth", "x")]);
     assert_eq!(error.to_string(), "unknown option \"pth\"");
     assert!(error.hint().unwrap().contains("follow, format, header, limit"));
-    assert!(open(fixture.spec("a.ndjson", &[("retention", "1 day"), ("wait", "on")])).is_ok());
+    assert!(open(&fixture.spec("a.ndjson", &[("retention", "1 day"), ("wait", "on")])).is_ok());
     let message = |path, options: &[_]| fixture.refusal(path, options).to_string();
     assert!(message("a.txt", &[]).starts_with("the format of"));
     assert_eq!(
@@ -246,13 +271,104 @@ fn wrong_options_are_refused() {
     assert!(
         message("a.ndjson", &[("rate", "2x"), ("pace_by", "id")]).contains("no timestamp column")
     );
-    assert!(matches!(fixture.refusal("none.csv", &[]), Error::Io { .. }));
-    assert!(matches!(fixture.refusal("none", &[("format", "csv")]), Error::Io { .. }));
-    assert!(open(fixture.spec("none*.csv", &[])).is_ok());
-    let spec = fixture.spec("a.csv", &[]);
-    assert!(crate::connectors::bounded(&spec) && crate::connectors::check(&spec).is_ok());
-    assert!(!crate::connectors::bounded(&fixture.spec("a.csv", &[("follow", "true")])));
+    assert_eq!(message("a.csv", &[("max_line", "0")]), "option \"max_line\" cannot be '0'");
+    assert_eq!(message("a.csv", &[("time_unit", "h")]), "option \"time_unit\" cannot be 'h'");
+    assert!(open(&fixture.spec("a.csv", &[])).unwrap().bounded);
+    assert!(!open(&fixture.spec("a.csv", &[("follow", "true")])).unwrap().bounded);
     let error = fixture.refusal("a.csv", &[("connector", "kafka")]);
     assert_eq!(error.to_string(), "unknown connector \"kafka\"");
     assert_eq!(error.hint().unwrap(), "Known connectors are datagen, file.");
+}
+
+#[test]
+fn a_path_where_nothing_is_is_refused_unless_it_is_followed() {
+    let fixture = Fixture::new(&[("a.csv", "ts,id\n")]);
+    for (path, words) in [
+        ("none.csv", "no such file or directory"),
+        ("none/a.csv", "no such file or directory"),
+        ("none", "no such file or directory"),
+        ("none*.csv", "no file matches"),
+    ] {
+        let error = fixture.refusal(path, &[("format", "csv")]);
+        assert_eq!(error.sqlstate().0, "58P01", "{path}");
+        assert!(error.to_string().contains(words), "{error}");
+        assert!(error.hint().unwrap().starts_with("Paths are the server's"));
+        let options = [("format", "csv"), ("follow", "true")];
+        let notice = open(&fixture.spec(path, &options)).unwrap().notice.unwrap();
+        assert!(notice.contains("does not exist yet; waiting"), "{notice}");
+    }
+    fs::create_dir(fixture.dir.path().join("empty")).unwrap();
+    let notice = open(&fixture.spec("empty", &[("format", "csv")])).unwrap().notice.unwrap();
+    assert!(notice.starts_with("there is no file to read in"), "{notice}");
+    assert_eq!(open(&fixture.spec("a.csv", &[])).unwrap().notice, None);
+}
+
+#[tokio::test]
+async fn a_file_without_a_declared_column_is_refused_or_left_out() {
+    let fixture = Fixture::new(&[
+        ("a.csv", "id,at\n1,\n"),
+        ("b.csv", "id,ts\n2,\n"),
+        ("c.csv", "\"id\n3,\n"),
+        ("d.csv", "ts,id\n,4\n"),
+        ("e.parquet", "no such thing"),
+    ]);
+    assert_eq!(
+        fixture.refusal("*.csv", &[]).to_string(),
+        "a.csv: the header has no column \"ts\"; it has id, at"
+    );
+    assert!(fixture.refusal("e.parquet", &[]).to_string().starts_with("e.parquet: "));
+    fs::rename(fixture.dir.path().join("a.csv"), fixture.dir.path().join("b1.csv")).unwrap();
+    let (rows, bad) = all(&mut fixture.open("*.csv", &[])).await;
+    assert_eq!(rows, [2, 4]);
+    assert_eq!(
+        bad,
+        [
+            "b1.csv: the header has no column \"ts\"; it has id, at",
+            "c.csv: the header has a quote that is not closed"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_line_that_is_too_long_is_one_bad_record() {
+    let long = "x".repeat(5 << 20);
+    let text =
+        format!("{{\"id\":1}}\n{{\"id\":\"{long}\"}}\n{{\"id\":3}}\n{long}\n{{\"id\":5}}\n{long}");
+    let fixture = Fixture::new(&[
+        ("a.ndjson", &text),
+        ("b.csv", &format!("id,ts\n{long}\n2,\n")),
+        ("c.csv", &long),
+    ]);
+    let reason = |bytes| format!("the line has {bytes} bytes, more than max_line = 1048576");
+    for max_line in ["1 MB", "1048576"] {
+        let (rows, bad) = all(&mut fixture.open("a.ndjson", &[("max_line", max_line)])).await;
+        assert_eq!(rows, [1, 3, 5]);
+        let expected = [(2, (5 << 20) + 10), (4, (5 << 20) + 1), (6, 5 << 20)];
+        let expected = expected.map(|(line, len)| format!("a.ndjson:{line}: {}", reason(len)));
+        assert_eq!(bad, expected);
+    }
+    let (rows, bad) = all(&mut fixture.open("b.csv", &[("max_line", "1MB")])).await;
+    assert_eq!((rows, bad), (vec![2], vec![format!("b.csv:2: {}", reason((5 << 20) + 1))]));
+    let error = fixture.refusal("c.csv", &[("max_line", "1MB")]).to_string();
+    assert!(error.starts_with("c.csv: the header has no end: the line has 2"), "{error}");
+}
+
+#[tokio::test]
+async fn a_line_that_grows_is_waited_for_and_may_become_too_long() {
+    let fixture = Fixture::new(&[("a.ndjson", "{\"id\":1}\n{\"id\":")]);
+    let options = [("follow", "true"), ("max_line", "1000")];
+    let mut source = fixture.open("a.ndjson", &options);
+    assert_eq!(now(&mut source, 100).await, (vec![1], 0));
+    for _ in 0..30 {
+        fixture.append("a.ndjson", &" ".repeat(100));
+        assert_eq!(now(&mut source, 100).await, (vec![], 0));
+    }
+    fixture.append("a.ndjson", "2}\n{\"id\":3}\n{\"id\"");
+    let batch = polled(&mut source, 100).await.unwrap().unwrap();
+    assert_eq!(batch.bad[0].place, "a.ndjson:2");
+    assert_eq!(batch.bad[0].flaw, crate::connectors::Flaw::too_long(3009, 1000));
+    assert_eq!(batch.bad[0].raw.len(), 300);
+    assert_eq!(now(&mut source, 100).await, (vec![3], 0));
+    fixture.append("a.ndjson", ":4}\n");
+    assert_eq!(now(&mut source, 100).await, (vec![4], 0));
 }

@@ -12,15 +12,55 @@ use arrow::array::timezone::Tz;
 use arrow::compute::kernels::cast_utils::{
     IntervalParseConfig, IntervalUnit, parse_interval_month_day_nano_config,
 };
-use arrow::datatypes::IntervalMonthDayNano;
+use arrow::datatypes::{IntervalMonthDayNano, TimeUnit};
 use chrono::{Days, NaiveDate, TimeZone};
 
-use super::value::{Problem, ValueError};
+use super::value::{Problem, ValueError, scaled};
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
 const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
 
 type Result<T> = std::result::Result<T, ValueError>;
+
+/// What a number means where a timestamp is expected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Digits {
+    /// Eight digits are a date (`20130101`); other numbers are errors.
+    Date,
+    /// An error: nothing says what it counts.
+    Unknown,
+    /// So many units since the epoch.
+    Count(TimeUnit),
+}
+
+impl Digits {
+    /// Returns the microseconds since the epoch that a text stands for if it is a number.
+    pub fn timestamp(self, text: &str, type_name: &str) -> Option<Result<i64>> {
+        let number = text.trim();
+        // Digits are rounded half away from zero, as those of a fraction of a second are.
+        let scale = match self {
+            Digits::Date | Digits::Unknown | Digits::Count(TimeUnit::Microsecond) => 0,
+            Digits::Count(TimeUnit::Second) => 6,
+            Digits::Count(TimeUnit::Millisecond) => 3,
+            Digits::Count(TimeUnit::Nanosecond) => -3,
+        };
+        let (value, _) = scaled(number, scale)?;
+        match self {
+            Digits::Date if number.len() == 8 && number.bytes().all(|b| b.is_ascii_digit()) => None,
+            Digits::Date | Digits::Unknown => {
+                let message = format!(
+                    "invalid input syntax for type {type_name}: \"{number}\" is a number; say \
+                     what it counts with time_unit = 's', 'ms', 'us' or 'ns'"
+                );
+                Some(Err(ValueError { problem: Problem::Datetime, message }))
+            }
+            Digits::Count(_) => Some(i64::try_from(value).map_err(|_| {
+                let message = format!("timestamp out of range: \"{number}\"");
+                ValueError { problem: Problem::DatetimeOverflow, message }
+            })),
+        }
+    }
+}
 
 /// Returns the microseconds since the epoch; with `shift`, an offset is applied, else ignored.
 pub fn parse_timestamp(text: &str, shift: bool, type_name: &str) -> Result<i64> {
@@ -314,6 +354,27 @@ mod tests {
             assert_eq!(ts(text).map_err(|e| e.problem), Err(Problem::DatetimeOverflow), "{text}");
         }
         assert_eq!(ts("2013-01-01 Mars/Base").map_err(|e| e.problem), Err(Problem::Datetime));
+    }
+
+    #[test]
+    fn numbers_count_what_is_said() {
+        let at = |unit, text| Digits::Count(unit).timestamp(text, "timestamp").unwrap().unwrap();
+        assert_eq!(at(TimeUnit::Second, "1357017300"), AT);
+        assert_eq!(at(TimeUnit::Second, "1357017300.0000005"), AT + 1);
+        assert_eq!(at(TimeUnit::Second, "1.3570173e9"), AT);
+        assert_eq!(at(TimeUnit::Millisecond, " 1357017300000 "), AT);
+        assert_eq!(at(TimeUnit::Microsecond, "-1"), -1);
+        assert_eq!(at(TimeUnit::Nanosecond, "1357017300000000499"), AT);
+        assert_eq!(at(TimeUnit::Nanosecond, "-1"), 0);
+        assert_eq!(Digits::Unknown.timestamp("2013-01-01", "timestamp"), None);
+        assert_eq!(Digits::Date.timestamp("20130101", "timestamp"), None);
+        let problem = |digits: Digits, text| {
+            digits.timestamp(text, "timestamp").unwrap().unwrap_err().problem
+        };
+        assert_eq!(problem(Digits::Unknown, "20130101"), Problem::Datetime);
+        assert_eq!(problem(Digits::Date, "1357017300"), Problem::Datetime);
+        let second = Digits::Count(TimeUnit::Second);
+        assert_eq!(problem(second, "99999999999999"), Problem::DatetimeOverflow);
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod csv;
 mod datetime;
 mod fields;
 mod json;
+mod limit;
 mod parquet;
 mod rows;
 mod value;
@@ -18,17 +19,21 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
-use super::{BadRecord, Result};
+use super::{BadRecord, Flaw, Result};
 
 pub use csv::{CsvDecoder, CsvOptions};
-pub use datetime::{parse_span, parse_timestamp};
+pub use datetime::{Digits, parse_span, parse_timestamp};
 pub use json::JsonDecoder;
+pub use limit::TextLimit;
 pub use parquet::ParquetReader;
 pub use rows::{Column, unreadable};
 pub use value::{Rules, ValueError, parse_decimal};
 
 /// Most records decoded at a time: enough to make per-batch costs vanish, small enough for caches.
 pub const RECORDS_MAX: usize = 8192;
+
+/// Most characters shown of a bad record.
+const RAW_CHARS: usize = 300;
 
 /// A place in a file. For a binary file, both numbers are the row.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -99,6 +104,8 @@ pub struct Block<'a> {
     pub from: Mark,
     /// Whether the file ends with them: then the last record needs no line end.
     pub last: bool,
+    /// Most bytes of a record; a longer one is bad.
+    pub max_line: usize,
     /// Name of the file, for the places of bad records.
     pub file: &'a str,
 }
@@ -117,28 +124,29 @@ pub fn byte_order_mark(bytes: &[u8]) -> usize {
     if bytes.starts_with(b"\xEF\xBB\xBF") { 3 } else { 0 }
 }
 
-/// Makes a bad record; its raw text is cut to 300 characters.
-pub fn bad_record(file: &str, line: u64, reason: String, raw: &[u8]) -> BadRecord {
-    // Invariant: a character has at most 4 bytes, so 1200 bytes hold 300 of them.
-    let raw = String::from_utf8_lossy(&raw[..raw.len().min(1200)]).chars().take(300).collect();
-    BadRecord { place: format!("{file}:{line}"), reason, raw }
+/// Makes a bad record; its raw text is cut to [`RAW_CHARS`].
+pub fn bad_record(file: &str, line: u64, flaw: Flaw, raw: &[u8]) -> BadRecord {
+    let raw = String::from_utf8_lossy(beginning(raw)).chars().take(RAW_CHARS).collect();
+    BadRecord { place: format!("{file}:{line}"), flaw, raw }
+}
+
+/// Returns as much of a record as a bad one needs to show: a character has at most 4 bytes.
+pub fn beginning(raw: &[u8]) -> &[u8] {
+    &raw[..raw.len().min(4 * RAW_CHARS)]
 }
 
 /// Makes a batch of the declared schema; the error names a NOT NULL column that holds NULL.
-pub fn declared(
-    schema: &SchemaRef,
-    rows: &RecordBatch,
-) -> std::result::Result<RecordBatch, String> {
+pub fn declared(schema: &SchemaRef, rows: &RecordBatch) -> std::result::Result<RecordBatch, Flaw> {
     for (field, column) in schema.fields().iter().zip(rows.columns()) {
         if !field.is_nullable() && column.null_count() > 0 {
-            return Err(format!("null value in column \"{}\" that is NOT NULL", field.name()));
+            return Err(Flaw::null(field.name()));
         }
     }
     rows.clone().with_schema(Arc::clone(schema)).or_else(|_| {
         // Only the nullability of fields differs, which `with_schema` refuses to narrow.
         let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
         RecordBatch::try_new_with_options(Arc::clone(schema), rows.columns().to_vec(), &options)
-            .map_err(|error| error.to_string())
+            .map_err(|error| Flaw::malformed(error.to_string()))
     })
 }
 

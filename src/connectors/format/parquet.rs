@@ -2,22 +2,25 @@
 //!
 //! # Semantics
 //! Columns are matched by name, exactly or else whatever the case; a missing one is an error when
-//! the file is opened, like a type without a cast to the declared one. A value that does not fit
-//! the
-//! declared type, or NULL in a NOT NULL column, makes its row bad. Timestamps become microseconds.
+//! the file is opened, like a type without a cast to the declared one, and like whole numbers for a
+//! timestamp without `time_unit`. A value that does not fit the declared type, or NULL in a NOT
+//! NULL column, makes its row bad. Timestamps become microseconds.
 
 use std::fs::File;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow::compute::{CastOptions, can_cast_types, cast_with_options, filter_record_batch};
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, Field, SchemaRef, TimeUnit};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 
+use super::limit::TextLimit;
+use super::rows::type_name;
 use super::{Decoded, Mark, RECORDS_MAX, bad_record, count};
-use crate::connectors::{Error, Result};
+use crate::connectors::{Error, Flaw, Result};
+use crate::error::SqlState;
 
 /// Reads the rows of one Parquet file.
 pub struct ParquetReader {
@@ -26,13 +29,21 @@ pub struct ParquetReader {
     reader: ParquetRecordBatchReader,
     /// For each declared column, its place in the batches of the reader.
     places: Vec<usize>,
+    /// What whole numbers count that are to be timestamps.
+    unit: Option<TimeUnit>,
     /// Rows before the next batch.
     row: u64,
 }
 
 impl ParquetReader {
-    /// Opens a file at a row.
-    pub fn open(schema: SchemaRef, file: File, name: &str, row: u64) -> Result<Self> {
+    /// Opens a file at a row. `unit` is what whole numbers count that are to be timestamps.
+    pub fn open(
+        schema: SchemaRef,
+        file: File,
+        name: &str,
+        row: u64,
+        unit: Option<TimeUnit>,
+    ) -> Result<Self> {
         let error = |reason: String| Error::Format { what: name.to_owned(), reason };
         let builder =
             ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| error(e.to_string()))?;
@@ -48,9 +59,15 @@ impl ParquetReader {
                 error(format!("there is no column \"{}\"; the file has {names}", field.name()))
             })?;
             let (from, to) = (found.field(place).data_type(), field.data_type());
-            if !can_cast_types(from, to) {
-                let column = field.name();
-                return Err(error(format!("column \"{column}\" is {from}, which is not {to}")));
+            let numbers = from.is_numeric() && matches!(to, DataType::Timestamp(..));
+            if !can_cast_types(from, to) || numbers && !(from.is_integer() && unit.is_some()) {
+                let advice = match from.is_integer() && numbers {
+                    true => "; say what it counts with time_unit = 's', 'ms', 'us' or 'ns'",
+                    false => "",
+                };
+                let (column, to) = (field.name(), type_name(to));
+                let reason = format!("column \"{column}\" is {from}, which is no {to}{advice}");
+                return Err(error(reason));
             }
             roots.push(place);
         }
@@ -68,7 +85,7 @@ impl ParquetReader {
             .with_batch_size(RECORDS_MAX)
             .build()
             .map_err(|e| error(e.to_string()))?;
-        Ok(Self { schema, name: name.to_owned(), reader, places, row })
+        Ok(Self { schema, name: name.to_owned(), reader, places, unit, row })
     }
 
     /// Reads the next rows; `None` at the end.
@@ -78,24 +95,16 @@ impl ParquetReader {
         let batch = batch.map_err(|e| error(e.to_string()))?;
         let first = self.row;
         self.row += count(batch.num_rows());
-        let mut reasons: Vec<Option<String>> = vec![None; batch.num_rows()];
+        let mut flaws: Vec<Option<Flaw>> = vec![None; batch.num_rows()];
         let mut columns = Vec::with_capacity(self.places.len());
         for (field, place) in self.schema.fields().iter().zip(&self.places) {
             let from = batch.column(*place);
-            let to = cast_column(from, field.data_type(), field.name(), &mut reasons)
+            let to = cast_column(from, field, self.unit, &mut flaws)
                 .map_err(|e| error(format!("column \"{}\": {e}", field.name())))?;
-            if !field.is_nullable() {
-                for (index, reason) in reasons.iter_mut().enumerate() {
-                    if to.is_null(index) {
-                        reason.get_or_insert_with(|| {
-                            format!("null value in column \"{}\" that is NOT NULL", field.name())
-                        });
-                    }
-                }
-            }
+            check_limits(&to, field, &mut flaws);
             columns.push(to);
         }
-        self.split(&batch, columns, &reasons, first).map(Some).map_err(error)
+        self.split(&batch, columns, &flaws, first).map(Some).map_err(error)
     }
 
     /// Parts good rows from bad ones.
@@ -103,17 +112,17 @@ impl ParquetReader {
         &self,
         batch: &RecordBatch,
         columns: Vec<ArrayRef>,
-        reasons: &[Option<String>],
+        flaws: &[Option<Flaw>],
         first: u64,
     ) -> std::result::Result<Decoded, String> {
         let (mut ends, mut bad) = (Vec::new(), Vec::new());
-        for (index, reason) in reasons.iter().enumerate() {
+        for (index, flaw) in flaws.iter().enumerate() {
             let row = first + count(index) + 1;
-            match reason {
+            match flaw {
                 None => ends.push(Mark { offset: row, line: row }),
-                Some(reason) => {
+                Some(flaw) => {
                     let raw = row_text(batch, index)?;
-                    let record = bad_record(&self.name, row, reason.clone(), raw.as_bytes());
+                    let record = bad_record(&self.name, row, flaw.clone(), raw.as_bytes());
                     bad.push((ends.len(), record));
                 }
             }
@@ -123,37 +132,67 @@ impl ParquetReader {
         let mut rows = RecordBatch::try_new_with_options(nullable, columns, &options)
             .map_err(|e| e.to_string())?;
         if !bad.is_empty() {
-            let good: BooleanArray = reasons.iter().map(|r| Some(r.is_none())).collect();
+            let good: BooleanArray = flaws.iter().map(|flaw| Some(flaw.is_none())).collect();
             rows = filter_record_batch(&rows, &good).map_err(|e| e.to_string())?;
         }
-        let rows = super::declared(&self.schema, &rows)?;
+        let rows = super::declared(&self.schema, &rows).map_err(|flaw| flaw.message)?;
         let end = Mark { offset: self.row, line: self.row };
         Ok(Decoded { rows, ends, bad, end })
     }
 }
 
-/// Casts a column; a value that does not fit becomes NULL and its row gets a reason.
+/// Casts a column; a value that does not fit becomes NULL and its row gets a flaw.
 fn cast_column(
     from: &ArrayRef,
-    to: &arrow::datatypes::DataType,
-    name: &str,
-    reasons: &mut [Option<String>],
+    field: &Field,
+    unit: Option<TimeUnit>,
+    flaws: &mut [Option<Flaw>],
 ) -> std::result::Result<ArrayRef, String> {
+    let to = field.data_type();
     if from.data_type() == to {
         return Ok(Arc::clone(from));
     }
     let options = CastOptions { safe: true, format_options: FormatOptions::default() };
-    let cast = cast_with_options(from, to, &options).map_err(|e| e.to_string())?;
+    let cast = |from: &ArrayRef, to: &DataType| {
+        cast_with_options(from, to, &options).map_err(|e| e.to_string())
+    };
+    let cast = match (to, unit.filter(|_| from.data_type().is_integer())) {
+        (DataType::Timestamp(_, zone), Some(unit)) => {
+            cast(&cast(from, &DataType::Timestamp(unit, zone.clone()))?, to)?
+        }
+        _ => cast(from, to)?,
+    };
     if cast.null_count() > from.logical_null_count() {
-        for (index, reason) in reasons.iter_mut().enumerate() {
+        for (index, flaw) in flaws.iter_mut().enumerate() {
             if cast.is_null(index) && !from.is_null(index) {
-                reason.get_or_insert_with(|| {
-                    format!("column \"{name}\": the value does not fit type {to}")
+                flaw.get_or_insert_with(|| Flaw {
+                    sqlstate: SqlState::NUMERIC_VALUE_OUT_OF_RANGE,
+                    message: format!(
+                        "column \"{}\": the value does not fit type {}",
+                        field.name(),
+                        type_name(to)
+                    ),
                 });
             }
         }
     }
     Ok(cast)
+}
+
+/// Gives a flaw to the rows that have NULL where it may not be, or a text that is too long.
+fn check_limits(column: &ArrayRef, field: &Field, flaws: &mut [Option<Flaw>]) {
+    let limit = TextLimit::of(field);
+    if limit.is_none() && (field.is_nullable() || column.null_count() == 0) {
+        return;
+    }
+    for (index, flaw) in flaws.iter_mut().enumerate().filter(|(_, flaw)| flaw.is_none()) {
+        *flaw = if column.is_null(index) {
+            (!field.is_nullable()).then(|| Flaw::null(field.name()))
+        } else {
+            let error = limit.as_ref().and_then(|limit| limit.first(&column.slice(index, 1)));
+            error.map(|error| Flaw::from(error).of_column(field.name()))
+        };
+    }
 }
 
 fn row_text(batch: &RecordBatch, row: usize) -> std::result::Result<String, String> {
@@ -169,7 +208,7 @@ fn row_text(batch: &RecordBatch, row: usize) -> std::result::Result<String, Stri
 #[cfg(test)]
 mod tests {
     use arrow::array::{AsArray, Int64Array, StringArray};
-    use arrow::datatypes::{DataType, Field, Int32Type, Schema};
+    use arrow::datatypes::{Int32Type, Schema, TimestampMicrosecondType};
     use parquet::arrow::ArrowWriter;
 
     use super::*;
@@ -203,7 +242,7 @@ mod tests {
     #[test]
     fn columns_are_found_by_name_and_cast() {
         let schema = declared(&[("a", DataType::Int32), ("b", DataType::Int32)]);
-        let mut reader = ParquetReader::open(schema, file(), "f.parquet", 0).unwrap();
+        let mut reader = ParquetReader::open(schema, file(), "f.parquet", 0, None).unwrap();
         let decoded = reader.read_rows().unwrap().unwrap();
         let a: Vec<_> = decoded.rows.column(0).as_primitive::<Int32Type>().iter().collect();
         assert_eq!(a, [Some(10), Some(30)]);
@@ -217,7 +256,7 @@ mod tests {
     #[test]
     fn reading_resumes_at_a_row() {
         let schema = declared(&[("b", DataType::Utf8)]);
-        let mut reader = ParquetReader::open(schema, file(), "f.parquet", 2).unwrap();
+        let mut reader = ParquetReader::open(schema, file(), "f.parquet", 2, None).unwrap();
         let decoded = reader.read_rows().unwrap().unwrap();
         assert_eq!(decoded.ends[0].offset, 3);
         assert_eq!(decoded.rows.num_rows(), 2);
@@ -226,7 +265,34 @@ mod tests {
     #[test]
     fn a_missing_column_is_an_error_at_open() {
         let schema = declared(&[("c", DataType::Utf8)]);
-        let error = ParquetReader::open(schema, file(), "f.parquet", 0).err().unwrap();
+        let error = ParquetReader::open(schema, file(), "f.parquet", 0, None).err().unwrap();
         assert_eq!(error.to_string(), "f.parquet: there is no column \"c\"; the file has b, A");
+    }
+
+    #[test]
+    fn whole_numbers_are_times_if_their_unit_is_known() {
+        let schema = declared(&[("a", DataType::Timestamp(TimeUnit::Microsecond, None))]);
+        let error = ParquetReader::open(Arc::clone(&schema), file(), "f.parquet", 0, None);
+        assert_eq!(
+            error.err().unwrap().to_string(),
+            "f.parquet: column \"a\" is Int64, which is no timestamp; say what it counts with \
+             time_unit = 's', 'ms', 'us' or 'ns'"
+        );
+        let unit = Some(TimeUnit::Millisecond);
+        let mut reader = ParquetReader::open(schema, file(), "f.parquet", 0, unit).unwrap();
+        let decoded = reader.read_rows().unwrap().unwrap();
+        let times = decoded.rows.column(0).as_primitive::<TimestampMicrosecondType>();
+        assert_eq!(times.values().to_vec(), [10_000, 20_000, 30_000, 1000 << 40]);
+    }
+
+    #[test]
+    fn texts_have_their_limit_and_not_null_holds() {
+        let metadata = [("pg_type".to_owned(), "character(0)".to_owned())];
+        let field = Field::new("b", DataType::Utf8, false).with_metadata(metadata.into());
+        let schema = Arc::new(Schema::new(vec![field]));
+        let mut reader = ParquetReader::open(schema, file(), "f.parquet", 0, None).unwrap();
+        let bad = reader.read_rows().unwrap().unwrap().bad;
+        let codes: Vec<_> = bad.iter().map(|(_, record)| record.flaw.sqlstate.0).collect();
+        assert_eq!(codes, ["22001", "22001", "23502", "22001"]);
     }
 }

@@ -14,9 +14,10 @@ use arrow::array::{
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::compute::filter_record_batch;
-use arrow::datatypes::{DataType, FieldRef, IntervalUnit, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, Field, FieldRef, IntervalUnit, SchemaRef, TimeUnit};
 
 use super::datetime::{parse_date, parse_interval, parse_time, parse_timestamp};
+use super::limit::TextLimit;
 use super::value::{
     Rules, ValueError, parse_array, parse_bool, parse_bytea, parse_decimal, parse_f32, parse_f64,
     parse_int,
@@ -45,9 +46,7 @@ pub struct RowsBuilder {
 impl RowsBuilder {
     /// Makes a builder; refuses types that have no text form here.
     pub fn new(schema: SchemaRef, rules: Rules) -> Result<Self> {
-        let column = |field: &FieldRef| {
-            Column::new(field.data_type(), rules).ok_or_else(|| unreadable(field))
-        };
+        let column = |field: &FieldRef| Column::new(field, rules).ok_or_else(|| unreadable(field));
         let columns = schema.fields().iter().map(column).collect::<Result<_>>()?;
         Ok(Self { schema, columns, good: Vec::new(), bad: 0 })
     }
@@ -155,16 +154,16 @@ pub enum Column {
     Float64(Float64Builder),
     /// `numeric(precision, scale)`.
     Decimal(Decimal128Builder, u8, i8),
-    /// `text`.
-    Text(StringBuilder),
+    /// `text`, and how long it may be.
+    Text(StringBuilder, Option<TextLimit>),
     /// `bytea`.
     Binary(BinaryBuilder),
     /// `date`.
     Date(Date32Builder),
     /// `time`.
     Time(Time64MicrosecondBuilder),
-    /// `timestamp`, and whether an offset in the text is applied.
-    Timestamp(TimestampMicrosecondBuilder, bool, &'static str),
+    /// `timestamp`, whose rules they are, and the name of its type.
+    Timestamp(TimestampMicrosecondBuilder, Rules, &'static str),
     /// `interval`.
     Interval(IntervalMonthDayNanoBuilder),
     /// An array of one dimension.
@@ -183,7 +182,8 @@ pub struct ListColumn {
 
 impl Column {
     /// Returns an empty column, or `None` for a type that has no text form here.
-    pub fn new(data_type: &DataType, rules: Rules) -> Option<Self> {
+    pub fn new(field: &Field, rules: Rules) -> Option<Self> {
+        let data_type = field.data_type();
         Some(match data_type {
             DataType::Boolean => Column::Boolean(BooleanBuilder::new()),
             DataType::Int16 => Column::Int16(Int16Builder::new(), rules),
@@ -195,23 +195,22 @@ impl Column {
                 let builder = Decimal128Builder::new().with_data_type(data_type.clone());
                 Column::Decimal(builder, *precision, *scale)
             }
-            DataType::Utf8 => Column::Text(StringBuilder::new()),
+            DataType::Utf8 => Column::Text(StringBuilder::new(), TextLimit::of(field)),
             DataType::Binary => Column::Binary(BinaryBuilder::new()),
             DataType::Date32 => Column::Date(Date32Builder::new()),
             DataType::Time64(TimeUnit::Microsecond) => {
                 Column::Time(Time64MicrosecondBuilder::new())
             }
-            DataType::Timestamp(TimeUnit::Microsecond, zone) => {
+            DataType::Timestamp(TimeUnit::Microsecond, _) => {
                 let builder = TimestampMicrosecondBuilder::new().with_data_type(data_type.clone());
-                let shift = zone.is_some() || rules == Rules::File;
-                Column::Timestamp(builder, shift, type_name(data_type))
+                Column::Timestamp(builder, rules, type_name(data_type))
             }
             DataType::Interval(IntervalUnit::MonthDayNano) => {
                 Column::Interval(IntervalMonthDayNanoBuilder::new())
             }
-            DataType::List(field) => Column::List(ListColumn {
-                field: Arc::clone(field),
-                items: Box::new(Column::new(field.data_type(), rules)?),
+            DataType::List(item) => Column::List(ListColumn {
+                field: Arc::clone(item),
+                items: Box::new(Column::new(&element(field, item), rules)?),
                 items_len: 0,
                 offsets: vec![0],
                 valid: Vec::new(),
@@ -242,12 +241,15 @@ impl Column {
             Column::Decimal(b, precision, scale) => {
                 b.append_value(parse_decimal(text, *precision, *scale)?);
             }
-            Column::Text(b) => b.append_value(text),
+            Column::Text(b, limit) => {
+                limit.as_ref().map_or(Ok(()), |limit| limit.check(text))?;
+                b.append_value(text);
+            }
             Column::Binary(b) => b.append_value(parse_bytea(text)?),
             Column::Date(b) => b.append_value(parse_date(text)?),
             Column::Time(b) => b.append_value(parse_time(text)?),
-            Column::Timestamp(b, shift, name) => {
-                b.append_value(parse_timestamp(text, *shift, name)?);
+            Column::Timestamp(b, rules, name) => {
+                b.append_value(timestamp(text, *rules, name)?);
             }
             Column::Interval(b) => b.append_value(parse_interval(text)?),
             Column::List(list) => list.append(text)?,
@@ -265,7 +267,7 @@ impl Column {
             Column::Float32(b) => b.append_null(),
             Column::Float64(b) => b.append_null(),
             Column::Decimal(b, ..) => b.append_null(),
-            Column::Text(b) => b.append_null(),
+            Column::Text(b, _) => b.append_null(),
             Column::Binary(b) => b.append_null(),
             Column::Date(b) => b.append_null(),
             Column::Time(b) => b.append_null(),
@@ -285,7 +287,7 @@ impl Column {
             Column::Float32(b) => Arc::new(b.finish()),
             Column::Float64(b) => Arc::new(b.finish()),
             Column::Decimal(b, ..) => Arc::new(b.finish()),
-            Column::Text(b) => Arc::new(b.finish()),
+            Column::Text(b, _) => Arc::new(b.finish()),
             Column::Binary(b) => Arc::new(b.finish()),
             Column::Date(b) => Arc::new(b.finish()),
             Column::Time(b) => Arc::new(b.finish()),
@@ -326,4 +328,18 @@ impl ListColumn {
                 .expect("the last offset is the number of elements"),
         )
     }
+}
+
+/// Returns the field of a list's elements, with the declared type of the list.
+pub fn element(list: &Field, item: &Field) -> Field {
+    item.clone().with_metadata(list.metadata().clone())
+}
+
+/// Reads a timestamp. Only COPY leaves an offset out where the column has no time zone.
+fn timestamp(text: &str, rules: Rules, type_name: &str) -> std::result::Result<i64, ValueError> {
+    let (shift, number) = match rules {
+        Rules::Postgres => (type_name != "timestamp", None),
+        Rules::File(digits) => (true, digits.timestamp(text, type_name)),
+    };
+    number.unwrap_or_else(|| parse_timestamp(text, shift, type_name))
 }

@@ -9,6 +9,8 @@
 //! # References
 //! Postgres: "Data Types", "Arrays: Array Input and Output".
 
+use super::datetime::Digits;
+use crate::connectors::Flaw;
 use crate::error::SqlState;
 
 /// Whose rules text follows.
@@ -16,8 +18,9 @@ use crate::error::SqlState;
 pub enum Rules {
     /// `COPY`: Postgres's rules; a timestamp without time zone ignores an offset.
     Postgres,
-    /// Files: integral numbers in any notation; a timestamp with an offset is converted to UTC.
-    File,
+    /// Files: integral numbers in any notation; a timestamp with an offset is converted to UTC,
+    /// and it may be a number.
+    File(Digits),
 }
 
 /// What is wrong with the text of a value.
@@ -29,6 +32,8 @@ pub enum Problem {
     Datetime,
     /// The value does not fit its type.
     OutOfRange,
+    /// The text has too many characters.
+    TooLong,
     /// A date or time field is out of range.
     DatetimeOverflow,
 }
@@ -50,6 +55,7 @@ impl ValueError {
             Problem::Syntax => SqlState::INVALID_TEXT_REPRESENTATION,
             Problem::Datetime => SqlState::INVALID_DATETIME_FORMAT,
             Problem::OutOfRange => SqlState::NUMERIC_VALUE_OUT_OF_RANGE,
+            Problem::TooLong => SqlState::STRING_TOO_LONG,
             Problem::DatetimeOverflow => SqlState::DATETIME_FIELD_OVERFLOW,
         }
     }
@@ -64,6 +70,12 @@ impl ValueError {
     pub fn out_of_range(type_name: &str, text: &str) -> Self {
         let message = format!("value \"{text}\" is out of range for type {type_name}");
         Self { problem: Problem::OutOfRange, message }
+    }
+}
+
+impl From<ValueError> for Flaw {
+    fn from(error: ValueError) -> Self {
+        Self { sqlstate: error.sqlstate(), message: error.message }
     }
 }
 
@@ -177,7 +189,7 @@ pub fn parse_decimal(text: &str, precision: u8, scale: i8) -> Result<i128> {
 /// Returns a decimal number times `10^scale`, rounded half away from zero and saturated, and
 /// whether
 /// it needed no rounding; `None` if the text is no number.
-fn scaled(text: &str, scale: i8) -> Option<(i128, bool)> {
+pub fn scaled(text: &str, scale: i8) -> Option<(i128, bool)> {
     let (negative, rest) = match text.as_bytes().first()? {
         b'-' => (true, &text[1..]),
         b'+' => (false, &text[1..]),
@@ -321,6 +333,8 @@ mod tests {
 
     const INT: (i64, i64) = (i32::MIN as i64, i32::MAX as i64);
 
+    const FILE: Rules = Rules::File(Digits::Date);
+
     fn int(text: &str, rules: Rules) -> Result<i64> {
         parse_int(text, INT, "integer", rules)
     }
@@ -343,15 +357,15 @@ mod tests {
         assert_eq!(int(" -12 ", Rules::Postgres), Ok(-12));
         assert_eq!(int("0x1F", Rules::Postgres), Ok(31));
         assert_eq!(int("1_000", Rules::Postgres), Ok(1000));
-        assert_eq!(int("5.0", Rules::File), Ok(5));
-        assert_eq!(int("1e3", Rules::File), Ok(1000));
+        assert_eq!(int("5.0", FILE), Ok(5));
+        assert_eq!(int("1e3", FILE), Ok(1000));
         assert_eq!(int("5.0", Rules::Postgres), Err(ValueError::syntax("integer", "5.0")));
-        assert_eq!(int("1.5", Rules::File), Err(ValueError::syntax("integer", "1.5")));
+        assert_eq!(int("1.5", FILE), Err(ValueError::syntax("integer", "1.5")));
         for large in ["2147483648", "99999999999999999999999999999999999999999999"] {
-            assert_eq!(int(large, Rules::File), Err(ValueError::out_of_range("integer", large)));
+            assert_eq!(int(large, FILE), Err(ValueError::out_of_range("integer", large)));
         }
         for bad in ["", "-", "0x", "1__0", "é"] {
-            assert_eq!(int(bad, Rules::File), Err(ValueError::syntax("integer", bad)));
+            assert_eq!(int(bad, FILE), Err(ValueError::syntax("integer", bad)));
         }
     }
 

@@ -97,7 +97,8 @@ fn catalog() -> Catalog {
     let trades = catalog.insert(trades).oid;
     for (name, materialized) in [("v1", false), ("mv1", true)] {
         let query = "SELECT sym, sum(px * qty) AS notional FROM trades GROUP BY sym".into();
-        let view = ViewDef { materialized, maintained: materialized, query, search_path: vec![] };
+        let (maintained, search_path) = (materialized, vec![]);
+        let view = ViewDef { materialized, maintained, query, search_path, fail_on_error: false };
         let columns = vec![
             column("sym", "text", DataType::Utf8),
             column("notional", "double precision", DataType::Float64),

@@ -64,7 +64,8 @@ pub(super) fn write(value: &ScalarValue, field: &Field, out: &mut String) -> Res
         ScalarValue::Struct(row) => {
             out.push('{');
             // A row without names has those of Postgres.
-            let unnamed = row.fields().iter().enumerate().all(|(i, f)| *f.name() == format!("c{i}"));
+            let unnamed =
+                row.fields().iter().enumerate().all(|(i, f)| *f.name() == format!("c{i}"));
             for (i, (field, column)) in row.fields().iter().zip(row.columns()).enumerate() {
                 out.push_str(if i == 0 { "" } else { "," });
                 match unnamed {
@@ -98,7 +99,9 @@ fn push(out: &mut String, value: impl std::fmt::Display) {
 fn float(value: f64, text: &str, out: &mut String) {
     match value {
         v if v.is_nan() => out.push_str("\"NaN\""),
-        v if v.is_infinite() => out.push_str(if v > 0.0 { "\"Infinity\"" } else { "\"-Infinity\"" }),
+        v if v.is_infinite() => {
+            out.push_str(if v > 0.0 { "\"Infinity\"" } else { "\"-Infinity\"" })
+        }
         _ => out.push_str(text),
     }
 }

@@ -37,7 +37,10 @@ fn jsonb(_: &[FieldRef]) -> Returns {
 /// The type of the first argument: json or jsonb.
 fn same(arguments: &[FieldRef]) -> Returns {
     let declared = arguments.first().and_then(|field| field.metadata().get("pg_type"));
-    (DataType::Utf8, Some(if declared.is_some_and(|name| name == "json") { "json" } else { "jsonb" }))
+    (
+        DataType::Utf8,
+        Some(if declared.is_some_and(|name| name == "json") { "json" } else { "jsonb" }),
+    )
 }
 
 /// An array of rows of a name and a value.
@@ -140,24 +143,38 @@ fn access() -> Vec<Scalar> {
         function("json_element_text", &[Text, Int], text, |row| {
             some_text(row.json(0)?.element(row.int(1)))
         }),
-        function("json_path", &[Text, Texts], same, |row| {
-            at_path(row, row.texts(1), some)
-        }),
+        function("json_path", &[Text, Texts], same, |row| at_path(row, row.texts(1), some)),
         function("json_path_text", &[Text, Texts], text, |row| {
             at_path(row, row.texts(1), some_text)
         }),
-        Scalar { variadic: true, required: 1, ..function("json_extract_path", &[Text, Text], json, |row| {
-            at_path(row, steps(row), some)
-        })},
-        Scalar { variadic: true, required: 1, ..function("jsonb_extract_path", &[Text, Text], jsonb, |row| {
-            at_path(row, steps(row), some)
-        })},
-        Scalar { variadic: true, required: 1, ..function("json_extract_path_text", &[Text, Text], text, |row| {
-            at_path(row, steps(row), some_text)
-        })},
-        Scalar { variadic: true, required: 1, ..function("jsonb_extract_path_text", &[Text, Text], text, |row| {
-            at_path(row, steps(row), some_text)
-        })},
+        Scalar {
+            variadic: true,
+            required: 1,
+            ..function("json_extract_path", &[Text, Text], json, |row| {
+                at_path(row, steps(row), some)
+            })
+        },
+        Scalar {
+            variadic: true,
+            required: 1,
+            ..function("jsonb_extract_path", &[Text, Text], jsonb, |row| {
+                at_path(row, steps(row), some)
+            })
+        },
+        Scalar {
+            variadic: true,
+            required: 1,
+            ..function("json_extract_path_text", &[Text, Text], text, |row| {
+                at_path(row, steps(row), some_text)
+            })
+        },
+        Scalar {
+            variadic: true,
+            required: 1,
+            ..function("jsonb_extract_path_text", &[Text, Text], text, |row| {
+                at_path(row, steps(row), some_text)
+            })
+        },
         function("jsonb_contains", &[Text, Text], boolean, |row| {
             truth(row.json(0)?.contains(&row.json(1)?))
         }),
@@ -195,14 +212,15 @@ fn steps(row: &Row<'_>) -> Vec<Option<String>> {
 /// Functions that say what a value is.
 fn shape() -> Vec<Scalar> {
     use Kind::Text;
-    let type_name = |name| function(name, &[Text], text, |row| {
-        Ok(ScalarValue::from(row.json(0)?.type_name()))
-    });
-    let array_length = |name| function(name, &[Text], int4, |row| match row.json(0)? {
-        Json::Array(elements) => Ok(ScalarValue::Int32(i32::try_from(elements.len()).ok())),
-        Json::Object(_) => Err(wrong("cannot get array length of a non-array")),
-        _ => Err(wrong("cannot get array length of a scalar")),
-    });
+    let type_name =
+        |name| function(name, &[Text], text, |row| Ok(ScalarValue::from(row.json(0)?.type_name())));
+    let array_length = |name| {
+        function(name, &[Text], int4, |row| match row.json(0)? {
+            Json::Array(elements) => Ok(ScalarValue::Int32(i32::try_from(elements.len()).ok())),
+            Json::Object(_) => Err(wrong("cannot get array length of a non-array")),
+            _ => Err(wrong("cannot get array length of a scalar")),
+        })
+    };
     vec![
         type_name("json_typeof"),
         type_name("jsonb_typeof"),
@@ -225,7 +243,8 @@ fn shape() -> Vec<Scalar> {
 /// Functions that make a changed value of a value.
 fn change() -> Vec<Scalar> {
     use Kind::{Bool, Int, Text, Texts};
-    let strip = |name, returns| function(name, &[Text], returns, |row| new(&stripped(row.json(0)?)));
+    let strip =
+        |name, returns| function(name, &[Text], returns, |row| new(&stripped(row.json(0)?)));
     vec![
         function("jsonb_concat", &[Text, Text], jsonb, |row| {
             new(&concatenated(row.json(0)?, row.json(1)?)?)
@@ -239,7 +258,9 @@ fn change() -> Vec<Scalar> {
         }),
         function("jsonb_delete_element", &[Text, Int], jsonb, |row| match row.json(0)? {
             Json::Array(mut elements) => {
-                if let Some(at) = position(row.int(1), elements.len()).filter(|i| *i < elements.len()) {
+                if let Some(at) =
+                    position(row.int(1), elements.len()).filter(|i| *i < elements.len())
+                {
                     elements.remove(at);
                 }
                 new(&Json::Array(elements))
@@ -406,9 +427,7 @@ fn construction() -> Vec<Scalar> {
         function("to_jsonb", &[Any], jsonb, |row| {
             new(&build::tree(&row.values[0], &row.fields[0])?)
         }),
-        open("json_build_array", 0, json, |row| {
-            Ok(ScalarValue::from(array_text(&items(row)?)))
-        }),
+        open("json_build_array", 0, json, |row| Ok(ScalarValue::from(array_text(&items(row)?)))),
         open("jsonb_build_array", 0, jsonb, |row| new(&parse(&array_text(&items(row)?))?)),
         open("json_build_object", 0, json, |row| {
             Ok(ScalarValue::from(format!("{{{}}}", members(row)?.join(", "))))
@@ -481,10 +500,10 @@ fn rows() -> Vec<Scalar> {
     use Kind::Text;
     let elements = |name, body| function(name, &[Text], texts, body);
     let each = |name, body| function(name, &[Text], pairs, body);
-    let as_json: super::scalar::Body = |row| {
-        Ok(list(array_elements(row)?.iter().map(|e| Some(e.to_string()))))
-    };
-    let as_text: super::scalar::Body = |row| Ok(list(array_elements(row)?.iter().map(Json::as_text)));
+    let as_json: super::scalar::Body =
+        |row| Ok(list(array_elements(row)?.iter().map(|e| Some(e.to_string()))));
+    let as_text: super::scalar::Body =
+        |row| Ok(list(array_elements(row)?.iter().map(Json::as_text)));
     let keys: super::scalar::Body = |row| match row.json(0)? {
         Json::Object(members) => Ok(list(members.into_iter().map(|(name, _)| Some(name)))),
         Json::Array(_) => Err(wrong("cannot call json_object_keys on an array")),

@@ -61,10 +61,8 @@ impl ExprPlanner for JsonOperators {
         let text = |field: &Field| {
             matches!(field.data_type(), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
         };
-        let (by_number, list) = (
-            r.data_type().is_integer(),
-            matches!(r.data_type(), DataType::List(_)),
-        );
+        let (by_number, list) =
+            (r.data_type().is_integer(), matches!(r.data_type(), DataType::List(_)));
         let (of_text, of_json) = (text(&l), is_json(&l) || is_json(&r));
         let name = match op {
             BinaryOperator::Arrow if of_text && by_number => "json_element",

@@ -121,9 +121,8 @@ impl Json {
                 one.len() == two.len() && one.iter().zip(two).all(|(a, b)| a.equals(b))
             }
             (Json::Object(one), Json::Object(two)) => {
-                let same = |((a, x), (b, y)): (&(String, Json), &(String, Json))| {
-                    a == b && x.equals(y)
-                };
+                let same =
+                    |((a, x), (b, y)): (&(String, Json), &(String, Json))| a == b && x.equals(y);
                 one.len() == two.len() && one.iter().zip(two).all(same)
             }
             _ => self == other,
@@ -466,8 +465,25 @@ mod tests {
     fn what_is_not_json_is_refused() {
         let deep = "[".repeat(600) + &"]".repeat(600);
         let wrong = [
-            "", "{", "[1,]", "{\"a\"}", "{a: 1}", "01", "1.", ".5", "nul", "\"", "\"\\x\"", "1 2",
-            "\"\\ud800\"", "\"\\u0000\"", "1e9999", "+1", "'a'", "\"\n\"", &deep,
+            "",
+            "{",
+            "[1,]",
+            "{\"a\"}",
+            "{a: 1}",
+            "01",
+            "1.",
+            ".5",
+            "nul",
+            "\"",
+            "\"\\x\"",
+            "1 2",
+            "\"\\ud800\"",
+            "\"\\u0000\"",
+            "1e9999",
+            "+1",
+            "'a'",
+            "\"\n\"",
+            &deep,
         ];
         for text in wrong {
             assert_eq!(Json::parse(text), None, "{text}");

@@ -121,9 +121,9 @@ impl Moments {
                 spread.then(|| (xy() / (xx.sqrt() * yy.sqrt())).clamp(-1.0, 1.0))
             }
             Statistic::Slope => Some(xx()).filter(|xx| *xx != 0.0).map(|xx| xy() / xx),
-            Statistic::Intercept => Some(xx())
-                .filter(|xx| *xx != 0.0)
-                .map(|xx| (sum(Y) - sum(X) * (xy() / xx)) / n),
+            Statistic::Intercept => {
+                Some(xx()).filter(|xx| *xx != 0.0).map(|xx| (sum(Y) - sum(X) * (xy() / xx)) / n)
+            }
             Statistic::Determination => match (xx(), yy()) {
                 (0.0, _) => None,
                 (_, 0.0) => Some(1.0),

@@ -112,11 +112,8 @@ impl Ends {
     fn value(&self, group: u32) -> Result<ScalarValue> {
         let rows = &self.rows.rows;
         let there = |slot: &u32| rows.weight(*slot) > 0;
-        let slot = if self.last {
-            rows.reversed(group).find(there)
-        } else {
-            rows.of(group).find(there)
-        };
+        let slot =
+            if self.last { rows.reversed(group).find(there) } else { rows.of(group).find(there) };
         match slot {
             None => Ok(ScalarValue::try_from(&self.element)?),
             Some(slot) => {

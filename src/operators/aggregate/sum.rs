@@ -287,7 +287,12 @@ fn times(value: i256, weight: i64) -> i256 {
     if weight == 1 { value } else { value.wrapping_mul(i256::from(weight)) }
 }
 
-pub(super) fn save_parts(sums: &ExactSums, groups: &[u32], name: &str, to: &mut StateWriter) -> Result<()> {
+pub(super) fn save_parts(
+    sums: &ExactSums,
+    groups: &[u32],
+    name: &str,
+    to: &mut StateWriter,
+) -> Result<()> {
     let parts = groups.iter().zip(0u32..).flat_map(|(group, number)| {
         sums.parts(*group as usize).into_iter().map(move |(part, weight)| (number, part, weight))
     });

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, NullEquality};
 use datafusion::error::Result;
-use datafusion::logical_expr::{
-    Expr, JoinType, LogicalPlan, LogicalPlanBuilder, Subquery,
-};
+use datafusion::logical_expr::{Expr, JoinType, LogicalPlan, LogicalPlanBuilder, Subquery};
 
 use super::Names;
 
@@ -108,7 +106,11 @@ fn subquery_of_mut(expr: &mut Expr) -> Option<&mut Subquery> {
 
 impl Domain {
     /// The distinct values of some columns of a plan.
-    pub(super) fn distinct(outer: &LogicalPlan, columns: Vec<Column>, names: &Names) -> Result<Self> {
+    pub(super) fn distinct(
+        outer: &LogicalPlan,
+        columns: Vec<Column>,
+        names: &Names,
+    ) -> Result<Self> {
         let columns: Vec<(Column, Column)> = columns
             .into_iter()
             .map(|column| (column, Column::from_name(names.fresh("d"))))

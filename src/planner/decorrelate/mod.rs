@@ -65,10 +65,11 @@ impl Decorrelate {
     /// Rewrites a plan, innermost subqueries first.
     pub fn rewrite(self, plan: LogicalPlan) -> Result<LogicalPlan> {
         let names = Names::default();
-        let rewritten = plan.transform_up_with_subqueries(|node| match lateral::rewrite(&node, &names)? {
-            Some(joined) => Ok(Transformed::yes(joined)),
-            None => self.expressions(node, &names),
-        })?;
+        let rewritten =
+            plan.transform_up_with_subqueries(|node| match lateral::rewrite(&node, &names)? {
+                Some(joined) => Ok(Transformed::yes(joined)),
+                None => self.expressions(node, &names),
+            })?;
         Ok(rewritten.data)
     }
 
@@ -142,7 +143,9 @@ impl Names {
 
 fn unsupported(what: &str) -> datafusion::error::DataFusionError {
     Error::Unsupported {
-        what: format!("{what} in a subquery that names columns of the query around it is not supported"),
+        what: format!(
+            "{what} in a subquery that names columns of the query around it is not supported"
+        ),
         hint: "Write it as a join.".into(),
     }
     .into()

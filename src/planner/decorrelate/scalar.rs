@@ -10,8 +10,8 @@ use datafusion::common::{Column, ScalarValue, exec_err};
 use datafusion::error::Result;
 use datafusion::functions_aggregate::expr_fn::count;
 use datafusion::logical_expr::{
-    AggregateUDF, Expr, ExprSchemable, JoinType, LogicalPlan, LogicalPlanBuilder, SkipType,
-    FetchType, lit, when,
+    AggregateUDF, Expr, ExprSchemable, FetchType, JoinType, LogicalPlan, LogicalPlanBuilder,
+    SkipType, lit, when,
 };
 
 use super::Names;
@@ -132,12 +132,8 @@ fn exists_form(plan: &LogicalPlan, negated: bool, prefix: String) -> Form {
             _ => break,
         };
     }
-    let mut form = Form {
-        calls: vec![count(lit(1_i64))],
-        input: input.clone(),
-        value: lit(true),
-        prefix,
-    };
+    let mut form =
+        Form { calls: vec![count(lit(1_i64))], input: input.clone(), value: lit(true), prefix };
     let rows = Expr::Column(form.column(0));
     form.value = if negated { rows.eq(lit(0_i64)) } else { rows.gt(lit(0_i64)) };
     form
@@ -146,7 +142,10 @@ fn exists_form(plan: &LogicalPlan, negated: bool, prefix: String) -> Form {
 /// Whether LIMIT lets a first row through.
 fn keeps_a_row(limit: &datafusion::logical_expr::Limit) -> bool {
     let skips = matches!(limit.get_skip_type(), Ok(SkipType::Literal(0)));
-    let fetches = !matches!(limit.get_fetch_type(), Ok(FetchType::Literal(Some(0)) | FetchType::UnsupportedExpr));
+    let fetches = !matches!(
+        limit.get_fetch_type(),
+        Ok(FetchType::Literal(Some(0)) | FetchType::UnsupportedExpr)
+    );
     skips && fetches
 }
 
@@ -156,8 +155,12 @@ fn scalar_form(plan: &LogicalPlan, prefix: String) -> Result<Form> {
     }
     let column = Expr::Column(Column::from(plan.schema().qualified_field(0)));
     let single = Arc::new(AggregateUDF::from(SingleValue::default()));
-    let mut form =
-        Form { calls: vec![single.call(vec![column])], input: plan.clone(), value: lit(true), prefix };
+    let mut form = Form {
+        calls: vec![single.call(vec![column])],
+        input: plan.clone(),
+        value: lit(true),
+        prefix,
+    };
     form.value = Expr::Column(form.column(0));
     Ok(form)
 }

@@ -105,6 +105,8 @@ pub struct ViewDef {
     pub query: Arc<str>,
     /// Schemas in which its unqualified names were found.
     pub search_path: Vec<String>,
+    /// Whether a row that cannot be computed suspends it (`WITH (on_error = 'fail')`).
+    pub fail_on_error: bool,
 }
 
 impl Object {
@@ -213,19 +215,22 @@ impl Catalog {
     }
 
     /// Returns the objects that read `oid`, directly or through others, those that nobody reads
-    /// first:
-    /// an order in which they can be dropped.
+    /// first: an order in which they can be dropped.
     pub fn dependents(&self, oid: Oid) -> Vec<Arc<Object>> {
-        let mut found: Vec<Arc<Object>> = Vec::new();
-        let mut readers = BTreeSet::from([oid]);
-        // Oids grow with creation and a reader is younger than what it reads: one pass suffices.
-        for object in self.objects.values() {
-            if !object.depends_on.is_disjoint(&readers) {
-                readers.insert(object.oid);
-                found.push(Arc::clone(object));
+        let mut found = Vec::new();
+        self.add_dependents(oid, &mut found);
+        found
+    }
+
+    fn add_dependents(&self, oid: Oid, found: &mut Vec<Arc<Object>>) {
+        // The youngest first, as far as there is a choice.
+        for object in self.objects.values().rev() {
+            if object.depends_on.contains(&oid) && !found.iter().any(|o| o.oid == object.oid) {
+                self.add_dependents(object.oid, found);
+                if !found.iter().any(|o| o.oid == object.oid) {
+                    found.push(Arc::clone(object));
+                }
             }
         }
-        found.reverse();
-        found
     }
 }

@@ -1,11 +1,12 @@
-//! Statements on existing objects: DROP, ALTER STREAM, COMMENT ON.
+//! Statements on existing objects: DROP, ALTER STREAM, COMMENT ON. Also ALTER SYSTEM.
 
+use sqlparser::ast;
 use sqlparser::tokenizer::Token;
 
 use super::reader::Reader;
 use super::statement::statement_name;
 use crate::sql::Result;
-use crate::sql::statement::{Drop, DropKind, StatementKind};
+use crate::sql::statement::{Drop, DropKind, StatementKind, ViewChange};
 
 /// Kinds of objects that Postgres or StreamSQL has and this server does not drop, alter or comment.
 pub const OTHER_KINDS: [&str; 27] = [
@@ -74,8 +75,14 @@ fn unknown_kind(reader: &Reader<'_>, verb: &str) -> crate::sql::Error {
 /// Reads what follows ALTER.
 pub fn alter(mut reader: Reader<'_>) -> Result<StatementKind> {
     let start = reader;
+    if reader.eat(&["SYSTEM", "HEARTBEAT"]) {
+        return heartbeat(reader, None);
+    }
+    if reader.eat(&["MATERIALIZED", "VIEW"]) || reader.eat(&["VIEW"]) {
+        return alter_view(start, reader);
+    }
     if !reader.eat(&["STREAM"]) {
-        let kinds = ["TABLE", "VIEW", "MATERIALIZED", "SCHEMA", "SINK", "SOURCE"];
+        let kinds = ["TABLE", "SCHEMA", "SINK", "SOURCE"];
         if kinds.iter().any(|kind| reader.sees(&[kind])) {
             let name = format!("ALTER {}", statement_name(reader.tokens()));
             return Err(start.unsupported(name, "Drop the object and create it again."));
@@ -93,9 +100,31 @@ pub fn alter(mut reader: Reader<'_>) -> Result<StatementKind> {
         }
         return Err(reader.unexpected_hint("Write ALTER STREAM name HEARTBEAT timestamp."));
     }
+    heartbeat(reader, Some(stream))
+}
+
+fn heartbeat(mut reader: Reader<'_>, stream: Option<ast::ObjectName>) -> Result<StatementKind> {
     let at = reader.expr()?;
     reader.expect_end()?;
     Ok(StatementKind::Heartbeat { stream, at })
+}
+
+fn alter_view(start: Reader<'_>, mut reader: Reader<'_>) -> Result<StatementKind> {
+    let if_exists = reader.eat(&["IF", "EXISTS"]);
+    let name = reader.object_name()?;
+    let change = match reader.eat_any(&["RENAME", "SUSPEND", "RESUME"]) {
+        Some("RENAME") if reader.eat(&["TO"]) => ViewChange::Rename(reader.ident()?),
+        Some("SUSPEND") => ViewChange::Suspend,
+        Some("RESUME") => ViewChange::Resume,
+        _ => {
+            return Err(start.unsupported(
+                "ALTER VIEW other than RENAME TO, SUSPEND and RESUME",
+                "Use CREATE OR REPLACE VIEW for another query.",
+            ));
+        }
+    };
+    reader.expect_end()?;
+    Ok(StatementKind::AlterView { name, if_exists, change })
 }
 
 /// Reads what follows COMMENT.

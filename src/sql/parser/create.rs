@@ -68,10 +68,6 @@ fn refuse_modifiers(reader: &mut Reader<'_>) -> Result<()> {
 }
 
 fn view(mut reader: Reader<'_>, or_replace: bool, materialized: bool) -> Result<StatementKind> {
-    if or_replace && materialized {
-        let hint = "Drop it first, or create it under another name.";
-        return Err(reader.unsupported("CREATE OR REPLACE MATERIALIZED VIEW", hint));
-    }
     let if_not_exists = reader.eat(&["IF", "NOT", "EXISTS"]);
     let name = reader.object_name()?;
     let columns = if reader.peek(0) == &Token::LParen { reader.idents()? } else { Vec::new() };

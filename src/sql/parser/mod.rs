@@ -39,6 +39,7 @@ mod window_clause;
 #[cfg(test)]
 mod tests;
 
+pub use normalize::{IN_ARRAY, NOT_IN_ARRAY};
 pub use prepass::WINDOW_FUNCTION;
 pub use query::{parse_expression, parse_query_text};
 pub use statement::parse;

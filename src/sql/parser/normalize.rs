@@ -9,17 +9,25 @@
 //! | `dec` | `decimal` | as above |
 //! | `uuid` | `text` | it is kept as text |
 //! | `j ->-1` | `j -> -1` | the tokenizer takes `->-` for an operator |
+//! | `INTERVAL '1 day 02:03'` | its months, days and seconds | DataFusion reads fewer forms |
+//! | `x = ANY ('{1,2}')`, `x <> ALL ($1)` | an operator of its own | the array has the type of x |
+//! | `x AT TIME ZONE z` | `timezone(z, x)` | DataFusion leaves an instant an instant |
+//! | `x SIMILAR TO 'a%'` | `x ~ '^(?:a.*)$'` | DataFusion takes the pattern for a regular expression |
+//! | `~x`, `@ x`, `\|/ x`, `\|\|/ x` | `x # -1`, `abs`, `sqrt`, `cbrt` | DataFusion has no such operators |
 //!
 //! Not done: `varchar(n)` does not cut the value, and Arrow cuts where Postgres rounds.
 
 use std::ops::ControlFlow;
 
+use sqlparser::ast;
 use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{
     ArrayElemTypeDef, BinaryOperator, CastKind, DataType, ExactNumberInfo, Expr, UnaryOperator,
-    VisitMut, VisitorMut,
+    Value, VisitMut, VisitorMut,
 };
 
+use crate::error::Location;
+use crate::sql::interval::{Interval, Unit};
 use crate::sql::{Error, Result};
 
 /// Normalizes all expressions of a tree.
@@ -30,12 +38,20 @@ pub fn normalize<T: VisitMut>(tree: &mut T) -> Result<()> {
     }
 }
 
+/// The operator for `x = ANY (a)`, where `a` is a literal or parameter.
+pub const IN_ARRAY: &str = "= ANY";
+/// The operator for `x <> ALL (a)`, where `a` is a literal or parameter.
+pub const NOT_IN_ARRAY: &str = "<> ALL";
+
 struct Normalizer;
 
 impl VisitorMut for Normalizer {
     type Break = Box<Error>;
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
+        if let Err(error) = replace_operator(expr) {
+            return ControlFlow::Break(Box::new(error));
+        }
         let wanted = match expr {
             Expr::BinaryOp { op, right, .. } => {
                 split_minus(op, right);
@@ -43,6 +59,12 @@ impl VisitorMut for Normalizer {
             }
             Expr::Cast { data_type, .. } => data_type,
             Expr::TypedString(literal) => &mut literal.data_type,
+            Expr::Interval(literal) => {
+                return match normal_interval(literal) {
+                    Ok(()) => ControlFlow::Continue(()),
+                    Err(error) => ControlFlow::Break(Box::new(error)),
+                };
+            }
             _ => return ControlFlow::Continue(()),
         };
         let coarse = match normal_type(wanted) {
@@ -75,6 +97,124 @@ fn split_minus(op: &mut BinaryOperator, right: &mut Expr) {
     };
     let positive = Box::new(std::mem::replace(right, Expr::Wildcard(AttachedToken::empty())));
     *right = Expr::UnaryOp { op: UnaryOperator::Minus, expr: positive };
+}
+
+/// Replaces operators that DataFusion does not know.
+fn replace_operator(expr: &mut Expr) -> Result<()> {
+    let untyped = |expr: &Expr| {
+        let value =
+            |value: &Value| matches!(value, Value::SingleQuotedString(_) | Value::Placeholder(_));
+        matches!(expr, Expr::Value(v) if value(&v.value))
+    };
+    let take = |expr: &mut Box<Expr>| {
+        Box::new(std::mem::replace(expr.as_mut(), Expr::Wildcard(AttachedToken::empty())))
+    };
+    *expr = match expr {
+        Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. } if untyped(right) => {
+            let op = BinaryOperator::Custom(IN_ARRAY.to_owned());
+            Expr::BinaryOp { left: take(left), op, right: take(right) }
+        }
+        Expr::AllOp { left, compare_op: BinaryOperator::NotEq, right } if untyped(right) => {
+            let op = BinaryOperator::Custom(NOT_IN_ARRAY.to_owned());
+            Expr::BinaryOp { left: take(left), op, right: take(right) }
+        }
+        Expr::UnaryOp { op: UnaryOperator::BitwiseNot, expr } => {
+            let ones = Expr::Value(Value::Number("-1".to_owned(), false).into());
+            let op = BinaryOperator::PGBitwiseXor;
+            Expr::BinaryOp { left: take(expr), op, right: Box::new(ones) }
+        }
+        Expr::UnaryOp { op: UnaryOperator::PGAbs, expr } => call("abs", vec![*take(expr)]),
+        Expr::UnaryOp { op: UnaryOperator::PGSquareRoot, expr } => call("sqrt", vec![*take(expr)]),
+        Expr::UnaryOp { op: UnaryOperator::PGCubeRoot, expr } => call("cbrt", vec![*take(expr)]),
+        Expr::AtTimeZone { timestamp, time_zone } => {
+            call("timezone", vec![*take(time_zone), *take(timestamp)])
+        }
+        Expr::SimilarTo { negated, expr, pattern, escape_char: None } => {
+            let op = match negated {
+                true => BinaryOperator::PGRegexNotMatch,
+                false => BinaryOperator::PGRegexMatch,
+            };
+            let (left, right) = (take(expr), Box::new(regular(pattern)?));
+            Expr::BinaryOp { left, op, right }
+        }
+        _ => return Ok(()),
+    };
+    Ok(())
+}
+
+/// The regular expression that a pattern of SIMILAR TO stands for.
+fn regular(pattern: &Expr) -> Result<Expr> {
+    let text = match pattern {
+        Expr::Value(value) => match &value.value {
+            Value::SingleQuotedString(text) => Some(text),
+            _ => None,
+        },
+        _ => None,
+    };
+    let text = text.ok_or_else(|| Error::Unsupported {
+        feature: "SIMILAR TO a pattern that is not constant".to_owned(),
+        hint: Some("Use ~ with a regular expression.".to_owned()),
+        location: None,
+    })?;
+    let mut regular = "^(?:".to_owned();
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '%' => regular.push_str(".*"),
+            '_' => regular.push('.'),
+            '.' | '^' | '$' => regular.extend(['\\', c]),
+            '\\' => regular.extend(['\\'].into_iter().chain(chars.next())),
+            c => regular.push(c),
+        }
+    }
+    regular.push_str(")$");
+    Ok(Expr::Value(Value::SingleQuotedString(regular).into()))
+}
+
+fn call(name: &str, args: Vec<Expr>) -> Expr {
+    let arg = |arg| ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(arg));
+    Expr::Function(ast::Function {
+        name: ast::Ident::new(name).into(),
+        uses_odbc_syntax: false,
+        parameters: ast::FunctionArguments::None,
+        args: ast::FunctionArguments::List(ast::FunctionArgumentList {
+            duplicate_treatment: None,
+            args: args.into_iter().map(arg).collect(),
+            clauses: vec![],
+        }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: vec![],
+    })
+}
+
+/// Writes the text of an interval out in units.
+fn normal_interval(literal: &mut ast::Interval) -> Result<()> {
+    let Expr::Value(value) = literal.value.as_mut() else { return Ok(()) };
+    let start = value.span.start;
+    let Value::SingleQuotedString(text) = &mut value.value else { return Ok(()) };
+    if literal.leading_field.is_some() || counts_units(text) {
+        return Ok(());
+    }
+    let Interval { months, days, micros } = Interval::parse(text).map_err(|malformed| {
+        let location = Some(Location { line: start.line, column: start.column });
+        Error::Interval { malformed, text: text.clone(), location }
+    })?;
+    let (sign, size) = (if micros < 0 { "-" } else { "" }, micros.unsigned_abs());
+    let (seconds, rest) = (size / 1_000_000, size % 1_000_000);
+    *text = format!("{months} months {days} days {sign}{seconds}.{rest:06} seconds");
+    Ok(())
+}
+
+/// Returns whether the text of an interval is numbers of units alone, which DataFusion reads.
+fn counts_units(text: &str) -> bool {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let counts = |pair: &[&str]| match pair {
+        [number, unit] => number.parse::<i32>().is_ok() && Unit::named(unit).is_some(),
+        _ => false,
+    };
+    !words.is_empty() && words.chunks(2).all(counts)
 }
 
 /// Replaces a type; returns whether it is a timestamp coarser than microseconds.

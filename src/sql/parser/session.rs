@@ -6,7 +6,7 @@ use super::options::value;
 use super::reader::Reader;
 use crate::sql::Result;
 use crate::sql::names::quote;
-use crate::sql::statement::StatementKind;
+use crate::sql::statement::{Savepoint, StatementKind};
 
 /// Reads a statement about the session, if one comes next.
 pub fn statement(reader: &mut Reader<'_>) -> Result<Option<StatementKind>> {
@@ -49,14 +49,10 @@ pub fn statement(reader: &mut Reader<'_>) -> Result<Option<StatementKind>> {
             StatementKind::Commit
         }
         "ROLLBACK" | "ABORT" => rollback(reader)?,
-        "SAVEPOINT" => {
-            reader.ident()?;
-            StatementKind::Savepoint("SAVEPOINT")
-        }
+        "SAVEPOINT" => StatementKind::Savepoint(Savepoint::Define(reader.ident()?)),
         "RELEASE" => {
             reader.eat(&["SAVEPOINT"]);
-            reader.ident()?;
-            StatementKind::Savepoint("RELEASE")
+            StatementKind::Savepoint(Savepoint::Release(reader.ident()?))
         }
         "DISCARD" => discard(reader)?,
         "LISTEN" => {
@@ -231,8 +227,7 @@ fn rollback(reader: &mut Reader<'_>) -> Result<StatementKind> {
         return Ok(StatementKind::Rollback);
     }
     reader.eat(&["SAVEPOINT"]);
-    reader.ident()?;
-    Ok(StatementKind::Savepoint("ROLLBACK"))
+    Ok(StatementKind::Savepoint(Savepoint::RollbackTo(reader.ident()?)))
 }
 
 fn refuse_two_phase(reader: &Reader<'_>, name: &str) -> Result<()> {

@@ -90,6 +90,7 @@ fn kind(mut reader: Reader<'_>) -> Result<StatementKind> {
 /// Reads what follows EXPLAIN.
 fn explain(mut reader: Reader<'_>) -> Result<StatementKind> {
     let (mut analyze, mut verbose, mut json) = (false, false, false);
+    let (mut state, mut stall) = (false, false);
     let mut lookahead = reader;
     lookahead.skip(1);
     if reader.peek(0) == &Token::LParen && !query::sees_query(&lookahead) {
@@ -97,6 +98,8 @@ fn explain(mut reader: Reader<'_>) -> Result<StatementKind> {
             match option.key.as_str() {
                 "analyze" => analyze = flag(&option)?,
                 "verbose" => verbose = flag(&option)?,
+                "state" => state = flag(&option)?,
+                "stall" => stall = flag(&option)?,
                 "format" => json = explain_format(&option)?,
                 // Postgres's other options choose what costs and counters to print.
                 "costs" | "settings" | "generic_plan" | "buffers" | "wal" | "timing"
@@ -104,7 +107,7 @@ fn explain(mut reader: Reader<'_>) -> Result<StatementKind> {
                     flag(&option)?;
                 }
                 _ => {
-                    let hint = "Options are ANALYZE, VERBOSE and FORMAT.";
+                    let hint = "Options are STATE, STALL, ANALYZE, VERBOSE and FORMAT.";
                     return Err(option.unknown("EXPLAIN", hint));
                 }
             }
@@ -112,6 +115,12 @@ fn explain(mut reader: Reader<'_>) -> Result<StatementKind> {
     } else {
         analyze = reader.eat_any(&["ANALYZE", "ANALYSE"]).is_some();
         verbose = reader.eat(&["VERBOSE"]);
+    }
+    if stall || reader.sees(&["STALL"]) {
+        reader.eat(&["STALL"]);
+        let view = reader.object_name()?;
+        reader.expect_end()?;
+        return Ok(StatementKind::ExplainStall(view));
     }
     let start = reader;
     let hint = "EXPLAIN takes a query, SUBSCRIBE, INSERT or CREATE VIEW.";
@@ -128,7 +137,7 @@ fn explain(mut reader: Reader<'_>) -> Result<StatementKind> {
         | StatementKind::Dml { .. }
         | StatementKind::Declare { .. }
         | StatementKind::Execute { .. } => {
-            Ok(StatementKind::Explain(Explain { statement, verbose, analyze, json }))
+            Ok(StatementKind::Explain(Explain { statement, verbose, analyze, json, state }))
         }
         _ => Err(start.unexpected_hint(hint)),
     }

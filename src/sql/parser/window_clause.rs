@@ -14,7 +14,7 @@ use sqlparser::tokenizer::Token;
 
 use super::reader::Reader;
 use super::span::{positive_span, span};
-use crate::sql::statement::WindowSpec;
+use crate::sql::statement::{Length, WindowSpec};
 use crate::sql::{Error, Result};
 
 const FORMS: &str = "A window is [NOW], [UNBOUNDED], [RANGE 10 SECONDS], [ROWS 5], \
@@ -35,7 +35,7 @@ pub fn window_spec(mut reader: Reader<'_>) -> Result<WindowSpec> {
     } else if reader.eat(&["PARTITION", "BY"]) {
         partitioned(&mut reader)?
     } else if reader.eat(&["CURRENT"]) {
-        WindowSpec::Current { size: positive_span(&mut reader, "the period of a window")? }
+        WindowSpec::Current { size: positive(&mut reader, "the period of a window")? }
     } else {
         return Err(reader.unexpected_hint(FORMS));
     };
@@ -44,10 +44,10 @@ pub fn window_spec(mut reader: Reader<'_>) -> Result<WindowSpec> {
 
 fn range(reader: &mut Reader<'_>) -> Result<WindowSpec> {
     let start = *reader;
-    let size = span(reader)?;
+    let size = length(reader)?;
     let inclusive = reader.eat(&["INCLUSIVE"]);
     // RANGE 0 INCLUSIVE is the current instant; RANGE 0 would be nothing at all.
-    if size < 0 || (size == 0 && !inclusive) {
+    if matches!(size, Length::Micros(size) if size < i64::from(!inclusive)) {
         return Err(Error::Window {
             message: "the length of a window must be longer than 0".to_owned(),
             hint: Some("The current instant is [NOW].".to_owned()),
@@ -57,9 +57,32 @@ fn range(reader: &mut Reader<'_>) -> Result<WindowSpec> {
     if !reader.eat(&["SLIDE"]) {
         return Ok(WindowSpec::Range { size, inclusive, slide: None });
     }
-    let slide = positive_span(reader, "the slide of a window")?;
-    let offset = if reader.eat(&["OFFSET"]) { span(reader)? } else { 0 };
+    let slide = positive(reader, "the slide of a window")?;
+    let offset = if reader.eat(&["OFFSET"]) { length(reader)? } else { Length::Micros(0) };
     Ok(WindowSpec::Range { size, inclusive, slide: Some((slide, offset)) })
+}
+
+/// Reads a span or a parameter that gives one.
+fn length(reader: &mut Reader<'_>) -> Result<Length> {
+    match parameter(reader) {
+        Some(parameter) => Ok(parameter),
+        None => span(reader).map(Length::Micros),
+    }
+}
+
+/// Reads a length that must be more than nothing; of a parameter that is seen when it has a value.
+fn positive(reader: &mut Reader<'_>, what: &str) -> Result<Length> {
+    match parameter(reader) {
+        Some(parameter) => Ok(parameter),
+        None => positive_span(reader, what).map(Length::Micros),
+    }
+}
+
+fn parameter(reader: &mut Reader<'_>) -> Option<Length> {
+    let Token::Placeholder(name) = reader.peek(0) else { return None };
+    let name = name.clone();
+    reader.skip(1);
+    Some(Length::Parameter(name))
 }
 
 fn partitioned(reader: &mut Reader<'_>) -> Result<WindowSpec> {
@@ -69,10 +92,8 @@ fn partitioned(reader: &mut Reader<'_>) -> Result<WindowSpec> {
     }
     reader.expect(&["ROWS"])?;
     let count = row_count(reader)?;
-    let range = reader
-        .eat(&["RANGE"])
-        .then(|| positive_span(reader, "the length of a window"))
-        .transpose()?;
+    let range =
+        reader.eat(&["RANGE"]).then(|| positive(reader, "the length of a window")).transpose()?;
     Ok(WindowSpec::Partitioned { keys, count, range })
 }
 

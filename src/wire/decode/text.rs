@@ -2,12 +2,14 @@
 
 use arrow::array::timezone::Tz;
 use arrow::compute::kernels::cast_utils::string_to_datetime;
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, IntervalMonthDayNano};
 use chrono::Utc;
 use datafusion::common::ScalarValue;
 
 use super::unsupported;
 use crate::error::SqlState;
+use crate::sql::array::elements;
+use crate::sql::interval::Interval;
 use crate::wire::error::{Error, Result};
 use crate::wire::pg_type::{element_field, natural};
 
@@ -43,10 +45,16 @@ pub(super) fn parse(text: &str, target: &DataType, zone: Option<Tz>) -> Result<S
             ScalarValue::TimestampMicrosecond(Some(micros), tz.clone())
         }
         list if element_field(list).is_some() => return array(text, list, zone),
-        DataType::Interval(_) => ScalarValue::Utf8(Some(with_units(trimmed))),
+        DataType::Interval(_) => {
+            let malformed = || malformed(SqlState::INVALID_DATETIME_FORMAT);
+            let interval = Interval::parse(trimmed).map_err(|_| malformed())?;
+            let nanos = interval.micros.checked_mul(1_000).ok_or_else(malformed)?;
+            let interval = IntervalMonthDayNano::new(interval.months, interval.days, nanos);
+            ScalarValue::IntervalMonthDayNano(Some(interval))
+        }
         _ => ScalarValue::Utf8(Some(trimmed.to_owned())),
     };
-    let dated = matches!(target, DataType::Date32 | DataType::Time64(_) | DataType::Interval(_));
+    let dated = matches!(target, DataType::Date32 | DataType::Time64(_));
     value
         .cast_to(target)
         .map_err(|_| if dated { malformed(SqlState::INVALID_DATETIME_FORMAT) } else { invalid() })
@@ -107,25 +115,6 @@ fn instant(text: &str, zone: Option<Tz>) -> Option<i64> {
     Some(micros)
 }
 
-/// Spells the `hh:mm:ss` of an interval out, which is how Postgres prints it and Arrow does not
-/// read it.
-fn with_units(interval: &str) -> String {
-    let words = interval.split_whitespace().map(|word| {
-        let (sign, clock) = match word.strip_prefix('-') {
-            Some(clock) => ("-", clock),
-            None => ("", word.strip_prefix('+').unwrap_or(word)),
-        };
-        match clock.split(':').collect::<Vec<_>>().as_slice() {
-            [hours, minutes, seconds] => {
-                format!("{sign}{hours} hours {sign}{minutes} minutes {sign}{seconds} seconds")
-            }
-            [hours, minutes] => format!("{sign}{hours} hours {sign}{minutes} minutes"),
-            _ => format!("{sign}{clock}"),
-        }
-    });
-    words.collect::<Vec<_>>().join(" ")
-}
-
 /// Reads `{a,"b c",NULL}`.
 fn array(text: &str, list: &DataType, zone: Option<Tz>) -> Result<ScalarValue> {
     let invalid = || {
@@ -136,7 +125,7 @@ fn array(text: &str, list: &DataType, zone: Option<Tz>) -> Result<ScalarValue> {
     if element_field(element).is_some() {
         return Err(unsupported("array of several dimensions"));
     }
-    let items = elements(text.trim()).ok_or_else(invalid)?;
+    let items = elements(text).ok_or_else(invalid)?;
     let items = items.into_iter().map(|item| match item {
         Some(item) => parse(&item, element, zone),
         None => ScalarValue::try_from(element).map_err(|error| unsupported(&error.to_string())),
@@ -144,45 +133,4 @@ fn array(text: &str, list: &DataType, zone: Option<Tz>) -> Result<ScalarValue> {
     let items = items.collect::<Result<Vec<_>>>()?;
     let value = ScalarValue::List(ScalarValue::new_list_nullable(&items, element));
     value.cast_to(list).map_err(|_| invalid())
-}
-
-/// Splits an array literal into its elements; `None` among them is NULL.
-fn elements(text: &str) -> Option<Vec<Option<String>>> {
-    let mut chars = text.strip_prefix('{')?.strip_suffix('}')?.chars();
-    let mut items = Vec::new();
-    let (mut item, mut quoted, mut inside) = (String::new(), false, false);
-    let mut finish = |item: &mut String, quoted: &mut bool| -> Option<()> {
-        let text = std::mem::take(item);
-        match std::mem::take(quoted) {
-            true => items.push(Some(text)),
-            false => match text.trim() {
-                "" | "{" => return None,
-                bare if bare.eq_ignore_ascii_case("null") => items.push(None),
-                bare => items.push(Some(bare.to_owned())),
-            },
-        }
-        Some(())
-    };
-    let mut any = false;
-    while let Some(c) = chars.next() {
-        any |= !c.is_whitespace();
-        match c {
-            '\\' => item.push(chars.next()?),
-            '"' => {
-                inside = !inside;
-                quoted = true;
-            }
-            ',' if !inside => finish(&mut item, &mut quoted)?,
-            '{' | '}' if !inside => return None,
-            c if quoted && !inside && c.is_whitespace() => {}
-            c => item.push(c),
-        }
-    }
-    if inside {
-        return None;
-    }
-    if any {
-        finish(&mut item, &mut quoted)?;
-    }
-    Some(items)
 }

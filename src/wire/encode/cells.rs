@@ -76,11 +76,9 @@ impl Cells {
             DataType::UInt16 | DataType::Int32 => {
                 Cells::Int32(to(&DataType::Int32)?.as_primitive().clone())
             }
-            DataType::UInt32 | DataType::Int64 => {
+            // Counts that DataFusion gives no sign; none is beyond the signed ones.
+            DataType::UInt32 | DataType::UInt64 | DataType::Int64 => {
                 Cells::Int64(to(&DataType::Int64)?.as_primitive().clone())
-            }
-            DataType::UInt64 => {
-                Cells::Decimal(to(&DataType::Decimal128(20, 0))?.as_primitive().clone())
             }
             DataType::Float16 | DataType::Float32 => {
                 Cells::Float4(to(&DataType::Float32)?.as_primitive().clone())

@@ -4,26 +4,27 @@
 //! With a header, columns are matched by name (exactly, else whatever the case), and other columns
 //! are skipped; a declared column that the header lacks is an error. Without one, fields are the
 //! declared columns in order. A field without quotes that equals the null string (default: empty)
-//! is
-//! NULL. Blank lines are skipped. A record with the wrong number of fields, or with a field that is
-//! not a value of its column, is bad. A quote that is never closed makes one bad line, and reading
-//! goes on behind that line.
+//! is NULL. A number for a timestamp counts the `time_unit` of the source since the epoch. Blank
+//! lines are skipped. A record with the wrong number of fields, or with a field that is not a value
+//! of its column, is bad. A quote that is not closed within `max_line` is taken for a stray one:
+//! its line is bad, and reading goes on behind it.
 
 #[cfg(test)]
 mod tests;
 
 use arrow::datatypes::SchemaRef;
 
+use super::datetime::Digits;
 use super::fields::{Dialect, Fields, Scan};
 use super::rows::RowsBuilder;
 use super::value::Rules;
 use super::{
     Block, Decoded, Decoder, Mark, RECORDS_MAX, bad_record, byte_order_mark, count, declared,
 };
-use crate::connectors::{Error, Result};
+use crate::connectors::{Error, Flaw, Result};
 
-/// Longest quoted record; a quote that is open for longer is taken for a stray one.
-const QUOTED_BYTES_MAX: usize = 16 << 20;
+/// Most characters that an error shows of a header.
+const NAMES_CHARS: usize = 1000;
 
 /// How the file is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,11 +35,13 @@ pub struct CsvOptions {
     pub delimiter: u8,
     /// What stands for NULL.
     pub null: String,
+    /// What a number means for a timestamp.
+    pub digits: Digits,
 }
 
 impl Default for CsvOptions {
     fn default() -> Self {
-        Self { header: true, delimiter: b',', null: String::new() }
+        Self { header: true, delimiter: b',', null: String::new(), digits: Digits::Date }
     }
 }
 
@@ -59,7 +62,7 @@ pub struct CsvDecoder {
 impl CsvDecoder {
     /// Makes a decoder of the declared columns.
     pub fn new(schema: SchemaRef, options: CsvOptions) -> Result<Self> {
-        let rows = RowsBuilder::new(schema.clone(), Rules::File)?;
+        let rows = RowsBuilder::new(schema.clone(), Rules::File(options.digits))?;
         let dialect = Dialect { delimiter: options.delimiter, quote: b'"', escape: b'"' };
         let width = schema.fields().len();
         let places = (0..width).collect();
@@ -78,7 +81,7 @@ impl CsvDecoder {
         self.places.clear();
         for field in self.schema.fields() {
             let found = place(field.name()).ok_or_else(|| {
-                let names = names.join(", ");
+                let names: String = names.join(", ").chars().take(NAMES_CHARS).collect();
                 error(format!("the header has no column \"{}\"; it has {names}", field.name()))
             })?;
             self.places.push(found);
@@ -88,17 +91,17 @@ impl CsvDecoder {
     }
 
     /// Appends the scanned record; returns why it is bad.
-    fn append(&mut self) -> std::result::Result<(), String> {
-        let texts = self.fields.texts().map_err(|e| e.to_string())?;
+    fn append(&mut self) -> std::result::Result<(), Flaw> {
+        let texts = self.fields.texts().map_err(|e| Flaw::malformed(e.to_string()))?;
         if self.fields.len() != self.width {
             let (found, width) = (self.fields.len(), self.width);
-            return Err(format!("the record has {found} fields, not {width}"));
+            return Err(Flaw::malformed(format!("the record has {found} fields, not {width}")));
         }
         let value = |column: usize| texts.value(self.places[column], &self.options.null);
         check_nulls(&self.schema, value)?;
-        self.rows.append(value).map_err(|bad| {
-            format!("column \"{}\": {}", self.schema.field(bad.column).name(), bad.error)
-        })
+        self.rows
+            .append(value)
+            .map_err(|bad| Flaw::from(bad.error).of_column(self.schema.field(bad.column).name()))
     }
 }
 
@@ -130,15 +133,19 @@ impl Decoder for CsvDecoder {
         let (mut end, mut at) = (block.from, 0);
         while at < block.bytes.len() && ends.len() + bad.len() < RECORDS_MAX {
             let rest = &block.bytes[at..];
-            let first_line = rest.iter().position(|b| *b == b'\n').map_or(rest.len(), |i| i + 1);
-            let mut scan = self.fields.scan(rest, self.dialect, block.last);
-            if scan == Scan::Partial && rest.len() > QUOTED_BYTES_MAX && first_line < rest.len() {
-                scan = Scan::Unterminated;
-            }
-            let (len, lines, outcome) = match scan {
+            let line_end = || rest.iter().position(|b| *b == b'\n').map(|end| end + 1);
+            let stray = || Err(Flaw::malformed("a quote is not closed"));
+            let (len, lines, outcome) = match self.fields.scan(rest, self.dialect, block.last) {
+                Scan::Partial if rest.len() > block.max_line => match line_end() {
+                    Some(end) => (end, 1, stray()),
+                    None => break,
+                },
                 Scan::Partial => break,
-                Scan::Unterminated => (first_line, 1, Err("a quote is not closed".to_owned())),
+                Scan::Unterminated => (line_end().unwrap_or(rest.len()), 1, stray()),
                 Scan::Whole { len, lines } if self.fields.is_blank() => (len, lines, Ok(false)),
+                Scan::Whole { len, lines } if len > block.max_line => {
+                    (len, lines, Err(Flaw::too_long(count(len), block.max_line)))
+                }
                 Scan::Whole { len, lines } => (len, lines, self.append().map(|()| true)),
             };
             let line = end.line + 1;
@@ -147,14 +154,14 @@ impl Decoder for CsvDecoder {
             match outcome {
                 Ok(true) => ends.push(end),
                 Ok(false) => {}
-                Err(reason) => {
+                Err(flaw) => {
                     let raw = rest[..len].trim_ascii_end();
-                    bad.push((ends.len(), bad_record(block.file, line, reason, raw)));
+                    bad.push((ends.len(), bad_record(block.file, line, flaw, raw)));
                 }
             }
         }
         let rows = declared(&self.schema, &self.rows.finish())
-            .map_err(|reason| Error::Format { what: block.file.to_owned(), reason })?;
+            .map_err(|flaw| Error::Format { what: block.file.to_owned(), reason: flaw.message })?;
         Ok(Decoded { rows, ends, bad, end })
     }
 }
@@ -162,10 +169,10 @@ impl Decoder for CsvDecoder {
 fn check_nulls<'a>(
     schema: &SchemaRef,
     value: impl Fn(usize) -> Option<&'a str>,
-) -> std::result::Result<(), String> {
+) -> std::result::Result<(), Flaw> {
     for (column, field) in schema.fields().iter().enumerate() {
         if !field.is_nullable() && value(column).is_none() {
-            return Err(format!("null value in column \"{}\" that is NOT NULL", field.name()));
+            return Err(Flaw::null(field.name()));
         }
     }
     Ok(())

@@ -17,7 +17,7 @@ fn schema() -> SchemaRef {
 
 fn try_decode(options: CsvOptions, bytes: &[u8], last: bool) -> Result<Decoded> {
     let mut decoder = CsvDecoder::new(schema(), options)?;
-    let start = Block { bytes, from: Mark::default(), last, file: "f.csv" };
+    let start = Block { bytes, from: Mark::default(), last, max_line: 1 << 26, file: "f.csv" };
     let from = decoder.header(start)?.expect("the header is whole");
     let rest = &bytes[usize::try_from(from.offset).unwrap()..];
     decoder.decode(Block { bytes: rest, from, ..start })
@@ -43,7 +43,12 @@ fn columns_are_matched_by_name() {
 
 #[test]
 fn options_and_no_header() {
-    let options = CsvOptions { header: false, delimiter: b';', null: "NA".to_owned() };
+    let options = CsvOptions {
+        header: false,
+        delimiter: b';',
+        null: "NA".to_owned(),
+        ..CsvOptions::default()
+    };
     let decoded = try_decode(options, b"1;a\nNA;NA\n\n2;\"NA\"\n", true).unwrap();
     assert_eq!(rows(&decoded), [row(1, "a"), (None, None), row(2, "NA")]);
 }
@@ -57,7 +62,7 @@ fn bad_rows_are_kept_out_with_their_lines() {
     let bad: Vec<String> = decoded
         .bad
         .iter()
-        .map(|(at, b)| format!("{at} {} {} <{}>", b.place, b.reason, b.raw))
+        .map(|(at, b)| format!("{at} {} {} <{}>", b.place, b.flaw, b.raw))
         .collect();
     expect![[r#"
         1 f.csv:3 column "id": invalid input syntax for type integer: "x" <x,b>
@@ -67,6 +72,19 @@ fn bad_rows_are_kept_out_with_their_lines() {
         1 f.csv:7 invalid utf-8 sequence of 1 bytes from index 1 <4,�>
         2 f.csv:10 a quote is not closed <6,"open>"#]]
     .assert_eq(&bad.join("\n"));
+}
+
+#[test]
+fn a_record_may_be_no_longer_than_said() {
+    let mut decoder = CsvDecoder::new(schema(), CsvOptions::default()).unwrap();
+    let block = |bytes, last| Block { bytes, from: Mark::default(), last, max_line: 10, file: "f" };
+    let decoded = decoder.decode(block(b"1,abcdefgh\n2,\"b\n3,c\n", false)).unwrap();
+    // The open quote may still be closed within ten bytes.
+    assert_eq!((decoded.rows.num_rows(), decoded.end.line), (0, 1));
+    assert_eq!(decoded.bad[0].1.flaw, Flaw::too_long(11, 10));
+    let decoded = decoder.decode(block(b"2,\"b\n3,c\n4,d\n", false)).unwrap();
+    assert_eq!(rows(&decoded), [row(3, "c"), row(4, "d")]);
+    assert_eq!(decoded.bad[0].1.flaw, Flaw::malformed("a quote is not closed"));
 }
 
 #[test]

@@ -12,8 +12,8 @@ fn schema(columns: Vec<(&str, DataType)>) -> SchemaRef {
 }
 
 fn decode(schema: SchemaRef, bytes: &[u8], last: bool) -> Decoded {
-    let mut decoder = JsonDecoder::new(schema).unwrap();
-    let start = Block { bytes, from: Mark::default(), last, file: "f.ndjson" };
+    let mut decoder = JsonDecoder::new(schema, Digits::Unknown).unwrap();
+    let start = Block { bytes, from: Mark::default(), last, max_line: 1 << 26, file: "f.ndjson" };
     let from = decoder.header(start).unwrap().unwrap();
     let rest = &bytes[usize::try_from(from.offset).unwrap()..];
     decoder.decode(Block { bytes: rest, from, ..start }).unwrap()
@@ -36,7 +36,7 @@ fn bad_records_in_the_middle_are_kept_out_and_the_others_keep_their_order() {
     let bad: Vec<String> = decoded
         .bad
         .iter()
-        .map(|(at, b)| format!("{at} {} {} <{}>", b.place, b.reason, b.raw))
+        .map(|(at, b)| format!("{at} {} {} <{}>", b.place, b.flaw, b.raw))
         .collect();
     expect![[r#"
         1 f.ndjson:2 the record ends too early <{"id":>
@@ -115,6 +115,59 @@ fn timestamps_in_iso_forms() {
 }
 
 #[test]
+fn a_number_is_a_time_if_its_unit_is_known() {
+    let time = DataType::Timestamp(TimeUnit::Microsecond, None);
+    let list = DataType::List(Arc::new(Field::new_list_field(time.clone(), true)));
+    let schema = schema(vec![("ts", time), ("l", list)]);
+    let text = b"{\"ts\":1357017300}\n{\"ts\":\"1357017300\"}\n{\"l\":[1357017300,null]}\n\
+                 {\"ts\":20130101}\n{\"ts\":\"2013-01-01 05:15\"}\n";
+    let block = Block { bytes: text, from: Mark::default(), last: true, max_line: 99, file: "f" };
+    let known = Digits::Count(TimeUnit::Second);
+    let decoded = JsonDecoder::new(Arc::clone(&schema), known).unwrap().decode(block).unwrap();
+    let times = decoded.rows.column(0).as_primitive::<TimestampMicrosecondType>();
+    let at = Some(1_357_017_300_000_000_i64);
+    assert_eq!(times.iter().collect::<Vec<_>>(), [at, at, None, Some(20_130_101_000_000), at]);
+    let element = decoded.rows.column(1).as_list::<i32>().value(2);
+    assert_eq!(
+        element.as_primitive::<TimestampMicrosecondType>().iter().collect::<Vec<_>>(),
+        [at, None]
+    );
+    let decoded = JsonDecoder::new(schema, Digits::Unknown).unwrap().decode(block).unwrap();
+    assert_eq!((decoded.rows.num_rows(), decoded.bad.len()), (1, 4));
+    assert_eq!(
+        decoded.bad[0].1.flaw.message,
+        "column \"ts\": invalid input syntax for type timestamp: \"1357017300\" is a number; say \
+         what it counts with time_unit = 's', 'ms', 'us' or 'ns'"
+    );
+}
+
+#[test]
+fn texts_and_lines_have_their_limits() {
+    let metadata = [("pg_type".to_owned(), "character varying(3)".to_owned())];
+    let field = Field::new("t", DataType::Utf8, true).with_metadata(metadata.into());
+    let mut decoder = JsonDecoder::new(Arc::new(Schema::new(vec![field])), Digits::Date).unwrap();
+    let text = "{\"t\":\"éàü\"}\n{\"t\":\"four\"}\n{\"t\":\"1\", \"skipped\": 1234567890}\n";
+    let block = Block {
+        bytes: text.as_bytes(),
+        from: Mark::default(),
+        last: true,
+        max_line: 20,
+        file: "f",
+    };
+    let decoded = decoder.decode(block).unwrap();
+    assert_eq!(decoded.rows.num_rows(), 1);
+    let flaws: Vec<_> =
+        decoded.bad.iter().map(|(_, b)| (b.flaw.sqlstate.0, b.flaw.message.as_str())).collect();
+    assert_eq!(
+        flaws,
+        [
+            ("22001", "column \"t\": value too long for type character varying(3)"),
+            ("54000", "the line has 32 bytes, more than max_line = 20")
+        ]
+    );
+}
+
+#[test]
 fn every_type_has_a_json_form() {
     let columns = vec![
         ("b", DataType::Boolean),
@@ -155,9 +208,9 @@ fn not_null_and_float_ranges_are_checked() {
         decode(Arc::clone(&schema), b"{\"a\":1e400,\"b\":1}\n{\"a\":1}\n{\"a\":2,\"b\":2}", true);
     assert_eq!(decoded.rows.schema(), schema);
     assert_eq!(decoded.rows.num_rows(), 1);
-    let reasons: Vec<&str> = decoded.bad.iter().map(|(_, b)| b.reason.as_str()).collect();
+    let flaws: Vec<String> = decoded.bad.iter().map(|(_, b)| b.flaw.to_string()).collect();
     assert_eq!(
-        reasons,
+        flaws,
         [
             "column \"a\": a number is out of range for type double precision",
             "null value in column \"b\" that is NOT NULL"

@@ -244,13 +244,17 @@ fn schemas_heartbeats_and_comments() {
         panic!("no schema");
     };
     assert!(if_not_exists && name.value == "lab");
-    let StatementKind::Heartbeat { stream, at } =
+    let StatementKind::Heartbeat { stream: Some(stream), at } =
         kind("ALTER STREAM a.s HEARTBEAT TIMESTAMP '2026-01-01 00:00:00'")
     else {
         panic!("no heartbeat");
     };
     assert_eq!(fold_parts(&stream), ["a", "s"]);
     assert_eq!(at.to_string(), "TIMESTAMP(6) '2026-01-01 00:00:00'");
+    let StatementKind::Heartbeat { stream: None, .. } = kind("ALTER SYSTEM HEARTBEAT now()") else {
+        panic!("no heartbeat of the system");
+    };
+    check_unsupported("ALTER SYSTEM SET work_mem = 1", "ALTER SYSTEM");
     for (sql, expected) in [
         ("COMMENT ON COLUMN t.a IS 'x''y'", ("COLUMN", Some("x'y"))),
         ("COMMENT ON MATERIALIZED VIEW v IS NULL", ("MATERIALIZED VIEW", None)),

@@ -57,7 +57,7 @@ fn statements_of_others_are_named() {
         ("TRUNCATE t", "TRUNCATE"),
         ("VACUUM t", "VACUUM"),
         ("ALTER TABLE t ADD COLUMN a int", "ALTER TABLE"),
-        ("ALTER VIEW v RENAME TO w", "ALTER VIEW"),
+        ("ALTER VIEW v OWNER TO w", "ALTER VIEW other than RENAME TO, SUSPEND and RESUME"),
         ("ALTER STREAM s RENAME TO t", "ALTER STREAM other than HEARTBEAT"),
         ("CREATE FUNCTION f() RETURNS int AS 'x' LANGUAGE sql", "CREATE FUNCTION"),
         ("CREATE OR REPLACE FUNCTION f() RETURNS int AS $$x$$", "CREATE FUNCTION"),

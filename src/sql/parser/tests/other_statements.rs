@@ -320,14 +320,17 @@ fn transactions() {
     for sql in ["ROLLBACK", "ABORT", "ROLLBACK TRANSACTION"] {
         assert!(matches!(kind(sql), StatementKind::Rollback), "{sql}");
     }
-    for (sql, tag) in [
-        ("SAVEPOINT a", "SAVEPOINT"),
-        ("RELEASE a", "RELEASE"),
-        ("RELEASE SAVEPOINT a", "RELEASE"),
-        ("ROLLBACK TO a", "ROLLBACK"),
-        ("ROLLBACK WORK TO SAVEPOINT a", "ROLLBACK"),
-    ] {
-        assert!(matches!(kind(sql), StatementKind::Savepoint(found) if found == tag), "{sql}");
+    let savepoint = |sql| match kind(sql) {
+        StatementKind::Savepoint(savepoint) => savepoint,
+        other => panic!("{sql}: {other:?}"),
+    };
+    assert!(matches!(savepoint("SAVEPOINT a"), Savepoint::Define(name) if name.value == "a"));
+    for sql in ["RELEASE a", "RELEASE SAVEPOINT a"] {
+        assert!(matches!(savepoint(sql), Savepoint::Release(name) if name.value == "a"), "{sql}");
+    }
+    for sql in ["ROLLBACK TO a", "ROLLBACK WORK TO SAVEPOINT a"] {
+        let found = savepoint(sql);
+        assert!(matches!(found, Savepoint::RollbackTo(name) if name.value == "a"), "{sql}");
     }
     check_unsupported("COMMIT AND CHAIN", "AND CHAIN");
     check_unsupported("ROLLBACK PREPARED 'x'", "ROLLBACK PREPARED");

@@ -1,6 +1,7 @@
 //! Brackets: what they mean and where they stand.
 
 use super::*;
+use crate::sql::statement::Length::{Micros, Parameter};
 use crate::sql::statement::WindowSpec;
 
 const SECOND: i64 = 1_000_000;
@@ -15,7 +16,7 @@ fn window(bracket: &str) -> WindowSpec {
 }
 
 fn range(size: i64) -> WindowSpec {
-    WindowSpec::Range { size, inclusive: false, slide: None }
+    WindowSpec::Range { size: Micros(size), inclusive: false, slide: None }
 }
 
 #[test]
@@ -45,15 +46,16 @@ fn range_takes_any_fixed_length() {
 
 #[test]
 fn range_may_be_inclusive_and_slide() {
+    let slide = |offset| Some((Micros(2 * SECOND), Micros(offset)));
     let expected =
-        WindowSpec::Range { size: 10 * SECOND, inclusive: true, slide: Some((2 * SECOND, SECOND)) };
+        WindowSpec::Range { size: Micros(10 * SECOND), inclusive: true, slide: slide(SECOND) };
     assert_eq!(window("RANGE 10 SECONDS INCLUSIVE SLIDE 2 SECONDS OFFSET 1 SECOND"), expected);
     let expected =
-        WindowSpec::Range { size: 10 * SECOND, inclusive: false, slide: Some((2 * SECOND, 0)) };
+        WindowSpec::Range { size: Micros(10 * SECOND), inclusive: false, slide: slide(0) };
     assert_eq!(window("RANGE 10 SLIDE 2"), expected);
     assert_eq!(
         window("RANGE 0 INCLUSIVE"),
-        WindowSpec::Range { size: 0, inclusive: true, slide: None }
+        WindowSpec::Range { size: Micros(0), inclusive: true, slide: None }
     );
 }
 
@@ -72,12 +74,22 @@ fn partitions_are_expressions_over_the_stream() {
     };
     let keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
     assert_eq!(keys, ["lower(k)", "a[1] + 1"]);
-    assert_eq!((count, range), (3, Some(60 * SECOND)));
+    assert_eq!((count, range), (3, Some(Micros(60 * SECOND))));
 }
 
 #[test]
 fn current_period() {
-    assert_eq!(window("CURRENT 1 DAY"), WindowSpec::Current { size: 86_400 * SECOND });
+    assert_eq!(window("CURRENT 1 DAY"), WindowSpec::Current { size: Micros(86_400 * SECOND) });
+}
+
+#[test]
+fn parameters_give_lengths() {
+    let parameter = |name: &str| Parameter(name.to_owned());
+    let slide = Some((parameter("$2"), parameter("$3")));
+    let expected = WindowSpec::Range { size: parameter("$1"), inclusive: true, slide };
+    assert_eq!(window("RANGE $1 INCLUSIVE SLIDE $2 OFFSET $3"), expected);
+    assert_eq!(window("CURRENT $1"), WindowSpec::Current { size: parameter("$1") });
+    check_unsupported("SELECT * FROM s [ROWS $1]", "a parameter as a number of rows");
 }
 
 #[test]
@@ -129,12 +141,6 @@ fn nonsense_in_brackets_is_a_syntax_error_at_its_token() {
     check_error("SELECT * FROM s AS x [NOW]", state, "at or near \"[\"", (1, 22));
     check_error("SELECT * FROM s x [NOW]", state, "at or near \"[\"", (1, 19));
     check_error("SELECT * FROM (a JOIN b ON true) [NOW] x", state, "at or near \"[\"", (1, 34));
-}
-
-#[test]
-fn parameters_in_windows_are_to_come() {
-    check_unsupported("SELECT * FROM s [ROWS $1]", "a parameter as a number of rows");
-    check_unsupported("SELECT * FROM s [RANGE $1]", "a parameter as a length of time");
 }
 
 #[test]

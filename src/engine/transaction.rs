@@ -1,0 +1,213 @@
+//! A session's transactions: blocks, savepoints, and the statements of one message.
+//!
+//! # Semantics
+//! Outside a block a statement commits by itself; several statements that come in one message are a
+//! transaction of their own, up to the message's end or a COMMIT among them. In a transaction
+//! writes (INSERT, UPDATE, DELETE, COPY, HEARTBEAT) are gathered and committed together, at one log
+//! position. Its own reads see what it did to tables, not what it sent to streams. Definitions take
+//! effect at once and are not undone.
+
+use super::session::Session;
+use super::{Error, Result, TransactionStatus};
+use crate::delta::Delta;
+use crate::error::SqlState;
+use crate::runtime::hub::Write;
+use crate::sql::catalog::Oid;
+use crate::sql::names::fold;
+use crate::sql::statement::{Savepoint, StatementKind};
+
+/// An open transaction.
+#[derive(Default)]
+pub(super) struct Block {
+    /// Writes to commit at its end.
+    writes: Vec<Write>,
+    /// Whether a statement of it failed.
+    failed: bool,
+    /// Whether nobody said BEGIN: it ends with the message.
+    implicit: bool,
+    /// Savepoints, oldest first, with how many writes came before each.
+    savepoints: Vec<(String, usize)>,
+}
+
+impl Session {
+    /// The transaction block's state, for ReadyForQuery. `execute` keeps it.
+    pub fn transaction(&self) -> TransactionStatus {
+        match &self.block {
+            None => TransactionStatus::Idle,
+            Some(block) if block.failed => TransactionStatus::Failed,
+            Some(block) if block.implicit => TransactionStatus::Idle,
+            Some(_) => TransactionStatus::Block,
+        }
+    }
+
+    /// Makes the statements from here to [`Session::end_message`] one transaction, as far as they
+    /// stand outside a block.
+    pub fn begin_message(&mut self) {
+        self.together = true;
+    }
+
+    /// Commits what the statements of a message did outside a block.
+    pub async fn end_message(&mut self) -> Result<()> {
+        self.together = false;
+        if self.block.as_ref().is_some_and(|block| block.implicit) {
+            self.end_block(true).await?;
+        }
+        Ok(())
+    }
+
+    /// Tells the session that a statement, or something it handed out, ended in an error: fails the
+    /// block, or undoes what the message did outside one.
+    pub fn fail(&mut self) {
+        self.together = false;
+        match &mut self.block {
+            Some(block) if block.implicit => {
+                self.block = None;
+                self.leave(false);
+            }
+            Some(block) => block.failed = true,
+            None => {}
+        }
+    }
+
+    /// Readies the transaction in which a statement runs; refuses it in a block that failed.
+    pub(super) fn open_transaction(&mut self, statement: &StatementKind) -> Result<()> {
+        let ends_block = match statement {
+            StatementKind::Commit | StatementKind::Rollback => true,
+            StatementKind::Savepoint(savepoint) => matches!(savepoint, Savepoint::RollbackTo(_)),
+            _ => false,
+        };
+        match &self.block {
+            Some(block) if block.failed && !ends_block => Err(Error::refused(
+                SqlState::IN_FAILED_SQL_TRANSACTION,
+                "current transaction is aborted, commands ignored until end of transaction block",
+            )),
+            None if self.together => {
+                self.block = Some(Block { implicit: true, ..Block::default() });
+                self.variables.begin();
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// BEGIN, COMMIT, ROLLBACK and savepoints; returns the command tag.
+    pub(super) async fn transact(&mut self, kind: &StatementKind) -> Result<String> {
+        match kind {
+            StatementKind::Begin => {
+                match &mut self.block {
+                    Some(block) if block.implicit => block.implicit = false,
+                    Some(_) => {
+                        let code = SqlState::ACTIVE_SQL_TRANSACTION;
+                        self.warning(code, "there is already a transaction in progress", None);
+                    }
+                    None => {
+                        self.block = Some(Block::default());
+                        self.variables.begin();
+                    }
+                }
+                Ok("BEGIN".into())
+            }
+            StatementKind::Commit | StatementKind::Rollback => {
+                if self.block.as_ref().is_none_or(|block| block.implicit) {
+                    let code = SqlState::NO_ACTIVE_SQL_TRANSACTION;
+                    self.warning(code, "there is no transaction in progress", None);
+                }
+                let committed = self.end_block(matches!(kind, StatementKind::Commit)).await?;
+                Ok(if committed { "COMMIT" } else { "ROLLBACK" }.into())
+            }
+            StatementKind::Savepoint(savepoint) => self.savepoint(savepoint).map(str::to_owned),
+            _ => Err(Error::Internal("not transaction control".into())),
+        }
+    }
+
+    fn savepoint(&mut self, savepoint: &Savepoint) -> Result<&'static str> {
+        let (tag, name) = match savepoint {
+            Savepoint::Define(name) => ("SAVEPOINT", fold(name)),
+            Savepoint::Release(name) => ("RELEASE", fold(name)),
+            Savepoint::RollbackTo(name) => ("ROLLBACK", fold(name)),
+        };
+        let Some(block) = self.block.as_mut().filter(|block| !block.implicit) else {
+            let statement = match savepoint {
+                Savepoint::Define(_) => "SAVEPOINT",
+                Savepoint::Release(_) => "RELEASE SAVEPOINT",
+                Savepoint::RollbackTo(_) => "ROLLBACK TO SAVEPOINT",
+            };
+            return Err(Error::refused(
+                SqlState::NO_ACTIVE_SQL_TRANSACTION,
+                format!("{statement} can only be used in transaction blocks"),
+            ));
+        };
+        if matches!(savepoint, Savepoint::Define(_)) {
+            block.savepoints.push((name, block.writes.len()));
+            return Ok(tag);
+        }
+        let Some(index) = block.savepoints.iter().rposition(|(other, _)| *other == name) else {
+            return Err(Error::refused(
+                SqlState("3B001"),
+                format!("savepoint \"{name}\" does not exist"),
+            ));
+        };
+        if matches!(savepoint, Savepoint::Release(_)) {
+            block.savepoints.truncate(index);
+        } else {
+            block.writes.truncate(block.savepoints[index].1);
+            block.savepoints.truncate(index + 1);
+            block.failed = false;
+        }
+        Ok(tag)
+    }
+
+    /// Ends the transaction; returns whether it did as it was told, to commit or not. Without one
+    /// there is nothing to do.
+    async fn end_block(&mut self, commit: bool) -> Result<bool> {
+        let Some(Block { mut writes, failed, .. }) = self.block.take() else { return Ok(commit) };
+        let commit = commit && !failed;
+        self.leave(commit);
+        // What was written to an object that is gone by now went with it.
+        let catalog = self.engine.catalog();
+        writes.retain(|write| catalog.get(write.object()).is_some());
+        if commit && !writes.is_empty() {
+            self.commit(writes).await?;
+        }
+        Ok(commit)
+    }
+
+    /// Ends what lives as long as a transaction: local settings and cursors.
+    fn leave(&mut self, committed: bool) {
+        match committed {
+            true => self.variables.commit(),
+            false => self.variables.rollback(),
+        }
+        self.cursors.retain(|_, cursor| cursor.hold && (committed || !cursor.fresh));
+        self.cursors.values_mut().for_each(|cursor| cursor.fresh = false);
+    }
+
+    /// What the transaction wrote to tables so far; its own reads see it.
+    pub(super) fn pending(&self) -> Vec<(Oid, Delta)> {
+        let writes = self.block.iter().flat_map(|block| &block.writes);
+        let tables = writes.filter_map(|write| match write {
+            Write::Table(oid, delta) => Some((*oid, delta.clone())),
+            Write::Rows(..) | Write::Heartbeat(..) => None,
+        });
+        tables.collect()
+    }
+
+    /// Commits a write, or keeps it for the end of the transaction.
+    pub(super) async fn write(&mut self, write: Write) -> Result<()> {
+        match &mut self.block {
+            Some(block) => {
+                block.writes.push(write);
+                Ok(())
+            }
+            None => self.commit(vec![write]).await,
+        }
+    }
+
+    /// Commits writes at once.
+    pub(super) async fn commit(&self, writes: Vec<Write>) -> Result<()> {
+        let objects: Vec<Oid> = writes.iter().map(Write::object).collect();
+        self.engine.hub().room(&objects).await;
+        self.engine.hub().commit(writes)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,128 @@
+//! Arithmetic that fails where Postgres's does.
+//!
+//! # Semantics
+//! A sum, difference, product or negation of integers that its type does not hold is an error, and
+//! so is a division of floating-point numbers by zero. (Arrow's integers wrap and its floats become
+//! infinite; the rest it checks as Postgres does.)
+//!
+//! # Why
+//! A function stands for the operation from the analyzer on, so constants that are computed while
+//! planning, one-shot queries and continuous ones all fail alike.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, Datum};
+use arrow::compute::kernels::{cmp, numeric};
+use arrow::datatypes::DataType;
+use arrow::error::ArrowError;
+use datafusion::common::tree_node::Transformed;
+use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::error::Result as DfResult;
+use datafusion::logical_expr::{
+    BinaryExpr, ColumnarValue, Expr, ExprSchemable, Operator, ScalarFunctionArgs, ScalarUDF,
+    ScalarUDFImpl, Signature, Volatility,
+};
+use datafusion::physical_expr_common::datum::apply;
+
+use crate::sql::types::pg_type_name;
+
+/// The function that stands for an operation of two numbers of one type.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Checked {
+    operator: Operator,
+    data_type: DataType,
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for Checked {
+    fn name(&self) -> &str {
+        match self.operator {
+            Operator::Plus => "plus",
+            Operator::Minus => "minus",
+            Operator::Multiply => "times",
+            _ => "divided_by",
+        }
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> DfResult<DataType> {
+        Ok(self.data_type.clone())
+    }
+
+    fn schema_name(&self, args: &[Expr]) -> DfResult<String> {
+        Ok(format!("{} {} {}", args[0].schema_name(), self.operator, args[1].schema_name()))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
+        let result = apply(&args.args[0], &args.args[1], |left, right| {
+            let result = match self.operator {
+                Operator::Plus => numeric::add(left, right),
+                Operator::Minus => numeric::sub(left, right),
+                Operator::Multiply => numeric::mul(left, right),
+                _ => divided(left, right),
+            };
+            result.map_err(|error| match error {
+                ArrowError::ArithmeticOverflow(_) => {
+                    let name = pg_type_name(&self.data_type);
+                    ArrowError::ArithmeticOverflow(format!("{name} out of range"))
+                }
+                other => other,
+            })
+        });
+        Ok(result?)
+    }
+}
+
+/// Divides floating-point numbers.
+fn divided(left: &dyn Datum, right: &dyn Datum) -> Result<ArrayRef, ArrowError> {
+    let zero = ScalarValue::new_zero(right.get().0.data_type())
+        .and_then(|zero| zero.to_scalar())
+        .map_err(|error| ArrowError::ComputeError(error.to_string()))?;
+    let (lefts, by_zero) = (left.get().0, cmp::eq(right, &zero)?);
+    let fails = |i: usize| by_zero.is_valid(i) && by_zero.value(i);
+    // A scalar stands for as many values as the other side has.
+    let rows = lefts.len().max(by_zero.len());
+    let at = |array: &dyn Array, i: usize| if array.len() == 1 { 0 } else { i };
+    if (0..rows).any(|i| lefts.is_valid(at(lefts, i)) && fails(at(&by_zero, i))) {
+        return Err(ArrowError::DivideByZero);
+    }
+    numeric::div(left, right)
+}
+
+/// Replaces an operation that would not fail where it should.
+pub(super) fn rewrite(expr: Expr, schema: &DFSchema) -> DfResult<Transformed<Expr>> {
+    let (operator, data_type) = match &expr {
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
+            let (Ok(left), Ok(right)) = (left.get_type(schema), right.get_type(schema)) else {
+                return Ok(Transformed::no(expr));
+            };
+            let wraps = matches!(op, Operator::Plus | Operator::Minus | Operator::Multiply);
+            let fails = left == right
+                && (wraps && left.is_integer() || *op == Operator::Divide && left.is_floating());
+            if !fails {
+                return Ok(Transformed::no(expr));
+            }
+            (*op, left)
+        }
+        Expr::Negative(inner) if !matches!(**inner, Expr::Literal(..)) => {
+            match inner.get_type(schema) {
+                Ok(data_type) if data_type.is_signed_integer() => (Operator::Minus, data_type),
+                _ => return Ok(Transformed::no(expr)),
+            }
+        }
+        _ => return Ok(Transformed::no(expr)),
+    };
+    let args = match expr {
+        Expr::BinaryExpr(binary) => vec![*binary.left, *binary.right],
+        Expr::Negative(inner) => {
+            vec![Expr::Literal(ScalarValue::new_zero(&data_type)?, None), *inner]
+        }
+        other => return Ok(Transformed::no(other)),
+    };
+    let signature = Signature::exact(vec![data_type.clone(); 2], Volatility::Immutable);
+    let function = ScalarUDF::from(Checked { operator, data_type, signature });
+    Ok(Transformed::yes(Arc::new(function).call(args)))
+}

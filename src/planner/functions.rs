@@ -1,0 +1,164 @@
+//! Functions of Postgres that DataFusion does not have.
+
+use std::sync::Arc;
+
+use arrow::array::timezone::Tz;
+use arrow::array::{AsArray, IntervalMonthDayNanoArray, TimestampMicrosecondArray};
+use arrow::compute::kernels::numeric;
+use arrow::datatypes::{
+    DataType, IntervalMonthDayNano, IntervalUnit, TimeUnit, TimestampMicrosecondType,
+};
+use chrono::{DateTime, Datelike, Months, NaiveDateTime, Offset, TimeZone, Utc};
+use datafusion::common::{exec_datafusion_err, plan_err};
+use datafusion::error::Result as DfResult;
+use datafusion::logical_expr::{
+    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature,
+    Volatility,
+};
+use datafusion::physical_expr_common::datum::apply;
+
+/// Returns the functions.
+pub fn all() -> Vec<Arc<ScalarUDF>> {
+    let kinds = [Kind::Mod, Kind::Age, Kind::Timezone];
+    kinds.into_iter().map(|kind| Arc::new(ScalarUDF::from(Function::new(kind)))).collect()
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Kind {
+    /// `mod(a, b)`: the remainder, with the sign of the first.
+    Mod,
+    /// `age(timestamp, timestamp)`: the time between, in years, months and days.
+    Age,
+    /// `timezone(zone, time)`, also written `time AT TIME ZONE zone`: an instant as the zone's clocks
+    /// show it, or the instant at which they show a time.
+    Timezone,
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Function {
+    kind: Kind,
+    signature: Signature,
+}
+
+const MICROS: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);
+
+fn instants() -> DataType {
+    DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
+}
+
+impl Function {
+    fn new(kind: Kind) -> Self {
+        let signature = match kind {
+            Kind::Mod => Signature::numeric(2, Volatility::Immutable),
+            Kind::Age => Signature::exact(vec![MICROS, MICROS], Volatility::Immutable),
+            Kind::Timezone => Signature::one_of(
+                vec![
+                    TypeSignature::Exact(vec![DataType::Utf8, MICROS]),
+                    TypeSignature::Exact(vec![DataType::Utf8, instants()]),
+                ],
+                Volatility::Immutable,
+            ),
+        };
+        Self { kind, signature }
+    }
+}
+
+impl ScalarUDFImpl for Function {
+    fn name(&self) -> &str {
+        match self.kind {
+            Kind::Mod => "mod",
+            Kind::Age => "age",
+            Kind::Timezone => "timezone",
+        }
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, args: &[DataType]) -> DfResult<DataType> {
+        Ok(match (self.kind, args) {
+            (Kind::Mod, [first, _]) => first.clone(),
+            (Kind::Age, _) => DataType::Interval(IntervalUnit::MonthDayNano),
+            (Kind::Timezone, [_, DataType::Timestamp(_, None)]) => instants(),
+            (Kind::Timezone, [_, _]) => MICROS,
+            _ => return plan_err!("{} takes two arguments", self.name()),
+        })
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
+        if self.kind == Kind::Mod {
+            return Ok(apply(&args.args[0], &args.args[1], numeric::rem)?);
+        }
+        let arrays = ColumnarValue::values_to_arrays(&args.args)?;
+        let times = arrays[1].as_primitive::<TimestampMicrosecondType>();
+        if self.kind == Kind::Age {
+            let firsts = arrays[0].as_primitive::<TimestampMicrosecondType>();
+            let ages = firsts.iter().zip(times).map(|(first, second)| match (first, second) {
+                (Some(first), Some(second)) => age(first, second).map(Some),
+                _ => Ok(None),
+            });
+            let ages = ages.collect::<DfResult<IntervalMonthDayNanoArray>>()?;
+            return Ok(ColumnarValue::Array(Arc::new(ages)));
+        }
+        let instant = times.timezone().is_some();
+        let zones = arrays[0].as_string::<i32>();
+        let moved = zones.iter().zip(times).map(|(zone, micros)| match (zone, micros) {
+            (Some(zone), Some(micros)) if instant => clock_time(zone, micros).map(Some),
+            (Some(zone), Some(micros)) => instant_of(zone, micros).map(Some),
+            _ => Ok(None),
+        });
+        let moved = moved.collect::<DfResult<TimestampMicrosecondArray>>()?;
+        let zone = (!instant).then(|| "UTC".into());
+        Ok(ColumnarValue::Array(Arc::new(moved.with_timezone_opt::<Arc<str>>(zone))))
+    }
+}
+
+fn naive(micros: i64) -> DfResult<NaiveDateTime> {
+    let time = DateTime::from_timestamp_micros(micros);
+    Ok(time.ok_or_else(|| exec_datafusion_err!("timestamp out of range"))?.naive_utc())
+}
+
+fn zone(name: &str) -> DfResult<Tz> {
+    // Names in Postgres have no case.
+    let known = name.parse().or_else(|_| name.to_uppercase().parse());
+    known.map_err(|_| exec_datafusion_err!("time zone \"{name}\" not recognized"))
+}
+
+/// What the clocks of a zone show at an instant.
+fn clock_time(name: &str, micros: i64) -> DfResult<i64> {
+    let offset = zone(name)?.offset_from_utc_datetime(&naive(micros)?).fix().local_minus_utc();
+    Ok(micros + i64::from(offset) * 1_000_000)
+}
+
+/// The first instant at which the clocks of a zone show a time, or would if none were skipped.
+fn instant_of(name: &str, micros: i64) -> DfResult<i64> {
+    let zone = zone(name)?;
+    let local = naive(micros)?;
+    let offset = match zone.offset_from_local_datetime(&local).earliest() {
+        Some(offset) => offset,
+        None => zone.offset_from_utc_datetime(&local),
+    };
+    Ok(micros - i64::from(offset.fix().local_minus_utc()) * 1_000_000)
+}
+
+/// The time from `second` to `first`, counted in whole months, then days, then microseconds.
+fn age(first: i64, second: i64) -> DfResult<IntervalMonthDayNano> {
+    if first < second {
+        let IntervalMonthDayNano { months, days, nanoseconds } = age(second, first)?;
+        return Ok(IntervalMonthDayNano::new(-months, -days, -nanoseconds));
+    }
+    let (late, early) = (naive(first)?.and_utc(), naive(second)?.and_utc());
+    let count = |time: DateTime<Utc>| time.year() * 12 + i32::try_from(time.month0()).unwrap_or(0);
+    let mut months = count(late) - count(early);
+    let after = |months: i32| early.checked_add_months(Months::new(u32::try_from(months).ok()?));
+    let mut reached = after(months).filter(|reached| *reached <= late);
+    if reached.is_none() {
+        months -= 1;
+        reached = after(months);
+    }
+    let rest = late - reached.ok_or_else(|| exec_datafusion_err!("timestamp out of range"))?;
+    let days = i32::try_from(rest.num_days()).unwrap_or(i32::MAX);
+    let micros = rest.num_microseconds().unwrap_or(0) % 86_400_000_000;
+    Ok(IntervalMonthDayNano::new(months, days, micros * 1_000))
+}
