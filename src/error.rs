@@ -82,6 +82,12 @@ sql_states! {
     UNDEFINED_COLUMN = "42703";
     /// Unknown object (type, setting).
     UNDEFINED_OBJECT = "42704";
+    /// Function exists already.
+    DUPLICATE_FUNCTION = "42723";
+    /// More than one function fits.
+    AMBIGUOUS_FUNCTION = "42725";
+    /// A function that cannot be defined so.
+    INVALID_FUNCTION_DEFINITION = "42P13";
     /// Column neither grouped nor aggregated.
     GROUPING_ERROR = "42803";
     /// Types that do not match.

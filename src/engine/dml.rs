@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field};
 use datafusion::catalog::MemTable;
@@ -21,6 +21,7 @@ use crate::error::SqlState;
 use crate::functions::json;
 use crate::planner::bind::{bind_dml, bind_query};
 use crate::planner::relation::Names;
+use crate::planner::text_time;
 use crate::runtime::hub::Write;
 use crate::runtime::read::Keys;
 use crate::sql::catalog::{Column, Object, ObjectKind};
@@ -339,11 +340,10 @@ fn conflict_key(object: &Object, conflict: &ast::OnConflict) -> Result<Vec<usize
 /// Casts columns to those of the object; a value that does not fit is an error.
 pub(super) fn fitted(object: &Object, columns: &[ArrayRef], rows: usize) -> Result<RecordBatch> {
     let schema = object.arrow_schema();
-    let options = CastOptions { safe: false, ..CastOptions::default() };
     let columns = columns.iter().zip(schema.fields()).map(|(column, field)| {
         let column = match column.data_type() == field.data_type() {
             true => Arc::clone(column),
-            false => cast_with_options(column, field.data_type(), &options)?,
+            false => cast(column, field.data_type())?,
         };
         Ok(json_fitted(&column, field)?)
     });
@@ -354,6 +354,17 @@ pub(super) fn fitted(object: &Object, columns: &[ArrayRef], rows: usize) -> Resu
         }
     }
     Ok(crate::delta::batch(schema, columns, rows)?)
+}
+
+/// Casts values to a column's type, texts as Postgres reads them.
+fn cast(column: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
+    if let Some(texts) = column.as_string_opt::<i32>()
+        && let Some(values) = text_time::values(texts, to)?
+    {
+        return Ok(values);
+    }
+    let options = CastOptions { safe: false, ..CastOptions::default() };
+    Ok(cast_with_options(column, to, &options)?)
 }
 
 /// Brings values of a json or jsonb column into their form.

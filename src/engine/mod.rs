@@ -18,6 +18,7 @@ mod dml;
 mod drop;
 mod error;
 mod explain;
+mod function;
 mod functions;
 mod gauges;
 mod introspect;

@@ -33,10 +33,13 @@ impl Error {
 pub fn sqlstate(error: &DataFusionError) -> Option<SqlState> {
     match Error::within(error) {
         Some(own) => Some(own.sqlstate),
-        None if matches!(error.find_root(), DataFusionError::NotImplemented(_)) => {
-            Some(SqlState::FEATURE_NOT_SUPPORTED)
-        }
-        None => None,
+        None => match error.find_root() {
+            DataFusionError::NotImplemented(_) => Some(SqlState::FEATURE_NOT_SUPPORTED),
+            DataFusionError::Execution(what) if what.contains("ORDER BY expressions must") => {
+                Some(SqlState("42P10"))
+            }
+            _ => None,
+        },
     }
 }
 

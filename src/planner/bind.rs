@@ -15,8 +15,10 @@ use sqlparser::ast::{self, Visit, VisitMut, Visitor, VisitorMut};
 use super::calls;
 use super::column_name::name_columns;
 use super::error::{Error, Result};
+use super::macros;
 use super::relation::Names;
-use crate::sql::catalog::Object;
+use crate::error::SqlState;
+use crate::sql::catalog::{FunctionDef, Object};
 use crate::sql::statement::Query;
 
 /// Separates a column's name from what makes it unique where SQL allows duplicates.
@@ -27,6 +29,7 @@ pub fn bind_query(query: &Query, names: &Names<'_>) -> Result<LogicalPlan> {
     refuse_bag_difference(&query.ast)?;
     let mut ast = query.ast.as_ref().clone();
     let _ = VisitMut::visit(&mut ast, &mut NameColumns);
+    macros::expand(&mut ast, names)?;
     calls::rewrite(&mut ast);
     let statement = ast::Statement::Query(Box::new(ast));
     let plan = planner(names).sql_statement_to_plan(statement)?;
@@ -76,13 +79,32 @@ fn refuse_bag_difference(query: &ast::Query) -> Result<()> {
 pub fn bind_dml(statement: &ast::Statement, names: &Names<'_>) -> Result<LogicalPlan> {
     let mut statement = statement.clone();
     name_statement(&mut statement);
+    macros::expand(&mut statement, names)?;
     calls::rewrite(&mut statement);
     Ok(planner(names).sql_statement_to_plan(statement)?)
+}
+
+/// Plans a call of a function with NULLs, so that a bad body is refused when it is defined.
+pub fn check_function(function: &FunctionDef, names: &Names<'_>) -> Result<()> {
+    if names.is_built_in(&function.name) {
+        return Err(Error::Invalid {
+            what: format!("function \"{}\" already exists", function.name),
+            sqlstate: SqlState::DUPLICATE_FUNCTION,
+            hint: Some("The language has a function of that name; choose another one.".into()),
+        });
+    }
+    let nulls = function.parameters.iter().map(|_| ast::Expr::Value(ast::Value::Null.into()));
+    let call = macros::inlined(function, nulls.collect(), names, 0)?;
+    let bound = bind_expr(&call, &DFSchema::empty(), names)?;
+    let plan = LogicalPlanBuilder::empty(true).project([bound.alias("value")])?.build()?;
+    settled(plan, names.functions())?;
+    Ok(())
 }
 
 /// Plans an expression over the columns of `schema`.
 pub fn bind_expr(expr: &ast::Expr, schema: &DFSchema, names: &Names<'_>) -> Result<Expr> {
     let mut expr = expr.clone();
+    macros::expand(&mut expr, names)?;
     calls::rewrite(&mut expr);
     Ok(planner(names).sql_to_expr(expr, schema, &mut PlannerContext::new())?)
 }

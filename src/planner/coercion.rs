@@ -7,6 +7,7 @@
 //! | `numeric / numeric` | at least 20 digits behind the point | DataFusion adds 4 |
 //! | `date + interval` | `timestamp` | DataFusion's stays a date |
 //! | `date + integer`, `date - date` | a number of days | it must not become the line above |
+//! | `round(x, 2)` | the digits are an `integer` | a cast of them would hide the result's scale |
 //! | `interval * number`, `interval / number` | `interval` | DataFusion has none |
 //!
 //! Together means: operands of an operator, arguments of COALESCE, GREATEST, LEAST and NULLIF, results of
@@ -21,7 +22,7 @@ use arrow::datatypes::{
 use arrow::error::ArrowError;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{DFSchema, exec_datafusion_err};
+use datafusion::common::{DFSchema, ScalarValue, exec_datafusion_err};
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{
@@ -94,6 +95,18 @@ pub(super) fn rewrite(expr: Expr, schema: &DFSchema) -> DfResult<Transformed<Exp
             let mut parts: Vec<&mut Expr> = function.args.iter_mut().collect();
             let changed = float_wins(&mut parts, schema);
             Ok(transformed(changed, Expr::ScalarFunction(function)))
+        }
+        Expr::ScalarFunction(mut function) if matches!(function.name(), "round" | "trunc") => {
+            let digits = function.args.get_mut(1);
+            let short = digits.and_then(|digits| match digits {
+                Expr::Literal(ScalarValue::Int64(Some(n)), _) => {
+                    let n = i32::try_from(*n).ok()?;
+                    *digits = Expr::Literal(ScalarValue::Int32(Some(n)), None);
+                    Some(())
+                }
+                _ => None,
+            });
+            Ok(transformed(short.is_some(), Expr::ScalarFunction(function)))
         }
         other => Ok(Transformed::no(other)),
     })

@@ -26,7 +26,7 @@ use super::properties::Properties;
 use super::rows::RowFunctions;
 use super::tvf::WindowPlanner;
 use crate::sql;
-use crate::sql::catalog::{Catalog, Object, ObjectKind, Oid, ViewDef};
+use crate::sql::catalog::{Catalog, FunctionDef, Object, ObjectKind, Oid, ViewDef};
 
 /// Where names are looked up.
 pub trait Relations: Send + Sync {
@@ -202,6 +202,37 @@ impl<'a> Names<'a> {
     /// Objects that were named so far, not those that inlined views name.
     pub fn used(&self) -> BTreeSet<Oid> {
         self.used.borrow().clone()
+    }
+
+    /// Returns the user's function that a call means, and notes it as used. Functions of the
+    /// language come first.
+    pub(super) fn function(
+        &self,
+        name: &ast::ObjectName,
+        count: usize,
+    ) -> Option<Arc<FunctionDef>> {
+        let mut parts = sql::names::fold_parts(name);
+        let last = parts.pop()?;
+        let catalog = self.relations.catalog();
+        let found = match parts.pop() {
+            Some(schema) => catalog.function(&schema, &last, count),
+            None if self.is_built_in(&last) => None,
+            None => {
+                let path = self.search_path.as_deref().unwrap_or(self.relations.search_path());
+                path.iter().find_map(|schema| catalog.function(schema, &last, count))
+            }
+        };
+        let found = found.cloned();
+        self.used.borrow_mut().extend(found.as_ref().map(|f| f.oid));
+        found
+    }
+
+    /// Whether the language has a function of that name.
+    pub fn is_built_in(&self, name: &str) -> bool {
+        self.functions.scalar_functions().contains_key(name)
+            || self.functions.aggregate_functions().contains_key(name)
+            || self.functions.window_functions().contains_key(name)
+            || super::rows::gives_rows(name).is_some()
     }
 
     /// Names for the text of a view inside.

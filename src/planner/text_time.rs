@@ -115,6 +115,10 @@ impl ScalarUDFImpl for TextTime {
 }
 
 impl TextTime {
+    fn new(to: &DataType) -> Self {
+        Self { to: to.clone(), signature: Signature::any(1, Volatility::Immutable) }
+    }
+
     fn values(&self, texts: &StringArray) -> DfResult<ArrayRef> {
         fn each<T>(
             texts: &StringArray,
@@ -161,6 +165,21 @@ impl TextTime {
     }
 }
 
+fn is_read_here(to: &DataType) -> bool {
+    matches!(
+        to,
+        DataType::Timestamp(TimeUnit::Microsecond, _)
+            | DataType::Binary
+            | DataType::Interval(IntervalUnit::MonthDayNano)
+            | DataType::List(_)
+    )
+}
+
+/// Reads texts as values of one of these types; nothing for other types.
+pub fn values(texts: &StringArray, to: &DataType) -> DfResult<Option<ArrayRef>> {
+    is_read_here(to).then(|| TextTime::new(to).values(texts)).transpose()
+}
+
 /// Replaces a cast of text to one of these types.
 pub(super) fn rewrite(expr: Expr, schema: &DFSchema) -> DfResult<Transformed<Expr>> {
     if let Some(json) = json_cast(&expr, schema) {
@@ -173,20 +192,12 @@ pub(super) fn rewrite(expr: Expr, schema: &DFSchema) -> DfResult<Transformed<Exp
         Expr::Cast(cast) => (&cast.expr, cast.field.data_type()),
         _ => return Ok(Transformed::no(expr)),
     };
-    let read_here = matches!(
-        to,
-        DataType::Timestamp(TimeUnit::Microsecond, _)
-            | DataType::Binary
-            | DataType::Interval(IntervalUnit::MonthDayNano)
-            | DataType::List(_)
-    );
     let from = inner.get_type(schema);
     let text = matches!(from, Ok(DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View));
-    if !read_here || !text {
+    if !is_read_here(to) || !text {
         return Ok(Transformed::no(expr));
     }
-    let signature = Signature::any(1, Volatility::Immutable);
-    let function = ScalarUDF::from(TextTime { to: to.clone(), signature });
+    let function = ScalarUDF::from(TextTime::new(to));
     Ok(Transformed::yes(function.call(vec![inner.as_ref().clone()])))
 }
 

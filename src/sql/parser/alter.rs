@@ -3,6 +3,7 @@
 use sqlparser::ast;
 use sqlparser::tokenizer::Token;
 
+use super::function;
 use super::reader::Reader;
 use super::statement::statement_name;
 use crate::sql::Result;
@@ -41,6 +42,9 @@ pub const OTHER_KINDS: [&str; 27] = [
 
 /// Reads what follows DROP.
 pub fn drop(mut reader: Reader<'_>) -> Result<StatementKind> {
+    if reader.eat(&["FUNCTION"]) {
+        return function::drop(reader);
+    }
     let kind = match reader.eat_any(&["STREAM", "TABLE", "VIEW", "MATERIALIZED", "SCHEMA"]) {
         Some("STREAM") => DropKind::Stream,
         Some("TABLE") => DropKind::Table,
