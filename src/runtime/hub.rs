@@ -198,6 +198,15 @@ impl Hub {
         }
     }
 
+    /// The time of what happens now: the clock's, and not before the last commit.
+    pub fn now(&self) -> Timestamp {
+        self.time(&self.lock())
+    }
+
+    pub(super) fn time(&self, state: &State) -> Timestamp {
+        state.time.map_or(self.clock.now(), |last| last.max(self.clock.now()))
+    }
+
     /// Takes the next position and time.
     pub(super) fn next_commit(&self, state: &mut State) -> Commit {
         let now = self.clock.now();
@@ -251,7 +260,7 @@ impl Hub {
         if state.closed {
             return;
         }
-        let now = state.time.map_or(self.clock.now(), |last| last.max(self.clock.now()));
+        let now = self.time(state);
         let changes = state.on_clock(now);
         if !changes.is_empty() || state.is_due(now) {
             let commit = self.next_commit(state);

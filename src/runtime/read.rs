@@ -22,7 +22,7 @@ impl Hub {
     pub fn read(&self, oids: &[Oid], keys: &BTreeMap<Oid, Keys>) -> Result<Reads> {
         let mut guard = self.lock();
         let state = &mut *guard;
-        if state.is_due(self.clock().now()) {
+        if state.is_due(self.time(state)) {
             let commit = self.next_commit(state);
             state.dispatch(commit, &BTreeMap::new());
         }
