@@ -68,6 +68,8 @@ sql_states! {
     UNDEFINED_DATABASE = "3D000";
     /// Unknown schema.
     UNDEFINED_SCHEMA = "3F000";
+    /// Transactions that wait for each other.
+    DEADLOCK_DETECTED = "40P01";
     /// Syntax error.
     SYNTAX_ERROR = "42601";
     /// A name that is taken by the system.
@@ -102,6 +104,8 @@ sql_states! {
     UNDEFINED_TABLE = "42P01";
     /// Unknown parameter ($n).
     UNDEFINED_PARAMETER = "42P02";
+    /// A position or expression that is not in the select list.
+    INVALID_COLUMN_REFERENCE = "42P10";
     /// Cursor exists already.
     DUPLICATE_CURSOR = "42P03";
     /// Prepared statement exists already.

@@ -51,6 +51,10 @@ fn environment() -> impl Iterator<Item = (String, String)> {
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
+/// Stack of the threads that plan and run statements: a query over many views is as deep as they
+/// are.
+const STACK_BYTES: usize = 32 << 20;
+
 /// Ends the process with code 2, as for a bad flag.
 fn reject(error: &dyn std::error::Error) -> ! {
     Cli::command().error(ErrorKind::ValueValidation, error).exit()
@@ -58,7 +62,8 @@ fn reject(error: &dyn std::error::Error) -> ! {
 
 #[expect(clippy::print_stderr, reason = "the last words of the process")]
 fn run(server: impl Future<Output = Result<(), Box<dyn std::error::Error>>>) -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.enable_all().thread_stack_size(STACK_BYTES).build();
     let result = runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(server));
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, TimeUnit};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion::common::DFSchema;
 use datafusion::physical_expr::PhysicalExpr;
 use sqlparser::ast;
+use sqlparser::ast::Spanned;
 
 use super::columns::{arrow_schema, columns, columns_of, index_of, plain_column};
 use super::ddl::timestamp_value;
@@ -14,6 +15,7 @@ use super::session::Session;
 use super::{Error, Result, query, source};
 use crate::delta::Delta;
 use crate::error::SqlState;
+use crate::planner::asof::DELETED;
 use crate::planner::bind::{bind_expr, bind_query, constant, visible_names};
 use crate::planner::relation::Names;
 use crate::runtime::history::Retention;
@@ -21,7 +23,10 @@ use crate::runtime::hub::Write;
 use crate::runtime::ingest::EventTime;
 use crate::runtime::stream::{Late, SIDE_COLUMNS, Stream, side_types};
 use crate::runtime::table::Table;
-use crate::sql::catalog::{Catalog, Column, Object, ObjectKind, Oid, StreamDef, TableDef};
+use crate::sql::catalog::{
+    Catalog, Column, Object, ObjectKind, Oid, StreamDef, TableDef, VersionsDef,
+};
+use crate::sql::names::fold;
 use crate::sql::statement::{CreateStream, CreateTable, LatePolicy, StreamClock, WatermarkClause};
 use crate::sql::types::{SqlType, pg_type_name};
 use crate::time::Timestamp;
@@ -132,7 +137,29 @@ impl Session {
     ) -> Result<Option<(String, String)>> {
         match &create.late {
             LatePolicy::Drop => Ok(None),
-            LatePolicy::Into(side) if event_time => self.new_name(side).map(Some),
+            LatePolicy::Into(side) if event_time => {
+                let side = self.new_name(side)?;
+                if side == self.new_name(&create.name)? {
+                    return Err(Error::hinted(
+                        SqlState::DUPLICATE_TABLE,
+                        format!("LATE INTO \"{name}\" names the stream itself"),
+                        "Refused rows go to a stream of their own.",
+                    ));
+                }
+                let taken =
+                    |column: &&ast::ColumnDef| SIDE_COLUMNS.contains(&fold(&column.name).as_str());
+                if let Some(column) = create.columns.iter().find(taken) {
+                    return Err(Error::hinted(
+                        SqlState::DUPLICATE_COLUMN,
+                        format!("column \"{}\" specified more than once", fold(&column.name)),
+                        format!(
+                            "The stream of refused rows adds {} to the columns.",
+                            SIDE_COLUMNS.join(", ")
+                        ),
+                    ));
+                }
+                Ok(Some(side))
+            }
             LatePolicy::Error if event_time => Ok(None),
             LatePolicy::Into(_) | LatePolicy::Error => Err(Error::hinted(
                 SqlState::INVALID_OBJECT_DEFINITION,
@@ -207,12 +234,18 @@ impl Session {
         let bound = bind_expr(&clause.expr, &schema, &names)?;
         let watermark: Arc<dyn PhysicalExpr> = state.create_physical_expr(bound, &schema)?;
         let promised = watermark.data_type(schema.as_arrow())?;
-        if !matches!(promised, DataType::Int64 | DataType::Int32 | DataType::Timestamp(..)) {
-            return Err(Error::hinted(
+        let fits = match data_type {
+            DataType::Int64 => matches!(promised, DataType::Int64 | DataType::Int32),
+            _ => matches!(promised, DataType::Timestamp(..)),
+        };
+        if !fits {
+            let (promised, declared) = (pg_type_name(&promised), &columns[column].sql_type.name);
+            let error = Error::hinted(
                 SqlState::DATATYPE_MISMATCH,
-                format!("the watermark has type {promised}, the event time {data_type}"),
+                format!("the watermark has type {promised}, the event time {declared}"),
                 "Write for example ts - INTERVAL '5 seconds', or ts - 5 for a BIGINT.",
-            ));
+            );
+            return Err(error.at(clause.expr.span()));
         }
         let on_idle_lag = match &clause.on_idle_advance_to {
             None => None,
@@ -236,6 +269,18 @@ impl Session {
             max_ahead: clause.max_ahead,
             partition_key: key.collect::<Result<_>>()?,
         })
+    }
+
+    /// Creates the stream of a table's versions.
+    fn create_versions(&self, name: &str, table: &SchemaRef, time: EventTime) -> VersionsDef {
+        let deleted = Field::new(DELETED, DataType::Boolean, true);
+        let fields = table.fields().iter().map(|field| field.as_ref().clone()).chain([deleted]);
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let column = time.column;
+        let stream = self.engine.change_catalog(Catalog::fresh_oid);
+        let versions = Stream::new(name, schema, Some(time), Retention::Forever, Late::Error);
+        self.engine.hub().create_stream(stream, versions);
+        VersionsDef { time: column, watermark: String::new(), stream }
     }
 
     pub(super) async fn create_table(
@@ -269,11 +314,24 @@ impl Session {
         for i in &primary_key {
             columns[*i].not_null = true;
         }
+        let time = create.versions.as_ref().map(|clause| self.event_time(clause, &columns, &[]));
+        let time = time.transpose()?;
+        if let Some(time) = &time {
+            columns[time.column].not_null = true;
+        }
         let opened = self.open_source(&create.options, &columns, None).await?;
         let oid = self.engine.change_catalog(Catalog::fresh_oid);
-        let table = Table::new(&name, Arc::clone(&arrow), primary_key.clone())?;
+        let mut table = Table::new(&name, Arc::clone(&arrow), primary_key.clone())?;
+        let versions = time.map(|time| self.create_versions(&name, &arrow, time));
+        if let Some(versions) = &versions {
+            table.keep_versions(versions.stream, versions.time);
+        }
         self.engine.hub().create_table(oid, table);
-        let def = TableDef { primary_key, options: create.options.clone() };
+        let versions = versions.map(|versions| VersionsDef {
+            watermark: create.versions.as_ref().map_or(String::new(), |v| v.expr.to_string()),
+            ..versions
+        });
+        let def = TableDef { primary_key, options: create.options.clone(), versions };
         self.engine.change_catalog(|catalog| {
             catalog.insert(Object {
                 oid,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::ScalarValue;
 use sqlparser::ast;
+use sqlparser::ast::Spanned;
 
 use super::columns::index_of;
 use super::session::Session;
@@ -108,10 +109,9 @@ impl Session {
             }
             [] => None,
         };
-        found.ok_or_else(|| Error::Undefined {
-            kind: "relation",
-            name: parts.join("."),
-            sqlstate: SqlState::UNDEFINED_TABLE,
+        found.ok_or_else(|| {
+            let (kind, sqlstate) = ("relation", SqlState::UNDEFINED_TABLE);
+            Error::Undefined { kind, name: parts.join("."), sqlstate }.at(name.span())
         })
     }
 
@@ -154,13 +154,20 @@ impl Session {
 
     async fn heartbeat(&mut self, name: &ast::ObjectName, at: &ast::Expr) -> Result<String> {
         let object = self.find(name)?;
-        let ObjectKind::Stream(def) = &object.kind else {
-            return Err(Error::refused(
-                SqlState::WRONG_OBJECT_TYPE,
-                format!("\"{}\" is not a stream", object.name),
-            ));
+        let (oid, event_time, tag) = match &object.kind {
+            ObjectKind::Stream(def) => (object.oid, def.event_time.is_some(), "ALTER STREAM"),
+            ObjectKind::Table(def) if def.versions.is_some() => {
+                let stream = def.versions.as_ref().map_or(object.oid, |v| v.stream);
+                (stream, true, "ALTER TABLE")
+            }
+            ObjectKind::Table(_) | ObjectKind::View(_) => {
+                return Err(Error::refused(
+                    SqlState::WRONG_OBJECT_TYPE,
+                    format!("\"{}\" is not a stream", object.name),
+                ));
+            }
         };
-        if def.event_time.is_none() {
+        if !event_time {
             return Err(Error::hinted(
                 SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
                 format!("stream \"{}\" has no event time", object.name),
@@ -168,8 +175,8 @@ impl Session {
             ));
         }
         let at = self.heartbeat_time(at)?;
-        self.write(Write::Heartbeat(object.oid, at)).await?;
-        Ok("ALTER STREAM".into())
+        self.write(Write::Heartbeat(oid, at)).await?;
+        Ok(tag.into())
     }
 
     /// Moves the time of commits, which arrival times are, on to `at` at least.

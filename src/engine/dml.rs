@@ -3,16 +3,19 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array};
-use arrow::compute::{CastOptions, cast_with_options};
+use arrow::compute::{CastOptions, cast_with_options, concat_batches};
 use arrow::datatypes::{DataType, Field};
 use datafusion::catalog::MemTable;
 use datafusion::common::ScalarValue;
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::LogicalPlan;
 use sqlparser::ast;
+use sqlparser::ast::Spanned;
 
-use super::outcome::Description;
+use super::assignment::check_insert;
+use super::outcome::{Description, Outcome};
 use super::parameters::parameter_types;
+use super::returning::{Changed, Returning};
 use super::session::Session;
 use super::{Error, Result, query, update};
 use crate::connectors::format::TextLimit;
@@ -25,6 +28,7 @@ use crate::planner::text_time;
 use crate::runtime::hub::Write;
 use crate::runtime::read::Keys;
 use crate::sql::catalog::{Column, Object, ObjectKind};
+use crate::sql::names::fold_parts;
 use crate::sql::parse_query_text;
 use crate::sql::statement::WindowSpec;
 use crate::storage::{NONE, RowSet};
@@ -34,17 +38,18 @@ use crate::time::Timestamp;
 const TARGET: &str = "$target";
 
 impl Session {
-    /// Runs INSERT, UPDATE or DELETE; returns its command tag.
+    /// Runs INSERT, UPDATE, DELETE or TRUNCATE.
     pub(super) async fn dml(
         &mut self,
         statement: &ast::Statement,
         windows: &Arc<[WindowSpec]>,
         params: &[ScalarValue],
-    ) -> Result<String> {
+    ) -> Result<Outcome> {
         match statement {
             ast::Statement::Insert(insert) => self.insert(insert, windows, params).await,
             ast::Statement::Update(statement) => self.update(statement, windows, params).await,
             ast::Statement::Delete(statement) => self.delete(statement, windows, params).await,
+            ast::Statement::Truncate(truncate) => self.truncate(truncate).await,
             _ => Err(Error::Internal("not INSERT, UPDATE or DELETE".into())),
         }
     }
@@ -62,9 +67,19 @@ impl Session {
                 let object = self.insert_target(insert)?;
                 bind_dml(&plain_insert(insert, &object, &names, windows)?, &names)?
             }
+            ast::Statement::Truncate(_) => {
+                return Ok(Description { parameters: vec![], columns: None });
+            }
             other => bind_query(&update::as_query(self, other, windows)?, &names)?,
         };
-        Ok(Description { parameters: parameter_types(&plan, declared)?, columns: None })
+        let columns = match statement {
+            ast::Statement::Insert(insert) => match returning(insert) {
+                Some(list) => Some(self.returning_schema(&*self.insert_target(insert)?, &list)?),
+                None => None,
+            },
+            other => update::returning_schema(self, other)?,
+        };
+        Ok(Description { parameters: parameter_types(&plan, declared)?, columns })
     }
 
     async fn insert(
@@ -72,10 +87,7 @@ impl Session {
         insert: &ast::Insert,
         windows: &Arc<[WindowSpec]>,
         params: &[ScalarValue],
-    ) -> Result<String> {
-        if insert.returning.is_some() {
-            return Err(Error::unsupported("RETURNING is not supported yet", "Use SELECT."));
-        }
+    ) -> Result<Outcome> {
         let object = self.insert_target(insert)?;
         if matches!(object.kind, ObjectKind::View(_)) {
             return Err(Error::refused(
@@ -83,33 +95,19 @@ impl Session {
                 format!("cannot insert into view \"{}\"", object.name),
             ));
         }
-        let plan = {
-            let relations = self.relations();
-            let names = Names::new(&relations, self.engine.functions(), Arc::clone(windows));
-            match bind_dml(&plain_insert(insert, &object, &names, windows)?, &names)? {
-                LogicalPlan::Dml(dml) => dml.input.as_ref().clone(),
-                _ => return Err(Error::Internal("INSERT was planned as something else".into())),
-            }
-        };
+        let plan = self.insert_plan(insert, &object, windows)?;
         let rows = query::collect(&self.engine, plan, params, &self.pending()).await?;
         let rows = fitted(&object, rows.columns(), rows.num_rows())?;
         check_not_null(&object, &rows)?;
-        let count = match (&object.kind, &insert.on) {
-            (ObjectKind::Stream(_), None) => {
-                let count = rows.num_rows();
-                self.write(Write::Rows(object.oid, rows)).await?;
-                count
-            }
-            (ObjectKind::Table(_), None) => {
-                let count = rows.num_rows();
-                let writer = self.engine.writer(object.oid);
-                let _writing = writer.lock().await;
-                self.write(Write::Table(object.oid, Delta::inserts(rows, Timestamp::MIN))).await?;
-                count
-            }
+        let _writing = match &object.kind {
+            ObjectKind::Table(_) => self.lock_table(object.oid).await?,
+            ObjectKind::Stream(_) | ObjectKind::View(_) => None,
+        };
+        let (write, rows) = match (&object.kind, &insert.on) {
             (ObjectKind::Table(_), Some(ast::OnInsert::OnConflict(conflict))) => {
                 let alias = insert.table_alias.as_ref().map(|alias| alias.alias.clone());
-                self.insert_on_conflict(&object, rows, (conflict, alias), params).await?
+                let written = self.on_conflict(&object, rows, (conflict, alias), params).await?;
+                (Write::Table(object.oid, written.0), written.1)
             }
             (_, Some(_)) => {
                 return Err(Error::hinted(
@@ -121,9 +119,44 @@ impl Session {
                     "A stream only appends; create a TABLE with a PRIMARY KEY.",
                 ));
             }
-            (ObjectKind::View(_), None) => unreachable!("refused above"),
+            (ObjectKind::Table(_), None) => {
+                let delta = Delta::inserts(rows.clone(), Timestamp::MIN);
+                (Write::Table(object.oid, delta), rows)
+            }
+            (ObjectKind::Stream(_) | ObjectKind::View(_), None) => {
+                (Write::Rows(object.oid, rows.clone()), rows)
+            }
         };
-        Ok(format!("INSERT 0 {count}"))
+        let changed = Changed { tag: "INSERT 0", rows };
+        let answer = self.answer(&object, changed, returning(insert), params).await?;
+        self.write(write).await?;
+        Ok(answer)
+    }
+
+    /// The plan of an INSERT's rows.
+    fn insert_plan(
+        &self,
+        insert: &ast::Insert,
+        object: &Object,
+        windows: &Arc<[WindowSpec]>,
+    ) -> Result<LogicalPlan> {
+        let relations = self.relations();
+        let names = Names::new(&relations, self.engine.functions(), Arc::clone(windows));
+        let plain = plain_insert(insert, object, &names, windows)?;
+        let LogicalPlan::Dml(dml) = bind_dml(&plain, &names)? else {
+            return Err(Error::Internal("INSERT was planned as something else".into()));
+        };
+        let values = match &plain {
+            ast::Statement::Insert(ast::Insert { source: Some(source), .. }) => {
+                match source.body.as_ref() {
+                    ast::SetExpr::Values(values) => Some(values),
+                    _ => None,
+                }
+            }
+            _ => None,
+        };
+        check_insert(&dml.input, values, object)?;
+        Ok(dml.input.as_ref().clone())
     }
 
     fn insert_target(&self, insert: &ast::Insert) -> Result<Arc<Object>> {
@@ -135,21 +168,20 @@ impl Session {
         }
     }
 
-    async fn insert_on_conflict(
+    /// The change of an INSERT with ON CONFLICT, and the rows that it writes.
+    async fn on_conflict(
         &mut self,
         object: &Arc<Object>,
         rows: RecordBatch,
         (conflict, alias): (&ast::OnConflict, Option<ast::Ident>),
         params: &[ScalarValue],
-    ) -> Result<usize> {
+    ) -> Result<(Delta, RecordBatch)> {
         let key = conflict_key(object, conflict)?;
-        let writer = self.engine.writer(object.oid);
-        let _writing = writer.lock().await;
         let columns = |rows: &RecordBatch| -> Vec<ArrayRef> {
             key.iter().map(|i| Arc::clone(rows.column(*i))).collect()
         };
         let keys = Keys { columns: columns(&rows), len: rows.num_rows() };
-        let present = update::with_keys(self, object, keys).await?;
+        let present = update::with_keys(self, object, Some(keys)).await?;
         let types =
             key.iter().map(|i| rows.schema().field(*i).data_type().clone()).collect::<Vec<_>>();
         let mut index = RowSet::new(types)?;
@@ -181,22 +213,20 @@ impl Session {
         let take = |rows: &RecordBatch, indices: Vec<u32>| {
             arrow::compute::take_record_batch(rows, &UInt32Array::from(indices))
         };
-        let inserted = take(&rows, fresh)?;
-        let mut deltas = vec![Delta::inserts(inserted.clone(), Timestamp::MIN)];
-        let mut count = inserted.num_rows();
+        let mut written = take(&rows, fresh)?;
+        let mut deltas = vec![Delta::inserts(written.clone(), Timestamp::MIN)];
         if let ast::OnConflictAction::DoUpdate(action) = &conflict.action {
             let excluded = take(&rows, clashing)?;
             let pairs =
                 self.conflict_updates(object, (&key, present, excluded), (action, alias), params);
             let pairs = pairs.await?;
             check_not_null(object, &pairs.new)?;
-            count += pairs.new.num_rows();
+            written = concat_batches(&written.schema(), [&written, &pairs.new])?;
             deltas.push(Delta::inserts(pairs.old, Timestamp::MIN).negate());
             deltas.push(Delta::inserts(pairs.new, Timestamp::MIN));
         }
         let delta = Delta::concat(&object.arrow_schema(), &deltas)?.consolidate()?;
-        self.write(Write::Table(object.oid, delta)).await?;
-        Ok(count)
+        Ok((delta, written))
     }
 
     /// Rows of DO UPDATE: the table's row and what becomes of it. The table that is updated is
@@ -244,6 +274,12 @@ impl Session {
     }
 }
 
+/// The RETURNING clause of an INSERT.
+fn returning(insert: &ast::Insert) -> Option<Returning<'_>> {
+    let alias = insert.table_alias.as_ref().map(|alias| &alias.alias);
+    insert.returning.as_ref().map(|list| Returning { list, alias })
+}
+
 /// An INSERT as DataFusion plans it: without ON CONFLICT, and with its columns named where the rows
 /// are
 /// narrower than the table, which Postgres takes as the first ones.
@@ -253,6 +289,7 @@ fn plain_insert(
     names: &Names<'_>,
     windows: &Arc<[WindowSpec]>,
 ) -> Result<ast::Statement> {
+    check_columns(&insert.columns, object)?;
     let mut plain = ast::Insert { on: None, returning: None, table_alias: None, ..insert.clone() };
     if plain.source.is_none() {
         let all = |c: &Column| c.default.clone().unwrap_or("NULL".into());
@@ -260,6 +297,11 @@ fn plain_insert(
         plain.source = Some(parse_query_text(&format!("VALUES ({})", values.join(", ")))?.ast);
     }
     fill_defaults(&mut plain, object)?;
+    if let (false, Some(source)) = (plain.columns.is_empty(), &plain.source)
+        && let ast::SetExpr::Values(values) = source.body.as_ref()
+    {
+        check_width(values, plain.columns.len())?;
+    }
     if let (true, Some(source)) = (plain.columns.is_empty(), &plain.source) {
         let windows = Arc::clone(windows);
         let query = crate::sql::statement::Query { ast: source.clone(), windows, emit: None };
@@ -280,6 +322,37 @@ fn plain_insert(
         }
     }
     Ok(ast::Statement::Insert(plain))
+}
+
+/// Refuses a column list with unknown names, or one twice.
+fn check_columns(columns: &[ast::ObjectName], object: &Object) -> Result<()> {
+    let mut seen: Vec<String> = Vec::new();
+    for column in columns {
+        let name = fold_parts(column).pop().unwrap_or_default();
+        let (code, message) = if !object.columns.iter().any(|c| c.name == name) {
+            let relation = &object.name;
+            let message = format!("column \"{name}\" of relation \"{relation}\" does not exist");
+            (SqlState::UNDEFINED_COLUMN, message)
+        } else if seen.contains(&name) {
+            (SqlState::DUPLICATE_COLUMN, format!("column \"{name}\" specified more than once"))
+        } else {
+            seen.push(name);
+            continue;
+        };
+        return Err(Error::refused(code, message).at(column.span()));
+    }
+    Ok(())
+}
+
+/// Refuses VALUES that are more or fewer than the columns named.
+fn check_width(values: &ast::Values, columns: usize) -> Result<()> {
+    let width = values.rows.first().map_or(columns, |row| row.len());
+    let message = match width.cmp(&columns) {
+        std::cmp::Ordering::Equal => return Ok(()),
+        std::cmp::Ordering::Less => "INSERT has more target columns than expressions",
+        std::cmp::Ordering::Greater => "INSERT has more expressions than target columns",
+    };
+    Err(Error::refused(SqlState::SYNTAX_ERROR, message))
 }
 
 /// Puts the columns' defaults where VALUES says DEFAULT.
@@ -345,7 +418,7 @@ pub(super) fn fitted(object: &Object, columns: &[ArrayRef], rows: usize) -> Resu
             true => Arc::clone(column),
             false => cast(column, field.data_type())?,
         };
-        Ok(json_fitted(&column, field)?)
+        json_fitted(&column, field)
     });
     let columns = columns.collect::<Result<Vec<_>>>()?;
     for (field, values) in schema.fields().iter().zip(&columns) {

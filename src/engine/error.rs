@@ -2,6 +2,7 @@
 
 use arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
+use sqlparser::tokenizer::Span;
 
 use crate::error::{Classify, Location, SqlState};
 use crate::{connectors, planner, runtime, sql};
@@ -64,6 +65,14 @@ pub enum Error {
         /// What to do.
         hint: Option<String>,
     },
+    /// An error with its place in the text.
+    #[error("{error}")]
+    At {
+        /// What is wrong.
+        error: Box<Error>,
+        /// Where.
+        location: Location,
+    },
     /// A bug.
     #[error("internal error: {0}")]
     Internal(String),
@@ -83,6 +92,18 @@ impl Error {
     /// Something that cannot be done (yet).
     pub fn unsupported(what: impl Into<String>, hint: impl Into<String>) -> Self {
         Error::Unsupported { what: what.into(), hint: hint.into() }
+    }
+}
+
+impl Error {
+    /// Places an error at what the user wrote; a span of nothing places it nowhere.
+    pub fn at(self, span: Span) -> Self {
+        let Location { line, column } =
+            Location { line: span.start.line, column: span.start.column };
+        match (line, self.location()) {
+            (0, _) | (_, Some(_)) => self,
+            _ => Error::At { error: Box::new(self), location: Location { line, column } },
+        }
     }
 }
 
@@ -109,6 +130,7 @@ impl Classify for Error {
             | Error::Duplicate { sqlstate, .. }
             | Error::Refused { sqlstate, .. } => *sqlstate,
             Error::Unsupported { .. } => SqlState::FEATURE_NOT_SUPPORTED,
+            Error::At { error, .. } => error.sqlstate(),
             Error::Internal(_) => SqlState::INTERNAL_ERROR,
         }
     }
@@ -120,6 +142,7 @@ impl Classify for Error {
             Error::Runtime(error) => error.detail(),
             Error::Connector(error) => error.detail(),
             Error::Refused { detail, .. } => detail.clone(),
+            Error::At { error, .. } => error.detail(),
             Error::Undefined { .. }
             | Error::Duplicate { .. }
             | Error::Unsupported { .. }
@@ -130,6 +153,7 @@ impl Classify for Error {
     fn context(&self) -> Option<String> {
         match self {
             Error::Connector(error) => error.context(),
+            Error::At { error, .. } => error.context(),
             Error::Sql(_)
             | Error::Planner(_)
             | Error::Runtime(_)
@@ -149,6 +173,7 @@ impl Classify for Error {
             Error::Connector(error) => error.hint(),
             Error::Unsupported { hint, .. } => Some(hint.clone()),
             Error::Refused { hint, .. } => hint.clone(),
+            Error::At { error, .. } => error.hint(),
             Error::Undefined { .. } | Error::Duplicate { .. } | Error::Internal(_) => None,
         }
     }
@@ -159,6 +184,7 @@ impl Classify for Error {
             Error::Planner(error) => error.location(),
             Error::Runtime(error) => error.location(),
             Error::Connector(error) => error.location(),
+            Error::At { location, .. } => Some(*location),
             Error::Undefined { .. }
             | Error::Duplicate { .. }
             | Error::Unsupported { .. }

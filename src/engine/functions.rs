@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use datafusion::execution::SessionState;
 use datafusion::execution::{FunctionRegistry, SessionStateBuilder};
-use datafusion::optimizer::{Analyzer, AnalyzerRule};
+use datafusion::optimizer::{Analyzer, AnalyzerRule, Optimizer, OptimizerRule};
 use datafusion::prelude::SessionConfig;
 
 use crate::planner::coercion::PostgresTypes;
@@ -12,7 +12,17 @@ use crate::planner::decorrelate::Decorrelate;
 use crate::planner::functions;
 use crate::planner::grouping::EmptyGroupingSets;
 use crate::planner::meaning::PostgresMeaning;
+use crate::planner::null_safe::JoinPairs;
 use crate::planner::operators::PostgresOperators;
+
+/// DataFusion's rules, with ours in the place of one.
+fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+    let pairs = JoinPairs::default();
+    let ours = |rule: Arc<dyn OptimizerRule + Send + Sync>| {
+        if rule.name() == pairs.name() { Arc::new(JoinPairs::default()) } else { rule }
+    };
+    Optimizer::new().rules.into_iter().map(ours).collect()
+}
 
 /// Returns the functions, planners and settings that every statement shares.
 pub fn session_state(threads: usize) -> SessionState {
@@ -35,6 +45,7 @@ pub fn session_state(threads: usize) -> SessionState {
         .with_config(config)
         .with_default_features()
         .with_analyzer_rules(rules)
+        .with_optimizer_rules(optimizer_rules())
         .build();
     let operators =
         FunctionRegistry::register_expr_planner(&mut state, Arc::new(PostgresOperators));

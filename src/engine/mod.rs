@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use datafusion::execution::SessionState;
 use tokio::task::JoinHandle;
 
+mod asof;
+mod assignment;
 mod columns;
 mod copy;
 mod create;
@@ -23,12 +25,14 @@ mod functions;
 mod gauges;
 mod introspect;
 mod keys;
+mod locks;
 pub mod outcome;
 mod parameters;
 pub mod pg_catalog;
 mod query;
 mod relations;
 mod replace;
+mod returning;
 mod session;
 mod source;
 mod stall;
@@ -48,6 +52,7 @@ use crate::planner::properties::Properties;
 use crate::runtime::hub::Hub;
 use crate::sql::catalog::{Catalog, Oid};
 use crate::time::Timestamp;
+use locks::TableLocks;
 use source::SourceStatus;
 
 /// How often idle partitions and the system clock are looked at, in milliseconds.
@@ -74,8 +79,7 @@ pub struct Engine {
     properties: RwLock<BTreeMap<Oid, Properties>>,
     /// One definition at a time.
     ddl: tokio::sync::Mutex<()>,
-    /// One writer of a table at a time.
-    writers: Mutex<BTreeMap<Oid, Arc<tokio::sync::Mutex<()>>>>,
+    locks: Arc<TableLocks>,
     sources: Mutex<BTreeMap<Oid, Arc<SourceStatus>>>,
     sessions: Mutex<BTreeMap<i32, Client>>,
     ticker: Mutex<Option<JoinHandle<()>>>,
@@ -98,7 +102,7 @@ impl Engine {
             catalog: RwLock::default(),
             properties: RwLock::default(),
             ddl: tokio::sync::Mutex::default(),
-            writers: Mutex::default(),
+            locks: Arc::default(),
             sources: Mutex::default(),
             sessions: Mutex::default(),
             ticker: Mutex::default(),
@@ -187,13 +191,8 @@ impl Engine {
         state
     }
 
-    /// The lock of a table's writers.
-    fn writer(&self, table: Oid) -> Arc<tokio::sync::Mutex<()>> {
-        Arc::clone(lock(&self.writers).entry(table).or_default())
-    }
-
     fn forget(&self, oid: Oid) {
-        lock(&self.writers).remove(&oid);
+        self.locks.forget(oid);
         if let Some(source) = lock(&self.sources).remove(&oid) {
             source.stop();
         }

@@ -34,12 +34,14 @@ use datafusion::physical_plan::{SendableRecordBatchStream, execute_stream};
 use futures::{StreamExt, TryStreamExt};
 
 use super::outcome::{RowStream, Rows};
-use super::{Engine, Error, Result, keys};
+use super::{Engine, Error, Result, asof, keys};
 use crate::delta::{Delta, batch};
 use crate::error::SqlState;
+use crate::planner::arithmetic::checked_sums;
+use crate::planner::asof::asof_node;
 use crate::planner::bind::{settled, visible_names};
-use crate::planner::lower::window_node;
-use crate::planner::plan::ScanKind;
+use crate::planner::lower::{self, window_node};
+use crate::planner::plan::{Clock, ScanKind};
 use crate::planner::relation::RelationSource;
 use crate::planner::temporal;
 use crate::planner::window::{WindowKind, WindowNode};
@@ -58,20 +60,22 @@ pub(super) fn scanned(plan: &LogicalPlan) -> Option<&RelationSource> {
     }
 }
 
-/// Returns the objects a plan reads, with whether their event time counts, and whether it is on the
-/// EVENT clock. A view on the ARRIVAL clock is a table to others.
-fn inputs(plan: &LogicalPlan) -> Result<(BTreeMap<Oid, bool>, bool)> {
-    let (mut oids, mut bracket) = (BTreeMap::<Oid, bool>::new(), false);
+/// Returns the objects a plan reads, with whether their event time counts. A view on the ARRIVAL
+/// clock is a table to others.
+fn inputs(plan: &LogicalPlan) -> Result<BTreeMap<Oid, bool>> {
+    let mut oids = BTreeMap::<Oid, bool>::new();
     plan.apply_with_subqueries(|node| {
         if let Some(source) = scanned(node) {
-            let timeless = source.properties.as_ref().is_some_and(|p| p.timeless);
+            let timeless = source.kind() == ScanKind::Table
+                || source.properties.as_ref().is_some_and(|p| p.timeless);
             let counts = !timeless && source.kind() != ScanKind::Arrivals;
             *oids.entry(source.object.oid).or_insert(false) |= counts;
+            let versions = source.versions().map(|versions| versions.object.oid);
+            oids.extend(versions.map(|oid| (oid, true)));
         }
-        bracket |= window_node(node).is_some_and(|window| window.kind.is_bracket());
         Ok(TreeNodeRecursion::Continue)
     })?;
-    Ok((oids, bracket || temporal::on_event_time(plan)?))
+    Ok(oids)
 }
 
 /// Runs a bound query; its rows come as they are computed.
@@ -145,8 +149,10 @@ async fn execute(
 ) -> Result<SendableRecordBatchStream> {
     let state = engine.functions_now();
     // Keys and times of windows are computed on the way, so types are settled first.
-    let plan = settled(plan, &state)?;
-    let (oids, bracket) = inputs(&plan)?;
+    let plan = checked_sums(settled(plan, &state)?)?;
+    let oids = inputs(&plan)?;
+    let timed = oids.values().any(|timed| *timed);
+    let event = timed && lower::clock(&plan, &state)? == Clock::Event;
     let named: Vec<Oid> = oids.keys().copied().collect();
     let mut reads = engine.hub().read(&named, &keys::fixed(&plan)?)?.finish().await?;
     for (oid, delta) in pending {
@@ -154,7 +160,7 @@ async fn execute(
             snapshot.add(delta)?;
         }
     }
-    let held = At { instant: bracket.then(|| last_closed(&reads, &oids)), reads };
+    let held = At { instant: event.then(|| last_closed(&reads, &oids)), reads };
     let plan = match held.instant {
         Some(instant) => temporal::fix(plan, instant.0)?,
         None => plan,
@@ -214,12 +220,18 @@ impl At {
                 }
             }
         })?;
-        assign_windows(plan.data, state).await
+        our_nodes(plan.data, state).await
     }
 
     /// All rows of an object, as of the query's instant.
     fn content(&self, source: &RelationSource) -> Result<RecordBatch, DataFusionError> {
         let schema = Arc::clone(source.row_type());
+        if let (Some(versions), Some(instant)) = (source.versions(), self.instant)
+            && let Some(Read::Stream(retained, _)) = self.reads.get(&versions.object.oid)
+        {
+            let deltas: Vec<Delta> = retained.iter().map(|r| r.delta.clone()).collect();
+            return asof::current(source, &deltas, instant);
+        }
         match self.reads.get(&source.object.oid) {
             None => Ok(RecordBatch::new_empty(schema)),
             Some(Read::Relation(snapshot)) => {
@@ -301,28 +313,36 @@ fn values_of(node: &LogicalPlan, rows: RecordBatch) -> Result<LogicalPlan, DataF
     LogicalPlanBuilder::from(scan).project(columns)?.build()
 }
 
-/// Replaces TVFs, innermost first, by their rows.
-async fn assign_windows(mut plan: LogicalPlan, state: &SessionState) -> Result<LogicalPlan> {
-    while let Some(window) = innermost_tvf(&plan)? {
-        let input = execute_plain(state, &window.input).await?;
-        let schema = input.schema();
-        let batches: Vec<RecordBatch> = input.try_collect().await?;
-        let rows = concat_batches(&schema, &batches)?;
-        let computed = window.exprs.iter().map(|expr| {
-            let expr = window_expr(expr, window.input.schema())?;
-            expr.evaluate(&rows)?.into_array(rows.num_rows())
-        });
-        let computed = computed.collect::<Result<Vec<_>, DataFusionError>>()?;
-        let times = &computed[0];
-        let rows = match window.kind {
-            WindowKind::Assign(how) => snapshot::assign(&rows, times, assigner(how))?,
-            WindowKind::Session(gap) => snapshot::sessions(&rows, times, &computed[1..], gap)?,
-            _ => unreachable!("brackets are replaced before"),
+/// The rows of a window function over these rows.
+fn windowed(window: &WindowNode, rows: &RecordBatch) -> Result<RecordBatch> {
+    let computed = window.exprs.iter().map(|expr| {
+        let expr = window_expr(expr, window.input.schema())?;
+        expr.evaluate(rows)?.into_array(rows.num_rows())
+    });
+    let computed = computed.collect::<Result<Vec<_>, DataFusionError>>()?;
+    let times = &computed[0];
+    Ok(match window.kind {
+        WindowKind::Assign(how) => snapshot::assign(rows, times, assigner(how))?,
+        WindowKind::Session(gap) => snapshot::sessions(rows, times, &computed[1..], gap)?,
+        _ => unreachable!("brackets are replaced before"),
+    })
+}
+
+/// Replaces our nodes, innermost first, by their rows.
+async fn our_nodes(mut plan: LogicalPlan, state: &SessionState) -> Result<LogicalPlan> {
+    while let Some(inner) = innermost(&plan)? {
+        let rows = match (window_node(&inner), asof_node(&inner)) {
+            (Some(window), _) => windowed(window, &collect_plain(state, &window.input).await?)?,
+            (None, join) => {
+                let join = join.expect("there are no other nodes of ours");
+                let left = collect_plain(state, &join.left).await?;
+                asof::joined(join, [&left, &collect_plain(state, &join.right).await?])?
+            }
         };
         let mut rows = Some(rows);
         plan = plan
             .transform_down_with_subqueries(|node| {
-                let found = window_node(&node).is_some_and(|w| *w == window);
+                let found = node == inner;
                 match rows.clone().filter(|_| found) {
                     None => Ok(Transformed::no(node)),
                     Some(batch) => {
@@ -338,17 +358,27 @@ async fn assign_windows(mut plan: LogicalPlan, state: &SessionState) -> Result<L
 }
 
 /// A key or time of a window, ready to be computed over its input.
-fn window_expr(expr: &Expr, input: &DFSchema) -> Result<Arc<dyn PhysicalExpr>, DataFusionError> {
+pub(super) fn window_expr(
+    expr: &Expr,
+    input: &DFSchema,
+) -> Result<Arc<dyn PhysicalExpr>, DataFusionError> {
     let (props, context) = (ExecutionProps::new(), PhysicalPlanningContext::default());
     create_physical_expr(expr, input, &props, &context)
 }
 
-/// A TVF whose input has no other TVF.
-fn innermost_tvf(plan: &LogicalPlan) -> Result<Option<WindowNode>> {
+async fn collect_plain(state: &SessionState, plan: &LogicalPlan) -> Result<RecordBatch> {
+    let rows = execute_plain(state, plan).await?;
+    let schema = rows.schema();
+    let batches: Vec<RecordBatch> = rows.try_collect().await?;
+    Ok(concat_batches(&schema, &batches)?)
+}
+
+/// A node of ours of which the inputs have no other.
+fn innermost(plan: &LogicalPlan) -> Result<Option<LogicalPlan>> {
     let mut found = None;
     plan.apply_with_subqueries(|node| {
-        if let Some(window) = window_node(node) {
-            found = Some(window.clone());
+        if window_node(node).is_some() || asof_node(node).is_some() {
+            found = Some(node.clone());
         }
         Ok(TreeNodeRecursion::Continue)
     })?;

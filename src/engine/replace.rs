@@ -4,8 +4,8 @@
 //! A replacement is built beside the query that runs, from what its inputs hold, and takes over at
 //! one commit. Subscriptions and queries that read the view see the difference of the two contents
 //! as one change. What was planned on promises that the new query does not make (that it never
-//! retracts, when its rows are final) is planned and built again with it, and hands over in the same
-//! way; a SUBSCRIBE to a query of its own over such a view ends with 55000.
+//! retracts, when its rows are final) is planned and built again with it, and hands over in the
+//! same way; a SUBSCRIBE to a query of its own over such a view ends with 55000.
 
 use std::sync::Arc;
 

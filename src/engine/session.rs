@@ -1,5 +1,4 @@
-//! One client's session: statements one at a time, cursors, settings. Its transactions are in
-//! [`super::transaction`].
+//! One client's session: statements one at a time, cursors, settings.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -140,6 +139,10 @@ impl Session {
         params: &[ScalarValue],
     ) -> Result<Outcome> {
         self.open_transaction(&statement.kind)?;
+        for (long, short) in &statement.cut_names {
+            let text = format!("identifier \"{long}\" will be truncated to \"{short}\"");
+            self.notice(SqlState::NAME_TOO_LONG, text);
+        }
         let result = Box::pin(self.dispatch(statement, params)).await;
         if result.is_err() {
             self.fail();
@@ -160,9 +163,7 @@ impl Session {
                 let options = subscribe::Options { snapshot: s.snapshot, progress: s.progress };
                 Ok(Outcome::Rows(self.subscribe(&s.query, options, params).await?))
             }
-            StatementKind::Dml { statement, windows } => {
-                self.dml(statement, windows, params).await.map(Outcome::Done)
-            }
+            StatementKind::Dml { statement, windows } => self.dml(statement, windows, params).await,
             StatementKind::CopyFrom(copy) => self.copy_from(copy).map(Outcome::CopyIn),
             StatementKind::CopyTo(copy) => {
                 match Box::pin(self.dispatch(&copy.source, params)).await? {
@@ -174,7 +175,7 @@ impl Session {
                 Ok(Outcome::Rows(explain::explain(self, e, params).await?))
             }
             StatementKind::ExplainStall(view) => {
-                Ok(Outcome::Rows(stall::explain_stall(self, view)?))
+                Ok(Outcome::Rows(stall::explain_stall(self, view).await?))
             }
             StatementKind::Declare { .. }
             | StatementKind::Fetch { .. }

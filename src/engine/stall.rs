@@ -19,16 +19,17 @@ use super::{Engine, Error, Result};
 use crate::error::SqlState;
 use crate::runtime::job::Job;
 use crate::runtime::status::StreamStatus;
-use crate::sql::catalog::{Catalog, Object, ObjectKind, Oid, StreamDef};
+use crate::sql::catalog::{Catalog, Object, Oid, StreamDef};
 use crate::time::{Timestamp, Watermark};
 
 /// Partitions named per stream.
 const PARTITIONS_SHOWN: usize = 10;
 
 /// Explains why nothing comes out of a view.
-pub(super) fn explain_stall(session: &Session, name: &ast::ObjectName) -> Result<Rows> {
+pub(super) async fn explain_stall(session: &Session, name: &ast::ObjectName) -> Result<Rows> {
     let view = session.find(name)?;
     let engine = &session.engine;
+    engine.hub().settled(view.oid).await;
     let Some(job) = engine.hub().view(view.oid) else {
         return Err(Error::hinted(
             SqlState::WRONG_OBJECT_TYPE,
@@ -51,13 +52,13 @@ pub(super) fn explain_stall(session: &Session, name: &ast::ObjectName) -> Result
 /// A stream that a view reads, directly or through other views.
 struct Input<'a> {
     object: &'a Arc<Object>,
-    def: &'a StreamDef,
+    def: Arc<StreamDef>,
     status: StreamStatus,
 }
 
 impl Input<'_> {
     fn show(&self, at: Watermark) -> String {
-        let text = event_time(self.def, &self.object.columns, at.0);
+        let text = event_time(&self.def, &self.object.columns, at.0);
         text.unwrap_or_else(|| "none".to_owned())
     }
 }
@@ -67,16 +68,12 @@ fn report(engine: &Engine, catalog: &Catalog, view: &Object, job: &Arc<Job>) -> 
     let inputs = inputs(engine, catalog, job);
     let (watermark, _) = job.publication.status();
     let waiting = job.waiting();
-    let in_flight = job.publication.in_flight();
     let mut lines = Vec::new();
     let shown = |at: Watermark| match inputs.first() {
         Some(input) => input.show(at),
         None => at.to_string(),
     };
     lines.push(format!("View \"{}\" is running, watermark {}", view.name, shown(watermark)));
-    if in_flight > 0 {
-        lines.push(format!("  it still works on {in_flight} commits"));
-    }
     if waiting.rows == 0 {
         lines.push("  nothing waits in it: every change is shown with its commit".into());
     } else {
@@ -117,11 +114,8 @@ fn inputs<'a>(engine: &Engine, catalog: &'a Catalog, job: &Arc<Job>) -> Vec<Inpu
     let mut inputs: Vec<Input<'a>> = status
         .filter(|status| oids.contains(&status.oid))
         .filter_map(|status| {
-            let object = catalog.get(status.oid)?;
-            match &object.kind {
-                ObjectKind::Stream(def) => Some(Input { object, def, status }),
-                ObjectKind::Table(_) | ObjectKind::View(_) => None,
-            }
+            let (object, def) = catalog.stream(status.oid)?;
+            Some(Input { object, def, status })
         })
         .collect();
     inputs.sort_by_key(|input| input.status.watermark);
@@ -149,7 +143,7 @@ fn stream(
         def.watermark.as_deref().unwrap_or("commit time"),
         status.admitted,
     ));
-    let partitions = engine.hub().partitions(object.oid)?;
+    let partitions = engine.hub().partitions(status.oid)?;
     if !holds || partitions.iter().all(|p| p.key.is_empty()) {
         return Ok(());
     }

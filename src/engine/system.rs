@@ -123,11 +123,8 @@ fn streams(engine: &Engine, catalog: &Catalog) -> Table {
     let rows: Vec<_> = status
         .iter()
         .filter_map(|status| {
-            let object = catalog.get(status.oid)?;
-            match &object.kind {
-                ObjectKind::Stream(def) => Some((status, object, Arc::clone(def))),
-                ObjectKind::Table(_) | ObjectKind::View(_) => None,
-            }
+            let (object, def) = catalog.stream(status.oid)?;
+            Some((status, object, def))
         })
         .collect();
     let each = || rows.iter();

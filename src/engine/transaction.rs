@@ -7,6 +7,9 @@
 //! position. Its own reads see what it did to tables, not what it sent to streams. Definitions take
 //! effect at once and are not undone.
 
+use std::collections::BTreeMap;
+
+use super::locks::TableLock;
 use super::session::Session;
 use super::{Error, Result, TransactionStatus};
 use crate::delta::Delta;
@@ -25,6 +28,8 @@ pub(super) struct Block {
     failed: bool,
     /// Whether nobody said BEGIN: it ends with the message.
     implicit: bool,
+    /// Tables that it has written to, until it ends.
+    pub(super) locks: BTreeMap<Oid, TableLock>,
     /// Savepoints, oldest first, with how many writes came before each.
     savepoints: Vec<(String, usize)>,
 }
@@ -64,7 +69,14 @@ impl Session {
                 self.block = None;
                 self.leave(false);
             }
-            Some(block) => block.failed = true,
+            Some(block) => {
+                block.failed = true;
+                // Nothing can be saved of it: others need not wait for its end.
+                if block.savepoints.is_empty() {
+                    block.writes.clear();
+                    block.locks.clear();
+                }
+            }
             None => {}
         }
     }
@@ -160,7 +172,9 @@ impl Session {
     /// Ends the transaction; returns whether it did as it was told, to commit or not. Without one
     /// there is nothing to do.
     async fn end_block(&mut self, commit: bool) -> Result<bool> {
-        let Some(Block { mut writes, failed, .. }) = self.block.take() else { return Ok(commit) };
+        let Some(Block { mut writes, failed, locks, .. }) = self.block.take() else {
+            return Ok(commit);
+        };
         let commit = commit && !failed;
         self.leave(commit);
         // What was written to an object that is gone by now went with it.
@@ -169,6 +183,7 @@ impl Session {
         if commit && !writes.is_empty() {
             self.commit(writes).await?;
         }
+        drop(locks);
         Ok(commit)
     }
 

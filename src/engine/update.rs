@@ -9,16 +9,21 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use datafusion::common::ScalarValue;
 use sqlparser::ast;
+use sqlparser::ast::Spanned;
 
+use super::assignment::assigned;
 use super::dml::{check_not_null, fitted};
+use super::outcome::Outcome;
 use super::relations::StatementRelations;
+use super::returning::{Changed, Returning};
 use super::session::Session;
 use super::{Error, Result, query};
 use crate::delta::Delta;
 use crate::error::SqlState;
-use crate::planner::bind::bind_query;
+use crate::planner::bind::{bind_query, settled};
 use crate::planner::relation::Names;
 use crate::runtime::content::repeated;
 use crate::runtime::hub::Write;
@@ -43,25 +48,23 @@ impl Session {
         update: &ast::Update,
         windows: &Arc<[WindowSpec]>,
         params: &[ScalarValue],
-    ) -> Result<String> {
-        if update.returning.is_some() {
-            return Err(Error::unsupported("RETURNING is not supported yet", "Use SELECT."));
-        }
+    ) -> Result<Outcome> {
         let object = self.target(&update.table)?;
         let query = update_query(&object, update, windows)?;
-        let writer = self.engine.writer(object.oid);
-        let _writing = writer.lock().await;
+        let _writing = self.lock_table(object.oid).await?;
         let relations = self.relations();
         let pairs = run_pairs(self, &relations, &object, &query, params).await?;
         check_not_null(&object, &pairs.new)?;
-        let count = pairs.new.num_rows();
+        let changed = Changed { tag: "UPDATE", rows: pairs.new.clone() };
+        let returning = returning(update.returning.as_ref(), &update.table);
+        let answer = self.answer(&object, changed, returning, params).await?;
         let deltas = [
             Delta::inserts(pairs.old, Timestamp::MIN).negate(),
             Delta::inserts(pairs.new, Timestamp::MIN),
         ];
         let delta = Delta::concat(&object.arrow_schema(), &deltas)?.consolidate()?;
         self.write(Write::Table(object.oid, delta)).await?;
-        Ok(format!("UPDATE {count}"))
+        Ok(answer)
     }
 
     pub(super) async fn delete(
@@ -69,22 +72,11 @@ impl Session {
         delete: &ast::Delete,
         windows: &Arc<[WindowSpec]>,
         params: &[ScalarValue],
-    ) -> Result<String> {
-        if delete.returning.is_some() {
-            return Err(Error::unsupported("RETURNING is not supported yet", "Use SELECT."));
-        }
-        let (ast::FromTable::WithFromKeyword(from) | ast::FromTable::WithoutKeyword(from)) =
-            &delete.from;
-        let [table] = from.as_slice() else {
-            return Err(Error::unsupported(
-                "DELETE from several tables is not supported",
-                "Name one.",
-            ));
-        };
+    ) -> Result<Outcome> {
+        let table = deleted_from(delete)?;
         let object = self.target(table)?;
         let query = delete_query(&object, delete, table, windows)?;
-        let writer = self.engine.writer(object.oid);
-        let _writing = writer.lock().await;
+        let _writing = self.lock_table(object.oid).await?;
         let relations = self.relations();
         let plan = {
             let names = Names::new(&relations, self.engine.functions(), Arc::clone(&query.windows));
@@ -92,10 +84,24 @@ impl Session {
         };
         let rows = query::collect(&self.engine, plan, params, &self.pending()).await?;
         let rows = fitted(&object, rows.columns(), rows.num_rows())?;
-        let count = rows.num_rows();
+        let changed = Changed { tag: "DELETE", rows: rows.clone() };
+        let returning = returning(delete.returning.as_ref(), table);
+        let answer = self.answer(&object, changed, returning, params).await?;
         let delta = Delta::inserts(rows, Timestamp::MIN).negate().consolidate()?;
         self.write(Write::Table(object.oid, delta)).await?;
-        Ok(format!("DELETE {count}"))
+        Ok(answer)
+    }
+
+    /// Empties tables.
+    pub(super) async fn truncate(&mut self, truncate: &ast::Truncate) -> Result<Outcome> {
+        for table in &truncate.table_names {
+            let object = self.table(&table.name)?;
+            let _writing = self.lock_table(object.oid).await?;
+            let rows = with_keys(self, &object, None).await?;
+            let delta = Delta::inserts(rows, Timestamp::MIN).negate().consolidate()?;
+            self.write(Write::Table(object.oid, delta)).await?;
+        }
+        Ok(Outcome::Done("TRUNCATE TABLE".into()))
     }
 
     /// The table that a statement changes.
@@ -106,13 +112,17 @@ impl Session {
                 "Name a table.",
             ));
         };
+        self.table(name)
+    }
+
+    fn table(&self, name: &ast::ObjectName) -> Result<Arc<Object>> {
         let object = self.find(name)?;
         match &object.kind {
             ObjectKind::Table(_) => Ok(object),
             ObjectKind::Stream(_) => Err(Error::hinted(
                 SqlState::WRONG_OBJECT_TYPE,
                 format!("stream \"{}\" only appends", object.name),
-                "UPDATE and DELETE need a table.",
+                "UPDATE, DELETE and TRUNCATE need a table.",
             )),
             ObjectKind::View(_) => Err(Error::hinted(
                 SqlState::WRONG_OBJECT_TYPE,
@@ -120,6 +130,44 @@ impl Session {
                 "Change the tables it reads.",
             )),
         }
+    }
+}
+
+/// The RETURNING clause of an UPDATE or DELETE.
+fn returning<'a>(
+    list: Option<&'a Vec<ast::SelectItem>>,
+    table: &'a ast::TableWithJoins,
+) -> Option<Returning<'a>> {
+    let alias = match &table.relation {
+        ast::TableFactor::Table { alias: Some(alias), .. } => Some(&alias.name),
+        _ => None,
+    };
+    list.map(|list| Returning { list, alias })
+}
+
+/// The columns that an UPDATE or DELETE returns.
+pub(super) fn returning_schema(
+    session: &Session,
+    statement: &ast::Statement,
+) -> Result<Option<SchemaRef>> {
+    let (list, table) = match statement {
+        ast::Statement::Update(update) => (update.returning.as_ref(), &update.table),
+        ast::Statement::Delete(delete) => (delete.returning.as_ref(), deleted_from(delete)?),
+        _ => return Ok(None),
+    };
+    match returning(list, table) {
+        None => Ok(None),
+        Some(list) => session.returning_schema(&*session.target(table)?, &list).map(Some),
+    }
+}
+
+/// The table of a DELETE.
+fn deleted_from(delete: &ast::Delete) -> Result<&ast::TableWithJoins> {
+    let (ast::FromTable::WithFromKeyword(from) | ast::FromTable::WithoutKeyword(from)) =
+        &delete.from;
+    match from.as_slice() {
+        [table] => Ok(table),
+        _ => Err(Error::unsupported("DELETE from several tables is not supported", "Name one.")),
     }
 }
 
@@ -135,10 +183,7 @@ pub(super) fn as_query(
             update_query(&object, update, windows)
         }
         ast::Statement::Delete(delete) => {
-            let (ast::FromTable::WithFromKeyword(from) | ast::FromTable::WithoutKeyword(from)) =
-                &delete.from;
-            let table =
-                from.first().ok_or_else(|| Error::Internal("DELETE without table".into()))?;
+            let table = deleted_from(delete)?;
             let object = session.target(table)?;
             delete_query(&object, delete, table, windows)
         }
@@ -238,6 +283,7 @@ pub(super) fn fill(query: &mut Query, object: &Object, change: Change<'_>) -> Re
             ast::Expr::CompoundIdentifier(vec![alias.clone(), column])
         })
         .collect();
+    let mut assigned = vec![false; new.len()];
     for assignment in assignments {
         let ast::AssignmentTarget::ColumnName(target) = &assignment.target else {
             return Err(Error::unsupported(
@@ -250,8 +296,12 @@ pub(super) fn fill(query: &mut Query, object: &Object, change: Change<'_>) -> Re
         let index = index.ok_or_else(|| {
             let message =
                 format!("column \"{column}\" of relation \"{}\" does not exist", object.name);
-            Error::refused(SqlState::UNDEFINED_COLUMN, message)
+            Error::refused(SqlState::UNDEFINED_COLUMN, message).at(target.span())
         })?;
+        if std::mem::replace(&mut assigned[index], true) {
+            let message = format!("multiple assignments to same column \"{column}\"");
+            return Err(Error::refused(SqlState::SYNTAX_ERROR, message));
+        }
         new[index] = assignment.value.clone();
     }
     let mut projection = old_columns(object, alias);
@@ -286,7 +336,9 @@ pub(super) async fn run_pairs(
         let names = Names::new(relations, functions, Arc::clone(&query.windows));
         bind_query(query, &names)?
     };
-    let rows = query::collect(&session.engine, plan, params, &session.pending()).await?;
+    let plan = settled(query::with_params(plan, params)?, session.engine.functions())?;
+    let plan = assigned(plan, object)?;
+    let rows = query::collect(&session.engine, plan, &[], &session.pending()).await?;
     let width = object.columns.len();
     let (old, new) = rows.columns().split_at(width);
     Ok(Pairs {
@@ -295,13 +347,14 @@ pub(super) async fn run_pairs(
     })
 }
 
-/// Rows of a table that have one of these keys, and all that the transaction block did to it.
+/// Rows of a table that have one of these keys, or all of them, and all that the transaction block
+/// did to it.
 pub(super) async fn with_keys(
     session: &Session,
     object: &Object,
-    keys: Keys,
+    keys: Option<Keys>,
 ) -> Result<RecordBatch> {
-    let keys = BTreeMap::from([(object.oid, keys)]);
+    let keys = keys.map(|keys| (object.oid, keys)).into_iter().collect::<BTreeMap<_, _>>();
     let mut reads = session.engine.hub().read(&[object.oid], &keys)?.finish().await?;
     let Some(Read::Relation(mut snapshot)) = reads.remove(&object.oid) else {
         return Err(Error::Internal("a table was read as something else".into()));

@@ -11,7 +11,7 @@ use super::relations::StatementRelations;
 use super::session::Session;
 use super::{Error, Result, query, subscribe};
 use crate::error::SqlState;
-use crate::planner::bind::{bind_query, visible_names};
+use crate::planner::bind::{bind_query, visible_names, with_names};
 use crate::planner::explain::{doubts, warnings};
 use crate::planner::lower::{self, window_node};
 use crate::planner::plan::{Plan, ScanKind};
@@ -98,6 +98,7 @@ impl Session {
     ) -> Result<NewView> {
         let functions = self.engine.functions();
         let scope = Names::new(relations, functions, Arc::clone(&query.windows));
+        let scope = if always { scope } else { scope.of_view() };
         let bound = query::with_params(bind_query(query, &scope)?, &[])?;
         let depends_on = scope.used();
         let mut column_names = visible_names(&bound);
@@ -111,6 +112,7 @@ impl Session {
         let on_close = subscribe::on_close(query.emit)?;
         let maintained = always || query.emit.is_some() || !inlinable(&bound)?;
         if maintained {
+            let bound = if names.is_empty() { bound } else { with_names(bound, &column_names)? };
             let plan = lower::continuous(bound, on_close, functions)?;
             let columns = columns_of(&plan.root.schema, &column_names)?;
             return Ok(NewView { plan: Some(plan), columns, depends_on });

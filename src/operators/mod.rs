@@ -11,6 +11,7 @@
 //! | [`Constant`]  | VALUES                               | one       | whether it was emitted  |
 //! | [`Aggregate`] | GROUP BY; DISTINCT, without calls    | any       | per group               |
 //! | [`Join`]      | JOIN of every kind, EXISTS, IN       | inner any | both sides, by key      |
+//! | [`AsOf`]      | ASOF JOIN, FOR SYSTEM_TIME AS OF     | any, one  | a row per key, and open |
 //! | [`TopN`]      | ORDER BY .. LIMIT, ROW_NUMBER() <= n | one       | all rows, or the first  |
 //! | [`OnClose`]   | EMIT ON WINDOW CLOSE                 | any       | rows that are not final |
 //!
@@ -47,6 +48,7 @@ use crate::functions::error as functions;
 use crate::time::{Timestamp, Watermark};
 
 pub mod aggregate;
+pub mod asof;
 pub mod checked;
 mod constant;
 pub mod evaluate;
@@ -63,6 +65,7 @@ mod union;
 pub mod unnest;
 
 pub use aggregate::Aggregate;
+pub use asof::AsOf;
 pub use constant::Constant;
 pub use expand::Expand;
 pub use filter::Filter;

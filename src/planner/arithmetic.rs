@@ -19,8 +19,9 @@ use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::{
-    BinaryExpr, ColumnarValue, Expr, ExprSchemable, Operator, ScalarFunctionArgs, ScalarUDF,
-    ScalarUDFImpl, Signature, Volatility,
+    Aggregate, BinaryExpr, Cast, ColumnarValue, Expr, ExprSchemable, LogicalPlan,
+    LogicalPlanBuilder, Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    Volatility,
 };
 use datafusion::physical_expr_common::datum::apply;
 
@@ -57,7 +58,7 @@ impl ScalarUDFImpl for Checked {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
-        let result = apply(&args.args[0], &args.args[1], |left, right| {
+        apply(&args.args[0], &args.args[1], |left, right| {
             let result = match self.operator {
                 Operator::Plus => numeric::add(left, right),
                 Operator::Minus => numeric::sub(left, right),
@@ -71,8 +72,7 @@ impl ScalarUDFImpl for Checked {
                 }
                 other => other,
             })
-        });
-        Ok(result?)
+        })
     }
 }
 
@@ -90,6 +90,46 @@ fn divided(left: &dyn Datum, right: &dyn Datum) -> Result<ArrayRef, ArrowError> 
         return Err(ArrowError::DivideByZero);
     }
     numeric::div(left, right)
+}
+
+/// Makes sums of `bigint` fail where they overflow, in a settled plan that DataFusion runs: they
+/// are
+/// computed as numerics. (Continuous plans have a sum of their own.)
+pub fn checked_sums(plan: LogicalPlan) -> DfResult<LogicalPlan> {
+    let plan = plan.transform_up_with_subqueries(|node| {
+        let LogicalPlan::Aggregate(mut aggregate) = node else { return Ok(Transformed::no(node)) };
+        let old = Arc::clone(&aggregate.schema);
+        let input = Arc::clone(aggregate.input.schema());
+        let groups = old.fields().len() - aggregate.aggr_expr.len();
+        let mut columns: Vec<Expr> = old.iter().map(Expr::from).collect();
+        let mut changed = false;
+        for (i, call) in aggregate.aggr_expr.iter_mut().enumerate() {
+            let (qualifier, field) = old.qualified_field(groups + i);
+            let name = field.name().clone();
+            let mut inner = call.clone().unalias();
+            let Expr::AggregateFunction(sum) = &mut inner else { continue };
+            let [arg] = sum.params.args.as_mut_slice() else { continue };
+            if sum.func.name() != "sum" || !arg.get_type(&input).is_ok_and(|t| t == DataType::Int64)
+            {
+                continue;
+            }
+            let wide = DataType::Decimal128(28, 0);
+            *arg = Expr::Cast(Cast::new(Box::new(std::mem::take(arg)), wide));
+            *call = inner.alias(&name);
+            let sum = std::mem::take(&mut columns[groups + i]);
+            let sum = Expr::Cast(Cast::new(Box::new(sum), DataType::Int64));
+            columns[groups + i] = sum.alias_qualified(qualifier.cloned(), name);
+            changed = true;
+        }
+        if !changed {
+            return Ok(Transformed::no(LogicalPlan::Aggregate(aggregate)));
+        }
+        let Aggregate { input, group_expr, aggr_expr, .. } = aggregate;
+        let aggregate = LogicalPlan::Aggregate(Aggregate::try_new(input, group_expr, aggr_expr)?);
+        let plan = LogicalPlanBuilder::from(aggregate).project(columns)?.build()?;
+        Ok(Transformed::yes(plan))
+    })?;
+    Ok(plan.data)
 }
 
 /// Replaces an operation that would not fail where it should.

@@ -17,8 +17,10 @@ use super::column_name::name_columns;
 use super::error::{Error, Result};
 use super::macros;
 use super::relation::Names;
-use crate::error::SqlState;
+use super::{asof, subquery, using};
+use crate::error::{Classify, Location, SqlState};
 use crate::sql::catalog::{FunctionDef, Object};
+use crate::sql::names::fold;
 use crate::sql::statement::Query;
 
 /// Separates a column's name from what makes it unique where SQL allows duplicates.
@@ -31,14 +33,65 @@ pub fn bind_query(query: &Query, names: &Names<'_>) -> Result<LogicalPlan> {
     let _ = VisitMut::visit(&mut ast, &mut NameColumns);
     macros::expand(&mut ast, names)?;
     calls::rewrite(&mut ast);
-    let statement = ast::Statement::Query(Box::new(ast));
-    let plan = planner(names).sql_statement_to_plan(statement)?;
+    let mut statement = ast.clone();
+    if using::enclose(&mut statement, names.natural()) {
+        // What NATURAL joins merge is known once they are planned.
+        let first = ast::Statement::Query(Box::new(statement));
+        let _ = planner(names).sql_statement_to_plan(first);
+        statement = ast;
+        using::enclose(&mut statement, names.natural());
+    }
+    let statement = ast::Statement::Query(Box::new(statement));
+    let plan = planner(names).sql_statement_to_plan(statement);
+    let plan = plan.map_err(|error| placed(error.into(), query.ast.as_ref()))?;
+    let plan = subquery::spell_out(asof::place(using::unmark(plan)?)?)?;
     if plan.get_parameter_names()?.is_empty() { settled(plan, names.functions()) } else { Ok(plan) }
 }
 
 /// Settles the types of a plan without parameters.
 pub fn settled(plan: LogicalPlan, state: &SessionState) -> Result<LogicalPlan> {
     Ok(state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})?)
+}
+
+/// Places an error about an unknown name, which DataFusion does not in every clause: where the name
+/// stands first.
+fn placed(error: Error, tree: &impl Visit) -> Error {
+    struct Find<'a>(&'a str);
+    impl Find<'_> {
+        fn look(&self, parts: &[ast::Ident]) -> ControlFlow<Location> {
+            let (Some(first), Some(last)) = (parts.first(), parts.last()) else {
+                return ControlFlow::Continue(());
+            };
+            let start = first.span.start;
+            match fold(last) == self.0 && start.line > 0 {
+                true => ControlFlow::Break(Location { line: start.line, column: start.column }),
+                false => ControlFlow::Continue(()),
+            }
+        }
+    }
+    impl Visitor for Find<'_> {
+        type Break = Location;
+        fn pre_visit_expr(&mut self, expr: &ast::Expr) -> ControlFlow<Location> {
+            match expr {
+                ast::Expr::Identifier(ident) => self.look(std::slice::from_ref(ident)),
+                ast::Expr::CompoundIdentifier(parts) => self.look(parts),
+                _ => ControlFlow::Continue(()),
+            }
+        }
+        fn pre_visit_relation(&mut self, name: &ast::ObjectName) -> ControlFlow<Location> {
+            let parts: Vec<_> = name.0.iter().filter_map(|p| p.as_ident().cloned()).collect();
+            self.look(&parts)
+        }
+    }
+    if error.location().is_some() {
+        return error;
+    }
+    let name = error.unknown_name().map(|name| name.rsplit('.').next().unwrap_or(name).to_owned());
+    let found = name.map(|name| Visit::visit(tree, &mut Find(&name)));
+    match found {
+        Some(ControlFlow::Break(location)) => Error::At { error: Box::new(error), location },
+        _ => error,
+    }
 }
 
 /// DataFusion plans EXCEPT ALL and INTERSECT ALL as joins that forget multiplicities.
@@ -81,7 +134,7 @@ pub fn bind_dml(statement: &ast::Statement, names: &Names<'_>) -> Result<Logical
     name_statement(&mut statement);
     macros::expand(&mut statement, names)?;
     calls::rewrite(&mut statement);
-    Ok(planner(names).sql_statement_to_plan(statement)?)
+    Ok(subquery::spell_out(planner(names).sql_statement_to_plan(statement)?)?)
 }
 
 /// Plans a call of a function with NULLs, so that a bad body is refused when it is defined.
@@ -161,11 +214,17 @@ pub fn visible_names(plan: &LogicalPlan) -> Vec<String> {
 
 /// Gives a view's plan the names of the view's columns.
 pub fn rename(plan: LogicalPlan, view: &Object) -> Result<LogicalPlan> {
+    let names: Vec<_> = view.columns.iter().map(|column| column.name.clone()).collect();
+    with_names(plan, &names)
+}
+
+/// Gives the columns of a plan names.
+pub fn with_names(plan: LogicalPlan, names: &[String]) -> Result<LogicalPlan> {
     let schema = Arc::clone(plan.schema());
     let renamed = schema
         .iter()
-        .zip(&view.columns)
-        .map(|(field, column)| Expr::from(field).alias(&column.name))
+        .zip(names)
+        .map(|(field, name)| Expr::from(field).alias(name))
         .collect::<Vec<_>>();
     Ok(LogicalPlanBuilder::from(plan).project(renamed)?.build()?)
 }

@@ -1,7 +1,8 @@
 //! Casts that say or keep what Postgres's do.
 //!
 //! # Semantics
-//! A number cast to an integer is rounded: a double to the nearest even one in the middle, a numeric
+//! A number cast to an integer is rounded: a double to the nearest even one in the middle, a
+//! numeric
 //! away from zero. A timestamp cast to text looks as Postgres shows it (ISO, time zone UTC).
 
 use std::sync::Arc;

@@ -7,27 +7,22 @@
 //! | `numeric / numeric` | at least 20 digits behind the point | DataFusion adds 4 |
 //! | `date + interval` | `timestamp` | DataFusion's stays a date |
 //! | `date + integer`, `date - date` | a number of days | it must not become the line above |
-//! | `round(x, 2)` | the digits are an `integer` | a cast of them would hide the result's scale |
-//! | `interval * number`, `interval / number` | `interval` | DataFusion has none |
+//! | `round(numeric, n)` | the scale `n` | DataFusion forgets a constant that it casts |
 //!
-//! Together means: operands of an operator, arguments of COALESCE, GREATEST, LEAST and NULLIF, results of
+//! Together means: operands of an operator, arguments of COALESCE, GREATEST, LEAST and NULLIF,
+//! results of
 //! CASE, members of IN, and columns of UNION.
 
 use std::sync::Arc;
 
-use arrow::array::{AsArray, IntervalMonthDayNanoArray};
-use arrow::datatypes::{
-    DataType, Float64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit, TimeUnit,
-};
-use arrow::error::ArrowError;
+use arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
+use datafusion::common::DFSchema;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{DFSchema, ScalarValue, exec_datafusion_err};
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{
-    BinaryExpr, Cast, ColumnarValue, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder,
-    Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Union, Volatility,
+    BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, Union,
 };
 use datafusion::optimizer::AnalyzerRule;
 
@@ -96,17 +91,12 @@ pub(super) fn rewrite(expr: Expr, schema: &DFSchema) -> DfResult<Transformed<Exp
             let changed = float_wins(&mut parts, schema);
             Ok(transformed(changed, Expr::ScalarFunction(function)))
         }
-        Expr::ScalarFunction(mut function) if matches!(function.name(), "round" | "trunc") => {
-            let digits = function.args.get_mut(1);
-            let short = digits.and_then(|digits| match digits {
-                Expr::Literal(ScalarValue::Int64(Some(n)), _) => {
-                    let n = i32::try_from(*n).ok()?;
-                    *digits = Expr::Literal(ScalarValue::Int32(Some(n)), None);
-                    Some(())
-                }
-                _ => None,
-            });
-            Ok(transformed(short.is_some(), Expr::ScalarFunction(function)))
+        Expr::ScalarFunction(mut function) if ["round", "trunc"].contains(&function.name()) => {
+            let Some(Expr::Literal(scale, _)) = function.args.get_mut(1) else {
+                return Ok(Transformed::no(Expr::ScalarFunction(function)));
+            };
+            *scale = scale.cast_to(&DataType::Int32)?;
+            Ok(Transformed::yes(Expr::ScalarFunction(function)))
         }
         other => Ok(Transformed::no(other)),
     })
@@ -179,15 +169,6 @@ fn operation(mut binary: BinaryExpr, schema: &DFSchema) -> DfResult<Transformed<
             }
             cast(&mut binary.left, DataType::Decimal128(38, NUMERATOR_SCALE));
         }
-        Operator::Multiply if left == INTERVAL && right.is_numeric() => {
-            return Ok(Transformed::yes(scaled(*binary.left, *binary.right, Operator::Multiply)));
-        }
-        Operator::Multiply if left.is_numeric() && right == INTERVAL => {
-            return Ok(Transformed::yes(scaled(*binary.right, *binary.left, Operator::Multiply)));
-        }
-        Operator::Divide if left == INTERVAL && right.is_numeric() => {
-            return Ok(Transformed::yes(scaled(*binary.left, *binary.right, Operator::Divide)));
-        }
         _ => return Ok(Transformed::no(Expr::BinaryExpr(binary))),
     }
     Ok(Transformed::yes(Expr::BinaryExpr(binary)))
@@ -222,66 +203,4 @@ fn union_of_one_type(union: Union) -> DfResult<Transformed<LogicalPlan>> {
     });
     let union = Union::try_new_with_loose_types(inputs.collect::<DfResult<_>>()?)?;
     Ok(Transformed::yes(LogicalPlan::Union(union)))
-}
-
-/// The function that multiplies or divides an interval by a number.
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct Scaled {
-    operator: Operator,
-    signature: Signature,
-}
-
-fn scaled(interval: Expr, number: Expr, operator: Operator) -> Expr {
-    let signature = Signature::exact(vec![INTERVAL, DataType::Float64], Volatility::Immutable);
-    let number = Expr::Cast(Cast::new(Box::new(number), DataType::Float64));
-    ScalarUDF::from(Scaled { operator, signature }).call(vec![interval, number])
-}
-
-impl ScalarUDFImpl for Scaled {
-    fn name(&self) -> &str {
-        if self.operator == Operator::Multiply { "times" } else { "divided_by" }
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn return_type(&self, _: &[DataType]) -> DfResult<DataType> {
-        Ok(INTERVAL)
-    }
-
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
-        let arrays = ColumnarValue::values_to_arrays(&args.args)?;
-        let intervals = arrays[0].as_primitive::<IntervalMonthDayNanoType>();
-        let numbers = arrays[1].as_primitive::<Float64Type>();
-        let scaled = intervals.iter().zip(numbers).map(|pair| match pair {
-            (Some(interval), Some(number)) if self.operator == Operator::Multiply => {
-                scale(interval, number).map(Some)
-            }
-            (Some(_), Some(0.0)) => Err(ArrowError::DivideByZero.into()),
-            (Some(interval), Some(number)) => scale(interval, 1.0 / number).map(Some),
-            _ => Ok(None),
-        });
-        let scaled = scaled.collect::<DfResult<IntervalMonthDayNanoArray>>()?;
-        debug_assert_eq!(scaled.len(), args.number_rows.max(scaled.len()));
-        Ok(ColumnarValue::Array(Arc::new(scaled)))
-    }
-}
-
-/// Multiplies an interval: fractions of months become days of which a month has 30, fractions of days
-/// time, in whole microseconds.
-fn scale(interval: IntervalMonthDayNano, by: f64) -> DfResult<IntervalMonthDayNano> {
-    const DAY_MICROS: f64 = 86_400e6;
-    // Postgres rounds so too, lest 0.1 of ten months lose a day.
-    let tidy = |value: f64| (value * 1e6).round() / 1e6;
-    let months = tidy(f64::from(interval.months) * by);
-    let days = tidy(f64::from(interval.days) * by) + tidy(months.fract() * 30.0);
-    let micros = interval.nanoseconds as f64 / 1e3 * by + (days.fract() * DAY_MICROS).round();
-    let fits = |value: f64, most: f64| value.is_finite() && value.abs() < most;
-    let limit = f64::from(i32::MAX);
-    if !fits(months, limit) || !fits(days, limit) || !fits(micros, i64::MAX as f64 / 1e3) {
-        return Err(exec_datafusion_err!("interval out of range"));
-    }
-    let nanos = micros.round() as i64 * 1_000;
-    Ok(IntervalMonthDayNano::new(months.trunc() as i32, days.trunc() as i32, nanos))
 }

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use datafusion::common::{JoinType, ScalarValue};
+use datafusion::common::ScalarValue;
 use datafusion::physical_expr::expressions::{Column, Literal};
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 
 use super::plan::{
-    Aggregate, Assigner, Close, Join, Node, Op, ScanKind, Session, Temporal, Unnest, Window,
+    Aggregate, Assigner, Close, Node, Op, ScanKind, Session, Temporal, Unnest, Window,
 };
-use super::properties::{Finality, Properties, Size};
+use super::properties::{Finality, Properties, Size, TimeOf};
 use super::relation::RelationSource;
 use super::temporal::Bound;
 
@@ -31,7 +31,8 @@ pub(super) fn node(op: Op, inputs: Vec<Node>, schema: SchemaRef) -> Node {
         Op::Assign(assign) => assigned(assign.time.as_ref(), assign.assigner, &inputs[0]),
         Op::Session(session) => sessions(session, &inputs[0]),
         Op::Aggregate(aggregate) => aggregated(aggregate, &inputs[0]),
-        Op::Join(join) => joined(join, &inputs),
+        Op::Join(join) => super::join::properties(join, &inputs),
+        Op::AsOf(join) => super::join::asof_properties(join, &inputs),
         Op::Union => united(&inputs),
         Op::TopN(_) => Properties {
             append_only: false,
@@ -52,7 +53,7 @@ pub(super) fn node(op: Op, inputs: Vec<Node>, schema: SchemaRef) -> Node {
 /// A scan with the properties of what it reads.
 pub(super) fn scan(op: Op, source: &RelationSource, schema: SchemaRef) -> Node {
     let Op::Scan(scan) = &op else { unreachable!("called for scans") };
-    let after_instant = Some(Finality { after: 1, strict: true });
+    let after_instant = Some(Finality { after: 1, strict: true, of: TimeOf::Instant });
     let finality_of = |column: usize| match (scan.kind, &source.properties) {
         (ScanKind::Stream | ScanKind::Arrivals, _) => {
             after_instant.filter(|_| source.event_time() == Some(column))
@@ -88,7 +89,7 @@ pub(super) fn scan(op: Op, source: &RelationSource, schema: SchemaRef) -> Node {
     Node { op, inputs: vec![], schema, properties }
 }
 
-fn column_index(expr: &dyn PhysicalExpr) -> Option<usize> {
+pub(super) fn column_index(expr: &dyn PhysicalExpr) -> Option<usize> {
     expr.downcast_ref::<Column>().map(Column::index)
 }
 
@@ -109,7 +110,7 @@ fn finality_of(expr: &dyn PhysicalExpr, input: &Node) -> Option<Finality> {
         _ => return None,
     };
     let inner = finality_of(time.as_ref(), input)?;
-    Some(Finality { after: inner.after + width - 1, ..inner })
+    Some(Finality { after: inner.after + width - 1, strict: inner.strict, of: TimeOf::Other })
 }
 
 /// The longest time that `date_trunc(unit, ..)` takes away, in microseconds.
@@ -208,14 +209,20 @@ fn assigned(time: &dyn PhysicalExpr, assigner: Assigner, input: &Node) -> Proper
     let [end, last] = bounds(time, input);
     // A start says the latest end that a window of it can have.
     let start = end.map(|f| Finality { after: f.after + assigner.size(), ..f });
-    properties.finality.extend([start, end, last]);
+    let of = match assigner {
+        Assigner::Cumulate { .. } => TimeOf::Other,
+        _ => TimeOf::Window(assigner.size()),
+    };
+    let of_window = [start, end, last].map(|f| f.map(|f| Finality { of, ..f }));
+    properties.finality.extend(of_window);
     properties
 }
 
 /// Finality of the end and of the last tick of a window by times of that expression.
 fn bounds(time: &dyn PhysicalExpr, input: &Node) -> [Option<Finality>; 2] {
     // A row with ts = end - 1 is the last of its window; final once W >= end.
-    let end = finality_of(time, input).map(|f| Finality { after: f.after - 1, ..f });
+    let of = TimeOf::Other;
+    let end = finality_of(time, input).map(|f| Finality { after: f.after - 1, of, ..f });
     [end, end.map(|f| Finality { after: f.after + 1, ..f })]
 }
 
@@ -254,78 +261,15 @@ pub(super) fn frees(group: &Exprs, input: &Node) -> Option<Close> {
     finality.min_by_key(|close| close.after)
 }
 
-/// Pairs of equated plain columns (left index, right index).
-fn equated(left: &Exprs, right: &Exprs) -> Vec<(usize, usize)> {
-    let pairs = left.iter().zip(right);
-    pairs
-        .filter_map(|(l, r)| Some((column_index(l.as_ref())?, column_index(r.as_ref())?)))
-        .collect()
-}
-
-/// A pair of equated columns that the watermark makes final on both sides, if there is one.
-fn closing_pair(
-    left: &Node,
-    right: &Node,
-    left_keys: &Exprs,
-    right_keys: &Exprs,
-) -> Option<(Close, Close)> {
-    let strict = |node: &Node, column: usize| {
-        let finality = node.properties.finality[column].filter(|f| f.strict)?;
-        Some(Close { column, after: finality.after })
-    };
-    equated(left_keys, right_keys)
-        .into_iter()
-        .find_map(|(l, r)| Some((strict(left, l)?, strict(right, r)?)))
-}
-
-/// When state rows of a join's sides can match no longer.
-pub(super) fn join_frees(
-    [left, right]: [&Node; 2],
-    [left_keys, right_keys]: [&Vec<Arc<dyn PhysicalExpr>>; 2],
-) -> [Option<Close>; 2] {
-    match closing_pair(left, right, left_keys, right_keys) {
-        None => [None, None],
-        Some((l, r)) => {
-            let after = l.after.max(r.after);
-            [Some(Close { after, ..l }), Some(Close { after, ..r })]
-        }
-    }
-}
-
-fn joined(join: &Join, inputs: &[Node]) -> Properties {
-    let (left, right) = (&inputs[0], &inputs[1]);
-    let closes = closing_pair(left, right, &join.left_keys, &join.right_keys).is_some();
-    let of = |node: &Node, pads: bool| -> Vec<Option<Finality>> {
-        let weaken = |f: &Option<Finality>| f.map(|f| Finality { strict: f.strict && closes, ..f });
-        // A padded row has NULL instead of the value, so the value says nothing of it.
-        node.properties.finality.iter().map(|f| weaken(f).filter(|_| !pads)).collect()
-    };
-    let (pads_left, pads_right) = match join.kind {
-        JoinType::Left => (false, true),
-        JoinType::Right => (true, false),
-        JoinType::Full => (true, true),
-        _ => (false, false),
-    };
-    let mut finality = of(left, pads_left);
-    if !matches!(join.kind, JoinType::LeftSemi | JoinType::LeftAnti) {
-        finality.extend(of(right, pads_right));
-    }
-    let both_append = left.properties.append_only && right.properties.append_only;
-    Properties {
-        append_only: both_append && matches!(join.kind, JoinType::Inner | JoinType::LeftSemi),
-        finality,
-        size: left.properties.size.max(right.properties.size),
-        ..Properties::default()
-    }
-}
-
 fn united(inputs: &[Node]) -> Properties {
     let first = &inputs[0].properties;
     let same = |i: usize| {
         let worst = inputs.iter().map(|n| n.properties.finality[i]).collect::<Option<Vec<_>>>()?;
-        worst
-            .into_iter()
-            .reduce(|a, b| Finality { after: a.after.max(b.after), strict: a.strict && b.strict })
+        worst.into_iter().reduce(|a, b| Finality {
+            after: a.after.max(b.after),
+            strict: a.strict && b.strict,
+            of: if a == b { a.of } else { TimeOf::Other },
+        })
     };
     Properties {
         append_only: inputs.iter().all(|n| n.properties.append_only),

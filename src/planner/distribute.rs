@@ -8,11 +8,14 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::{FieldRef, SchemaRef};
+use datafusion::common::JoinType;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
 
 use super::derive;
-use super::plan::{Distribution, Node, Op, Session, Window};
+use super::plan::{Distribution, Join, Node, Op, Session, Window};
+use super::properties::Size;
 
 type Exprs = [Arc<dyn PhysicalExpr>];
 
@@ -36,10 +39,18 @@ pub(super) fn distribute(node: Node) -> Node {
             inputs.push(if lies.is_some() { input } else { hash(input, &aggregate.group) });
         }
         Op::Join(join) => {
-            let right = inputs.pop().expect("a join has two inputs");
-            let left = inputs.pop().expect("a join has two inputs");
-            let (left, right) = align(left, right, &join.left_keys, &join.right_keys);
-            inputs.extend([left, right]);
+            let [left, right] = two(inputs);
+            let keys = [&join.left_keys, &join.right_keys];
+            let (left, right) = align(left, right, keys, join.kind);
+            hashed_by = joined_by(&left, &right, join);
+            inputs = vec![left, right];
+        }
+        Op::AsOf(join) => {
+            let [left, right] = two(inputs);
+            let keys = [&join.left_keys, &join.right_keys];
+            let (left, right) = align(left, right, keys, JoinType::Left);
+            hashed_by = left.properties.hashed_by.clone();
+            inputs = vec![left, right];
         }
         Op::Session(Session { keys, .. }) if keys.is_empty() => {
             inputs = inputs.into_iter().map(single).collect();
@@ -56,12 +67,7 @@ pub(super) fn distribute(node: Node) -> Node {
         }
         Op::Union => {
             // What lies on one shard must not share a fragment with what lies on all.
-            let all: Vec<Arc<dyn PhysicalExpr>> = schema
-                .fields()
-                .iter()
-                .enumerate()
-                .map(|(i, f)| Arc::new(Column::new(f.name(), i)) as Arc<dyn PhysicalExpr>)
-                .collect();
+            let all = all_columns(&schema);
             let spread = |input: Node| match &input.properties.hashed_by {
                 Some(by) if by.is_empty() => hash(input, &all),
                 _ => input,
@@ -85,6 +91,18 @@ pub(super) fn distribute(node: Node) -> Node {
         node.properties.hashed_by = hashed_by;
     }
     node
+}
+
+fn two(inputs: Vec<Node>) -> [Node; 2] {
+    inputs.try_into().expect("a join has two inputs")
+}
+
+/// The columns of a row type as expressions.
+fn all_columns(schema: &SchemaRef) -> Vec<Arc<dyn PhysicalExpr>> {
+    let column = |(i, field): (usize, &FieldRef)| {
+        Arc::new(Column::new(field.name(), i)) as Arc<dyn PhysicalExpr>
+    };
+    schema.fields().iter().enumerate().map(column).collect()
 }
 
 fn columns(exprs: &Exprs) -> Vec<Option<usize>> {
@@ -123,9 +141,14 @@ fn hash(input: Node, keys: &Exprs) -> Node {
 
 /// Lays both sides of a join by the same keys. Where one side lies by some of them, the other
 /// follows.
-fn align(left: Node, right: Node, left_keys: &Exprs, right_keys: &Exprs) -> (Node, Node) {
+fn align(
+    left: Node,
+    right: Node,
+    [left_keys, right_keys]: [&Vec<Arc<dyn PhysicalExpr>>; 2],
+    kind: JoinType,
+) -> (Node, Node) {
     if left_keys.is_empty() {
-        return (single(left), single(right));
+        return meet(left, right, kind);
     }
     let pick = |keys: &Exprs, by: &[usize]| -> Vec<Arc<dyn PhysicalExpr>> {
         by.iter().map(|i| Arc::clone(&keys[*i])).collect()
@@ -141,5 +164,46 @@ fn align(left: Node, right: Node, left_keys: &Exprs, right_keys: &Exprs) -> (Nod
             (left, right)
         }
         _ => (hash(left, left_keys), hash(right, right_keys)),
+    }
+}
+
+/// Lets every row of one side meet every row of the other: the smaller one is copied to all shards,
+/// unless its rows are shown by themselves, which would show them once per shard.
+fn meet(left: Node, right: Node, kind: JoinType) -> (Node, Node) {
+    let single_side = |node: &Node| node.properties.hashed_by.as_ref().is_some_and(Vec::is_empty);
+    let preserves_left = !matches!(kind, JoinType::Inner | JoinType::Right);
+    let preserves_right = matches!(kind, JoinType::Right | JoinType::Full);
+    let cost = |node: &Node, other: &Node, preserved: bool| {
+        let useful = !preserved && !single_side(other) && node.properties.size < Size::Unbounded;
+        useful.then_some(node.properties.size)
+    };
+    match (cost(&left, &right, preserves_left), cost(&right, &left, preserves_right)) {
+        (None, None) => (single(left), single(right)),
+        (Some(l), r) if r.is_none_or(|r| l < r) => (broadcast(left), right),
+        _ => (left, broadcast(right)),
+    }
+}
+
+fn broadcast(input: Node) -> Node {
+    let mut node = exchange(input, Distribution::Broadcast, vec![]);
+    node.properties.hashed_by = None;
+    node
+}
+
+/// Joined rows lie where those of a side do that is neither padded nor copied.
+fn joined_by(left: &Node, right: &Node, join: &Join) -> Option<Vec<usize>> {
+    let copied = |node: &Node| matches!(node.op, Op::Exchange(Distribution::Broadcast));
+    let width = left.schema.fields().len();
+    match join.kind {
+        JoinType::Inner if copied(left) => {
+            let by = right.properties.hashed_by.as_ref()?;
+            Some(by.iter().map(|column| column + width).collect())
+        }
+        JoinType::Right => {
+            let by = right.properties.hashed_by.as_ref()?;
+            Some(by.iter().map(|column| column + width).collect())
+        }
+        JoinType::Full => left.properties.hashed_by.clone().filter(Vec::is_empty),
+        _ => left.properties.hashed_by.clone(),
     }
 }

@@ -1,8 +1,11 @@
 //! Why a query cannot be planned.
 
-use datafusion::common::SchemaError;
+use std::borrow::Cow;
+
+use datafusion::common::{Column, SchemaError};
 use datafusion::error::DataFusionError;
 
+use super::wording::{type_name, wording};
 use crate::error::{Classify, Location, SqlState};
 use crate::functions::error as functions;
 use crate::sql;
@@ -48,9 +51,35 @@ pub enum Error {
         /// What to write instead.
         hint: Option<String>,
     },
+    /// An error that DataFusion does not place, with its place.
+    #[error("{error}")]
+    At {
+        /// What is wrong.
+        error: Box<Error>,
+        /// Where.
+        location: Location,
+    },
     /// DataFusion's word on the query.
     #[error("{}", data_fusion_message(.0))]
     DataFusion(DataFusionError),
+}
+
+impl Error {
+    /// The name that is not known, if that is what is wrong: of a column or of a relation.
+    pub fn unknown_name(&self) -> Option<&str> {
+        match self {
+            Error::UndefinedRelation { name } => Some(name),
+            Error::DataFusion(error) => match (own(error), root(error)) {
+                (Some(own), _) => own.unknown_name(),
+                (None, DataFusionError::SchemaError(schema, _)) => match schema.as_ref() {
+                    SchemaError::FieldNotFound { field, .. } => Some(&field.name),
+                    _ => None,
+                },
+                _ => None,
+            },
+            _ => None,
+        }
+    }
 }
 
 impl From<DataFusionError> for Error {
@@ -113,6 +142,9 @@ fn data_fusion_message(error: &DataFusionError) -> String {
         | DataFusionError::Execution(message)
         | DataFusionError::Internal(message) => plan_message(message),
         DataFusionError::NotImplemented(message) => {
+            if let Some(wording) = wording(message) {
+                return wording.message;
+            }
             let what = message.trim_end_matches(" yet").trim_end_matches(" is not supported");
             format!("{what} is not supported")
         }
@@ -123,10 +155,30 @@ fn data_fusion_message(error: &DataFusionError) -> String {
 
 fn arrow_message(message: &str) -> String {
     let text = message.split_once(": ").map_or(message, |(_, rest)| rest);
+    if let Some(wording) = wording(message) {
+        return wording.message;
+    }
     if message.starts_with("Divide by zero") {
         return "division by zero".to_owned();
     }
+    if let Some(message) = range_message(message) {
+        return message;
+    }
     cast_message(text).unwrap_or_else(|| lower_first(first_line(text)))
+}
+
+/// A number that its type does not hold, in Postgres's words.
+fn range_message(message: &str) -> Option<String> {
+    let data_type = if let Some((_, rest)) = message.split_once("Can't cast value ") {
+        rest.split_once(" to type ")?.1
+    } else if let Some((_, rest)) = message.split_once(" is out of range ") {
+        rest
+    } else if let Some((before, _)) = message.split_once("Array overflow on ") {
+        before.rsplit(' ').next()?
+    } else {
+        return None;
+    };
+    Some(format!("{} out of range", type_name(data_type.trim())))
 }
 
 /// `Cannot cast string 'x' to value of Int64 type` in Postgres's words.
@@ -135,13 +187,16 @@ fn cast_message(text: &str) -> Option<String> {
     let (_, rest) = rest.split_once('\'')?;
     let (value, rest) = rest.split_once("' to value of ")?;
     let (data_type, _) = rest.split_once(" type")?;
-    Some(format!("invalid input syntax for type {}: \"{value}\"", sql_name(data_type)))
+    Some(format!("invalid input syntax for type {}: \"{value}\"", type_name(data_type)))
 }
 
 fn schema_message(error: &SchemaError) -> String {
     match error {
-        SchemaError::FieldNotFound { field, .. } => {
-            format!("column {} does not exist", column_name(field))
+        SchemaError::FieldNotFound { field, valid_fields } => {
+            match missing_table(field, valid_fields) {
+                Some(table) => format!("missing FROM-clause entry for table \"{table}\""),
+                None => format!("column {} does not exist", column_name(field)),
+            }
         }
         SchemaError::AmbiguousReference { field } => {
             format!("column reference \"{}\" is ambiguous", field.name)
@@ -153,7 +208,28 @@ fn schema_message(error: &SchemaError) -> String {
     }
 }
 
-fn column_name(column: &datafusion::common::Column) -> String {
+/// The table that qualifies a column and is not there.
+fn missing_table<'a>(field: &'a Column, valid: &[Column]) -> Option<&'a str> {
+    let table = field.relation.as_ref()?.table();
+    let known = |column: &Column| column.relation.as_ref().is_some_and(|r| r.table() == table);
+    // Without any table there is nothing to compare with.
+    let qualified = valid.iter().any(|column| column.relation.is_some());
+    (qualified && !valid.iter().any(known)).then_some(table)
+}
+
+/// The text of an error that says what the user did wrong.
+fn spoken(error: &DataFusionError) -> Option<Cow<'_, str>> {
+    match error {
+        DataFusionError::Plan(message)
+        | DataFusionError::Execution(message)
+        | DataFusionError::Internal(message)
+        | DataFusionError::NotImplemented(message) => Some(message.into()),
+        DataFusionError::ArrowError(arrow, _) => Some(arrow.to_string().into()),
+        _ => None,
+    }
+}
+
+fn column_name(column: &Column) -> String {
     match &column.relation {
         Some(relation) => format!("{}.{}", relation.table(), column.name),
         None => format!("\"{}\"", column.name),
@@ -162,41 +238,16 @@ fn column_name(column: &datafusion::common::Column) -> String {
 
 /// Turns the wording of DataFusion's planner into Postgres's, where it is known.
 fn plan_message(message: &str) -> String {
+    if let Some(wording) = wording(message) {
+        return wording.message;
+    }
     if let Some(rest) = message.strip_prefix("Invalid function '")
         && let Some((name, _)) = rest.split_once('\'')
     {
         return format!("function {name} does not exist");
     }
-    if message.contains("queries have different number of columns") {
-        let operation = message.split(' ').next().unwrap_or("UNION");
-        return format!("each {operation} query must have the same number of columns");
-    }
-    if let Some((_, found)) = message.split_once("with non-boolean predicate")
-        && let Some((_, found)) = found.rsplit_once(" returning ")
-    {
-        return format!("argument of WHERE must be type boolean, not type {}", sql_name(found));
-    }
-    if let Some((_, rest)) = message.split_once("Order by column out of bounds, specified: ")
-        && let Some((position, _)) = rest.split_once(',')
-    {
-        return format!("ORDER BY position {position} is not in select list");
-    }
     if message.contains("cannot be nested") {
         return "aggregate function calls cannot be nested".to_owned();
-    }
-    if message.contains("failed to match any signature")
-        && let Some((_, rest)) = message.split_once("Function '")
-        && let Some((name, _)) = rest.split_once('\'')
-    {
-        return format!("function {name} does not exist for arguments of these types");
-    }
-    if message.contains("in an aggregate with DISTINCT, ORDER BY") {
-        return lower_first(message);
-    }
-    if let Some((_, rest)) = message.split_once("No function matches the given name and argument")
-        && let Some((name, _)) = rest.split_once('\'').and_then(|(_, rest)| rest.split_once('('))
-    {
-        return format!("function {name} does not exist for arguments of these types");
     }
     if message.contains("aggregate function calls")
         || message.contains("ggregate functions are not")
@@ -213,14 +264,6 @@ fn plan_message(message: &str) -> String {
         );
     }
     lower_first(first_line(message).trim_end_matches('.'))
-}
-
-/// The SQL name of a type that DataFusion's text names.
-fn sql_name(arrow: &str) -> String {
-    match arrow.parse::<arrow::datatypes::DataType>() {
-        Ok(data_type) => sql::types::pg_type_name(&data_type),
-        Err(_) => arrow.to_owned(),
-    }
 }
 
 fn first_line(text: &str) -> &str {
@@ -252,6 +295,7 @@ impl Classify for Error {
             Error::Unsupported { .. } => SqlState::FEATURE_NOT_SUPPORTED,
             Error::Windowing { .. } => SqlState::WINDOWING_ERROR,
             Error::Invalid { sqlstate, .. } => *sqlstate,
+            Error::At { error, .. } => error.sqlstate(),
             Error::DataFusion(error) => match own(error) {
                 Some(own) => own.sqlstate(),
                 None => data_fusion_state(error),
@@ -265,6 +309,7 @@ impl Classify for Error {
             Error::UndefinedRelation { .. } => None,
             Error::Unsupported { hint, .. } | Error::Windowing { hint, .. } => Some(hint.clone()),
             Error::Invalid { hint, .. } => hint.clone(),
+            Error::At { error, .. } => error.hint(),
             Error::DataFusion(error) => match own(error) {
                 Some(own) => own.hint(),
                 None => data_fusion_hint(error),
@@ -279,6 +324,7 @@ impl Classify for Error {
     fn location(&self) -> Option<Location> {
         match self {
             Error::Sql(error) => error.location(),
+            Error::At { location, .. } => Some(*location),
             Error::UndefinedRelation { .. }
             | Error::Unsupported { .. }
             | Error::Windowing { .. }
@@ -298,9 +344,18 @@ pub fn data_fusion_state(error: &DataFusionError) -> SqlState {
     if let Some(of_function) = functions::Error::within(error) {
         return of_function.sqlstate;
     }
-    match root(error) {
+    let root = root(error);
+    if let Some(wording) = spoken(root).and_then(|text| wording(&text)) {
+        return wording.code;
+    }
+    match root {
         DataFusionError::SchemaError(schema, _) => match schema.as_ref() {
-            SchemaError::FieldNotFound { .. } => SqlState::UNDEFINED_COLUMN,
+            SchemaError::FieldNotFound { field, valid_fields } => {
+                match missing_table(field, valid_fields) {
+                    Some(_) => SqlState::UNDEFINED_TABLE,
+                    None => SqlState::UNDEFINED_COLUMN,
+                }
+            }
             SchemaError::AmbiguousReference { .. } => SqlState::AMBIGUOUS_COLUMN,
             SchemaError::DuplicateQualifiedField { .. }
             | SchemaError::DuplicateUnqualifiedField { .. } => SqlState::DUPLICATE_COLUMN,
@@ -313,9 +368,6 @@ pub fn data_fusion_state(error: &DataFusionError) -> SqlState {
         }
         DataFusionError::ResourcesExhausted(_) => SqlState::OUT_OF_MEMORY,
         DataFusionError::IoError(_) => SqlState::IO_ERROR,
-        DataFusionError::Execution(message) if message.contains("ORDER BY expressions must") => {
-            SqlState("42P10")
-        }
         DataFusionError::ArrowError(..) | DataFusionError::Execution(_) => {
             value_state(&error.to_string())
         }
@@ -325,21 +377,12 @@ pub fn data_fusion_state(error: &DataFusionError) -> SqlState {
 
 fn plan_state(message: &str) -> SqlState {
     let has = |text: &str| message.contains(text);
-    if has("Invalid function")
-        || has("failed to match any signature")
-        || has("Cannot coerce arithmetic")
-        || has("No function matches")
-    {
+    if has("Invalid function") || has("failed to match any signature") {
         SqlState::UNDEFINED_FUNCTION
     } else if has("not found") && has("table") {
         SqlState::UNDEFINED_TABLE
-    } else if has("different number of columns") {
-        SqlState::SYNTAX_ERROR
-    } else if has("cannot be nested") {
-        SqlState::GROUPING_ERROR
-    } else if has("Order by column out of bounds") || has("ORDER BY expressions must appear") {
-        SqlState("42P10")
-    } else if has("ggregate functions are not")
+    } else if has("cannot be nested")
+        || has("ggregate functions are not")
         || has("GROUP BY")
         || has("aggregate function calls")
         || has("be resolved from available")
@@ -377,6 +420,9 @@ fn data_fusion_hint(error: &DataFusionError) -> Option<String> {
     match root(error) {
         DataFusionError::SchemaError(schema, _) => match schema.as_ref() {
             SchemaError::FieldNotFound { valid_fields, field } => {
+                if missing_table(field, valid_fields).is_some() {
+                    return None;
+                }
                 let near = valid_fields.iter().find(|valid| {
                     valid.name.eq_ignore_ascii_case(&field.name)
                         || valid.name.to_lowercase().starts_with(&field.name.to_lowercase())
@@ -388,10 +434,16 @@ fn data_fusion_hint(error: &DataFusionError) -> Option<String> {
             | SchemaError::DuplicateUnqualifiedField { .. } => None,
         },
         DataFusionError::Plan(message) => {
-            let rest = message.split_once("Did you mean '")?.1;
-            let name = rest.split_once('\'')?.0;
-            Some(format!("Perhaps you meant the function {name}."))
+            let Some((_, rest)) = message.split_once("Did you mean '") else {
+                return wording(message)?.hint;
+            };
+            let meant = rest.split_once('\'')?.0;
+            let written = message.strip_prefix("Invalid function '")?.split_once('\'')?.0;
+            // DataFusion names the nearest one, however far it is.
+            let near = meant.len().abs_diff(written.len()) <= 2
+                && meant.get(..2).is_some_and(|start| written.starts_with(start));
+            near.then(|| format!("Perhaps you meant the function {meant}."))
         }
-        _ => None,
+        other => wording(&spoken(other)?)?.hint,
     }
 }

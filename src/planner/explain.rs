@@ -14,7 +14,11 @@
 
 use std::fmt::{self, Write as _};
 
-use super::plan::{Assigner, Clock, Distribution, Node, Op, Plan, ScanKind, Session, Window};
+use arrow::datatypes::DataType;
+
+use super::plan::{
+    AsOf, Assigner, Clock, Close, Distribution, Node, Op, Plan, ScanKind, Session, Temporal, Window,
+};
 use super::properties::Size;
 use super::temporal::Bound;
 use super::window::span_text;
@@ -64,18 +68,7 @@ fn describe(node: &Node) -> String {
         Op::Filter(predicate) => format!("Filter  {predicate}"),
         Op::Project(exprs) => format!("Project  [{}]", list(exprs)),
         Op::Window(window) => format!("Window  [{}]", window_text(window)),
-        Op::Temporal(temporal) => {
-            let bounds = temporal.bounds.iter().map(|(at, bound)| {
-                let op = match bound {
-                    Bound::From => ">=",
-                    Bound::After => ">",
-                    Bound::Until => "<",
-                    Bound::Through => "<=",
-                };
-                format!("now() {op} {at}")
-            });
-            format!("TemporalFilter  {}", bounds.collect::<Vec<_>>().join(" AND "))
-        }
+        Op::Temporal(temporal) => temporal_text(temporal),
         Op::Assign(assign) => format!("Assign  {}", assigner_text(assign.assigner)),
         Op::Session(session) => {
             let held = if session.held { "  final ones only" } else { "" };
@@ -96,8 +89,10 @@ fn describe(node: &Node) -> String {
             let on = list(keys.map(|(l, r)| format!("{l} = {r}")));
             let residual =
                 join.residual.as_ref().map(|r| format!(" residual={r}")).unwrap_or_default();
-            format!("Join  {} on=[{on}]{residual}", join.kind)
+            let nested = if join.left_keys.is_empty() { " nested loop" } else { "" };
+            format!("Join  {}{nested} on=[{on}]{residual}", join.kind)
         }
+        Op::AsOf(join) => asof_text(join),
         Op::Union => "Union".to_owned(),
         Op::Expand(lists) => {
             let lists = lists.iter().map(|exprs| format!("[{}]", list(exprs)));
@@ -121,8 +116,37 @@ fn describe(node: &Node) -> String {
             format!("OnClose  column={}", node.schema.field(close.column).name())
         }
         Op::Exchange(Distribution::Single) => "Exchange  single".to_owned(),
+        Op::Exchange(Distribution::Broadcast) => "Exchange  broadcast".to_owned(),
         Op::Exchange(Distribution::Hash(keys)) => format!("Exchange  hash({})", list(keys)),
     }
+}
+
+fn temporal_text(temporal: &Temporal) -> String {
+    let bounds = temporal.bounds.iter().map(|(at, bound)| {
+        let op = match bound {
+            Bound::From => ">=",
+            Bound::After => ">",
+            Bound::Until => "<",
+            Bound::Through => "<=",
+        };
+        format!("now() {op} {at}")
+    });
+    format!("TemporalFilter  {}", bounds.collect::<Vec<_>>().join(" AND "))
+}
+
+fn asof_text(join: &AsOf) -> String {
+    let keys = join.left_keys.iter().zip(&join.right_keys);
+    let on = list(keys.map(|(l, r)| format!("{l} = {r}")));
+    let op = match (join.after, join.strict) {
+        (false, false) => ">=",
+        (false, true) => ">",
+        (true, false) => "<=",
+        (true, true) => "<",
+    };
+    let kind = if join.outer { "Left" } else { "Inner" };
+    let versions = if join.versions { " versions" } else { "" };
+    let (left, right) = (&join.left_time, &join.right_time);
+    format!("AsOf  {kind}{versions} on=[{on}] nearest={left} {op} {right}")
 }
 
 fn window_text(window: &Window) -> String {
@@ -198,7 +222,8 @@ pub fn state_of(node: &Node) -> State {
             bounded("one group per key, never freed")
         }
         Op::Aggregate(_) => bounded(by_size(node.inputs[0].properties.size.min(Size::Keys))),
-        Op::Join(join) => join_state(node, join.frees),
+        Op::Join(join) => join_state(node, &join.frees),
+        Op::AsOf(join) => asof_state(node, &join.frees),
         Op::TopN(_) if node.inputs[0].properties.size == Size::Unbounded => State {
             bound: Some("unbounded".into()),
             warning: Some((
@@ -238,26 +263,57 @@ fn session_state(node: &Node, session: &Session) -> State {
     }
 }
 
-fn join_state(node: &Node, frees: [Option<super::plan::Close>; 2]) -> State {
-    let unbounded: Vec<String> = node
-        .inputs
-        .iter()
-        .zip(frees)
+fn join_state(node: &Node, frees: &[Option<Close>; 2]) -> State {
+    let sides = || node.inputs.iter().zip(frees);
+    let unbounded: Vec<String> = sides()
         .filter(|(input, frees)| input.properties.size == Size::Unbounded && frees.is_none())
         .map(|(input, _)| streams_of(input))
         .collect();
     if unbounded.is_empty() {
-        return State { bound: Some("both sides".into()), warning: None };
+        let bound = if frees.iter().any(Option::is_some) {
+            list(sides().zip(["left", "right"]).map(|((input, frees), side)| match frees {
+                Some(close) => format!("{side} until {}", close_text(input, *close)),
+                None => format!("all of {side}"),
+            }))
+        } else {
+            "both sides".to_owned()
+        };
+        return State { bound: Some(bound), warning: None };
     }
     State {
         bound: Some("unbounded".into()),
         warning: Some((
             format!("the join keeps every row of {}", unbounded.join(" and ")),
             "Put a window such as [RANGE 1 HOUR] on the stream, or join on window_start and \
-             window_end of a TUMBLE."
+             window_end of a TUMBLE, or bound the distance of both times: a.ts BETWEEN b.ts AND \
+             b.ts + INTERVAL '1 hour'."
                 .into(),
         )),
     }
+}
+
+fn asof_state(node: &Node, frees: &[Option<Close>; 2]) -> State {
+    match frees {
+        [Some(left), Some(right)] => State {
+            bound: Some(format!(
+                "left until {}, right until {}, and one row per key",
+                close_text(&node.inputs[0], *left),
+                close_text(&node.inputs[1], *right)
+            )),
+            warning: None,
+        },
+        _ => join_state(node, frees),
+    }
+}
+
+/// When the watermark frees rows of a node.
+fn close_text(node: &Node, close: Close) -> String {
+    let field = node.schema.field(close.column);
+    let after = match field.data_type() {
+        DataType::Int64 => close.after.to_string(),
+        _ => span_text(close.after),
+    };
+    format!("watermark >= {} + {after}", field.name())
 }
 
 fn streams_of(node: &Node) -> String {

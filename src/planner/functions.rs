@@ -29,7 +29,8 @@ enum Kind {
     Mod,
     /// `age(timestamp, timestamp)`: the time between, in years, months and days.
     Age,
-    /// `timezone(zone, time)`, also written `time AT TIME ZONE zone`: an instant as the zone's clocks
+    /// `timezone(zone, time)`, also written `time AT TIME ZONE zone`: an instant as the zone's
+    /// clocks
     /// show it, or the instant at which they show a time.
     Timezone,
 }
@@ -88,7 +89,7 @@ impl ScalarUDFImpl for Function {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
         if self.kind == Kind::Mod {
-            return Ok(apply(&args.args[0], &args.args[1], numeric::rem)?);
+            return apply(&args.args[0], &args.args[1], numeric::rem);
         }
         let arrays = ColumnarValue::values_to_arrays(&args.args)?;
         let times = arrays[1].as_primitive::<TimestampMicrosecondType>();

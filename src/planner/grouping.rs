@@ -11,7 +11,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{Column, ScalarValue};
@@ -21,8 +21,14 @@ use datafusion::logical_expr::{
     Aggregate, Expr, GroupingSet, LogicalPlan, LogicalPlanBuilder, Union, cast, lit,
 };
 use datafusion::optimizer::AnalyzerRule;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::Column as PhysicalColumn;
 
 use super::decorrelate::named;
+use super::derive;
+use super::error::Error;
+use super::lower::Lowering;
+use super::plan::{Node, Op};
 
 /// Puts the set `()` beside the others.
 #[derive(Debug)]
@@ -79,6 +85,53 @@ pub(super) fn sets_of(aggregate: &Aggregate) -> Result<Option<Sets>> {
     }
     Ok(Some(Sets { keys, sets }))
 }
+
+impl Lowering {
+    /// The keys of an aggregate over rows that are repeated for every grouping set, if it has any.
+    pub(super) fn grouped(&self, input: Node, aggregate: &Aggregate) -> Result<Grouped, Error> {
+        let schema = aggregate.input.schema();
+        let Some(sets) = sets_of(aggregate)? else {
+            // A key that is grouped by twice is one column of the result.
+            let mut keys: Vec<Expr> = Vec::new();
+            for key in &aggregate.group_expr {
+                if !keys.contains(key) {
+                    keys.push(key.clone());
+                }
+            }
+            return Ok((input, self.exprs(&keys, schema)?));
+        };
+        let input = self.expand(input, &sets, aggregate)?;
+        let columns = input.schema.fields().iter().enumerate().skip(schema.fields().len());
+        let keys = columns.map(|(i, field)| Arc::new(PhysicalColumn::new(field.name(), i)) as _);
+        let keys = keys.collect();
+        Ok((input, keys))
+    }
+
+    /// Repeats each row for every grouping set: the columns of the input, then the keys and the
+    /// number of the set.
+    fn expand(&self, input: Node, sets: &Sets, aggregate: &Aggregate) -> Result<Node, Error> {
+        let input_schema = aggregate.input.schema();
+        let added = &aggregate.schema.fields()[..=sets.keys.len()];
+        let columns: Vec<Expr> = input_schema.columns().into_iter().map(Expr::Column).collect();
+        let mut lists = Vec::new();
+        for (set, number) in &sets.sets {
+            let mut list = columns.clone();
+            for (key, field) in sets.keys.iter().zip(added.iter()) {
+                let there = set.contains(key);
+                list.push(if there { key.clone() } else { null(field.data_type())? });
+            }
+            list.push(cast(lit(*number), added[sets.keys.len()].data_type().clone()));
+            lists.push(self.exprs(&list, input_schema)?);
+        }
+        let fields = input.schema.fields().iter().chain(added);
+        let fields = fields.map(|f| Field::new(f.name(), f.data_type().clone(), true));
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        Ok(derive::node(Op::Expand(lists), vec![input], schema))
+    }
+}
+
+/// A node and the keys that its rows are grouped by.
+type Grouped = (Node, Vec<Arc<dyn PhysicalExpr>>);
 
 /// An aggregate with a set `()` as a union; `None` for all others.
 fn split(aggregate: &Aggregate) -> Result<Option<LogicalPlan>> {

@@ -11,28 +11,25 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::common::DFSchema;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::common::{DFSchema, JoinType, NullEquality, NullHandling};
 use datafusion::execution::SessionState;
 use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{self as logical, Expr, FetchType, LogicalPlan, SkipType};
 use datafusion::optimizer::{Optimizer, OptimizerContext, OptimizerRule};
 use datafusion::physical_expr::aggregate::LoweredAggregateBuilder;
-use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 
+use super::asof::asof_node;
 use super::decorrelate::Decorrelate;
 use super::derive;
 use super::error::{Error, Result};
-use super::grouping::{Sets, null, sets_of};
+use super::null_safe::JoinPairs;
 use super::panes::Panes;
-use super::plan::{
-    Aggregate, Assign, Call, Clock, Join, Node, Op, Plan, Scan, Session, Temporal, TopN, Unnest,
-    Window,
-};
+use super::plan::{Aggregate, Assign, Call, Clock, Node, Op, Plan, Scan, Session, TopN, Window};
 use super::relation::{RelationSource, system_time_type};
-use super::temporal::{self, TemporalNode, temporal_node};
+use super::temporal::{self, temporal_node};
 use super::window::{WindowKind, WindowNode};
 use super::{distribute, on_close};
 
@@ -41,7 +38,7 @@ fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     use datafusion::optimizer::{
         common_subexpr_eliminate::CommonSubexprEliminate,
         decorrelate_predicate_subquery::DecorrelatePredicateSubquery,
-        eliminate_cross_join::EliminateCrossJoin, eliminate_outer_join::EliminateOuterJoin,
+        eliminate_outer_join::EliminateOuterJoin,
         extract_equijoin_predicate::ExtractEquijoinPredicate,
         optimize_projections::OptimizeProjections, push_down_filter::PushDownFilter,
         replace_distinct_aggregate::ReplaceDistinctWithAggregate,
@@ -52,7 +49,7 @@ fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
         Arc::new(ReplaceDistinctWithAggregate::new()),
         Arc::new(DecorrelatePredicateSubquery::new()),
         Arc::new(ExtractEquijoinPredicate::new()),
-        Arc::new(EliminateCrossJoin::new()),
+        Arc::new(JoinPairs::default()),
         Arc::new(EliminateOuterJoin::new()),
         Arc::new(PushDownFilter::new()),
         Arc::new(Panes),
@@ -66,14 +63,7 @@ pub fn continuous(plan: LogicalPlan, on_close_wanted: bool, state: &SessionState
     refuse_clock_functions(&plan)?;
     let options = state.config_options();
     let analyzed = state.analyzer().execute_and_check(plan, options, |_, _| {})?;
-    let analyzed = Decorrelate { uncorrelated: true }.rewrite(analyzed)?;
-    let analyzed = temporal::extract(analyzed)?;
-    let config = OptimizerContext::new_with_config_options(Arc::clone(options))
-        .without_query_execution_start_time()
-        .with_max_passes(3);
-    let optimized = Optimizer::with_rules(rules()).optimize(analyzed, &config, |_, _| {})?;
-    let clock = clock_of(&optimized)?;
-    let mut root = Lowering { props: ExecutionProps::new(), clock }.node(&optimized)?;
+    let (mut root, clock) = lowered(analyzed, state)?;
     if on_close_wanted {
         root = on_close::place(root)?;
     }
@@ -94,8 +84,50 @@ pub fn continuous(plan: LogicalPlan, on_close_wanted: bool, state: &SessionState
     Ok(Plan { root, clock, on_close: on_close_wanted, inputs, time_type })
 }
 
+/// Rewrites and lowers an analyzed query, and finds its clock.
+fn lowered(analyzed: LogicalPlan, state: &SessionState) -> Result<(Node, Clock)> {
+    let options = state.config_options();
+    let analyzed = Decorrelate { uncorrelated: true }.rewrite(analyzed)?;
+    let analyzed = temporal::extract(analyzed)?;
+    let config = OptimizerContext::new_with_config_options(Arc::clone(options))
+        .without_query_execution_start_time()
+        .with_max_passes(3);
+    let optimized = Optimizer::with_rules(rules()).optimize(analyzed, &config, |_, _| {})?;
+    let lower = |clock| Lowering { props: ExecutionProps::new(), clock }.node(&optimized);
+    let clock = clock_of(&optimized)?;
+    let root = lower(clock)?;
+    let mut event = false;
+    root.visit(&mut |node| {
+        event |= match &node.op {
+            Op::Join(join) => super::join::is_interval(join, &node.inputs),
+            Op::AsOf(_) => !node.properties.timeless,
+            _ => false,
+        };
+    });
+    // Tables that keep versions are read in another way on the EVENT clock.
+    if event && clock == Clock::Arrival {
+        return Ok((lower(Clock::Event)?, Clock::Event));
+    }
+    Ok((root, clock))
+}
+
+/// The clock of an analyzed query that is to run once. What has no continuous form is on the clock
+/// that its windows say.
+pub fn clock(analyzed: &LogicalPlan, state: &SessionState) -> Result<Clock> {
+    let mut joins = false;
+    analyzed.apply_with_subqueries(|node| {
+        joins |= matches!(node, LogicalPlan::Join(_)) || asof_node(node).is_some();
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    let clock = clock_of(analyzed)?;
+    if clock == Clock::Event || !joins {
+        return Ok(clock);
+    }
+    Ok(lowered(analyzed.clone(), state).map_or(clock, |(_, clock)| clock))
+}
+
 /// The block is on the EVENT clock if it has a bracket window, or a temporal filter over what has
-/// event time (LANGUAGE 7.3, rule 1).
+/// event time; or joins by an interval or as of a time, which shows later (LANGUAGE 7.3, rule 1).
 fn clock_of(plan: &LogicalPlan) -> Result<Clock> {
     let mut clock = if temporal::on_event_time(plan)? { Clock::Event } else { Clock::Arrival };
     plan.apply_with_subqueries(|node| {
@@ -148,20 +180,22 @@ fn refuse_clock_functions(plan: &LogicalPlan) -> Result<()> {
     }
 }
 
-fn later(what: impl Into<String>, hint: &str) -> Error {
+pub(super) fn later(what: impl Into<String>, hint: &str) -> Error {
     Error::Unsupported {
         what: format!("{} in a continuous query is not supported yet", what.into()),
         hint: hint.into(),
     }
 }
 
-struct Lowering {
+/// Logical nodes to ours, innermost first.
+pub(super) struct Lowering {
     props: ExecutionProps,
-    clock: Clock,
+    /// The clock of the block.
+    pub(super) clock: Clock,
 }
 
 impl Lowering {
-    fn node(&self, plan: &LogicalPlan) -> Result<Node> {
+    pub(super) fn node(&self, plan: &LogicalPlan) -> Result<Node> {
         match plan {
             LogicalPlan::SubqueryAlias(alias) => {
                 let mut node = self.node(&alias.input)?;
@@ -193,10 +227,13 @@ impl Lowering {
                 let rows = usize::from(empty.produce_one_row);
                 Ok(constant(relaxed(&empty.schema), rows))
             }
-            LogicalPlan::Extension(_) => match (window_node(plan), temporal_node(plan)) {
+            LogicalPlan::Extension(_) => match (window_node(plan), asof_node(plan)) {
                 (Some(window), _) => self.window(window),
-                (None, Some(filter)) => self.temporal(filter),
-                (None, None) => Err(later("this construct", "Leave it out.")),
+                (_, Some(join)) => self.asof(join),
+                (None, None) => match temporal_node(plan) {
+                    Some(filter) => self.temporal(filter),
+                    None => Err(later("this construct", "Leave it out.")),
+                },
             },
             LogicalPlan::Window(_) => {
                 Err(later("OVER (..)", "Use GROUP BY, or ORDER BY .. LIMIT for the top rows."))
@@ -218,7 +255,7 @@ impl Lowering {
         }
     }
 
-    fn expr(&self, expr: &Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
+    pub(super) fn expr(&self, expr: &Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
         if matches!(expr, Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_)) {
             return Err(later("this subquery", "Write it as a join."));
         }
@@ -226,7 +263,11 @@ impl Lowering {
         Ok(create_physical_expr(expr, schema, &self.props, &context)?)
     }
 
-    fn exprs(&self, exprs: &[Expr], schema: &DFSchema) -> Result<Vec<Arc<dyn PhysicalExpr>>> {
+    pub(super) fn exprs(
+        &self,
+        exprs: &[Expr],
+        schema: &DFSchema,
+    ) -> Result<Vec<Arc<dyn PhysicalExpr>>> {
         exprs.iter().map(|e| self.expr(e, schema)).collect()
     }
 
@@ -245,7 +286,12 @@ impl Lowering {
             projection: scan.projection.clone().unwrap_or_else(|| (0..width).collect()),
             progress: source.progress(),
         });
-        let node = derive::scan(op, source, relaxed(&scan.projected_schema));
+        let node = match source.versions() {
+            Some(versions) if self.clock == Clock::Event => {
+                super::versions::current(&versions, scan)
+            }
+            _ => derive::scan(op, source, relaxed(&scan.projected_schema)),
+        };
         let schema = DFSchema::try_from(Arc::clone(&node.schema))?;
         match scan.filters.iter().cloned().reduce(Expr::and) {
             None => Ok(node),
@@ -283,43 +329,9 @@ impl Lowering {
         Ok(derive::node(op, vec![input], relaxed(window.schema())))
     }
 
-    fn temporal(&self, filter: &TemporalNode) -> Result<Node> {
-        let input = self.node(&filter.input)?;
-        if self.clock == Clock::Event && input.properties.timeless {
-            return Err(later(
-                "now() compared with a table beside a stream's event time",
-                "Filter the table in a view of its own.",
-            ));
-        }
-        let bounds = self.exprs(&filter.bounds, filter.input.schema())?;
-        let bounds = bounds.into_iter().zip(filter.kinds.iter().copied()).collect();
-        let schema = Arc::clone(&input.schema);
-        let op = Op::Temporal(Temporal { bounds, clock: self.clock });
-        Ok(derive::node(op, vec![input], schema))
-    }
-
     fn aggregate(&self, aggregate: &logical::Aggregate) -> Result<Node> {
-        let mut input = self.node(&aggregate.input)?;
+        let (input, group) = self.grouped(self.node(&aggregate.input)?, aggregate)?;
         let logical_schema = aggregate.input.schema();
-        let group = match sets_of(aggregate)? {
-            Some(sets) => {
-                input = self.expand(input, &sets, aggregate)?;
-                let columns = input.schema.fields().iter().enumerate();
-                let keys = columns.skip(logical_schema.fields().len());
-                keys.map(|(i, f)| Arc::new(Column::new(f.name(), i)) as Arc<dyn PhysicalExpr>)
-                    .collect()
-            }
-            None => {
-                // A key that is grouped by twice is one column of the result.
-                let mut keys: Vec<Expr> = Vec::new();
-                for key in &aggregate.group_expr {
-                    if !keys.contains(key) {
-                        keys.push(key.clone());
-                    }
-                }
-                self.exprs(&keys, logical_schema)?
-            }
-        };
         let physical_schema = logical_schema.as_arrow().clone();
         let calls = aggregate.aggr_expr.iter().map(|expr| {
             let context = PhysicalPlanningContext::default();
@@ -341,72 +353,6 @@ impl Lowering {
             calls,
         });
         Ok(derive::node(op, vec![input], relaxed(&aggregate.schema)))
-    }
-
-    /// Repeats each row for every grouping set: the columns of the input, then the keys and the
-    /// number of the set.
-    fn expand(&self, input: Node, sets: &Sets, aggregate: &logical::Aggregate) -> Result<Node> {
-        let input_schema = aggregate.input.schema();
-        let added = &aggregate.schema.fields()[..=sets.keys.len()];
-        let columns: Vec<Expr> = input_schema.columns().into_iter().map(Expr::Column).collect();
-        let mut lists = Vec::new();
-        for (set, number) in &sets.sets {
-            let mut list = columns.clone();
-            for (key, field) in sets.keys.iter().zip(added.iter()) {
-                let there = set.contains(key);
-                list.push(if there { key.clone() } else { null(field.data_type())? });
-            }
-            let number = logical::lit(*number);
-            list.push(logical::cast(number, added[sets.keys.len()].data_type().clone()));
-            lists.push(self.exprs(&list, input_schema)?);
-        }
-        let fields = input
-            .schema
-            .fields()
-            .iter()
-            .chain(added.iter())
-            .map(|field| Field::new(field.name(), field.data_type().clone(), true));
-        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-        Ok(derive::node(Op::Expand(lists), vec![input], schema))
-    }
-
-    fn unnest(&self, unnest: &logical::Unnest) -> Result<Node> {
-        let input = self.node(&unnest.input)?;
-        let deep = unnest.list_type_columns.iter().any(|(_, list)| list.depth > 1);
-        if deep || !unnest.struct_type_columns.is_empty() {
-            return Err(later("unnest of nested arrays", "Unnest one dimension."));
-        }
-        let is_list = |column: usize| unnest.list_type_columns.iter().any(|(c, _)| *c == column);
-        let columns = unnest.dependency_indices.iter().map(|c| (*c, is_list(*c))).collect();
-        let keep_empty = unnest.options.null_handling != NullHandling::Drop;
-        let op = Op::Unnest(Unnest { columns, keep_empty });
-        Ok(derive::node(op, vec![input], relaxed(&unnest.schema)))
-    }
-
-    fn join(&self, join: &logical::Join) -> Result<Node> {
-        match join.join_type {
-            JoinType::Inner | JoinType::Left | JoinType::Right | JoinType::Full => {}
-            JoinType::LeftSemi | JoinType::LeftAnti if !join.null_aware => {}
-            other => return Err(later(format!("{other} join"), "Write it as a LEFT JOIN.")),
-        }
-        let (left, right) = (self.node(&join.left)?, self.node(&join.right)?);
-        let (mut left_keys, mut right_keys) = (Vec::new(), Vec::new());
-        for (l, r) in &join.on {
-            left_keys.push(self.expr(l, join.left.schema())?);
-            right_keys.push(self.expr(r, join.right.schema())?);
-        }
-        let both = join.left.schema().join(join.right.schema())?;
-        let residual = join.filter.as_ref().map(|f| self.expr(f, &both)).transpose()?;
-        let frees = derive::join_frees([&left, &right], [&left_keys, &right_keys]);
-        let op = Op::Join(Join {
-            kind: join.join_type,
-            left_keys,
-            right_keys,
-            residual,
-            null_equals_null: join.null_equality == NullEquality::NullEqualsNull,
-            frees,
-        });
-        Ok(derive::node(op, vec![left, right], relaxed(&join.schema)))
     }
 
     fn sort(&self, sort: &logical::Sort, skip: usize, fetch: Option<usize>) -> Result<Node> {
@@ -487,7 +433,7 @@ fn constant(schema: SchemaRef, rows: usize) -> Node {
 }
 
 /// The schema with every column nullable: deltas carry data that no constraint was checked on.
-fn relaxed(schema: &DFSchema) -> SchemaRef {
+pub(super) fn relaxed(schema: &DFSchema) -> SchemaRef {
     let fields = schema.fields().iter().map(|f| {
         Field::new(f.name(), f.data_type().clone(), true).with_metadata(f.metadata().clone())
     });

@@ -5,7 +5,8 @@
 //! and that cast to the declared result. STRICT makes it NULL where an argument is. So a function
 //! costs nothing by itself, and works in continuous queries as what it stands for. An argument that
 //! the body names twice is computed twice. A parameter hides a column of the same name. Where the
-//! body has a subquery, the arguments are columns beside it, so that its names do not capture theirs.
+//! body has a subquery, the arguments are columns beside it, so that its names do not capture
+//! theirs.
 //!
 //! DataFusion's own functions come first, so a name of theirs cannot be defined without a schema.
 

@@ -1,7 +1,7 @@
 //! Gives analyzed expressions Postgres's meaning where DataFusion's is another.
 //!
-//! One rule of the analyzer, after types are settled: casts of text ([`text_time`]), other casts
-//! ([`casts`]) and arithmetic ([`arithmetic`]).
+//! One rule of the analyzer, after types are settled: casts of text (`text_time`), other casts
+//! (`casts`) and arithmetic (`arithmetic`).
 
 use datafusion::common::DFSchema;
 use datafusion::common::config::ConfigOptions;

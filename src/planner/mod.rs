@@ -5,7 +5,8 @@
 //! a continuous query, our [`plan::Plan`] with proven properties (`lower`, `derive`, `on_close`,
 //! `distribute`). A one-shot query stops at the logical plan: DataFusion runs it over snapshots.
 
-mod arithmetic;
+pub mod arithmetic;
+pub mod asof;
 pub mod bind;
 mod calls;
 mod casts;
@@ -18,9 +19,11 @@ pub mod error;
 pub mod explain;
 pub mod functions;
 pub mod grouping;
+mod join;
 pub mod lower;
 mod macros;
 pub mod meaning;
+pub mod null_safe;
 mod on_close;
 pub mod operators;
 mod panes;
@@ -28,10 +31,15 @@ pub mod plan;
 pub mod properties;
 pub mod relation;
 mod rows;
+mod scaled_interval;
+mod subquery;
 pub mod temporal;
 pub mod text_time;
 mod tvf;
+mod using;
+mod versions;
 pub mod window;
 mod window_function;
+mod wording;
 
 pub use error::{Error, Result};

@@ -1,7 +1,9 @@
 //! Operators of Postgres that DataFusion does not plan by itself.
 //!
 //! # Semantics
-//! `text ^@ text` is `starts_with`, `array && array` is `array_has_any`. `x = ANY (a)` and
+//! `text ^@ text` is `starts_with`, `array && array` is `array_has_any`; intervals are multiplied
+//! with
+//! and divided by numbers. `x = ANY (a)` and
 //! `x <> ALL (a)` where `a` is a literal in quotes or a parameter are, after the parser, operators
 //! of their own ([`IN_ARRAY`], [`NOT_IN_ARRAY`]): only here the type of `x` is known, which makes
 //! `a` an array of it.
@@ -10,11 +12,14 @@ use arrow::datatypes::{DataType, Field};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result as DfResult;
 use datafusion::functions::expr_fn::starts_with;
-use datafusion::functions_nested::expr_fn::{array_has, array_has_any, array_position};
+use datafusion::functions_nested::expr_fn::{
+    array_has, array_has_any, array_position, cardinality,
+};
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
-use datafusion::logical_expr::{Cast, Expr, ExprSchemable, lit, when};
+use datafusion::logical_expr::{Cast, Expr, ExprSchemable, Operator, lit, when};
 use sqlparser::ast::BinaryOperator;
 
+use super::scaled_interval::{INTERVAL, scaled};
 use crate::sql::{IN_ARRAY, NOT_IN_ARRAY};
 
 /// Plans these operators.
@@ -37,14 +42,31 @@ impl ExprPlanner for PostgresOperators {
             BinaryOperator::Custom(name) if name == NOT_IN_ARRAY => {
                 let array = array_of(&left, right, schema);
                 let unknown = array_position(array.clone(), lit(ScalarValue::Null), lit(1_i64));
-                when(array_has(array, left), lit(false))
-                    .when(unknown.is_not_null(), lit(ScalarValue::Boolean(None)))
+                let unknown = unknown.is_not_null().or(left.clone().is_null());
+                when(cardinality(array.clone()).eq(lit(0_u64)), lit(true))
+                    .when(array_has(array.clone(), left), lit(false))
+                    .when(unknown.or(array.is_null()), lit(ScalarValue::Boolean(None)))
                     .otherwise(lit(true))?
+            }
+            BinaryOperator::Multiply
+                if is_interval(&left, schema) && !is_interval(&right, schema) =>
+            {
+                scaled(left, right, Operator::Multiply)
+            }
+            BinaryOperator::Multiply if is_interval(&right, schema) => {
+                scaled(right, left, Operator::Multiply)
+            }
+            BinaryOperator::Divide if is_interval(&left, schema) => {
+                scaled(left, right, Operator::Divide)
             }
             _ => return Ok(PlannerResult::Original(RawBinaryExpr { op, left, right })),
         };
         Ok(PlannerResult::Planned(planned))
     }
+}
+
+fn is_interval(expr: &Expr, schema: &DFSchema) -> bool {
+    expr.get_type(schema).is_ok_and(|data_type| data_type == INTERVAL)
 }
 
 /// Casts a literal or parameter to an array whose elements have the type of `element`.

@@ -30,6 +30,19 @@ pub struct Finality {
     /// enough
     /// to say when a window closes, not to forget its state.
     pub strict: bool,
+    /// What the time is.
+    pub of: TimeOf,
+}
+
+/// What a time that the watermark makes final is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimeOf {
+    /// The instant of the row's own event time.
+    Instant,
+    /// A bound of a window of this size: start, end and last tick of it are final together.
+    Window(i64),
+    /// Another.
+    Other,
 }
 
 /// How much a relation holds, and why.

@@ -20,13 +20,16 @@ use datafusion::logical_expr::{
 };
 use sqlparser::ast;
 
+use super::asof::{DELETED, marker};
 use super::error::Error;
 use super::plan::ScanKind;
 use super::properties::Properties;
 use super::rows::RowFunctions;
 use super::tvf::WindowPlanner;
+use super::using::{Natural, UsingPlanner};
 use crate::sql;
-use crate::sql::catalog::{Catalog, FunctionDef, Object, ObjectKind, Oid, ViewDef};
+use crate::sql::catalog::{Catalog, Column, FunctionDef, Object, ObjectKind, Oid, ViewDef};
+use crate::sql::types::SqlType;
 
 /// Where names are looked up.
 pub trait Relations: Send + Sync {
@@ -53,9 +56,10 @@ pub struct RelationSource {
     arrivals: bool,
     schema: SchemaRef,
     defaults: BTreeMap<String, Expr>,
+    primary_key: Vec<usize>,
 }
 
-/// The column that [`arrivals`] adds.
+/// The column that `arrivals` adds.
 pub const ARRIVAL: &str = "$arrival";
 
 /// Lets a plan that scans a stream, and does nothing else, read arrival times, as a last column.
@@ -82,6 +86,34 @@ pub(super) fn arrivals(plan: LogicalPlan) -> DfResult<LogicalPlan> {
 }
 
 impl RelationSource {
+    /// Returns the primary key of a table, or of the table that versions are of.
+    pub fn primary_key(&self) -> &[usize] {
+        &self.primary_key
+    }
+
+    /// Returns the versions of a table that keeps them, as a stream: its columns, and last whether
+    /// the row is gone from then on.
+    pub fn versions(&self) -> Option<Self> {
+        let ObjectKind::Table(table) = &self.object.kind else { return None };
+        let versions = table.versions.as_ref()?;
+        let mut object = Object::clone(&self.object);
+        object.oid = versions.stream;
+        object.columns.push(Column {
+            name: DELETED.to_owned(),
+            sql_type: SqlType { name: "boolean".to_owned() },
+            data_type: DataType::Boolean,
+            not_null: true,
+            default: None,
+            comment: None,
+        });
+        object.kind = ObjectKind::Stream(Arc::new(versions.stream_def()));
+        let schema = object.arrow_schema();
+        let defaults = BTreeMap::new();
+        let primary_key = self.primary_key.clone();
+        let (object, properties, arrivals) = (Arc::new(object), None, false);
+        Some(Self { object, properties, arrivals, schema, defaults, primary_key })
+    }
+
     /// The stream with arrival times.
     fn with_arrivals(&self) -> Self {
         let arrival = Field::new(ARRIVAL, system_time_type(), false);
@@ -172,6 +204,8 @@ pub struct Names<'a> {
     relations: &'a dyn Relations,
     functions: &'a SessionState,
     window_planners: Vec<Arc<dyn RelationPlanner>>,
+    /// What joins merge.
+    natural: Natural,
     /// Schemas of a view's names, where they differ from the statement's.
     search_path: Option<Vec<String>>,
     depth: usize,
@@ -179,7 +213,7 @@ pub struct Names<'a> {
 }
 
 /// Views deep beyond this are refused rather than overflowing the stack.
-const VIEW_DEPTH_MAX: usize = 32;
+const VIEW_DEPTH_MAX: usize = 16;
 
 impl<'a> Names<'a> {
     /// Names as `relations` has them; `windows` are the brackets of the statement being planned.
@@ -188,15 +222,29 @@ impl<'a> Names<'a> {
         functions: &'a SessionState,
         windows: Arc<[sql::statement::WindowSpec]>,
     ) -> Self {
+        let natural = Natural::default();
+        let using = UsingPlanner { natural: Arc::clone(&natural) };
         let window_planners: Vec<Arc<dyn RelationPlanner>> =
-            vec![Arc::new(RowFunctions), Arc::new(WindowPlanner::new(windows))];
+            vec![Arc::new(RowFunctions), Arc::new(WindowPlanner::new(windows)), Arc::new(using)];
         let used = RefCell::default();
-        Self { relations, functions, window_planners, search_path: None, depth: 0, used }
+        Self { relations, functions, window_planners, natural, search_path: None, depth: 0, used }
     }
 
     /// The functions and settings.
     pub fn functions(&self) -> &SessionState {
         self.functions
+    }
+
+    /// What joins merge, by their text.
+    pub(super) fn natural(&self) -> &Natural {
+        &self.natural
+    }
+
+    /// The same names, for the query of a view: whoever reads it goes one view deeper.
+    #[must_use]
+    pub fn of_view(mut self) -> Self {
+        self.depth += 1;
+        self
     }
 
     /// Objects that were named so far, not those that inlined views name.
@@ -281,7 +329,12 @@ impl<'a> Names<'a> {
                 defaults.insert(column.name.clone(), bound);
             }
         }
-        Ok(Arc::new(RelationSource { object, properties, arrivals: false, schema, defaults }))
+        let primary_key = match &object.kind {
+            ObjectKind::Table(table) => table.primary_key.clone(),
+            ObjectKind::Stream(_) | ObjectKind::View(_) => Vec::new(),
+        };
+        let arrivals = false;
+        Ok(Arc::new(RelationSource { object, properties, arrivals, schema, defaults, primary_key }))
     }
 }
 
@@ -338,7 +391,7 @@ impl ContextProvider for Names<'_> {
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
         let name = synonym(name);
-        self.functions.scalar_functions().get(name).cloned()
+        marker(name).or_else(|| self.functions.scalar_functions().get(name).cloned())
     }
 
     fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {

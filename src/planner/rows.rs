@@ -15,11 +15,16 @@ use datafusion::functions::core::expr_fn::get_field;
 use datafusion::logical_expr::planner::{
     PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning,
 };
-use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder};
+use datafusion::logical_expr::{
+    self as logical, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder,
+};
 use sqlparser::ast::{FunctionArg, FunctionArgExpr, ObjectName, TableAlias, TableFactor};
 
 use super::bind::DUPLICATE_MARK;
+use super::derive;
 use super::error::Error;
+use super::lower::{Lowering, later, relaxed};
+use super::plan::{Node, Op, Unnest};
 use crate::error::SqlState;
 use crate::sql::names::fold;
 
@@ -183,6 +188,22 @@ impl Call<'_> {
         let numbered = exprs.into_iter().enumerate().map(|(i, e)| e.alias(format!("$column{i}")));
         let plan = rows.project(numbered.collect::<Vec<_>>())?.build()?;
         Ok((plan, names))
+    }
+}
+
+impl Lowering {
+    /// Lowers an unnest.
+    pub(super) fn unnest(&self, unnest: &logical::Unnest) -> Result<Node, Error> {
+        let input = self.node(&unnest.input)?;
+        let deep = unnest.list_type_columns.iter().any(|(_, list)| list.depth > 1);
+        if deep || !unnest.struct_type_columns.is_empty() {
+            return Err(later("unnest of nested arrays", "Unnest one dimension."));
+        }
+        let is_list = |column: usize| unnest.list_type_columns.iter().any(|(c, _)| *c == column);
+        let columns = unnest.dependency_indices.iter().map(|c| (*c, is_list(*c))).collect();
+        let keep_empty = unnest.options.null_handling != NullHandling::Drop;
+        let op = Op::Unnest(Unnest { columns, keep_empty });
+        Ok(derive::node(op, vec![input], relaxed(&unnest.schema)))
     }
 }
 

@@ -2,10 +2,10 @@
 //!
 //! # Semantics
 //! `WHERE ts > now() - INTERVAL '1 hour'` holds for a row from the beginning until `now()` reaches
-//! `ts + 1 hour`. So each comparison of `now()` with a function of the row bounds the times at which
-//! the row is there, and a conjunction of them is a lifetime: `from <= now() < until`. Where a bound
-//! is NULL the row is never there. `now()` is the clock of the block: the instant on the EVENT
-//! clock, the commit's time on the ARRIVAL clock.
+//! `ts + 1 hour`. So each comparison of `now()` with a function of the row bounds the times at
+//! which the row is there, and a conjunction of them is a lifetime: `from <= now() < until`. Where
+//! a bound is NULL the row is never there. `now()` is the clock of the block: the instant on the
+//! EVENT clock, the commit's time on the ARRIVAL clock.
 //!
 //! ```text
 //!  now() <  e    until e            now() - i <  e    until e + i
@@ -34,8 +34,10 @@ use datafusion::logical_expr::{
     UserDefinedLogicalNodeCore, cast,
 };
 
+use super::derive;
 use super::error::Error;
-use super::plan::ScanKind;
+use super::lower::{Lowering, later};
+use super::plan::{Clock, Node, Op, ScanKind, Temporal};
 use super::relation::RelationSource;
 
 /// Keeps rows while the clock is within their lifetime.
@@ -255,6 +257,24 @@ fn placed(bounds: Vec<Expr>, kinds: Vec<Bound>, input: LogicalPlan) -> DfResult<
             let node = TemporalNode { bounds, kinds, input };
             Ok(LogicalPlan::Extension(Extension { node: Arc::new(node) }))
         }
+    }
+}
+
+impl Lowering {
+    /// Lowers a temporal filter.
+    pub(super) fn temporal(&self, filter: &TemporalNode) -> Result<Node, Error> {
+        let input = self.node(&filter.input)?;
+        if self.clock == Clock::Event && input.properties.timeless {
+            return Err(later(
+                "now() compared with a table beside a stream's event time",
+                "Filter the table in a view of its own.",
+            ));
+        }
+        let bounds = self.exprs(&filter.bounds, filter.input.schema())?;
+        let bounds = bounds.into_iter().zip(filter.kinds.iter().copied()).collect();
+        let schema = Arc::clone(&input.schema);
+        let op = Op::Temporal(Temporal { bounds, clock: self.clock });
+        Ok(derive::node(op, vec![input], schema))
     }
 }
 

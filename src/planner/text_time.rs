@@ -1,4 +1,4 @@
-//! Text to timestamps, intervals, arrays and bytea by Postgres's rules, wherever a query casts one to the other.
+//! Text to timestamps, intervals, arrays and bytea, wherever a query casts one to the other.
 //!
 //! # Semantics
 //! What Arrow reads, and besides: times without seconds (`2024-05-01 10:00`), `infinity`,

@@ -8,7 +8,7 @@ use datafusion::logical_expr::expr::Placeholder;
 use datafusion::logical_expr::planner::{
     PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning,
 };
-use datafusion::logical_expr::{Expr, Extension, LogicalPlan};
+use datafusion::logical_expr::{Expr, Extension, LogicalPlan, LogicalPlanBuilder};
 use sqlparser::ast::{
     self, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, TableFactor,
 };
@@ -17,6 +17,8 @@ use super::error::Error;
 use super::relation::RelationSource;
 use super::window::{Slot, WindowKind, WindowNode, span_type};
 use super::window_function::WindowFunction;
+use crate::error::SqlState;
+use crate::sql::VERSIONS_FUNCTION;
 use crate::sql::statement::{Length, WindowSpec};
 
 /// Plans the windows of one statement.
@@ -60,6 +62,7 @@ impl RelationPlanner for WindowPlanner {
         let plan = match (window_function, function.as_deref()) {
             (Some(function), _) => function.plan(&args, context)?,
             (None, Some("cql_window")) => self.bracket(&args, context)?,
+            (None, Some(VERSIONS_FUNCTION)) => versions(&args, context)?,
             (None, _) => {
                 let args = Some(ast::TableFunctionArgs { args, settings: None });
                 return Ok(RelationPlanning::Original(Box::new(table(name, args, alias))));
@@ -165,6 +168,34 @@ impl WindowPlanner {
         }
         bracket_node(spec, input, context)
     }
+}
+
+/// The versions of a table, without the column that says which are deletions.
+fn versions(
+    args: &[FunctionArg],
+    context: &mut dyn RelationPlannerContext,
+) -> DfResult<LogicalPlan> {
+    let factor = positional(args).first().and_then(|arg| source(arg));
+    let LogicalPlan::TableScan(scan) = context.plan(factor.expect("the parser gives a name"))?
+    else {
+        return Err(no_versions("a view"));
+    };
+    let versions = scan.source.downcast_ref::<RelationSource>().and_then(RelationSource::versions);
+    let versions =
+        versions.ok_or_else(|| no_versions(&format!("\"{}\"", scan.table_name.table())))?;
+    let shown = versions.object.columns.len() - 1;
+    let all = LogicalPlanBuilder::scan(scan.table_name, Arc::new(versions), None)?.build()?;
+    let shown: Vec<Expr> = all.schema().iter().take(shown).map(Expr::from).collect();
+    LogicalPlanBuilder::from(all).project(shown)?.build()
+}
+
+fn no_versions(what: &str) -> DataFusionError {
+    Error::Invalid {
+        what: format!("{what} keeps no versions"),
+        sqlstate: SqlState::WRONG_OBJECT_TYPE,
+        hint: Some("Declare the table with VERSIONED BY ts WATERMARK AS ts.".into()),
+    }
+    .into()
 }
 
 /// The stream that a plan scans as it is, if it does nothing else.

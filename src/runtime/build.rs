@@ -158,7 +158,7 @@ impl Builder {
             tasks.push(of_fragment);
         }
         let tasks = tasks.into_iter().flatten().collect();
-        Ok(Job::new(id, spec.oid, entries, tasks, watch, self.batch_rows))
+        Ok(Job::new(id, spec.oid, (entries, tasks), watch, self.batch_rows))
     }
 
     fn channels(&self, fragments: &Fragments<'_>, group: &Group) -> usize {

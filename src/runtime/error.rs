@@ -44,6 +44,16 @@ pub enum Error {
         /// Event time and watermark.
         detail: String,
     },
+    /// A table that keeps versions refused one.
+    #[error("version refused by table \"{table}\": {reason}")]
+    VersionRefused {
+        /// The table.
+        table: String,
+        /// The reason.
+        reason: &'static str,
+        /// Its time and the watermark.
+        detail: String,
+    },
     /// An event time of a type that is none.
     #[error("event time cannot have type {0}")]
     NotATime(DataType),
@@ -65,8 +75,21 @@ impl Error {
             Error::Operator(_)
             | Error::DuplicateKey { .. }
             | Error::NotNull { .. }
-            | Error::Refused { .. } => true,
+            | Error::Refused { .. }
+            | Error::VersionRefused { .. } => true,
             Error::NotATime(_) | Error::Stopped(..) | Error::Gone(_) | Error::ShuttingDown => false,
+        }
+    }
+}
+
+impl Error {
+    /// The error as a table has it, of which the stream of versions refused a row.
+    pub(super) fn of_table(self) -> Self {
+        match self {
+            Error::Refused { stream: table, reason, detail } => {
+                Error::VersionRefused { table, reason, detail }
+            }
+            other => other,
         }
     }
 }
@@ -89,7 +112,7 @@ impl Classify for Error {
             Error::Operator(error) => error.sqlstate(),
             Error::DuplicateKey { .. } => SqlState::UNIQUE_VIOLATION,
             Error::NotNull { .. } => SqlState::NOT_NULL_VIOLATION,
-            Error::Refused { .. } => SqlState::CHECK_VIOLATION,
+            Error::Refused { .. } | Error::VersionRefused { .. } => SqlState::CHECK_VIOLATION,
             Error::NotATime(_) => SqlState::DATATYPE_MISMATCH,
             Error::Stopped(_, sqlstate) => *sqlstate,
             Error::Gone(_) => SqlState::UNDEFINED_TABLE,
@@ -99,9 +122,9 @@ impl Classify for Error {
 
     fn detail(&self) -> Option<String> {
         match self {
-            Error::DuplicateKey { detail, .. } | Error::Refused { detail, .. } => {
-                Some(detail.clone())
-            }
+            Error::DuplicateKey { detail, .. }
+            | Error::Refused { detail, .. }
+            | Error::VersionRefused { detail, .. } => Some(detail.clone()),
             Error::Operator(_)
             | Error::NotNull { .. }
             | Error::NotATime(_)
@@ -115,6 +138,10 @@ impl Classify for Error {
         match self {
             Error::Refused { .. } => Some(
                 "The stream was created with LATE ERROR; LATE INTO keeps such rows instead.".into(),
+            ),
+            Error::VersionRefused { .. } => Some(
+                "What was valid before the watermark is settled; give the version a later time."
+                    .into(),
             ),
             Error::Stopped(..) => {
                 Some("Drop and create the view again; hw.views tells its state.".into())

@@ -23,6 +23,8 @@ pub enum Split {
     Single,
     /// By the hash of these expressions.
     Hash(Vec<Arc<dyn PhysicalExpr>>),
+    /// Each to all.
+    Broadcast,
 }
 
 /// The sending end of a task.
@@ -70,6 +72,7 @@ impl Split {
         match self {
             _ if shards == 1 => parts[0] = deltas,
             Split::Single => parts[0] = deltas,
+            Split::Broadcast => parts = vec![deltas; shards],
             Split::Hash(keys) => {
                 for delta in deltas {
                     for (i, piece) in by_hash(keys, &delta, shards)?.into_iter().enumerate() {

@@ -182,7 +182,9 @@ impl Hub {
     pub fn drop_object(&self, oid: Oid) {
         let mut state = self.lock();
         state.streams.remove(&oid);
-        state.tables.remove(&oid);
+        if let Some(versions) = state.tables.remove(&oid).and_then(|table| table.versions()) {
+            state.streams.remove(&versions);
+        }
         let job = state.remove_view(oid);
         drop(state);
         if let Some(job) = job {
@@ -242,7 +244,10 @@ impl Hub {
             freed.as_mut().enable();
             let crowded = {
                 let state = self.lock();
-                let readers = state.readers(&objects.iter().copied().collect());
+                let tables = objects.iter().filter_map(|oid| state.tables.get(oid));
+                let versions = tables.filter_map(Table::versions);
+                let changed = objects.iter().copied().chain(versions).collect();
+                let readers = state.readers(&changed);
                 readers.values().any(|job| job.publication.in_flight() >= IN_FLIGHT_MAX)
             };
             if !crowded {

@@ -17,7 +17,7 @@
 //! # References
 //! Akidau et al., Watermarks in stream processing systems (VLDB 2021); LANGUAGE part 4.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{
@@ -170,8 +170,7 @@ impl Ingest {
             return Ok(Admission { admitted: Delta::inserts(rows, now), refused: vec![] });
         };
         let ts = micros(rows.column(time.column))?;
-        let promised = time.watermark.evaluate(&rows).and_then(|v| v.into_array(rows.num_rows()));
-        let promised = micros(&promised.map_err(crate::operators::Error::from)?)?;
+        let (promised, beyond) = promises(&time, &rows)?;
         let keys = self.partition_keys(&time, &rows)?;
         let ahead_of = time.max_ahead.map(|ahead| now.plus(ahead).0);
         let (mut kept, mut refused) = (Vec::with_capacity(rows.num_rows()), Vec::new());
@@ -181,6 +180,7 @@ impl Ingest {
             let reason = match at {
                 None => Some(Reason::NullTime),
                 Some(at) if ahead_of.is_some_and(|max| at > max) => Some(Reason::TooFarAhead),
+                Some(_) if beyond.contains(&i) => Some(Reason::TooFarAhead),
                 Some(at) if Timestamp(at) < self.watermark.0 => Some(Reason::Late),
                 Some(_) => None,
             };
@@ -286,6 +286,29 @@ impl Ingest {
         }
         changed || self.watermark > before
     }
+}
+
+/// What each row promises, and the rows of which the promise cannot be computed: their time is
+/// beyond all times, as infinity is.
+fn promises(time: &EventTime, rows: &RecordBatch) -> Result<(Int64Array, BTreeSet<usize>)> {
+    let compute = |rows: &RecordBatch| {
+        time.watermark.evaluate(rows).and_then(|value| value.into_array(rows.num_rows()))
+    };
+    if let Ok(all) = compute(rows) {
+        return Ok((micros(&all)?, BTreeSet::new()));
+    }
+    let mut beyond = BTreeSet::new();
+    let mut promised = Vec::with_capacity(rows.num_rows());
+    for i in 0..rows.num_rows() {
+        match compute(&rows.slice(i, 1)) {
+            Ok(one) => promised.extend(&micros(&one)?),
+            Err(_) => {
+                beyond.insert(i);
+                promised.push(None);
+            }
+        }
+    }
+    Ok((promised.into(), beyond))
 }
 
 /// Rows with the times of their column; one time for all where it is one.

@@ -143,8 +143,7 @@ impl Job {
     pub fn new(
         id: JobId,
         oid: Option<Oid>,
-        entries: Vec<Entry>,
-        tasks: Vec<Arc<Task>>,
+        (entries, tasks): (Vec<Entry>, Vec<Arc<Task>>),
         watch: Arc<Watch>,
         batch_rows: usize,
     ) -> Arc<Self> {
@@ -325,5 +324,6 @@ pub fn split_of(distribution: &crate::planner::plan::Distribution) -> Split {
     match distribution {
         crate::planner::plan::Distribution::Single => Split::Single,
         crate::planner::plan::Distribution::Hash(keys) => Split::Hash(keys.clone()),
+        crate::planner::plan::Distribution::Broadcast => Split::Broadcast,
     }
 }

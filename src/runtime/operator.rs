@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::SchemaRef;
 use datafusion::common::JoinType;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
@@ -9,12 +10,13 @@ use datafusion::physical_expr::expressions::Column;
 use super::Result;
 use super::stage::Order;
 use crate::operators::aggregate::{AggregateOptions, Call};
+use crate::operators::asof::{AsOfOptions, AsOfSide, Nearest};
 use crate::operators::join::{JoinKind, JoinOptions, JoinSide};
 use crate::operators::top_n::TopNOptions;
 use crate::operators::unnest::UnnestColumn;
 use crate::operators::{
-    Aggregate, Constant, Expand, Filter, Frees, Instantwise, Join, OnClose, Operator, Project,
-    TopN, Union, Unnest,
+    Aggregate, AsOf, Constant, Expand, Filter, Frees, Instantwise, Join, OnClose, Operator,
+    Project, TopN, Union, Unnest,
 };
 use crate::planner::plan::{self, Clock, Close, Node, Op, Window};
 use crate::planner::temporal as planner;
@@ -50,6 +52,7 @@ pub(super) fn order(node: &Node, clock: Clock) -> Order {
 fn instantwise(node: &Node) -> Instantwise {
     match &node.op {
         Op::Join(join) if join.kind == JoinType::Inner => Instantwise::Any,
+        Op::AsOf(join) if join.settled => Instantwise::Any,
         Op::Window(_) | Op::Temporal(_) | Op::Union | Op::OnClose(_) => Instantwise::Any,
         _ => Instantwise::One,
     }
@@ -73,32 +76,11 @@ pub(super) fn operator(node: &Node, shard: usize) -> Result<Box<dyn Operator>> {
         Op::Filter(predicate) => Box::new(Filter::new(Arc::clone(predicate))),
         Op::Project(exprs) => Box::new(Project::new(exprs.clone(), schema())),
         Op::Expand(lists) => Box::new(Expand::new(lists.clone(), &node.schema)),
-        Op::Unnest(unnest) => {
-            let columns = unnest.columns.iter().map(|(column, list)| match list {
-                true => UnnestColumn::Elements(*column),
-                false => UnnestColumn::Repeated(*column),
-            });
-            Box::new(Unnest::new(columns.collect(), unnest.keep_empty, schema()))
-        }
+        Op::Unnest(unnest) => Box::new(self::unnest(unnest, schema())),
         Op::Union => Box::new(Union::new(schema())),
         Op::Exchange(_) => unreachable!("exchanges are edges"),
         Op::Window(window) => self::window(window, node)?,
-        Op::Temporal(temporal) => {
-            let bounds = temporal.bounds.iter().map(|(at, bound)| {
-                let bound = match bound {
-                    planner::Bound::From => Bound::From,
-                    planner::Bound::After => Bound::After,
-                    planner::Bound::Until => Bound::Until,
-                    planner::Bound::Through => Bound::Through,
-                };
-                (Arc::clone(at), bound)
-            });
-            let time = match temporal.clock {
-                Clock::Event => Time::Event,
-                Clock::Arrival => Time::Commits,
-            };
-            Box::new(TemporalFilter::new(bounds.collect(), time))
-        }
+        Op::Temporal(temporal) => Box::new(self::temporal(temporal)),
         Op::Assign(assign) => {
             let assigner = assigner(assign.assigner);
             Box::new(AssignWindows::new(Arc::clone(&assign.time), assigner, schema()))
@@ -115,16 +97,13 @@ pub(super) fn operator(node: &Node, shard: usize) -> Result<Box<dyn Operator>> {
         Op::Aggregate(aggregate) => Box::new(Aggregate::new(AggregateOptions {
             input: input(),
             groups: aggregate.group.clone(),
-            calls: aggregate
-                .calls
-                .iter()
-                .map(|c| Call { function: Arc::clone(&c.function), filter: c.filter.clone() })
-                .collect(),
+            calls: aggregate.calls.iter().map(call).collect(),
             output: schema(),
             append_only: aggregate.append_only,
             frees: aggregate.frees.map(frees),
         })?),
         Op::Join(join) => Box::new(self::join(join, node)?),
+        Op::AsOf(join) => Box::new(asof(join, node)?),
         Op::TopN(top) => Box::new(TopN::new(TopNOptions {
             input: input(),
             partition: vec![],
@@ -151,6 +130,35 @@ pub fn assigner(assigner: plan::Assigner) -> Assigner {
             Assigner::Cumulate { step, size, offset }
         }
     }
+}
+
+fn call(call: &plan::Call) -> Call {
+    Call { function: Arc::clone(&call.function), filter: call.filter.clone() }
+}
+
+fn unnest(unnest: &plan::Unnest, schema: SchemaRef) -> Unnest {
+    let columns = unnest.columns.iter().map(|(column, list)| match list {
+        true => UnnestColumn::Elements(*column),
+        false => UnnestColumn::Repeated(*column),
+    });
+    Unnest::new(columns.collect(), unnest.keep_empty, schema)
+}
+
+fn temporal(temporal: &plan::Temporal) -> TemporalFilter {
+    let bounds = temporal.bounds.iter().map(|(at, bound)| {
+        let bound = match bound {
+            planner::Bound::From => Bound::From,
+            planner::Bound::After => Bound::After,
+            planner::Bound::Until => Bound::Until,
+            planner::Bound::Through => Bound::Through,
+        };
+        (Arc::clone(at), bound)
+    });
+    let time = match temporal.clock {
+        Clock::Event => Time::Event,
+        Clock::Arrival => Time::Commits,
+    };
+    TemporalFilter::new(bounds.collect(), time)
 }
 
 fn window(window: &Window, node: &Node) -> Result<Box<dyn Operator>> {
@@ -194,6 +202,24 @@ fn join(join: &plan::Join, node: &Node) -> Result<Join> {
     })?)
 }
 
+fn asof(join: &plan::AsOf, node: &Node) -> Result<AsOf> {
+    let side = |i: usize, keys: &[Arc<dyn PhysicalExpr>], time: &Arc<dyn PhysicalExpr>| AsOfSide {
+        schema: Arc::clone(&node.inputs[i].schema),
+        keys: keys.to_vec(),
+        time: Arc::clone(time),
+        frees: join.frees[i].map(frees),
+    };
+    Ok(AsOf::new(AsOfOptions {
+        left: side(0, &join.left_keys, &join.left_time),
+        right: side(1, &join.right_keys, &join.right_time),
+        nearest: Nearest { after: join.after, strict: join.strict },
+        outer: join.outer,
+        versions: join.versions,
+        settled: join.settled,
+        output: Arc::clone(&node.schema),
+    })?)
+}
+
 fn kind(kind: JoinType) -> JoinKind {
     match kind {
         JoinType::Inner => JoinKind::Inner,
@@ -202,6 +228,7 @@ fn kind(kind: JoinType) -> JoinKind {
         JoinType::Full => JoinKind::Full,
         JoinType::LeftSemi => JoinKind::LeftSemi,
         JoinType::LeftAnti => JoinKind::LeftAnti,
+        JoinType::LeftMark => JoinKind::LeftMark,
         other => unreachable!("the planner refuses {other} joins"),
     }
 }

@@ -62,6 +62,19 @@ impl Hub {
         Ok(reads)
     }
 
+    /// Waits until a view has done what it has been told of so far, if it runs.
+    pub async fn settled(&self, oid: Oid) {
+        let (sender, receiver) = oneshot::channel::<()>();
+        {
+            let state = self.lock();
+            let job = state.views.get(&oid).and_then(|id| state.jobs.get(id));
+            let Some(job) = job else { return };
+            job.publication.when_current(Box::new(move |_| drop(sender)));
+        }
+        // It answers by going away.
+        let _ = receiver.await;
+    }
+
     /// Follows a running view from now on; the answer is its content at that position.
     pub fn follow(&self, oid: Oid, feed: Arc<Feed>) -> Result<oneshot::Receiver<Result<Snapshot>>> {
         let state = self.lock();

@@ -88,7 +88,16 @@ impl State {
                         door.heartbeat(*at);
                     }
                 }
-                Write::Table(oid, delta) => tables.entry(*oid).or_default().push(delta.clone()),
+                Write::Table(oid, delta) => {
+                    tables.entry(*oid).or_default().push(delta.clone());
+                    let table = self.tables.get(oid).ok_or_else(|| gone(oid))?;
+                    let Some(versions) = table.versions() else { continue };
+                    let stream = self.streams.get(&versions).ok_or_else(|| gone(&versions))?;
+                    if let Some(door) = doors.entry(versions).or_insert_with(|| stream.door()) {
+                        let rows = table.versions_of(delta, door.watermark())?;
+                        stream.check(&rows, now, door).map_err(Error::of_table)?;
+                    }
+                }
             }
         }
         for (oid, deltas) in &tables {
@@ -122,7 +131,13 @@ impl State {
             }
             Write::Table(oid, delta) => {
                 let delta = delta.at(time);
-                self.tables.get_mut(&oid).expect("checked before").apply(&delta)?;
+                let table = self.tables.get_mut(&oid).expect("checked before");
+                table.apply(&delta)?;
+                if let Some(stream) = table.versions() {
+                    let watermark = self.streams.get(&stream).map(Stream::watermark);
+                    let rows = table.versions_of(&delta, watermark.unwrap_or(Watermark::MIN))?;
+                    self.write(Write::Rows(stream, rows), changes, &mut receipt.clone())?;
+                }
                 (oid, delta, Watermark::MAX)
             }
             Write::Heartbeat(oid, at) => {

@@ -123,7 +123,8 @@ impl Stream {
         (self.late == Late::Error).then(|| self.ingest.clone())
     }
 
-    /// Refuses rows that `LATE ERROR` forbids, before anything changes. `door` has seen the commit's
+    /// Refuses rows that `LATE ERROR` forbids, before anything changes. `door` has seen the
+    /// commit's
     /// earlier writes.
     pub fn check(&self, rows: &RecordBatch, now: Timestamp, door: &mut Ingest) -> Result<()> {
         let admission = door.admit(rows.clone(), now)?;

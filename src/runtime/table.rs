@@ -14,19 +14,26 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch};
-use arrow::datatypes::SchemaRef;
+use arrow::compute::{cast, concat};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 
+use super::ingest::micros;
 use super::{Error, Result};
 use crate::delta::Delta;
 use crate::operators::evaluate::row_text;
+use crate::planner::asof::DELETED;
+use crate::sql::catalog::Oid;
 use crate::storage::{Bag, NONE, RowSet};
+use crate::time::Watermark;
 
 /// The content of a base table.
 pub struct Table {
     name: String,
     bag: Bag,
     index: Option<Index>,
+    /// The stream of its versions, and the column that says from when on one is valid.
+    versions: Option<(Oid, usize)>,
     snapshot: Option<(RecordBatch, Int64Array)>,
 }
 
@@ -50,7 +57,55 @@ impl Table {
                 Some(Index { columns: primary_key, keys, rows: Vec::new() })
             }
         };
-        Ok(Self { name: name.to_owned(), bag: Bag::new(schema)?, index, snapshot: None })
+        let (name, bag) = (name.to_owned(), Bag::new(schema)?);
+        Ok(Self { name, bag, index, versions: None, snapshot: None })
+    }
+
+    /// Lets every change go to a stream of versions as well.
+    pub fn keep_versions(&mut self, stream: Oid, time: usize) {
+        self.versions = Some((stream, time));
+    }
+
+    /// The stream of its versions.
+    pub fn versions(&self) -> Option<Oid> {
+        self.versions.map(|(stream, _)| stream)
+    }
+
+    /// Returns the versions that a change makes: the rows added, each valid from its own time on,
+    /// and the rows of keys that are gone, deleted from the watermark on or from their own time if
+    /// that is later.
+    pub fn versions_of(&self, delta: &Delta, watermark: Watermark) -> Result<RecordBatch> {
+        let delta = delta.consolidate()?;
+        let of = |sign: i64| -> BooleanArray {
+            (0..delta.len()).map(|i| Some(delta.weight(i).signum() == sign)).collect()
+        };
+        let (added, gone) = (delta.filter(&of(1))?, delta.filter(&of(-1))?);
+        let Some(index) = &self.index else { unreachable!("versions are of keys") };
+        let columns = index.key(added.rows());
+        let mut keys = RowSet::new(columns.iter().map(|c| c.data_type().clone()))?;
+        keys.intern(&columns, added.len())?;
+        let replaced = keys.find(&index.key(gone.rows()), gone.len())?;
+        let gone = gone.filter(&replaced.iter().map(|slot| Some(*slot == NONE)).collect())?;
+        let mut last = gone.rows().columns().to_vec();
+        if let Some((_, time)) = self.versions {
+            let times = micros(&last[time])?;
+            let later = times.iter().map(|t| t.map(|t| t.max(watermark.0.0)));
+            last[time] = cast(&later.collect::<Int64Array>(), last[time].data_type())?;
+        }
+        let deleted = |rows: usize, deleted: bool| -> ArrayRef {
+            Arc::new(BooleanArray::from(vec![deleted; rows]))
+        };
+        let mut versions = Vec::with_capacity(last.len() + 1);
+        for (new, old) in added.rows().columns().iter().zip(&last) {
+            versions.push(concat(&[new.as_ref(), old.as_ref()])?);
+        }
+        let flags = [deleted(added.len(), false), deleted(gone.len(), true)];
+        versions.push(concat(&[flags[0].as_ref(), flags[1].as_ref()])?);
+        let flag = Field::new(DELETED, DataType::Boolean, true);
+        let schema = delta.schema();
+        let fields = schema.fields().iter().map(|field| field.as_ref().clone()).chain([flag]);
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        Ok(RecordBatch::try_new(schema, versions)?)
     }
 
     /// Returns an error if the change would leave two rows of one key.

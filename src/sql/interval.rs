@@ -1,7 +1,8 @@
 //! The texts of intervals, as Postgres reads them.
 //!
 //! # Semantics
-//! `1 day 02:03:04`, `1 year 2 mons`, `1-2` (years and months), `3 04:05` (days and time), `90` (seconds),
+//! `1 day 02:03:04`, `1 year 2 mons`, `1-2` (years and months), `3 04:05` (days and time), `90`
+//! (seconds),
 //! `1h30m`, `@ 1 minute`, `3 days ago`, and ISO 8601 with designators, `P1DT2H`. A fraction of a
 //! year counts in months, one of a month in days of which it has 30, one of a day in time. What is
 //! less than a microsecond is cut off.

@@ -16,5 +16,6 @@ pub mod variables;
 pub use dialect::StreamSql;
 pub use error::{Error, Result};
 pub use parser::{
-    IN_ARRAY, NOT_IN_ARRAY, WINDOW_FUNCTION, parse, parse_expression, parse_query_text,
+    IN_ARRAY, NOT_IN_ARRAY, VERSIONS_FUNCTION, WINDOW_FUNCTION, parse, parse_expression,
+    parse_query_text,
 };

@@ -12,13 +12,14 @@ pub struct Statement {
     pub text: Arc<str>,
     /// Where `text` starts in the string that was parsed, in characters from 0 (for positions).
     pub offset: usize,
+    /// Names that were too long, as written and as cut to what a name may be.
+    pub cut_names: Vec<(String, String)>,
     /// What it says.
     pub kind: StatementKind,
 }
 
 /// What a statement says.
 #[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "a statement lives once, not in arrays")]
 pub enum StatementKind {
     /// SELECT, VALUES, WITH ..; a top-level EMIT or xSTREAM makes it an implicit SUBSCRIBE.
     Query(Query),
@@ -322,6 +323,8 @@ pub struct CreateTable {
     pub columns: Vec<ast::ColumnDef>,
     /// Primary key columns, from a column option or a table constraint.
     pub primary_key: Vec<ast::Ident>,
+    /// `VERSIONED BY col WATERMARK AS expr`.
+    pub versions: Option<WatermarkClause>,
     /// `CREATE TABLE x AS query`.
     pub query: Option<Query>,
     /// `WITH (k = v, ..)`; keys in lower case.

@@ -22,6 +22,7 @@ use arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
 use sqlparser::ast;
 use sqlparser::ast::{ArrayElemTypeDef, CharacterLength, ExactNumberInfo, TimezoneInfo};
 
+use crate::error::Location;
 use crate::sql::names::fold_parts;
 use crate::sql::{Error, Result};
 
@@ -190,7 +191,15 @@ fn custom(name: &ast::ObjectName, modifiers: &[String]) -> Result<(String, DataT
         "float8" => Ok(("double precision".to_owned(), DataType::Float64)),
         "timestamp" => timestamp(None, TimezoneInfo::None),
         "timestamptz" => timestamp(None, TimezoneInfo::Tz),
-        _ => Err(known_elsewhere(&full)),
+        _ => {
+            let error = known_elsewhere(&full);
+            let start =
+                name.0.first().and_then(|part| part.as_ident()).map(|ident| ident.span.start);
+            Err(match start.filter(|start| start.line > 0) {
+                Some(start) => error.at(Location { line: start.line, column: start.column }),
+                None => error,
+            })
+        }
     }
 }
 

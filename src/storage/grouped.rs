@@ -7,8 +7,9 @@
 //! are known not to be retracted.
 //!
 //! # State
-//! Per row its bytes and 32 bytes more: weight, time, owner, hash and the links of its owner's
-//! list; per owner the ends of the list. A row leaves when the caller removes it.
+//! Per row its bytes and 24 bytes more: time, owner, hash and the links of its owner's list; a
+//! weight only once one is not 1, so that rows which are only appended have none. Per owner the
+//! ends of the list. A row leaves when the caller removes it.
 //!
 //! # Cost
 //! One hash per `add` or settled row, none per `push`. Reading an owner's rows follows links.
@@ -29,6 +30,8 @@ pub struct GroupedRows {
     slab: Slab,
     /// By slot.
     nodes: Vec<Node>,
+    /// By slot, as far as a weight was not 1.
+    weights: Vec<i64>,
     /// By owner: the first and the last slot of its list.
     ends: Vec<(u32, u32)>,
     /// Slots of the rows that were added or settled.
@@ -37,7 +40,6 @@ pub struct GroupedRows {
 
 #[derive(Clone, Copy, Debug)]
 struct Node {
-    weight: i64,
     /// The instant of the change that brought the row, in microseconds.
     ts: i64,
     hash: u32,
@@ -66,6 +68,7 @@ impl GroupedRows {
             codec: RowCodec::new(types)?,
             slab: Slab::default(),
             nodes: Vec::new(),
+            weights: Vec::new(),
             ends: Vec::new(),
             index: HashTable::new(),
         })
@@ -80,20 +83,19 @@ impl GroupedRows {
     pub fn add(&mut self, owner: u32, bytes: &[u8], weight: i64) -> Change {
         let hash = owned_hash(owner, bytes);
         if let Some(slot) = self.find(owner, hash, bytes) {
-            let node = &mut self.nodes[slot as usize];
-            let before = node.weight;
-            node.weight += weight;
-            return Change { slot, new: false, before, after: node.weight };
+            let before = self.weight(slot);
+            let after = before + weight;
+            self.set_weight(slot, after);
+            return Change { slot, new: false, before, after };
         }
-        let slot = self.append(bytes, Node::new(owner, hash, weight));
+        let slot = self.append(bytes, Node::new(owner, hash), weight);
         self.index_slot(slot);
         Change { slot, new: true, before: 0, after: weight }
     }
 
     /// Appends a row to its owner's list without looking for an equal one.
     pub fn push(&mut self, owner: u32, bytes: &[u8], weight: i64, ts: i64) -> u32 {
-        let node = Node::new(owner, owned_hash(owner, bytes), weight);
-        self.append(bytes, Node { ts, ..node })
+        self.append(bytes, Node { ts, ..Node::new(owner, 0) }, weight)
     }
 
     /// Merges pushed rows into equal ones, removes what cancels, and returns the slots that are
@@ -101,12 +103,14 @@ impl GroupedRows {
     pub fn settle(&mut self, pushed: impl IntoIterator<Item = u32>) -> Vec<u32> {
         let mut freed = Vec::new();
         for slot in pushed {
-            let Node { owner, hash, weight, .. } = self.nodes[slot as usize];
+            let (owner, weight) = (self.owner(slot), self.weight(slot));
+            let hash = owned_hash(owner, self.slab.get(slot));
+            self.nodes[slot as usize].hash = hash;
             match self.find(owner, hash, self.slab.get(slot)) {
                 Some(equal) => {
-                    let node = &mut self.nodes[equal as usize];
-                    node.weight += weight;
-                    let cancelled = node.weight == 0;
+                    let sum = self.weight(equal) + weight;
+                    self.set_weight(equal, sum);
+                    let cancelled = sum == 0;
                     self.remove(slot);
                     freed.push(slot);
                     if cancelled {
@@ -168,7 +172,17 @@ impl GroupedRows {
     /// The weight of a live slot's row.
     #[inline]
     pub fn weight(&self, slot: u32) -> i64 {
-        self.nodes[slot as usize].weight
+        self.weights.get(slot as usize).copied().unwrap_or(1)
+    }
+
+    fn set_weight(&mut self, slot: u32, weight: i64) {
+        let index = slot as usize;
+        if self.weights.len() <= index && weight != 1 {
+            self.weights.resize(index + 1, 1);
+        }
+        if let Some(known) = self.weights.get_mut(index) {
+            *known = weight;
+        }
     }
 
     /// The instant with which a live slot's row was pushed; the least one for an added row.
@@ -216,6 +230,7 @@ impl GroupedRows {
     /// Bytes held.
     pub fn memory(&self) -> usize {
         let nodes = self.nodes.len() * size_of::<Node>() + self.ends.len() * 8;
+        let nodes = nodes + self.weights.len() * 8;
         self.slab.memory() + nodes + self.index.allocation_size()
     }
 
@@ -234,7 +249,7 @@ impl GroupedRows {
     }
 
     /// Appends a row to its owner's list.
-    fn append(&mut self, bytes: &[u8], node: Node) -> u32 {
+    fn append(&mut self, bytes: &[u8], node: Node, weight: i64) -> u32 {
         let owner = node.owner as usize;
         if self.ends.len() <= owner {
             self.ends.resize(owner + 1, (NONE, NONE));
@@ -252,13 +267,14 @@ impl GroupedRows {
         } else {
             self.nodes[slot as usize] = node;
         }
+        self.set_weight(slot, weight);
         slot
     }
 }
 
 impl Node {
-    fn new(owner: u32, hash: u32, weight: i64) -> Self {
-        Self { weight, ts: i64::MIN, hash, owner, next: NONE, previous: NONE }
+    fn new(owner: u32, hash: u32) -> Self {
+        Self { ts: i64::MIN, hash, owner, next: NONE, previous: NONE }
     }
 }
 

@@ -49,8 +49,9 @@ impl Connection {
         let rows = tokio::select! {
             biased;
             interrupt = self.signals.told_to_stop(deadline) => return Err(interrupt.into()),
-            rows = copy.sink.finish(&mut self.session) => rows.map_err(|error| Error::engine(&error, text))?,
+            rows = copy.sink.finish(&mut self.session) => rows,
         };
+        let rows = rows.map_err(|error| Error::engine(&error, text))?;
         self.complete(format!("COPY {rows}")).await
     }
 

@@ -1,5 +1,6 @@
-//! The simple protocol: a string of statements, each answered before the next one runs. They are one
-//! transaction, as far as they do not say otherwise.
+//! The simple protocol: a string of statements, each answered before the next one runs.
+//!
+//! They are one transaction, as far as they do not say otherwise.
 
 use futures::SinkExt;
 use pgwire::messages::PgWireBackendMessage;

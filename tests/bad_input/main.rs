@@ -8,3 +8,4 @@ mod clients;
 mod rows;
 mod sizes;
 mod statements;
+mod writers;

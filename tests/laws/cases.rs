@@ -14,10 +14,11 @@ use datafusion::physical_expr::aggregate::LoweredAggregateBuilder;
 use datafusion::prelude::SessionContext;
 use highwater::delta::pretty::schema;
 use highwater::operators::aggregate::{AggregateOptions, Call};
+use highwater::operators::asof::{AsOfOptions, AsOfSide, Nearest};
 use highwater::operators::join::{JoinKind, JoinOptions, JoinSide};
 use highwater::operators::top_n::TopNOptions;
 use highwater::operators::{
-    Aggregate, Expand, Filter, Frees, Instantwise, Join, OnClose, Operator, Project, TopN,
+    Aggregate, AsOf, Expand, Filter, Frees, Instantwise, Join, OnClose, Operator, Project, TopN,
 };
 use highwater::windows::temporal::{Bound, TemporalFilter, Time};
 use highwater::windows::{
@@ -176,6 +177,7 @@ fn joins() -> Vec<Case> {
         JoinKind::Full,
         JoinKind::LeftSemi,
         JoinKind::LeftAnti,
+        JoinKind::LeftMark,
     ];
     let mut cases = Vec::new();
     for kind in kinds {
@@ -190,7 +192,11 @@ fn joins() -> Vec<Case> {
             let right = schema("j:int8 | w:int8 | u:text");
             let both = schema("k:int8 | v:int8 | t:text | j:int8 | w:int8 | u:text");
             let shows_left = matches!(kind, JoinKind::LeftSemi | JoinKind::LeftAnti);
-            let output = if shows_left { left.clone() } else { both.clone() };
+            let output = match kind {
+                JoinKind::LeftMark => schema(&format!("{INPUT} | mark:bool")),
+                _ if shows_left => left.clone(),
+                _ => both.clone(),
+            };
             let side = |schema: &SchemaRef, key: &str| JoinSide {
                 keys: vec![expr(schema, key)],
                 schema: schema.clone(),
@@ -215,6 +221,42 @@ fn joins() -> Vec<Case> {
                 instants,
                 stream: append_only,
                 cancels: !freed && !append_only,
+                drains: false,
+                ..Case::new(name, "", make)
+            });
+        }
+    }
+    cases
+}
+
+fn asof_joins() -> Vec<Case> {
+    let (left, right) = (schema(INPUT), schema("j:int8 | w:int8 | u:text"));
+    let output = schema("k:int8 | v:int8 | t:text | j:int8 | w:int8 | u:text");
+    let side = |schema: &SchemaRef, key: &str, time: &str| AsOfSide {
+        keys: vec![expr(schema, key)],
+        time: expr(schema, time),
+        schema: schema.clone(),
+        frees: None,
+    };
+    let mut cases = Vec::new();
+    for (after, strict) in [(false, false), (false, true), (true, false), (true, true)] {
+        for outer in [false, true] {
+            let options = AsOfOptions {
+                left: side(&left, "k", "v"),
+                right: side(&right, "j", "w"),
+                nearest: Nearest { after, strict },
+                outer,
+                versions: false,
+                settled: false,
+                output: output.clone(),
+            };
+            let name = format!("asof, after {after}, strict {strict}, outer {outer}");
+            let make =
+                move || -> Box<dyn Operator> { Box::new(AsOf::new(options.clone()).unwrap()) };
+            cases.push(Case {
+                output: output.clone(),
+                ports: 2,
+                instants: Instantwise::One,
                 drains: false,
                 ..Case::new(name, "", make)
             });
@@ -336,7 +378,7 @@ fn all_cases() -> Vec<Case> {
         }),
         Case::new("expand", "a:int8 | t:text", {
             let list = |sql: [&str; 2]| sql.map(|sql| expr(&input, sql)).to_vec();
-            let lists = vec![list(["v", "t"]), list(["k", "NULL::text"])];
+            let lists = vec![list(["v", "t"]), list(["k", "nullif(t, t)"])];
             move || Box::new(Expand::new(lists.clone(), &schema("a:int8 | t:text")))
         }),
         Case {
@@ -365,6 +407,7 @@ fn all_cases() -> Vec<Case> {
     ];
     all.extend(aggregates());
     all.extend(joins());
+    all.extend(asof_joins());
     all.extend(top_ns());
     all.extend(windows());
     all

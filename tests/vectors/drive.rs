@@ -64,7 +64,12 @@ pub fn run(server: &Server, time: TimeType, vector: &Vector, check: &Check) {
         how => {
             let inputs = notation::inputs(&vector.inputs, columns);
             assert!(!inputs.is_empty(), "{} has inputs", vector.id);
-            let run = Run { server, time, vector, inputs, sql: check.sql, expected };
+            let ticks = match time {
+                TimeType::BigInt => "5",
+                TimeType::Timestamp => "INTERVAL '5 microseconds'",
+            };
+            let sql = &check.sql.replace("FIVE_TICKS", ticks);
+            let run = Run { server, time, vector, inputs, sql, expected };
             run.listed(how);
         }
     }
@@ -89,6 +94,7 @@ impl Run<'_> {
             How::Deleted => every(&|a| self.changes(a, |diff| diff < 0)),
             How::Elements => every(&|a| self.elements(a)),
             How::Result => every(&|a| self.result(a)),
+            How::Closed => every(&|a| self.closed(a)),
             How::Relation => {
                 let contents = notation::relations(self.expected);
                 every(&|a| self.contents(a, &contents));
@@ -213,6 +219,17 @@ impl Run<'_> {
         world.changes_to(&expected);
         self.heartbeat(&mut world, LATEST);
         assert_eq!(world.select("SELECT * FROM v"), expected, "after the end, {arrival:?}");
+        assert_eq!(world.select(self.sql), expected, "the query alone, {arrival:?}");
+    }
+
+    fn closed(&self, arrival: Arrival) {
+        let expected = notation::bag(self.expected);
+        let (mut world, pieces) = self.world(arrival, false);
+        world.create_view(self.sql);
+        self.insert(&mut world, &pieces);
+        self.heartbeat(&mut world, LATEST);
+        assert_eq!(world.select("SELECT * FROM v"), expected, "{arrival:?}");
+        world.changes_to(&expected);
         assert_eq!(world.select(self.sql), expected, "the query alone, {arrival:?}");
     }
 

@@ -171,6 +171,49 @@ async fn declared_types_reach_the_client() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn arrays_are_parameters_of_any_and_all() {
+    let server = Server::start();
+    let client = with_table(&server).await;
+    let ids = |rows: Vec<tokio_postgres::Row>| rows.iter().map(|r| r.get(0)).collect::<Vec<i64>>();
+    let any = client.prepare("SELECT id FROM t WHERE id = ANY ($1) ORDER BY id").await.unwrap();
+    assert_eq!(any.params(), [Type::INT8_ARRAY]);
+    assert_eq!(ids(client.query(&any, &[&vec![1_i64, 4, 9]]).await.unwrap()), [1, 4]);
+    assert_eq!(ids(client.query(&any, &[&Vec::<i64>::new()]).await.unwrap()), [0_i64; 0]);
+    let sql = "SELECT id FROM t WHERE s <> ALL ($1) ORDER BY id";
+    assert_eq!(ids(client.query(sql, &[&vec!["a", "c", "d"]]).await.unwrap()), [2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changed_rows_are_returned_with_their_types() {
+    let server = Server::start();
+    let client = with_table(&server).await;
+    let insert = client.prepare("INSERT INTO t VALUES ($1, $2) RETURNING id, s").await.unwrap();
+    let types: Vec<_> = insert.columns().iter().map(|c| c.type_().clone()).collect();
+    assert_eq!(types, [Type::INT8, Type::TEXT]);
+    let row = client.query_one(&insert, &[&9_i64, &"i"]).await.unwrap();
+    assert_eq!((row.get::<_, i64>(0), row.get::<_, &str>(1)), (9, "i"));
+    let sql = "UPDATE t SET s = $1 WHERE id = $2 RETURNING s || '!'";
+    let row = client.query_one(sql, &[&"x", &9_i64]).await.unwrap();
+    assert_eq!(row.get::<_, &str>(0), "x!");
+    let rows = client.query("DELETE FROM t WHERE id > $1 RETURNING *", &[&3_i64]).await.unwrap();
+    assert_eq!(rows.len(), 3);
+    assert_eq!(client.execute("TRUNCATE t", &[]).await.unwrap(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_string_of_statements_is_one_transaction() {
+    let server = Server::start();
+    let client = with_table(&server).await;
+    let error = client.batch_execute("DELETE FROM t; INSERT INTO t VALUES (9, 'i'); SELECT 1 / 0");
+    assert_eq!(code(&error.await.unwrap_err()), &SqlState::DIVISION_BY_ZERO);
+    let count: i64 = client.query_one("SELECT count(*) FROM t", &[]).await.unwrap().get(0);
+    assert_eq!(count, 5);
+    client.batch_execute("DELETE FROM t; INSERT INTO t VALUES (9, 'i'); SELECT 1").await.unwrap();
+    let id: i64 = client.query_one("SELECT id FROM t", &[]).await.unwrap().get(0);
+    assert_eq!(id, 9);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_portal_gives_its_rows_in_pieces() {
     let server = Server::start();
     let mut client = with_table(&server).await;

@@ -124,7 +124,7 @@ pub fn byte_order_mark(bytes: &[u8]) -> usize {
     if bytes.starts_with(b"\xEF\xBB\xBF") { 3 } else { 0 }
 }
 
-/// Makes a bad record; its raw text is cut to [`RAW_CHARS`].
+/// Makes a bad record; its raw text is cut to `RAW_CHARS`.
 pub fn bad_record(file: &str, line: u64, flaw: Flaw, raw: &[u8]) -> BadRecord {
     let raw = String::from_utf8_lossy(beginning(raw)).chars().take(RAW_CHARS).collect();
     BadRecord { place: format!("{file}:{line}"), flaw, raw }

@@ -167,26 +167,24 @@ impl Fold for Moments {
         let columns: Vec<_> = columns.map(|column| column.values()).collect();
         // Functions of two arguments take (y, x).
         let x = columns[columns.len() - 1];
-        let mut products: Vec<(&[f64], usize, Option<(&[f64], usize)>)> =
-            vec![(x, X, Some((x, XX)))];
+        let (mut alone, mut products) = (vec![(X, x)], vec![(XX, x, x)]);
         if let [y, x] = columns[..] {
-            products.extend([(&y[..], Y, Some((&y[..], YY))), (&x[..], XY, Some((&y[..], XY)))]);
+            alone.push((Y, y));
+            products.extend([(YY, y, y), (XY, x, y)]);
         }
-        for (factor, alone, with) in products {
-            if alone != XY {
-                let sums = &mut self.sums[alone];
-                changes.each(rows, |group, row, weight| sums.add(group, factor[row], weight));
-            }
-            if let Some((other, into)) = with {
-                let sums = &mut self.sums[into];
-                changes.each(rows, |group, row, weight| {
-                    let (product, error) = two_product(factor[row], other[row]);
-                    sums.add(group, product, weight);
-                    if error != 0.0 && product.is_finite() {
-                        sums.add(group, error, weight);
-                    }
-                });
-            }
+        for (sum, values) in alone {
+            let sums = &mut self.sums[sum];
+            changes.each(rows, |group, row, weight| sums.add(group, values[row], weight));
+        }
+        for (sum, left, right) in products {
+            let sums = &mut self.sums[sum];
+            changes.each(rows, |group, row, weight| {
+                let (product, error) = two_product(left[row], right[row]);
+                sums.add(group, product, weight);
+                if error != 0.0 && product.is_finite() {
+                    sums.add(group, error, weight);
+                }
+            });
         }
         Ok(())
     }

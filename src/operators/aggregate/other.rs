@@ -2,9 +2,9 @@
 //!
 //! # Semantics
 //! [`Kept`], for input that is never retracted and functions that do not see the order of rows: one
-//! accumulator per group. [`Recomputed`]: the argument rows of a group in order ([`super::sorted`]);
-//! the value of a touched group is computed from all of them with a fresh accumulator, a row as
-//! often as its weight says, with DISTINCT once.
+//! accumulator per group. [`Recomputed`]: the argument rows of a group in order
+//! ([`super::sorted`]); the value of a touched group is computed from all of them with a fresh
+//! accumulator, a row as often as its weight says, with DISTINCT once.
 //!
 //! # Cost
 //! `Recomputed` costs the size of the group at every change of it, once per instant. The last value

@@ -5,8 +5,8 @@
 //! decide, ascending with NULLs last: the order is a function of the rows alone, whatever the way
 //! and the order in which they came.
 //!
-//! [`Ends`] is `first_value` and `last_value` over it, which look at one end; [`Single`] the value of a
-//! scalar subquery, which must be the only one.
+//! [`Ends`] is `first_value` and `last_value` over it, which look at one end; [`Single`] the value
+//! of a scalar subquery, which must be the only one.
 
 use std::sync::Arc;
 

@@ -4,7 +4,8 @@
 //! `L ⋈ R` pointwise, over bags: weights multiply. A key that is NULL matches nothing unless
 //! `null_equals_null`; without keys every row matches every other. The residual must be true as
 //! well. LEFT, RIGHT and FULL also keep the rows without a partner, padded with NULLs; a semi join
-//! keeps the left rows that have a partner, an anti join those that have none.
+//! keeps the left rows that have a partner, an anti join those that have none, and a mark join all
+//! of them, each with whether it has one.
 //!
 //! ```text
 //!   d(L ⋈ R) = dL ⋈ R + (L + dL) ⋈ dR      each delta meets the other side as it then is
@@ -13,8 +14,8 @@
 //! # State
 //! The rows of both sides by key. A key has one slot for both sides, so that one lookup serves to
 //! store a row and to find its partners. A row is freed when its weight is 0, or silently when the
-//! watermark has passed the time that `frees` names for its side; later rows of that time are
-//! ignored. Beside that, outer joins keep what module `presence` describes.
+//! watermark has passed the time that `frees` names for its side: the rows it could match have all
+//! come, and nothing changes them. Beside that, outer joins keep what module `presence` describes.
 //!
 //! # Invariants
 //! 1. What an instant brings is emitted once it is complete, consolidated if anything is retracted.
@@ -23,11 +24,12 @@
 //!
 //! # Cost
 //! Per row one hash of the key, and one of the row if its side may retract; per pair the decoding
-//! of the stored row. Semi and anti joins without a residual look at no pairs at all, only at
+//! of the stored row. Semi, anti and mark joins without a residual look at no pairs at all, only at
 //! totals per key.
 
 use std::sync::Arc;
 
+use arrow::array::BooleanArray;
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::physical_expr::PhysicalExpr;
 
@@ -66,6 +68,9 @@ pub enum JoinKind {
     LeftSemi,
     /// Left rows without a partner, as they are; right columns are not shown.
     LeftAnti,
+    /// All left rows, and as a last column whether they have a partner; right columns are not
+    /// shown.
+    LeftMark,
 }
 
 /// One input of a join.
@@ -95,7 +100,7 @@ pub struct JoinOptions {
     /// Whether NULL equals NULL in keys.
     pub null_equals_null: bool,
     /// The row type of the output: left columns, then right ones; for semi and anti joins the left
-    /// ones.
+    /// ones; for mark joins those and the mark.
     pub output: SchemaRef,
 }
 
@@ -125,7 +130,9 @@ impl JoinKind {
     fn preserves(self, side: usize) -> bool {
         match self {
             JoinKind::Inner => false,
-            JoinKind::Left | JoinKind::LeftSemi | JoinKind::LeftAnti => side == 0,
+            JoinKind::Left | JoinKind::LeftSemi | JoinKind::LeftAnti | JoinKind::LeftMark => {
+                side == 0
+            }
             JoinKind::Right => side == 1,
             JoinKind::Full => true,
         }
@@ -133,12 +140,12 @@ impl JoinKind {
 
     /// Whether pairs are shown.
     fn pairs(self) -> bool {
-        !matches!(self, JoinKind::LeftSemi | JoinKind::LeftAnti)
+        !matches!(self, JoinKind::LeftSemi | JoinKind::LeftAnti | JoinKind::LeftMark)
     }
 
     /// Whether a row of a preserved side is shown by itself.
     fn shows(self, partnered: bool) -> bool {
-        partnered == (self == JoinKind::LeftSemi)
+        self == JoinKind::LeftMark || partnered == (self == JoinKind::LeftSemi)
     }
 }
 
@@ -242,7 +249,8 @@ impl Operator for Join {
             && self.kind.preserves(port)
             && self.kind.shows(false)
         {
-            let rows = self.single_rows(alone.rows(), port)?;
+            let unmarked = BooleanArray::from(vec![false; alone.len()]);
+            let rows = self.single_rows(alone.rows(), port, unmarked)?;
             self.joined.push(alone.with_rows(rows));
         }
         let delta = keyed.delta;

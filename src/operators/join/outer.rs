@@ -1,14 +1,16 @@
-//! Outer, semi and anti joins: rows that are shown by themselves.
+//! Outer, semi, anti and mark joins: rows that are shown by themselves.
 //!
 //! A delta is stored first and joined then, so that what is counted as a row's partners is
 //! complete. What changes by itself, padded or unpaired rows, is found out once the instant is
 //! complete.
 
-use arrow::array::{Int64Array, RecordBatch};
+use std::sync::Arc;
 
-use super::Join;
+use arrow::array::{BooleanArray, Int64Array, RecordBatch};
+
 use super::pairs::{Pairing, Pairs, pad};
 use super::presence::Changed;
+use super::{Join, JoinKind};
 use crate::delta::{Delta, Instants, Weights, batch};
 use crate::operators::{Output, Result};
 use crate::time::Timestamp;
@@ -30,7 +32,7 @@ impl Join {
         let how = Pairing { schema: &self.pair_schema, residual: Some(residual), right: port == 1 };
         let other = &self.sides[1 - port];
         let (kind, joined, presence) = (self.kind, &mut self.joined, &mut self.presence);
-        // A semi or anti join knows the partners of left rows it has seen before.
+        // A semi, anti or mark join knows the partners of left rows it has seen before.
         let probes = |row: usize| kind.pairs() || port == 1 || fresh[row];
         Pairs::each(owners, other, probes, |mut pairs| {
             let rows = pairs.join(delta, other, &how, out)?;
@@ -101,31 +103,49 @@ impl Join {
                 }
             }
         }
-        let (mut slots, mut weights) = (Vec::new(), Vec::new());
+        let (mut slots, mut weights, mut marks) = (Vec::new(), Vec::new(), Vec::new());
         for before in presence.take_changed() {
             let partners = match self.residual {
                 Some(_) => presence.partners[before.slot as usize],
                 None => self.totals.now(rows.owner(before.slot), 1 - side),
             };
+            let partnered = partners > 0;
             let was = if self.kind.shows(before.partnered) { before.weight } else { 0 };
-            let is = if self.kind.shows(partners > 0) { rows.weight(before.slot) } else { 0 };
-            if was != is {
+            let is = if self.kind.shows(partnered) { rows.weight(before.slot) } else { 0 };
+            let marked_anew = self.kind == JoinKind::LeftMark && before.partnered != partnered;
+            let changes = match marked_anew {
+                true => [(-was, before.partnered), (is, partnered)],
+                false => [(is - was, partnered), (0, partnered)],
+            };
+            for (weight, mark) in changes.into_iter().filter(|(weight, _)| *weight != 0) {
                 slots.push(before.slot);
-                weights.push(is - was);
+                weights.push(weight);
+                marks.push(mark);
             }
         }
         if slots.is_empty() {
             return Ok(None);
         }
-        let rows = self.single_rows(&self.sides[side].batch(&slots)?, side)?;
+        let rows = self.sides[side].batch(&slots)?;
+        let rows = self.single_rows(&rows, side, BooleanArray::from(marks))?;
         Ok(Some(Delta::new(rows, Instants::All(at), Weights::Each(Int64Array::from(weights)))))
     }
 
-    /// Gives rows of a preserved side the row type of the output.
-    pub(super) fn single_rows(&self, rows: &RecordBatch, side: usize) -> Result<RecordBatch> {
+    /// Gives rows of a preserved side the row type of the output. `marks` says which have a
+    /// partner.
+    pub(super) fn single_rows(
+        &self,
+        rows: &RecordBatch,
+        side: usize,
+        marks: BooleanArray,
+    ) -> Result<RecordBatch> {
         if self.kind.pairs() {
             return pad(rows, &self.output, side == 1);
         }
-        Ok(batch(self.output.clone(), rows.columns().to_vec(), rows.num_rows())?)
+        let mut columns = rows.columns().to_vec();
+        if self.kind == JoinKind::LeftMark {
+            columns.push(Arc::new(marks));
+        }
+        Ok(batch(self.output.clone(), columns, rows.num_rows())?)
     }
 }

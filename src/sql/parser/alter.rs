@@ -85,7 +85,12 @@ pub fn alter(mut reader: Reader<'_>) -> Result<StatementKind> {
     if reader.eat(&["MATERIALIZED", "VIEW"]) || reader.eat(&["VIEW"]) {
         return alter_view(start, reader);
     }
-    if !reader.eat(&["STREAM"]) {
+    let mut table = reader;
+    let versions = table.eat(&["TABLE"])
+        && table.object_name().is_ok()
+        && table.sees(&["HEARTBEAT"])
+        && reader.eat(&["TABLE"]);
+    if !versions && !reader.eat(&["STREAM"]) {
         let kinds = ["TABLE", "SCHEMA", "SINK", "SOURCE"];
         if kinds.iter().any(|kind| reader.sees(&[kind])) {
             let name = format!("ALTER {}", statement_name(reader.tokens()));

@@ -61,7 +61,8 @@ fn source_query(mut inside: Reader<'_>) -> Result<Statement> {
 
 fn statement(whole: Reader<'_>, kind: StatementKind) -> Statement {
     let byte = whole.script().byte_at(whole.rest().start);
-    Statement { text: whole.text(), offset: whole.script().chars_before(byte, (0, 0)), kind }
+    let offset = whole.script().chars_before(byte, (0, 0));
+    Statement { text: whole.text(), offset, cut_names: vec![], kind }
 }
 
 fn standard_stream(reader: &mut Reader<'_>, name: &str) -> Result<()> {

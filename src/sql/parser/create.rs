@@ -11,8 +11,9 @@ use super::options::with_clause;
 use super::query::query;
 use super::reader::Reader;
 use super::statement::statement_name;
-use crate::sql::Result;
-use crate::sql::statement::{CreateTable, CreateView, StatementKind};
+use super::stream::{set_once, versioned_by};
+use crate::sql::statement::{CreateTable, CreateView, StatementKind, WatermarkClause};
+use crate::sql::{Error, Result};
 
 /// Reads what follows CREATE.
 pub fn create(mut reader: Reader<'_>) -> Result<StatementKind> {
@@ -117,10 +118,16 @@ fn table(mut reader: Reader<'_>) -> Result<StatementKind> {
     let name = reader.object_name()?;
     let start = reader;
     let mut declared = Columns::default();
+    let mut versions = None;
     if reader.peek(0) == &Token::LParen {
         for item in reader.parenthesized()?.items()? {
-            table_item(item, &mut declared)?;
+            if item.sees(&["VERSIONED", "BY"]) {
+                set_once(&mut versions, versioned_by(item)?, &item, "VERSIONED BY")?;
+            } else {
+                table_item(item, &mut declared)?;
+            }
         }
+        check_versions(versions.as_ref(), &declared, &start)?;
         declared.check_names(&declared.primary_key, "PRIMARY KEY")?;
     }
     refuse_table_tail(&reader)?;
@@ -147,15 +154,28 @@ fn table(mut reader: Reader<'_>) -> Result<StatementKind> {
         if_not_exists,
         columns: declared.columns,
         primary_key: declared.primary_key,
+        versions,
         query,
         options,
     }))
 }
 
-fn table_item(item: Reader<'_>, declared: &mut Columns) -> Result<()> {
-    if item.sees(&["VERSIONED", "BY"]) {
-        return Err(item.not_yet("VERSIONED BY", "A join uses the table's current content."));
+/// A version replaces the one before it of the same key.
+fn check_versions(
+    versions: Option<&WatermarkClause>,
+    declared: &Columns,
+    start: &Reader<'_>,
+) -> Result<()> {
+    let Some(versions) = versions else { return Ok(()) };
+    declared.check_names(std::slice::from_ref(&versions.column), "VERSIONED BY")?;
+    if declared.primary_key.is_empty() {
+        let message = "VERSIONED BY requires a PRIMARY KEY".to_owned();
+        return Err(Error::InvalidDefinition { message, location: Some(start.location()) });
     }
+    Ok(())
+}
+
+fn table_item(item: Reader<'_>, declared: &mut Columns) -> Result<()> {
     if item.sees(&["WATERMARK", "FOR"]) {
         return Err(item.unsupported("WATERMARK of a table", "Declare it with CREATE STREAM."));
     }

@@ -30,8 +30,10 @@ mod query;
 mod session;
 mod stream;
 
+mod asof;
 mod emit;
 mod normalize;
+mod precedence;
 mod prepass;
 mod span;
 mod to_stream;
@@ -40,6 +42,7 @@ mod window_clause;
 #[cfg(test)]
 mod tests;
 
+pub use asof::VERSIONS_FUNCTION;
 pub use normalize::{IN_ARRAY, NOT_IN_ARRAY};
 pub use prepass::WINDOW_FUNCTION;
 pub use query::{parse_expression, parse_query_text};

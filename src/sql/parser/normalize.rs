@@ -12,10 +12,11 @@
 //! | `INTERVAL '1 day 02:03'` | its months, days and seconds | DataFusion reads fewer forms |
 //! | `x = ANY ('{1,2}')`, `x <> ALL ($1)` | an operator of its own | the array has the type of x |
 //! | `x AT TIME ZONE z` | `timezone(z, x)` | DataFusion leaves an instant an instant |
-//! | `x SIMILAR TO 'a%'` | `x ~ '^(?:a.*)$'` | DataFusion takes the pattern for a regular expression |
-//! | `~x`, `@ x`, `\|/ x`, `\|\|/ x` | `x # -1`, `abs`, `sqrt`, `cbrt` | DataFusion has no such operators |
+//! | `x SIMILAR TO 'a%'` | `x ~ '^(?:a.*)$'` | it is no regular expression |
+//! | `9223372036854775808`, `1e300` | a numeric, a double | else unsigned, or too long |
+//! | `~x`, `@ x`, `\|/ x`, `\|\|/ x` | `x # -1`, `abs`, `sqrt`, `cbrt` | it has none |
 //!
-//! Not done: `varchar(n)` does not cut the value, and Arrow cuts where Postgres rounds.
+//! Not done: `varchar(n)` does not cut the value.
 
 use std::ops::ControlFlow;
 
@@ -26,6 +27,7 @@ use sqlparser::ast::{
     Value, VisitMut, VisitorMut,
 };
 
+use super::precedence::regroup;
 use crate::error::Location;
 use crate::sql::interval::{Interval, Unit};
 use crate::sql::{Error, Result};
@@ -43,12 +45,16 @@ pub const IN_ARRAY: &str = "= ANY";
 /// The operator for `x <> ALL (a)`, where `a` is a literal or parameter.
 pub const NOT_IN_ARRAY: &str = "<> ALL";
 
+/// Beyond this a number's exponent makes it a double: a numeric has 38 digits.
+const EXPONENT_MAX: i32 = 30;
+
 struct Normalizer;
 
 impl VisitorMut for Normalizer {
     type Break = Box<Error>;
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
+        regroup(expr);
         if let Err(error) = replace_operator(expr) {
             return ControlFlow::Break(Box::new(error));
         }
@@ -137,9 +143,34 @@ fn replace_operator(expr: &mut Expr) -> Result<()> {
             let (left, right) = (take(expr), Box::new(regular(pattern)?));
             Expr::BinaryOp { left, op, right }
         }
+        Expr::Value(value) => match &value.value {
+            Value::Number(number, _) => match outsized(number) {
+                Some(number) => number,
+                None => return Ok(()),
+            },
+            _ => return Ok(()),
+        },
         _ => return Ok(()),
     };
     Ok(())
+}
+
+/// Numbers that DataFusion would take for unsigned, or for numerics that it does not have.
+fn outsized(number: &str) -> Option<Expr> {
+    let value = |value: Value| Box::new(Expr::Value(value.into()));
+    let exponent = number.split_once(['e', 'E']).and_then(|(_, e)| e.parse::<i32>().ok());
+    if exponent.is_some_and(|exponent| exponent.abs() > EXPONENT_MAX) {
+        return Some(Expr::Cast {
+            kind: CastKind::Cast,
+            expr: value(Value::SingleQuotedString(number.to_owned())),
+            data_type: DataType::DoublePrecision,
+            array: false,
+            format: None,
+        });
+    }
+    let whole = number.bytes().all(|byte| byte.is_ascii_digit());
+    let big = whole && number.len() >= 19 && number.parse::<i64>().is_err();
+    big.then(|| *value(Value::Number(format!("{number}e0"), false)))
 }
 
 /// The regular expression that a pattern of SIMILAR TO stands for.

@@ -24,6 +24,7 @@
 use sqlparser::keywords::{Keyword, RESERVED_FOR_TABLE_ALIAS};
 use sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 
+use super::asof::{Pick, VERSIONS_FUNCTION};
 use super::emit::{emit, ends_operand, sees_emit};
 use super::reader::Reader;
 use super::script::{is_word, keyword, made, made_word};
@@ -70,12 +71,14 @@ fn rewrite_in(input: Reader<'_>, frame: Frame) -> Result<Rewritten> {
     while !prepass.input.at_end() {
         prepass.step()?;
     }
+    prepass.end_pick()?;
     Ok(Rewritten { tokens: prepass.out, windows: prepass.windows, emit: prepass.emit })
 }
 
-struct Prepass<'s> {
-    input: Reader<'s>,
-    out: Vec<TokenWithSpan>,
+/// The rewriting, underway.
+pub(super) struct Prepass<'s> {
+    pub(super) input: Reader<'s>,
+    pub(super) out: Vec<TokenWithSpan>,
     /// Open parentheses and brackets, innermost last; the first is the statement itself.
     frames: Vec<Frame>,
     windows: Vec<WindowSpec>,
@@ -83,9 +86,11 @@ struct Prepass<'s> {
 }
 
 /// An open parenthesis or bracket.
-struct Frame {
+pub(super) struct Frame {
     opened: Opened,
-    clause: Clause,
+    pub(super) clause: Clause,
+    /// The join that picks, if one is being read.
+    pub(super) pick: Option<Pick>,
     /// Whether a FROM here starts a list of relations, as in SELECT, and not a part of
     /// `EXTRACT(..)`.
     reads: bool,
@@ -108,7 +113,7 @@ enum Opened {
 
 /// Where in its query a frame is.
 #[derive(Clone)]
-enum Clause {
+pub(super) enum Clause {
     /// Outside of FROM.
     Other,
     /// A relation comes next.
@@ -123,7 +128,7 @@ enum Clause {
 
 impl Frame {
     fn new(opened: Opened, clause: Clause) -> Self {
-        Self { opened, clause, reads: false, is_query: false }
+        Self { opened, clause, pick: None, reads: false, is_query: false }
     }
 }
 
@@ -132,6 +137,9 @@ impl Prepass<'_> {
         self.refuse()?;
         if let Some(emit) = self.emit_clause()? {
             self.emit = Some(emit);
+            return Ok(());
+        }
+        if self.pick()? {
             return Ok(());
         }
         if let Clause::Relation { start, name } = self.frame().clause.clone() {
@@ -156,15 +164,15 @@ impl Prepass<'_> {
         Ok(())
     }
 
-    fn frame(&mut self) -> &mut Frame {
+    pub(super) fn frame(&mut self) -> &mut Frame {
         self.frames.last_mut().expect("the statement's own frame is never closed")
     }
 
-    fn previous(&self) -> Option<&Token> {
+    pub(super) fn previous(&self) -> Option<&Token> {
         self.out.last().map(|token| &token.token)
     }
 
-    fn after_period(&self) -> bool {
+    pub(super) fn after_period(&self) -> bool {
         self.previous() == Some(&Token::Period)
     }
 
@@ -368,7 +376,7 @@ impl Prepass<'_> {
         Ok(())
     }
 
-    fn alias_follows(&self) -> bool {
+    pub(super) fn alias_follows(&self) -> bool {
         match self.input.peek(0) {
             Token::Word(word) => {
                 word.quote_style.is_some()
@@ -383,7 +391,9 @@ impl Prepass<'_> {
     fn refuse(&self) -> Result<()> {
         if self.input.peek(1) == &Token::LParen
             && matches!(self.input.peek(0), Token::Word(word)
-                if word.value.eq_ignore_ascii_case(WINDOW_FUNCTION))
+                if [WINDOW_FUNCTION, VERSIONS_FUNCTION]
+                    .iter()
+                    .any(|made| word.value.eq_ignore_ascii_case(made)))
         {
             return Err(self.input.unexpected_hint("Write a window in brackets: FROM s [NOW]."));
         }
@@ -391,12 +401,6 @@ impl Prepass<'_> {
             return Err(self.input.not_yet(
                 operator,
                 "SUBSCRIBE to the query without it: changes come with their weight in hw_diff.",
-            ));
-        }
-        if self.input.sees(&["FOR", "SYSTEM_TIME"]) {
-            return Err(self.input.not_yet(
-                "FOR SYSTEM_TIME AS OF",
-                "Join with the table itself; its current content is used.",
             ));
         }
         Ok(())

@@ -21,7 +21,12 @@ pub struct Script<'a> {
     text: &'a str,
     tokens: Vec<TokenWithSpan>,
     bytes: Vec<Range<usize>>,
+    /// Names that were too long: their token, as written and as cut.
+    cut: Vec<(usize, String, String)>,
 }
+
+/// Longest name, in bytes.
+const NAME_MAX: usize = 63;
 
 impl<'a> Script<'a> {
     /// Splits a text into tokens.
@@ -29,10 +34,11 @@ impl<'a> Script<'a> {
         let all = Tokenizer::new(&StreamSql, text)
             .tokenize_with_location()
             .map_err(|error| lexical_error(text, error))?;
-        let tokens = without_blanks(all);
+        let mut tokens = without_blanks(all);
         bound_depth(&tokens)?;
         let bytes = byte_ranges(text, &tokens);
-        let script = Self { text, tokens, bytes };
+        let cut = cut_names(&mut tokens);
+        let script = Self { text, tokens, bytes, cut };
         // sqlparser would take the second string for an alias.
         let twin = script.tokens.windows(2).position(|pair| pair.iter().all(is_string));
         match twin {
@@ -44,6 +50,12 @@ impl<'a> Script<'a> {
     /// The tokens of a range.
     pub fn tokens(&self, range: Range<usize>) -> &[TokenWithSpan] {
         &self.tokens[range]
+    }
+
+    /// The names within a range that were too long, as written and as cut.
+    pub fn cut_names(&self, range: &Range<usize>) -> Vec<(String, String)> {
+        let within = self.cut.iter().filter(|(index, ..)| range.contains(index));
+        within.map(|(_, long, short)| (long.clone(), short.clone())).collect()
     }
 
     /// Number of tokens.
@@ -193,6 +205,20 @@ fn without_blanks(all: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
         new_line = false;
     }
     tokens
+}
+
+/// Cuts names to the longest one that Postgres knows, between characters.
+fn cut_names(tokens: &mut [TokenWithSpan]) -> Vec<(usize, String, String)> {
+    let mut cut = Vec::new();
+    for (index, token) in tokens.iter_mut().enumerate() {
+        if let Token::Word(word) = &mut token.token
+            && word.value.len() > NAME_MAX
+        {
+            let short = word.value[..word.value.floor_char_boundary(NAME_MAX)].to_owned();
+            cut.push((index, std::mem::replace(&mut word.value, short.clone()), short));
+        }
+    }
+    cut
 }
 
 /// Finds the byte ranges of tokens that are given by line and column.

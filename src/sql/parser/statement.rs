@@ -17,15 +17,22 @@ pub fn parse(sql: &str) -> Result<Vec<Statement>> {
     let script = Script::new(sql)?;
     let ranges = script.statements();
     if ranges.is_empty() {
-        return Ok(vec![Statement { text: "".into(), offset: 0, kind: StatementKind::Empty }]);
+        return Ok(vec![Statement {
+            text: "".into(),
+            offset: 0,
+            cut_names: vec![],
+            kind: StatementKind::Empty,
+        }]);
     }
     let mut known = (0, 0);
     let mut statements = Vec::with_capacity(ranges.len());
     for range in ranges {
         let byte = script.byte_at(range.start);
         known = (byte, script.chars_before(byte, known));
+        let cut_names = script.cut_names(&range);
         let reader = Reader::new(&script, range);
-        statements.push(Statement { text: reader.text(), offset: known.1, kind: kind(reader)? });
+        let (text, offset) = (reader.text(), known.1);
+        statements.push(Statement { text, offset, cut_names, kind: kind(reader)? });
     }
     Ok(statements)
 }
@@ -33,7 +40,8 @@ pub fn parse(sql: &str) -> Result<Vec<Statement>> {
 /// Reads the rest as a statement within another one.
 pub fn nested(reader: Reader<'_>) -> Result<Statement> {
     let offset = reader.script().chars_before(reader.script().byte_at(reader.rest().start), (0, 0));
-    Ok(Statement { text: reader.text(), offset, kind: kind(reader)? })
+    // The statement around it tells of names that were cut.
+    Ok(Statement { text: reader.text(), offset, cut_names: vec![], kind: kind(reader)? })
 }
 
 /// Reads the rest as a statement.
@@ -53,6 +61,7 @@ fn kind(mut reader: Reader<'_>) -> Result<StatementKind> {
         "INSERT",
         "UPDATE",
         "DELETE",
+        "TRUNCATE",
         "SUBSCRIBE",
         "CREATE",
         "DROP",
@@ -67,7 +76,7 @@ fn kind(mut reader: Reader<'_>) -> Result<StatementKind> {
         "EXECUTE",
         "DEALLOCATE",
     ]) {
-        Some("INSERT" | "UPDATE" | "DELETE") => query::dml(start)?,
+        Some("INSERT" | "UPDATE" | "DELETE" | "TRUNCATE") => query::dml(start)?,
         Some("SUBSCRIBE") => StatementKind::Subscribe(query::subscribe(reader)?),
         Some("CREATE") if stream::sees_stream(&reader) => stream::create(reader)?,
         Some("CREATE") => create::create(reader)?,

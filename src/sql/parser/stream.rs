@@ -110,7 +110,12 @@ struct Items {
 }
 
 /// Sets an option that may be given once.
-fn set_once<T>(option: &mut Option<T>, value: T, start: &Reader<'_>, name: &str) -> Result<()> {
+pub(super) fn set_once<T>(
+    option: &mut Option<T>,
+    value: T,
+    start: &Reader<'_>,
+    name: &str,
+) -> Result<()> {
     match option.replace(value) {
         None => Ok(()),
         Some(_) => Err(start.invalid_option(format!("{name} is given twice"), "")),
@@ -204,6 +209,19 @@ impl Items {
             ..stream
         }))
     }
+}
+
+/// Reads `VERSIONED BY col WATERMARK AS expr` with its options.
+pub(super) fn versioned_by(mut item: Reader<'_>) -> Result<WatermarkClause> {
+    item.expect(&["VERSIONED", "BY"])?;
+    let column = item.ident()?;
+    item.expect(&["WATERMARK", "AS"])?;
+    let expr = item.expr()?;
+    let mut options = Items::default();
+    while options.progress(&mut item)? {}
+    item.expect_end()?;
+    let Items { idle_timeout, on_idle_advance_to, max_ahead, .. } = options;
+    Ok(WatermarkClause { column, expr, idle_timeout, on_idle_advance_to, max_ahead })
 }
 
 fn contradiction(message: &str) -> Error {

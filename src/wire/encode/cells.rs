@@ -11,13 +11,17 @@ use arrow::array::{
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::compute::cast;
 use arrow::datatypes::{
-    DataType, Field, Int64Type, IntervalUnit, TimeUnit, TimestampMicrosecondType,
+    DataType, DurationMicrosecondType, Field, Int64Type, IntervalMonthDayNano,
+    IntervalMonthDayNanoType, IntervalUnit, TimeUnit, TimestampMicrosecondType,
 };
 use arrow::error::ArrowError;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use pgwire::api::Type;
 
 use crate::wire::pg_type::{ColumnType, element_of, natural};
+
+/// Microseconds of a day.
+const DAY_MICROS: i64 = 86_400_000_000;
 
 /// A column of a batch, ready to be written row by row.
 pub(super) struct Column {
@@ -109,7 +113,17 @@ impl Cells {
                 let micros = in_micros(array, *unit)?;
                 if zone.is_some() { Cells::Timestamptz(micros) } else { Cells::Timestamp(micros) }
             }
-            DataType::Interval(_) | DataType::Duration(_) => {
+            DataType::Duration(_) => {
+                // A difference of timestamps: days and what is left, as Postgres counts it.
+                let micros = to(&DataType::Duration(TimeUnit::Microsecond))?;
+                let micros = micros.as_primitive::<DurationMicrosecondType>();
+                let interval = micros.unary::<_, IntervalMonthDayNanoType>(|micros| {
+                    let days = i32::try_from(micros / DAY_MICROS).unwrap_or(i32::MAX);
+                    IntervalMonthDayNano::new(0, days, micros % DAY_MICROS * 1_000)
+                });
+                Cells::Interval(interval)
+            }
+            DataType::Interval(_) => {
                 let interval = DataType::Interval(IntervalUnit::MonthDayNano);
                 Cells::Interval(to(&interval)?.as_primitive().clone())
             }

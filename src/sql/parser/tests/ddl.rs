@@ -176,7 +176,6 @@ fn what_tables_do_not_have_is_named() {
         ("a int, FOREIGN KEY (a) REFERENCES u (b)", "FOREIGN KEY"),
         ("a int GENERATED ALWAYS AS IDENTITY", "a generated column"),
         ("a serial", "type serial"),
-        ("a int, VERSIONED BY ts WATERMARK AS ts", "VERSIONED BY"),
         ("a int, WATERMARK FOR ts AS ts", "WATERMARK of a table"),
         ("LIKE u", "LIKE in CREATE TABLE"),
         ("a text COLLATE \"C\"", "COLLATE of a column"),

@@ -122,11 +122,39 @@ fn column_called_istream_still_works() {
 }
 
 #[test]
-fn system_time_is_to_come() {
-    check_unsupported(
-        "SELECT * FROM o JOIN rates FOR SYSTEM_TIME AS OF o.ts AS r ON true",
-        "FOR SYSTEM_TIME AS OF",
-    );
+fn joins_that_pick_carry_a_mark_in_their_condition() {
+    for (sql, expected) in [
+        (
+            "SELECT * FROM o ASOF JOIN b ON o.k = b.k AND o.t >= b.t WHERE x",
+            "SELECT * FROM o JOIN b ON \"$asof\"((o.k = b.k AND o.t >= b.t)) WHERE x",
+        ),
+        (
+            "SELECT * FROM (SELECT 1 FROM o ASOF LEFT JOIN b AS c MATCH_CONDITION (o.t > c.t) \
+             ON left(o.k, 1) = c.k) q, r",
+            "SELECT * FROM (SELECT 1 FROM o LEFT JOIN b AS c ON \"$asof\"((o.t > c.t), \
+             (left(o.k, 1) = c.k))) q, r",
+        ),
+        (
+            "SELECT * FROM o LEFT ASOF JOIN b MATCH_CONDITION (o.t > b.t) LEFT JOIN c ON true",
+            "SELECT * FROM o LEFT JOIN b ON \"$asof\"((o.t > b.t), (true)) LEFT JOIN c ON true",
+        ),
+        (
+            "SELECT * FROM o JOIN rates FOR SYSTEM_TIME AS OF o.ts AS r ON r.k = o.k JOIN z ON a",
+            "SELECT * FROM o JOIN cql_versions(rates) AS r ON \"$as_of\"((o.ts), (r.k = o.k)) \
+             JOIN z ON a",
+        ),
+        (
+            "SELECT * FROM o LEFT JOIN s.rates FOR SYSTEM_TIME AS OF o.ts ON rates.k = o.k",
+            "SELECT * FROM o LEFT JOIN cql_versions(s.rates) AS rates \
+             ON \"$as_of\"((o.ts), (rates.k = o.k))",
+        ),
+        ("SELECT asof FROM asof, o AS asof", "SELECT asof FROM asof, o AS asof"),
+    ] {
+        let shown = |text: String| text.replace("AS q", "q").to_lowercase();
+        assert_eq!(shown(query(sql).ast.to_string()), shown(expected.to_owned()), "{sql}");
+    }
+    let outside = "FOR SYSTEM_TIME AS OF outside of a JOIN";
+    check_unsupported("SELECT * FROM rates FOR SYSTEM_TIME AS OF 3", outside);
     query("SELECT * FROM o FOR UPDATE");
 }
 

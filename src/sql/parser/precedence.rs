@@ -1,0 +1,61 @@
+//! IS [NOT] DISTINCT FROM binds as tightly as Postgres's IS.
+//!
+//! sqlparser reads everything behind it as its right side, so that `a IS DISTINCT FROM b OR c` says
+//! `a IS DISTINCT FROM (b OR c)`. What the user put in parentheses is a node of its own in the
+//! tree,
+//! so the loose operators found bare on a right side are known to be misplaced, and are moved up.
+
+use sqlparser::ast::helpers::attached_token::AttachedToken;
+use sqlparser::ast::{BinaryOperator, Expr, UnaryOperator};
+
+/// Moves AND and OR that stand bare below an operator that binds more tightly above it. Called for
+/// every expression, inner ones first.
+pub fn regroup(expr: &mut Expr) {
+    let bound = match expr {
+        Expr::IsDistinctFrom(_, right) | Expr::IsNotDistinctFrom(_, right) => {
+            leftmost(right, &[BinaryOperator::And, BinaryOperator::Or])
+        }
+        Expr::UnaryOp { op: UnaryOperator::Not, expr } => {
+            leftmost(expr, &[BinaryOperator::And, BinaryOperator::Or])
+        }
+        Expr::BinaryOp { op: BinaryOperator::And, right, .. } => {
+            leftmost(right, &[BinaryOperator::Or])
+        }
+        _ => None,
+    };
+    // The tight operator takes the first operand; what it took too much of takes its place.
+    let Some(operand) = bound else { return };
+    let operand = take(operand);
+    let loose = match expr {
+        Expr::IsDistinctFrom(_, inner)
+        | Expr::IsNotDistinctFrom(_, inner)
+        | Expr::UnaryOp { expr: inner, .. }
+        | Expr::BinaryOp { right: inner, .. } => inner,
+        _ => unreachable!("matched above"),
+    };
+    let mut loose = std::mem::replace(loose.as_mut(), operand);
+    let tight = take(expr);
+    if let Some(place) = leftmost(&mut loose, &[BinaryOperator::And, BinaryOperator::Or]) {
+        *place = tight;
+    }
+    *expr = loose;
+}
+
+/// The first operand of a chain of these operators, if there is a chain.
+fn leftmost<'e>(expr: &'e mut Expr, operators: &[BinaryOperator]) -> Option<&'e mut Expr> {
+    let is_chain =
+        |expr: &Expr| matches!(expr, Expr::BinaryOp { op, .. } if operators.contains(op));
+    if !is_chain(expr) {
+        return None;
+    }
+    let mut place = expr;
+    while is_chain(place) {
+        let Expr::BinaryOp { left, .. } = place else { unreachable!("a chain") };
+        place = left;
+    }
+    Some(place)
+}
+
+fn take(expr: &mut Expr) -> Expr {
+    std::mem::replace(expr, Expr::Wildcard(AttachedToken::empty()))
+}
