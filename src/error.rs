@@ -68,6 +68,8 @@ sql_states! {
     UNDEFINED_DATABASE = "3D000";
     /// Unknown schema.
     UNDEFINED_SCHEMA = "3F000";
+    /// A row that was found has been replaced since.
+    SERIALIZATION_FAILURE = "40001";
     /// Transactions that wait for each other.
     DEADLOCK_DETECTED = "40P01";
     /// Syntax error.

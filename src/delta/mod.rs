@@ -28,6 +28,7 @@ use arrow::array::{
 use arrow::compute;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
+use arrow::row::{RowConverter, SortField};
 
 use crate::time::Timestamp;
 
@@ -274,6 +275,32 @@ impl Delta {
         let mut order: Vec<u32> = (0..).take(ts.len()).collect();
         order.sort_by_key(|row| ts[*row as usize]);
         self.take(&UInt32Array::from(order))
+    }
+
+    /// Sorts by instant, and rows of one instant by their values.
+    pub fn by_instant_and_row(self) -> Result<Self, ArrowError> {
+        let columns = self.rows.columns();
+        if self.len() <= 1 || columns.is_empty() {
+            return self.by_instant();
+        }
+        let fields = columns.iter().map(|c| SortField::new(c.data_type().clone()));
+        let rows = RowConverter::new(fields.collect())?.convert_columns(columns)?;
+        let key = |i: u32| (self.ts_at(i as usize), rows.row(i as usize));
+        let mut order: Vec<u32> = (0..).take(self.len()).collect();
+        order.sort_by(|a, b| key(*a).cmp(&key(*b)));
+        self.take(&UInt32Array::from(order))
+    }
+
+    /// Every row as often as its weight says, each time once; rows of negative weight are left out.
+    pub fn repeated(&self) -> Result<Self, ArrowError> {
+        let Weights::Each(weights) = &self.weights else { return Ok(self.clone()) };
+        let ones = Self { weights: Weights::Ones, ..self.clone() };
+        if weights.values().iter().all(|weight| *weight == 1) {
+            return Ok(ones);
+        }
+        let copies = |(i, weight): (u32, &i64)| (0..*weight).map(move |_| i);
+        let indices = (0u32..).zip(weights.values()).flat_map(copies);
+        ones.take(&UInt32Array::from_iter_values(indices))
     }
 
     /// Sums the weights of equal `(row, ts)` and drops zeros.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::array::{RecordBatch, new_null_array};
 use async_trait::async_trait;
 
+use super::dml::refuse_derived;
 use super::outcome::{CopyIn, CopySink};
 use super::session::Session;
 use super::{Error, Result};
@@ -20,12 +21,13 @@ use crate::time::Timestamp;
 impl Session {
     pub(super) fn copy_from(&mut self, copy: &CopyFrom) -> Result<CopyIn> {
         let object = self.find(&copy.name)?;
-        if matches!(object.kind, ObjectKind::View(_)) {
+        if matches!(object.kind, ObjectKind::View(_) | ObjectKind::Sink(_)) {
             return Err(Error::refused(
                 SqlState::WRONG_OBJECT_TYPE,
-                format!("cannot copy to view \"{}\"", object.name),
+                format!("cannot copy to {} \"{}\"", object.kind_name(), object.name),
             ));
         }
+        refuse_derived(&object)?;
         if copy.options.format == CopyFormat::Binary {
             return Err(Error::unsupported(
                 "COPY FROM in binary format is not supported",
@@ -92,7 +94,9 @@ impl CopySink for Sink {
         let count = rows.num_rows() as u64;
         let write = match object.kind {
             ObjectKind::Table(_) => Write::Table(object.oid, Delta::inserts(rows, Timestamp::MIN)),
-            ObjectKind::Stream(_) | ObjectKind::View(_) => Write::Rows(object.oid, rows),
+            ObjectKind::Stream(_) | ObjectKind::View(_) | ObjectKind::Sink(_) => {
+                Write::Rows(object.oid, rows)
+            }
         };
         session.write(write).await?;
         Ok(count)

@@ -76,6 +76,7 @@ impl Session {
             },
             late_into: side_oid,
             options: create.options.clone(),
+            query: None,
         };
         let stream = Stream::new(&name, Arc::clone(&arrow), time, retention, late);
         self.engine.hub().create_stream(oid, stream);
@@ -193,6 +194,7 @@ impl Session {
             late: "DROP".into(),
             late_into: None,
             options: BTreeMap::new(),
+            query: None,
         };
         self.engine.change_catalog(|catalog| {
             catalog.insert(Object {
@@ -357,7 +359,8 @@ impl Session {
     }
 }
 
-fn retention(options: &BTreeMap<String, String>) -> Result<Retention> {
+/// Reads the option `retention` of a stream.
+pub(super) fn retention(options: &BTreeMap<String, String>) -> Result<Retention> {
     let Some(text) = options.get("retention") else { return Ok(Retention::default()) };
     let text = text.trim().to_ascii_lowercase();
     let rows = text.strip_suffix("rows").unwrap_or(&text).trim().parse::<usize>();

@@ -69,7 +69,7 @@ impl Session {
         }
         let live = match &statement.kind {
             StatementKind::Subscribe(_) => true,
-            StatementKind::Query(query) => query.emit.is_some(),
+            StatementKind::Query(query) => query.endless(),
             _ => false,
         };
         let Outcome::Rows(rows) = Box::pin(self.execute(statement, params)).await? else {

@@ -31,6 +31,14 @@ impl Session {
                 started = self.create_stream(create, text).await?;
                 "CREATE STREAM".to_owned()
             }
+            StatementKind::CreateStreamAs(create) => {
+                self.create_stream_as(create, text)?;
+                "CREATE STREAM".to_owned()
+            }
+            StatementKind::CreateSink(create) => {
+                self.create_sink(create, text)?;
+                "CREATE SINK".to_owned()
+            }
             StatementKind::CreateTable(create) => {
                 let (tag, source) = self.create_table(create, text).await?;
                 started = source;
@@ -160,13 +168,20 @@ impl Session {
                 let stream = def.versions.as_ref().map_or(object.oid, |v| v.stream);
                 (stream, true, "ALTER TABLE")
             }
-            ObjectKind::Table(_) | ObjectKind::View(_) => {
+            ObjectKind::Table(_) | ObjectKind::View(_) | ObjectKind::Sink(_) => {
                 return Err(Error::refused(
                     SqlState::WRONG_OBJECT_TYPE,
                     format!("\"{}\" is not a stream", object.name),
                 ));
             }
         };
+        if matches!(&object.kind, ObjectKind::Stream(def) if def.query.is_some()) {
+            return Err(Error::hinted(
+                SqlState::WRONG_OBJECT_TYPE,
+                format!("stream \"{}\" has the watermark of its query", object.name),
+                "Move that of a stream which the query reads.",
+            ));
+        }
         if !event_time {
             return Err(Error::hinted(
                 SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,

@@ -21,7 +21,7 @@ impl Session {
     ) -> Result<Description> {
         let columns = |schema| Description { parameters: vec![], columns: Some(schema) };
         match &statement.kind {
-            StatementKind::Query(query) if query.emit.is_some() => {
+            StatementKind::Query(query) if query.endless() => {
                 self.describe_subscribe(query, false, declared)
             }
             StatementKind::Query(query) => {

@@ -89,19 +89,20 @@ impl Session {
         params: &[ScalarValue],
     ) -> Result<Outcome> {
         let object = self.insert_target(insert)?;
-        if matches!(object.kind, ObjectKind::View(_)) {
+        if matches!(object.kind, ObjectKind::View(_) | ObjectKind::Sink(_)) {
             return Err(Error::refused(
                 SqlState::WRONG_OBJECT_TYPE,
-                format!("cannot insert into view \"{}\"", object.name),
+                format!("cannot insert into {} \"{}\"", object.kind_name(), object.name),
             ));
         }
+        refuse_derived(&object)?;
         let plan = self.insert_plan(insert, &object, windows)?;
         let rows = query::collect(&self.engine, plan, params, &self.pending()).await?;
         let rows = fitted(&object, rows.columns(), rows.num_rows())?;
         check_not_null(&object, &rows)?;
         let _writing = match &object.kind {
             ObjectKind::Table(_) => self.lock_table(object.oid).await?,
-            ObjectKind::Stream(_) | ObjectKind::View(_) => None,
+            ObjectKind::Stream(_) | ObjectKind::View(_) | ObjectKind::Sink(_) => None,
         };
         let (write, rows) = match (&object.kind, &insert.on) {
             (ObjectKind::Table(_), Some(ast::OnInsert::OnConflict(conflict))) => {
@@ -123,7 +124,7 @@ impl Session {
                 let delta = Delta::inserts(rows.clone(), Timestamp::MIN);
                 (Write::Table(object.oid, delta), rows)
             }
-            (ObjectKind::Stream(_) | ObjectKind::View(_), None) => {
+            (ObjectKind::Stream(_) | ObjectKind::View(_) | ObjectKind::Sink(_), None) => {
                 (Write::Rows(object.oid, rows.clone()), rows)
             }
         };
@@ -304,7 +305,12 @@ fn plain_insert(
     }
     if let (true, Some(source)) = (plain.columns.is_empty(), &plain.source) {
         let windows = Arc::clone(windows);
-        let query = crate::sql::statement::Query { ast: source.clone(), windows, emit: None };
+        let query = crate::sql::statement::Query {
+            ast: source.clone(),
+            windows,
+            emit: None,
+            to_stream: false,
+        };
         let width = match source.body.as_ref() {
             ast::SetExpr::Values(values) => values.rows.first().map_or(0, |row| row.len()),
             _ => bind_query(&query, names)?.schema().fields().len(),
@@ -444,6 +450,18 @@ fn cast(column: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
 pub(super) fn json_fitted(column: &ArrayRef, field: &Field) -> Result<ArrayRef> {
     let declared = field.metadata().get("pg_type").map_or("", String::as_str);
     Ok(json::fitted(column, declared)?)
+}
+
+/// Refuses to write into a stream that its query writes.
+pub(super) fn refuse_derived(object: &Object) -> Result<()> {
+    match &object.kind {
+        ObjectKind::Stream(def) if def.query.is_some() => Err(Error::hinted(
+            SqlState::WRONG_OBJECT_TYPE,
+            format!("cannot write into stream \"{}\"", object.name),
+            "Its elements are those of its query; write into what the query reads.",
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// Refuses NULL in NOT NULL columns.

@@ -97,11 +97,11 @@ impl Session {
         let catalog = self.engine.catalog();
         let side = match &object.kind {
             ObjectKind::Stream(def) => def.late_into.and_then(|oid| catalog.get(oid).cloned()),
-            ObjectKind::Table(_) | ObjectKind::View(_) => None,
+            ObjectKind::Table(_) | ObjectKind::View(_) | ObjectKind::Sink(_) => None,
         };
         let owner = catalog.objects().find(|o| match &o.kind {
             ObjectKind::Stream(def) => def.late_into == Some(object.oid),
-            ObjectKind::Table(_) | ObjectKind::View(_) => false,
+            ObjectKind::Table(_) | ObjectKind::View(_) | ObjectKind::Sink(_) => false,
         });
         if let Some(owner) = owner.filter(|owner| !gone.iter().any(|g| g.oid == owner.oid)) {
             return Err(Error::Refused {
@@ -157,6 +157,7 @@ fn kind_word(kind: DropKind) -> &'static str {
         DropKind::Table => "table",
         DropKind::View => "view",
         DropKind::MaterializedView => "materialized view",
+        DropKind::Sink => "sink",
         DropKind::Schema => "schema",
     }
 }

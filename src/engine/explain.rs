@@ -7,11 +7,13 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::ScalarValue;
 use futures::{StreamExt, stream};
 
+use super::derived::QueryOptions;
 use super::outcome::Rows;
 use super::session::Session;
 use super::{Error, Result, dml, query};
 use crate::planner::bind::bind_query;
 use crate::planner::explain::{doubts, state_text, warnings};
+use crate::planner::plan::Plan;
 use crate::planner::relation::Names;
 use crate::sql::statement::{Explain, Query, StatementKind};
 
@@ -45,6 +47,10 @@ pub(super) async fn explain(
         StatementKind::Query(query) => plan_text(session, query, params)?,
         StatementKind::Subscribe(subscribe) => {
             continuous_text(session, &subscribe.query, params, explain.state)?
+        }
+        StatementKind::CreateStreamAs(create) => {
+            let clock = QueryOptions::new(&create.options)?.clock;
+            plan_or_state(&session.stream_plan(create, clock)?.0, explain.state)
         }
         StatementKind::CreateView(create) => {
             continuous_text(session, &create.query, params, explain.state)?
@@ -91,18 +97,21 @@ fn continuous_text(
     params: &[ScalarValue],
     state: bool,
 ) -> Result<String> {
-    let (plan, _) = session.continuous(query, params)?;
+    Ok(plan_or_state(&session.continuous(query, params)?.0, state))
+}
+
+fn plan_or_state(plan: &Plan, state: bool) -> String {
     if state {
-        return Ok(state_text(&plan));
+        return state_text(plan);
     }
     let mut text = plan.to_string();
-    for (what, hint) in warnings(&plan) {
+    for (what, hint) in warnings(plan) {
         text.push_str(&format!("WARNING: state grows without bound: {what}\n  HINT: {hint}\n"));
     }
-    for (what, hint) in doubts(&plan) {
+    for (what, hint) in doubts(plan) {
         text.push_str(&format!("WARNING: {what}\n  HINT: {hint}\n"));
     }
-    Ok(text)
+    text
 }
 
 fn indented(text: &str) -> String {

@@ -10,8 +10,8 @@ use crate::error::SqlState;
 use crate::planner::bind::check_function;
 use crate::planner::relation::Names;
 use crate::sql::catalog::{Catalog, FunctionDef, FunctionParameter};
+use crate::sql::function::{CreateFunction, DropFunction};
 use crate::sql::names::{fold, fold_parts};
-use crate::sql::statement::{CreateFunction, DropFunction};
 use crate::sql::types::column_type;
 
 impl Session {

@@ -15,6 +15,7 @@ mod copy;
 mod create;
 mod cursor;
 mod ddl;
+mod derived;
 mod describe;
 mod dml;
 mod drop;
@@ -34,6 +35,7 @@ mod relations;
 mod replace;
 mod returning;
 mod session;
+mod sink;
 mod source;
 mod stall;
 mod subscribe;
@@ -53,6 +55,7 @@ use crate::runtime::hub::Hub;
 use crate::sql::catalog::{Catalog, Oid};
 use crate::time::Timestamp;
 use locks::TableLocks;
+use sink::SinkStatus;
 use source::SourceStatus;
 
 /// How often idle partitions and the system clock are looked at, in milliseconds.
@@ -81,6 +84,7 @@ pub struct Engine {
     ddl: tokio::sync::Mutex<()>,
     locks: Arc<TableLocks>,
     sources: Mutex<BTreeMap<Oid, Arc<SourceStatus>>>,
+    sinks: Mutex<BTreeMap<Oid, Arc<SinkStatus>>>,
     sessions: Mutex<BTreeMap<i32, Client>>,
     ticker: Mutex<Option<JoinHandle<()>>>,
     started: Timestamp,
@@ -104,6 +108,7 @@ impl Engine {
             ddl: tokio::sync::Mutex::default(),
             locks: Arc::default(),
             sources: Mutex::default(),
+            sinks: Mutex::default(),
             sessions: Mutex::default(),
             ticker: Mutex::default(),
             started,
@@ -193,6 +198,7 @@ impl Engine {
 
     fn forget(&self, oid: Oid) {
         self.locks.forget(oid);
+        lock(&self.sinks).remove(&oid);
         if let Some(source) = lock(&self.sources).remove(&oid) {
             source.stop();
         }

@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::{concat_batches, filter_record_batch};
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::MemTable;
 use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::common::{DFSchema, ParamValues, ScalarValue};
@@ -40,15 +40,17 @@ use crate::error::SqlState;
 use crate::planner::arithmetic::checked_sums;
 use crate::planner::asof::asof_node;
 use crate::planner::bind::{settled, visible_names};
-use crate::planner::lower::{self, window_node};
-use crate::planner::plan::{Clock, ScanKind};
+use crate::planner::lower::{self, Request, Wanted, window_node};
+use crate::planner::plan::{Clock, ScanKind, Ticks};
 use crate::planner::relation::RelationSource;
 use crate::planner::temporal;
+use crate::planner::to_stream::{ToStreamNode, monotonic, scanned_stream, to_stream_node};
 use crate::planner::window::{WindowKind, WindowNode};
-use crate::runtime::content::repeated;
+use crate::runtime::history::Retained;
 use crate::runtime::operator::assigner;
 use crate::runtime::read::Read;
 use crate::sql::catalog::Oid;
+use crate::sql::derived::ToStream;
 use crate::time::{Timestamp, Watermark};
 use crate::windows::snapshot::{self, Spec};
 
@@ -60,10 +62,10 @@ pub(super) fn scanned(plan: &LogicalPlan) -> Option<&RelationSource> {
     }
 }
 
-/// Returns the objects a plan reads, with whether their event time counts. A view on the ARRIVAL
-/// clock is a table to others.
-fn inputs(plan: &LogicalPlan) -> Result<BTreeMap<Oid, bool>> {
-    let mut oids = BTreeMap::<Oid, bool>::new();
+/// Returns the objects a plan reads, with whether their event time counts, and whether the query
+/// has windows, or streams made of relations. A view on the ARRIVAL clock is a table to others.
+fn inputs(plan: &LogicalPlan) -> Result<(BTreeMap<Oid, bool>, bool)> {
+    let (mut oids, mut instants) = (BTreeMap::<Oid, bool>::new(), false);
     plan.apply_with_subqueries(|node| {
         if let Some(source) = scanned(node) {
             let timeless = source.kind() == ScanKind::Table
@@ -73,9 +75,17 @@ fn inputs(plan: &LogicalPlan) -> Result<BTreeMap<Oid, bool>> {
             let versions = source.versions().map(|versions| versions.object.oid);
             oids.extend(versions.map(|oid| (oid, true)));
         }
+        instants |= window_node(node).is_some_and(|window| window.kind.is_bracket());
+        instants |= to_stream_node(node).is_some_and(|n| !passes(n));
         Ok(TreeNodeRecursion::Continue)
     })?;
-    Ok(oids)
+    Ok((oids, instants))
+}
+
+/// Whether a stream is made of what is one already.
+pub(super) fn passes(node: &ToStreamNode) -> bool {
+    let elements = (node.operator, &node.ticks) == (ToStream::Istream, &Ticks::Instants);
+    elements && monotonic(&node.input)
 }
 
 /// Runs a bound query; its rows come as they are computed.
@@ -125,7 +135,7 @@ pub fn named_schema(plan: &LogicalPlan, names: &[String]) -> SchemaRef {
         arrow::datatypes::Field::new(name, field.data_type().clone(), true)
             .with_metadata(field.metadata().clone())
     });
-    Arc::new(arrow::datatypes::Schema::new(fields.collect::<Vec<_>>()))
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 /// Runs a bound query and collects its rows.
@@ -150,21 +160,19 @@ async fn execute(
     let state = engine.functions_now();
     // Keys and times of windows are computed on the way, so types are settled first.
     let plan = checked_sums(settled(plan, &state)?)?;
-    let oids = inputs(&plan)?;
+    let (oids, instants) = inputs(&plan)?;
     let timed = oids.values().any(|timed| *timed);
-    let event = timed && lower::clock(&plan, &state)? == Clock::Event;
+    let event = instants || (timed && lower::clock(&plan, &state)? == Clock::Event);
     let named: Vec<Oid> = oids.keys().copied().collect();
+    engine.hub().settle(&named).await;
     let mut reads = engine.hub().read(&named, &keys::fixed(&plan)?)?.finish().await?;
     for (oid, delta) in pending {
-        if let Some(Read::Relation(snapshot)) = reads.get_mut(oid) {
+        if let Some(Read::Table(snapshot)) = reads.get_mut(oid) {
             snapshot.add(delta)?;
         }
     }
-    let held = At { instant: event.then(|| last_closed(&reads, &oids)), reads };
-    let plan = match held.instant {
-        Some(instant) => temporal::fix(plan, instant.0)?,
-        None => plan,
-    };
+    let streams = made_streams(engine, &plan, &reads).await?;
+    let held = At { instant: event.then(|| last_closed(&reads, &oids)), reads, streams };
     let plan = held.replace(plan, &state).await?;
     execute_plain(&state, &plan).await
 }
@@ -181,23 +189,61 @@ async fn execute_plain(
 fn last_closed(reads: &BTreeMap<Oid, Read>, timed: &BTreeMap<Oid, bool>) -> Timestamp {
     let counts = |oid: &Oid| timed.get(oid).copied().unwrap_or(true);
     let timed = reads.iter().filter(|(oid, _)| counts(oid));
-    let watermarks = timed.map(|(_, read)| match read {
-        Read::Stream(_, watermark) => *watermark,
-        Read::Relation(snapshot) => snapshot.watermark,
-    });
-    let least = watermarks.min().unwrap_or(Watermark::MAX);
-    least.0.plus(-1)
+    let watermarks = timed.map(|(_, read)| read.watermark());
+    watermarks.min().unwrap_or(Watermark::MAX).last_closed()
+}
+
+/// The streams that a query makes of relations, or puts windows on, with their elements: what a
+/// continuous query over the same rows gives. One within another is part of that query.
+async fn made_streams(
+    engine: &Engine,
+    plan: &LogicalPlan,
+    reads: &BTreeMap<Oid, Read>,
+) -> Result<Vec<(LogicalPlan, Vec<Retained>)>> {
+    let mut wanted: Vec<LogicalPlan> = Vec::new();
+    plan.apply_with_subqueries(|node| {
+        let found = match (window_node(node), to_stream_node(node)) {
+            (Some(window), _) if window.kind.is_bracket() => {
+                (scanned_stream(&window.input).is_none()).then_some(&window.input)
+            }
+            (_, Some(to_stream)) if !passes(to_stream) => Some(node),
+            _ => return Ok(TreeNodeRecursion::Continue),
+        };
+        wanted.extend(found.cloned());
+        Ok(TreeNodeRecursion::Jump)
+    })?;
+    let mut made = Vec::new();
+    for plan in wanted {
+        let request = Request { wanted: Wanted::Stream, ..Request::default() };
+        let continuous = lower::continuous(plan.clone(), request, engine.functions())?;
+        let Read::Stream(elements, _) = engine.hub().evaluate(&continuous, reads).await? else {
+            return Err(Error::Internal("a stream was made as something else".into()));
+        };
+        made.push((plan, elements));
+    }
+    Ok(made)
 }
 
 /// What the objects hold, at an instant of event time if the query has a bracket window.
 struct At {
     reads: BTreeMap<Oid, Read>,
+    /// Streams that the query itself makes.
+    streams: Vec<(LogicalPlan, Vec<Retained>)>,
     instant: Option<Timestamp>,
 }
 
 impl At {
     /// Replaces scans and windows by what they hold.
     async fn replace(&self, plan: LogicalPlan, state: &SessionState) -> Result<LogicalPlan> {
+        let plan = self.replace_scans(plan)?;
+        let plan = match self.instant {
+            Some(instant) => temporal::fix(plan, instant.0)?,
+            None => plan,
+        };
+        our_nodes(plan, state).await
+    }
+
+    fn replace_scans(&self, plan: LogicalPlan) -> Result<LogicalPlan, DataFusionError> {
         let plan = plan.transform_down_with_subqueries(|node| {
             if let Some(window) = window_node(&node)
                 && window.kind.is_bracket()
@@ -208,6 +254,16 @@ impl At {
                     true,
                     TreeNodeRecursion::Jump,
                 ));
+            }
+            if let Some(to_stream) = to_stream_node(&node) {
+                if passes(to_stream) {
+                    // The input is looked at in place of the node.
+                    let plan = self.replace_scans(to_stream.input.clone())?;
+                    return Ok(Transformed::new(plan, true, TreeNodeRecursion::Jump));
+                }
+                let rows = self.elements(&node, node.schema().as_arrow())?;
+                let rows = values_of(&node, rows)?;
+                return Ok(Transformed::new(rows, true, TreeNodeRecursion::Jump));
             }
             match scanned(&node) {
                 None => Ok(Transformed::no(node)),
@@ -220,7 +276,21 @@ impl At {
                 }
             }
         })?;
-        our_nodes(plan.data, state).await
+        Ok(plan.data)
+    }
+
+    /// The rows of a stream that the query itself makes, as of the query's instant.
+    fn elements(
+        &self,
+        plan: &LogicalPlan,
+        schema: &Schema,
+    ) -> Result<RecordBatch, DataFusionError> {
+        let made = self.streams.iter().find(|(made, _)| made == plan);
+        let (_, elements) = made.expect("every stream is made before");
+        let rows = elements.iter().map(|retained| self.until_instant(&retained.delta));
+        let rows = rows.collect::<Result<Vec<_>, DataFusionError>>()?;
+        let schema = rows.first().map_or_else(|| Arc::new(schema.clone()), RecordBatch::schema);
+        Ok(concat_batches(&schema, &rows)?)
     }
 
     /// All rows of an object, as of the query's instant.
@@ -234,9 +304,8 @@ impl At {
         }
         match self.reads.get(&source.object.oid) {
             None => Ok(RecordBatch::new_empty(schema)),
-            Some(Read::Relation(snapshot)) => {
-                let rows = repeated(&snapshot.rows, &snapshot.weights)?;
-                Ok(rows.with_schema(schema)?)
+            Some(Read::Table(snapshot) | Read::View(snapshot)) => {
+                Ok(snapshot.all_rows()?.with_schema(schema)?)
             }
             Some(Read::Stream(retained, _)) => {
                 let rows = retained.iter().map(|retained| match source.kind() {
@@ -260,16 +329,33 @@ impl At {
         Ok(filter_record_batch(delta.rows(), &keep)?)
     }
 
+    /// The elements that a bracket window stands on, with their times.
+    fn windowed(&self, input: &LogicalPlan) -> Result<Delta, DataFusionError> {
+        let elements = match scanned_stream(input) {
+            Some(source) => match self.reads.get(&source.object.oid) {
+                Some(Read::Stream(retained, _)) => retained.as_slice(),
+                _ => &[],
+            },
+            None => {
+                let made = self.streams.iter().find(|(made, _)| made == input);
+                &made.expect("every stream is made before").1
+            }
+        };
+        let schema: SchemaRef = Arc::new(input.schema().as_arrow().clone());
+        let named = |retained: &Retained| {
+            let rows = retained.delta.rows();
+            let rows = batch(Arc::clone(&schema), rows.columns().to_vec(), rows.num_rows())?;
+            Ok(retained.delta.clone().with_rows(rows))
+        };
+        let deltas = elements.iter().map(named);
+        let deltas = deltas.collect::<Result<Vec<_>, arrow::error::ArrowError>>()?;
+        Ok(Delta::concat(&schema, &deltas)?)
+    }
+
     /// The relation that a bracket window is at the query's instant.
     fn window(&self, window: &WindowNode) -> Result<RecordBatch, DataFusionError> {
         let instant = self.instant.expect("a query with a window has an instant");
-        let source = window_input(&window.input).expect("the planner puts windows on streams");
-        let schema = source.object.arrow_schema();
-        let Some(Read::Stream(retained, _)) = self.reads.get(&source.object.oid) else {
-            return Ok(RecordBatch::new_empty(schema));
-        };
-        let deltas: Vec<Delta> = retained.iter().map(|retained| retained.delta.clone()).collect();
-        let all = Delta::concat(&schema, &deltas)?;
+        let all = self.windowed(&window.input)?;
         let keys = window.exprs.iter().map(|key| {
             let key = window_expr(key, window.input.schema())?;
             key.evaluate(all.rows())?.into_array(all.len())
@@ -291,13 +377,6 @@ impl At {
             }
         };
         Ok(snapshot::relation_at(&spec, &all, instant)?)
-    }
-}
-
-fn window_input(plan: &LogicalPlan) -> Option<&RelationSource> {
-    match plan {
-        LogicalPlan::SubqueryAlias(alias) => window_input(&alias.input),
-        other => scanned(other).filter(|s| s.kind() == ScanKind::Stream),
     }
 }
 
@@ -390,7 +469,7 @@ pub fn reads_stream(plan: &LogicalPlan) -> Result<bool> {
     let mut found = false;
     plan.apply_with_subqueries(|node| {
         found |= scanned(node).is_some_and(|source| source.kind() != ScanKind::Table);
-        found |= window_node(node).is_some();
+        found |= window_node(node).is_some() || to_stream_node(node).is_some();
         Ok(TreeNodeRecursion::Continue)
     })?;
     Ok(found)

@@ -11,9 +11,10 @@ use std::sync::Arc;
 
 use sqlparser::ast;
 
+use super::derived::QueryOptions;
 use super::relations::StatementRelations;
 use super::session::Session;
-use super::view::{NewView, is_maintained};
+use super::view::{Maintained, NewView, is_maintained};
 use super::{Error, Result};
 use crate::error::SqlState;
 use crate::planner::plan::Plan;
@@ -115,7 +116,9 @@ impl Session {
         let query = crate::sql::parse_query_text(&def.query)?;
         let names: Vec<_> = view.columns.iter().map(|c| c.name.clone()).collect();
         let relations = relations.with_path(def.search_path.clone());
-        self.plan_view(&relations, &query, &names, def.maintained)
+        let clock = QueryOptions::new(&def.options)?.clock;
+        let how = Maintained { always: def.maintained, clock };
+        self.plan_view(&relations, &query, &names, how)
     }
 
     /// Which readers of a view can go on reading it when `plan` maintains it.
@@ -126,6 +129,10 @@ impl Session {
         };
         let Properties { timeless, time_type, .. } = &promised;
         let properties = plan.output_properties();
+        if promised.stream || properties.stream {
+            // What was an element of the old stream cannot be taken back.
+            return Keeps::Nothing;
+        }
         if (timeless, time_type) != (&properties.timeless, &properties.time_type) {
             Keeps::Nothing
         } else if promised.allow(&properties) {

@@ -152,7 +152,7 @@ impl Session {
 
     async fn dispatch(&mut self, statement: &Statement, params: &[ScalarValue]) -> Result<Outcome> {
         match &statement.kind {
-            StatementKind::Query(query) if query.emit.is_some() => {
+            StatementKind::Query(query) if query.endless() => {
                 let options = subscribe::Options { snapshot: true, progress: false };
                 Ok(Outcome::Rows(self.subscribe(query, options, params).await?))
             }
@@ -197,6 +197,8 @@ impl Session {
             }
             StatementKind::Empty => Ok(Outcome::Empty),
             StatementKind::CreateStream(_)
+            | StatementKind::CreateStreamAs(_)
+            | StatementKind::CreateSink(_)
             | StatementKind::CreateTable(_)
             | StatementKind::CreateView(_)
             | StatementKind::Drop(_)

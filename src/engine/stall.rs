@@ -66,7 +66,7 @@ impl Input<'_> {
 fn report(engine: &Engine, catalog: &Catalog, view: &Object, job: &Arc<Job>) -> Result<String> {
     let now = engine.hub().clock().now();
     let inputs = inputs(engine, catalog, job);
-    let (watermark, _) = job.publication.status();
+    let watermark = job.publication.status().watermark;
     let waiting = job.waiting();
     let mut lines = Vec::new();
     let shown = |at: Watermark| match inputs.first() {

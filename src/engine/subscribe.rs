@@ -22,15 +22,16 @@ use super::outcome::{Description, Rows};
 use super::parameters::parameter_types;
 use super::session::Session;
 use super::{Engine, Error, Result, query};
-use crate::delta::{Delta, Weights};
+use crate::delta::Delta;
 use crate::error::SqlState;
 use crate::planner::bind::{bind_query, visible_names};
-use crate::planner::lower;
-use crate::planner::plan::{Clock, Node, Op, Plan, ScanKind};
+use crate::planner::lower::{self, Request, Wanted};
+use crate::planner::plan::{Clock, Kind, Node, Op, Plan};
 use crate::planner::relation::Names;
 use crate::runtime::hub::JobSpec;
-use crate::runtime::job::JobId;
-use crate::runtime::publication::Snapshot;
+use crate::runtime::job::{Job, JobId};
+use crate::runtime::publication;
+use crate::runtime::read::Read;
 use crate::runtime::subscription::{Change, Feed};
 use crate::sql::catalog::Oid;
 use crate::sql::statement::{Emit, Query};
@@ -57,7 +58,9 @@ impl Session {
         let names = Names::new(&relations, functions, Arc::clone(&query.windows));
         let bound = query::with_params(bind_query(query, &names)?, params)?;
         let columns = visible_names(&bound);
-        let plan = lower::continuous(bound, on_close(query.emit)?, functions)?;
+        let wanted = if query.to_stream { Wanted::InOrder } else { Wanted::Changes };
+        let request = Request { wanted, on_close: on_close(query.emit)?, clock: None };
+        let plan = lower::continuous(bound, request, functions)?;
         Ok((plan, columns))
     }
 
@@ -71,43 +74,50 @@ impl Session {
         let (plan, columns) = self.continuous(query, params)?;
         let rows_max = usize::try_from(self.variables.subscribe_buffer_rows());
         let feed = Arc::new(Feed::new(rows_max.unwrap_or(usize::MAX), true));
-        let followed =
-            followed(&plan.root).and_then(|oid| self.engine.hub().view(oid).map(|job| (oid, job)));
-        let (shape, first, job) = match followed {
+        let (shape, first, job) = match self.followed(&plan) {
             Some((oid, job)) => {
-                let properties = self.engine.properties_of(oid);
-                let time = properties.and_then(|p| p.time_type);
+                let time = self.engine.properties_of(oid).and_then(|p| p.time_type);
                 let shape = Shape::new(
-                    job.publication.clock(),
+                    job.publication.shape(),
                     time.unwrap_or_else(crate::planner::relation::system_time_type),
                     &plan.root.schema,
                     &columns,
                     options.progress,
                 );
                 let answer = self.engine.hub().follow(oid, Arc::clone(&feed))?;
-                let snapshot = answer
+                let read = answer
                     .await
                     .map_err(|_| Error::Runtime(crate::runtime::Error::ShuttingDown))??;
-                (shape, Some(snapshot), None)
+                (shape, Some(read), None)
             }
             None => {
                 let job = self.engine.hub().start_job(JobSpec {
                     plan: &plan,
                     name: "subscription",
                     oid: None,
-                    keep: false,
+                    keep: None,
                     snapshot: options.snapshot,
                     feed: Some(Arc::clone(&feed)),
                     fail_on_error: false,
                 })?;
-                let time = plan.time_type.clone();
-                let schema = &plan.root.schema;
-                let shape = Shape::new(plan.clock, time, schema, &columns, options.progress);
+                let shape = Shape::of_plan(&plan, &columns, options.progress);
                 (shape, None, Some(job.id))
             }
         };
         let guard = Guard { engine: Arc::clone(&self.engine), job, feed };
         Ok(rows(guard, shape, first, options))
+    }
+
+    /// The maintained view or derived stream that a plan reads as it is, if that is all it does.
+    /// Elements that come as they arrive are read like those of any other stream.
+    fn followed(&self, plan: &Plan) -> Option<(Oid, Arc<Job>)> {
+        let oid = identity(&plan.root)?;
+        let job = self.engine.hub().view(oid)?;
+        let found = match job.publication.shape().kind {
+            Kind::Relation => !plan.is_stream(),
+            Kind::Stream { closed } => closed,
+        };
+        found.then_some((oid, job))
     }
 
     /// Describes a subscription.
@@ -124,15 +134,22 @@ impl Session {
         if !parameters.is_empty() {
             let columns = visible_names(&bound);
             let schema = query::named_schema(&bound, &columns);
+            let result =
+                publication::Shape { kind: Kind::Relation, clock: Clock::Arrival, ordered: true };
             let time = crate::planner::relation::system_time_type();
-            let shape = Shape::new(Clock::Arrival, time, &schema, &columns, progress);
+            let shape = Shape::new(result, time, &schema, &columns, progress);
             return Ok(Description { parameters, columns: Some(shape.schema) });
         }
         let (plan, columns) = self.continuous(query, &[])?;
-        let followed = followed(&plan.root).and_then(|oid| self.engine.properties_of(oid));
-        let time = followed.map_or(Some(plan.time_type.clone()), |p| p.time_type);
-        let time = time.unwrap_or_else(crate::planner::relation::system_time_type);
-        let shape = Shape::new(plan.clock, time, &plan.root.schema, &columns, progress);
+        let shape = match self.followed(&plan) {
+            None => Shape::of_plan(&plan, &columns, progress),
+            Some((oid, job)) => {
+                let time = self.engine.properties_of(oid).and_then(|p| p.time_type);
+                let time = time.unwrap_or_else(crate::planner::relation::system_time_type);
+                let result = job.publication.shape();
+                Shape::new(result, time, &plan.root.schema, &columns, progress)
+            }
+        };
         Ok(Description { parameters, columns: Some(shape.schema) })
     }
 }
@@ -153,10 +170,10 @@ pub(super) fn on_close(emit: Option<Emit>) -> Result<bool> {
     }
 }
 
-/// The maintained view that a plan reads as it is, if it does nothing else.
-fn followed(node: &Node) -> Option<Oid> {
+/// The object that a plan reads as it is, if it does nothing else.
+fn identity(node: &Node) -> Option<Oid> {
     match &node.op {
-        Op::Scan(scan) if scan.kind == ScanKind::View => {
+        Op::Scan(scan) => {
             let identity = scan.projection.iter().enumerate().all(|(i, c)| i == *c);
             identity.then_some(scan.object)
         }
@@ -166,8 +183,10 @@ fn followed(node: &Node) -> Option<Oid> {
                     .iter()
                     .enumerate()
                     .all(|(i, e)| e.downcast_ref::<Column>().is_some_and(|c| c.index() == i));
-            identity.then(|| followed(&node.inputs[0])).flatten()
+            identity.then(|| self::identity(&node.inputs[0])).flatten()
         }
+        // A stream that comes in order anyway.
+        Op::Arrange => identity(&node.inputs[0]),
         _ => None,
     }
 }
@@ -190,15 +209,21 @@ impl Drop for Guard {
 
 /// How changes become rows.
 struct Shape {
-    clock: Clock,
+    result: publication::Shape,
     time: DataType,
     schema: SchemaRef,
     progress: bool,
 }
 
 impl Shape {
+    fn of_plan(plan: &Plan, names: &[String], progress: bool) -> Self {
+        let ordered = plan.root.properties.ordered;
+        let result = publication::Shape { kind: plan.kind, clock: plan.result_clock, ordered };
+        Self::new(result, plan.time_type.clone(), &plan.root.schema, names, progress)
+    }
+
     fn new(
-        clock: Clock,
+        result: publication::Shape,
         time: DataType,
         columns: &Schema,
         names: &[String],
@@ -215,7 +240,7 @@ impl Shape {
             Field::new(name, field.data_type().clone(), true)
                 .with_metadata(field.metadata().clone())
         }));
-        Self { clock, time, schema: Arc::new(Schema::new(fields)), progress }
+        Self { result, time, schema: Arc::new(Schema::new(fields)), progress }
     }
 
     fn times(&self, ts: TimestampMicrosecondArray) -> Result<ArrayRef> {
@@ -249,24 +274,39 @@ impl Shape {
         Ok(RecordBatch::try_new(Arc::clone(&self.schema), columns)?)
     }
 
-    /// The content of a view as its first change.
-    fn snapshot(&self, snapshot: &Snapshot) -> Change {
-        let (at, progress) = match self.clock {
-            Clock::Event => (snapshot.watermark.0.plus(-1), snapshot.watermark.0),
-            Clock::Arrival => (snapshot.commit.time, snapshot.commit.time.plus(1)),
-        };
-        let weights = Weights::Each(snapshot.weights.clone());
-        let instants = crate::delta::Instants::All(at);
-        Change { delta: Delta::new(snapshot.rows.clone(), instants, weights), progress }
+    /// What a view or derived stream holds as its first change.
+    fn first(&self, read: Read) -> Result<(Delta, Timestamp)> {
+        match read {
+            Read::Stream(retained, watermark) => {
+                let deltas: Vec<Delta> = retained.into_iter().map(|r| r.delta).collect();
+                let schema = match deltas.first() {
+                    None => Arc::new(Schema::new(self.schema.fields()[self.leading()..].to_vec())),
+                    Some(delta) => delta.schema(),
+                };
+                Ok((Delta::concat(&schema, &deltas)?, watermark.0))
+            }
+            Read::Table(snapshot) | Read::View(snapshot) => {
+                let (at, progress) = match self.result.clock {
+                    Clock::Event => (snapshot.watermark.last_closed(), snapshot.watermark.0),
+                    Clock::Arrival => (snapshot.commit.time, snapshot.commit.time.plus(1)),
+                };
+                Ok((snapshot.delta(at), progress))
+            }
+        }
     }
 
-    /// The first commit of a query of its own: what it finds, at the last closed instant.
-    fn collapsed(&self, change: Change) -> Result<Change> {
-        let at = match self.clock {
-            Clock::Event => change.progress.plus(-1),
-            Clock::Arrival => return Ok(change),
-        };
-        Ok(Change { delta: change.delta.at(at).consolidate()?, ..change })
+    /// Number of columns before the query's own.
+    fn leading(&self) -> usize {
+        if self.progress { 3 } else { 2 }
+    }
+
+    /// The first commit of a query of its own: what it finds, at the last closed instant. Elements
+    /// keep their own times.
+    fn collapsed(&self, delta: Delta, progress: Timestamp) -> Result<Delta> {
+        if (self.result.kind, self.result.clock) != (Kind::Relation, Clock::Event) {
+            return Ok(delta);
+        }
+        Ok(delta.at(progress.plus(-1)).consolidate()?)
     }
 }
 
@@ -275,15 +315,16 @@ struct Reader {
     guard: Guard,
     shape: Shape,
     options: Options,
-    first: Option<Snapshot>,
+    first: Option<Read>,
     started: bool,
-    last_progress: Timestamp,
+    /// The time of the last progress line; the first says that the content at the start is whole.
+    last_progress: Option<Timestamp>,
     pending: Vec<RecordBatch>,
 }
 
-fn rows(guard: Guard, shape: Shape, first: Option<Snapshot>, options: Options) -> Rows {
+fn rows(guard: Guard, shape: Shape, first: Option<Read>, options: Options) -> Rows {
     let schema = Arc::clone(&shape.schema);
-    let last_progress = Timestamp::MIN;
+    let last_progress = None;
     let pending = Vec::new();
     let reader = Reader { guard, shape, options, first, started: false, last_progress, pending };
     let stream = stream::unfold(Some(reader), |reader| async move {
@@ -303,29 +344,29 @@ impl Reader {
             if let Some(batch) = self.pending.pop() {
                 return Ok(Some(batch));
             }
-            let change = if let Some(snapshot) = self.first.take() {
-                self.shape.snapshot(&snapshot)
+            let (delta, progress) = if let Some(read) = self.first.take() {
+                self.shape.first(read)?
             } else {
                 match self.guard.feed.next().await {
                     None => return Ok(None),
                     Some(Err(fault)) => return Err(ended(fault)),
-                    Some(Ok(change)) => change,
+                    Some(Ok(Change { delta, progress, .. })) => (delta, progress),
                 }
             };
-            self.take(change)?;
+            self.take(delta, progress)?;
         }
     }
 
     /// Turns a change into batches, the last one to be sent first in the list.
-    fn take(&mut self, change: Change) -> Result<()> {
+    fn take(&mut self, delta: Delta, progress: Timestamp) -> Result<()> {
         let first = !std::mem::replace(&mut self.started, true);
-        let change = if first { self.shape.collapsed(change)? } else { change };
-        if self.options.progress && change.progress > self.last_progress {
-            self.last_progress = change.progress;
-            self.pending.push(self.shape.progressed(change.progress)?);
+        let delta = if first { self.shape.collapsed(delta, progress)? } else { delta };
+        if self.options.progress && self.last_progress < Some(progress) {
+            self.last_progress = Some(progress);
+            self.pending.push(self.shape.progressed(progress)?);
         }
-        if !change.delta.is_empty() && (!first || self.options.snapshot) {
-            self.pending.push(self.shape.changes(&change.delta)?);
+        if !delta.is_empty() && (!first || self.options.snapshot) {
+            self.pending.push(self.shape.changes(&delta)?);
         }
         Ok(())
     }

@@ -14,6 +14,7 @@ use futures::{StreamExt, stream};
 
 use super::outcome::Rows;
 use super::session::Session;
+use super::sink::SinkStatus;
 use super::source::Progress;
 use super::{Engine, Error, Result, lock};
 use crate::planner::plan::Clock;
@@ -27,12 +28,13 @@ use crate::time::{Timestamp, Watermark};
 pub(super) const SCHEMA: &str = "hw";
 
 /// Names of its relations, with a line on each.
-pub(super) const RELATIONS: [(&str, &str); 6] = [
+pub(super) const RELATIONS: [(&str, &str); 7] = [
     ("streams", "streams with their watermarks and counts"),
     ("views", "maintained views and their state"),
     ("late_rows", "the newest rows that streams refused"),
     ("errors", "the newest rows and records that could not be computed or decoded"),
     ("sources", "connectors and how far they are"),
+    ("sinks", "queries that write into streams and tables"),
     ("sessions", "open connections"),
 ];
 
@@ -55,6 +57,7 @@ pub(super) fn content(engine: &Engine, catalog: &Catalog, name: &str) -> Option<
         "late_rows" => late_rows(engine, catalog),
         "errors" => errors(engine),
         "sources" => sources(engine, catalog),
+        "sinks" => sinks(engine, catalog),
         "sessions" => sessions(engine),
         _ => return None,
     };
@@ -120,6 +123,8 @@ pub(super) fn event_time(
 
 fn streams(engine: &Engine, catalog: &Catalog) -> Table {
     let status = engine.hub().stream_status();
+    let derived = engine.hub().job_status().into_iter().filter_map(|job| job.as_stream());
+    let status: Vec<_> = status.into_iter().chain(derived).collect();
     let rows: Vec<_> = status
         .iter()
         .filter_map(|status| {
@@ -144,7 +149,11 @@ fn streams(engine: &Engine, catalog: &Catalog) -> Table {
         .count("ahead", refused(Reason::TooFarAhead))
         .count("partitions", each().map(|(s, ..)| s.partitions.0 as u64))
         .count("idle_partitions", each().map(|(s, ..)| s.partitions.1 as u64))
-        .text("late_policy", each().map(|(_, _, d)| Some(d.late.clone())))
+        .text(
+            "late_policy",
+            each().map(|(_, _, d)| Some(d.late.clone()).filter(|late| !late.is_empty())),
+        )
+        .text("query", each().map(|(_, _, d)| d.query.as_ref().map(|query| query.to_string())))
 }
 
 fn views(engine: &Engine, catalog: &Catalog) -> Table {
@@ -156,11 +165,11 @@ fn views(engine: &Engine, catalog: &Catalog) -> Table {
                 let job = jobs.iter().find(|job| job.oid == Some(object.oid));
                 Some((object, Arc::clone(def), job))
             }
-            ObjectKind::Stream(_) | ObjectKind::Table(_) => None,
+            ObjectKind::Stream(_) | ObjectKind::Table(_) | ObjectKind::Sink(_) => None,
         })
         .collect();
     let each = || rows.iter();
-    let clock = |oid: Oid| engine.hub().view(oid).map(|job| job.publication.clock());
+    let clock = |oid: Oid| engine.hub().view(oid).map(|job| job.publication.shape().clock);
     let watermark = |w: Watermark| (w != Watermark::MIN).then(|| w.to_string());
     Table::new()
         .text("schema_name", each().map(|(o, ..)| Some(o.schema.clone())))
@@ -206,7 +215,7 @@ fn late_rows(engine: &Engine, catalog: &Catalog) -> Table {
             let object = catalog.get(oid)?;
             match &object.kind {
                 ObjectKind::Stream(def) => Some((Arc::clone(object), Arc::clone(def), row)),
-                ObjectKind::Table(_) | ObjectKind::View(_) => None,
+                ObjectKind::Table(_) | ObjectKind::View(_) | ObjectKind::Sink(_) => None,
             }
         })
         .collect();
@@ -275,6 +284,31 @@ fn sources(engine: &Engine, catalog: &Catalog) -> Table {
                 Progress::Running | Progress::Finished => None,
             }),
         )
+}
+
+fn sinks(engine: &Engine, catalog: &Catalog) -> Table {
+    let sinks = lock(&engine.sinks).clone();
+    let rows: Vec<_> = sinks
+        .iter()
+        .filter_map(|(oid, status)| {
+            let object = catalog.get(*oid)?;
+            match &object.kind {
+                ObjectKind::Sink(def) => Some((object, Arc::clone(def), Arc::clone(status))),
+                _ => None,
+            }
+        })
+        .collect();
+    let each = || rows.iter();
+    let fault = |status: &SinkStatus| lock(&status.fault).clone();
+    let state = |status: &SinkStatus| if fault(status).is_some() { "suspended" } else { "running" };
+    Table::new()
+        .text("schema_name", each().map(|(o, ..)| Some(o.schema.clone())))
+        .text("name", each().map(|(o, ..)| Some(o.name.clone())))
+        .text("into_name", each().map(|(_, d, _)| catalog.get(d.into).map(|o| o.name.clone())))
+        .text("state", each().map(|(.., status)| Some(state(status))))
+        .count("rows", each().map(|(.., status)| status.rows.load(Ordering::Relaxed)))
+        .text("error", each().map(|(.., status)| fault(status)))
+        .text("query", each().map(|(_, d, _)| Some(d.query.to_string())))
 }
 
 fn sessions(engine: &Engine) -> Table {

@@ -202,7 +202,7 @@ impl Session {
         let writes = self.block.iter().flat_map(|block| &block.writes);
         let tables = writes.filter_map(|write| match write {
             Write::Table(oid, delta) => Some((*oid, delta.clone())),
-            Write::Rows(..) | Write::Heartbeat(..) => None,
+            Write::Rows(..) | Write::Upsert(..) | Write::Heartbeat(..) => None,
         });
         tables.collect()
     }

@@ -25,7 +25,6 @@ use crate::delta::Delta;
 use crate::error::SqlState;
 use crate::planner::bind::{bind_query, settled};
 use crate::planner::relation::Names;
-use crate::runtime::content::repeated;
 use crate::runtime::hub::Write;
 use crate::runtime::read::{Keys, Read};
 use crate::sql::catalog::{Object, ObjectKind};
@@ -124,9 +123,9 @@ impl Session {
                 format!("stream \"{}\" only appends", object.name),
                 "UPDATE, DELETE and TRUNCATE need a table.",
             )),
-            ObjectKind::View(_) => Err(Error::hinted(
+            ObjectKind::View(_) | ObjectKind::Sink(_) => Err(Error::hinted(
                 SqlState::WRONG_OBJECT_TYPE,
-                format!("cannot change view \"{}\"", object.name),
+                format!("cannot change {} \"{}\"", object.kind_name(), object.name),
                 "Change the tables it reads.",
             )),
         }
@@ -354,13 +353,14 @@ pub(super) async fn with_keys(
     object: &Object,
     keys: Option<Keys>,
 ) -> Result<RecordBatch> {
+    session.engine.hub().settle(&[object.oid]).await;
     let keys = keys.map(|keys| (object.oid, keys)).into_iter().collect::<BTreeMap<_, _>>();
     let mut reads = session.engine.hub().read(&[object.oid], &keys)?.finish().await?;
-    let Some(Read::Relation(mut snapshot)) = reads.remove(&object.oid) else {
+    let Some(Read::Table(mut snapshot)) = reads.remove(&object.oid) else {
         return Err(Error::Internal("a table was read as something else".into()));
     };
     for (_, delta) in session.pending().iter().filter(|(oid, _)| *oid == object.oid) {
         snapshot.add(delta)?;
     }
-    Ok(repeated(&snapshot.rows, &snapshot.weights)?)
+    Ok(snapshot.all_rows()?)
 }

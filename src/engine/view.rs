@@ -7,16 +7,18 @@ use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::logical_expr::LogicalPlan;
 
 use super::columns::columns_of;
+use super::derived::QueryOptions;
 use super::relations::StatementRelations;
 use super::session::Session;
 use super::{Error, Result, query, subscribe};
 use crate::error::SqlState;
 use crate::planner::bind::{bind_query, visible_names, with_names};
 use crate::planner::explain::{doubts, warnings};
-use crate::planner::lower::{self, window_node};
-use crate::planner::plan::{Plan, ScanKind};
+use crate::planner::lower::{self, Request, Wanted, window_node};
+use crate::planner::plan::{Clock, Plan, ScanKind};
 use crate::planner::relation::{Names, RelationSource};
 use crate::planner::temporal::asks_time;
+use crate::planner::to_stream::to_stream_node;
 use crate::planner::window::WindowKind;
 use crate::runtime::hub::JobSpec;
 use crate::sql::catalog::{Catalog, Column, Object, ObjectKind, Oid, ViewDef};
@@ -34,20 +36,35 @@ pub(super) struct NewView {
     pub depends_on: BTreeSet<Oid>,
 }
 
+/// How a view is to be maintained.
+#[derive(Clone, Copy)]
+pub(super) struct Maintained {
+    /// Whether it is, also if it need not be.
+    pub always: bool,
+    /// `WITH (clock = ..)`.
+    pub clock: Option<Clock>,
+}
+
 impl Session {
     pub(super) fn create_view(&mut self, create: &CreateView, text: Arc<str>) -> Result<String> {
         let tag = if create.materialized { "CREATE MATERIALIZED VIEW" } else { "CREATE VIEW" };
-        let fail_on_error = fail_on_error(create)?;
+        let options = QueryOptions::new(&create.options)?;
+        let fail_on_error = options.fail_on_error;
         let (schema, name) = self.new_name(&create.name)?;
         let old = self.engine.catalog().find(&schema, &name).filter(|_| create.or_replace).cloned();
         if old.is_none() && self.taken(&schema, &name, create.if_not_exists)? {
             return Ok(tag.into());
         }
         let names: Vec<_> = create.columns.iter().map(fold).collect();
-        let always = create.materialized || old.as_ref().is_some_and(|old| is_maintained(old));
-        let new = self.plan_view(&self.relations(), &create.query, &names, always)?;
+        // What options say of a query is said of one that runs.
+        let always = create.materialized
+            || !create.options.is_empty()
+            || old.as_ref().is_some_and(|old| is_maintained(old));
+        let how = Maintained { always, clock: options.clock };
+        let new = self.plan_view(&self.relations(), &create.query, &names, how)?;
         if let Some(plan) = &new.plan {
-            self.verdict(&name, plan)?;
+            options.check(plan)?;
+            self.verdict("view", &name, plan)?;
         }
         let maintained = new.plan.is_some();
         let def = ViewDef {
@@ -56,6 +73,7 @@ impl Session {
             query: Arc::clone(&create.query_text),
             search_path: self.search_path(),
             fail_on_error,
+            options: create.options.clone(),
         };
         let oid = match &old {
             Some(old) => old.oid,
@@ -75,7 +93,7 @@ impl Session {
             Some(old) => self.replace_view(&old, object, new.plan)?,
             None => {
                 if let Some(plan) = &new.plan {
-                    let spec = JobSpec { fail_on_error, ..JobSpec::view(plan, &name, oid) };
+                    let spec = options.spec(JobSpec::view(plan, &name, oid));
                     self.engine.hub().start_job(spec)?;
                     self.engine.set_properties(oid, Some(plan.output_properties()));
                 }
@@ -87,18 +105,17 @@ impl Session {
         Ok(tag.into())
     }
 
-    /// Plans a view's query; `names` stand for its first columns' own. It is maintained if it has
-    /// to be, or if `always`.
+    /// Plans a view's query; `names` stand for its first columns' own.
     pub(super) fn plan_view(
         &self,
         relations: &StatementRelations,
         query: &Query,
         names: &[String],
-        always: bool,
+        how: Maintained,
     ) -> Result<NewView> {
         let functions = self.engine.functions();
         let scope = Names::new(relations, functions, Arc::clone(&query.windows));
-        let scope = if always { scope } else { scope.of_view() };
+        let scope = if how.always { scope } else { scope.of_view() };
         let bound = query::with_params(bind_query(query, &scope)?, &[])?;
         let depends_on = scope.used();
         let mut column_names = visible_names(&bound);
@@ -110,10 +127,12 @@ impl Session {
         }
         column_names[..names.len()].clone_from_slice(names);
         let on_close = subscribe::on_close(query.emit)?;
-        let maintained = always || query.emit.is_some() || !inlinable(&bound)?;
+        let maintained = how.always || query.emit.is_some() || !inlinable(&bound)?;
         if maintained {
             let bound = if names.is_empty() { bound } else { with_names(bound, &column_names)? };
-            let plan = lower::continuous(bound, on_close, functions)?;
+            let wanted = if query.to_stream { Wanted::Stream } else { Wanted::Changes };
+            let request = Request { wanted, on_close, clock: how.clock };
+            let plan = lower::continuous(bound, request, functions)?;
             let columns = columns_of(&plan.root.schema, &column_names)?;
             return Ok(NewView { plan: Some(plan), columns, depends_on });
         }
@@ -123,7 +142,7 @@ impl Session {
 
     /// Warns of what may not be meant, and of state that only grows, or refuses that, as
     /// `unbounded_state` says.
-    fn verdict(&mut self, name: &str, plan: &Plan) -> Result<()> {
+    pub(super) fn verdict(&mut self, kind: &str, name: &str, plan: &Plan) -> Result<()> {
         for (what, hint) in doubts(plan) {
             self.warning(SqlState::WARNING, what, Some(hint));
         }
@@ -132,7 +151,7 @@ impl Session {
             return Ok(());
         }
         for (what, hint) in warnings(plan) {
-            let message = format!("the state of view \"{name}\" grows without bound: {what}");
+            let message = format!("the state of {kind} \"{name}\" grows without bound: {what}");
             if setting == UnboundedState::Refuse {
                 return Err(Error::unsupported(message, hint));
             }
@@ -140,33 +159,6 @@ impl Session {
         }
         Ok(())
     }
-}
-
-/// Reads a view's options.
-fn fail_on_error(create: &CreateView) -> Result<bool> {
-    let mut fail = false;
-    for (option, value) in &create.options {
-        match (option.as_str(), value.to_ascii_lowercase().as_str()) {
-            ("on_error", "fail") => fail = true,
-            ("on_error", "skip") => fail = false,
-            ("on_error", _) => {
-                return Err(Error::hinted(
-                    SqlState::INVALID_PARAMETER_VALUE,
-                    format!("invalid value for option \"on_error\": \"{value}\""),
-                    "It is 'skip' (a row that cannot be computed goes to hw.errors) or 'fail' \
-                     (it suspends the view).",
-                ));
-            }
-            _ => {
-                return Err(Error::hinted(
-                    SqlState::INVALID_PARAMETER_VALUE,
-                    format!("unrecognized view option \"{option}\""),
-                    "Options of a view: on_error.",
-                ));
-            }
-        }
-    }
-    Ok(fail)
 }
 
 /// Returns whether an object is a view whose content is kept.
@@ -185,7 +177,7 @@ fn inlinable(plan: &LogicalPlan) -> Result<bool> {
             LogicalPlan::TableScan(scan) => {
                 if let Some(source) = scan.source.downcast_ref::<RelationSource>() {
                     tables_only &= source.kind() == ScanKind::Table;
-                    stateless &= matches!(source.kind(), ScanKind::Stream | ScanKind::Arrivals);
+                    stateless &= source.is_stream();
                 }
             }
             LogicalPlan::Projection(_) | LogicalPlan::Filter(_) | LogicalPlan::SubqueryAlias(_) => {
@@ -194,7 +186,8 @@ fn inlinable(plan: &LogicalPlan) -> Result<bool> {
             other => {
                 let tvf = window_node(other)
                     .is_some_and(|window| matches!(window.kind, WindowKind::Assign(_)));
-                stateless &= tvf;
+                stateless &= tvf || to_stream_node(other).is_some_and(query::passes);
+                tables_only &= to_stream_node(other).is_none();
             }
         }
         Ok(TreeNodeRecursion::Continue)

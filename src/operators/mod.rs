@@ -14,6 +14,10 @@
 //! | [`AsOf`]      | ASOF JOIN, FOR SYSTEM_TIME AS OF     | any, one  | a row per key, and open |
 //! | [`TopN`]      | ORDER BY .. LIMIT, ROW_NUMBER() <= n | one       | all rows, or the first  |
 //! | [`OnClose`]   | EMIT ON WINDOW CLOSE                 | any       | rows that are not final |
+//! | [`Differences`] | ISTREAM, DSTREAM                   | any       | none, or since the tick |
+//! | [`Samples`]   | RSTREAM                              | one       | the content             |
+//! | [`Arrange`]   | before windows of rows, subscribers  | any       | none                    |
+//! | [`Stamp`]     | CREATE STREAM AS                     | any       | none                    |
 //!
 //! Windows, which make relations of streams, are operators as well: see `windows`.
 //! [`evaluate`] computes expressions for all of them, [`checked`] holds them to the contract.
@@ -48,6 +52,7 @@ use crate::functions::error as functions;
 use crate::time::{Timestamp, Watermark};
 
 pub mod aggregate;
+mod arrange;
 pub mod asof;
 pub mod checked;
 mod constant;
@@ -58,13 +63,16 @@ mod finality;
 pub mod join;
 mod on_close;
 mod project;
+mod stamp;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod to_stream;
 pub mod top_n;
 mod union;
 pub mod unnest;
 
 pub use aggregate::Aggregate;
+pub use arrange::Arrange;
 pub use asof::AsOf;
 pub use constant::Constant;
 pub use expand::Expand;
@@ -73,6 +81,8 @@ pub use finality::Frees;
 pub use join::Join;
 pub use on_close::OnClose;
 pub use project::Project;
+pub use stamp::Stamp;
+pub use to_stream::{Differences, Samples};
 pub use top_n::TopN;
 pub use union::Union;
 pub use unnest::Unnest;
@@ -101,6 +111,14 @@ pub enum Error {
         /// What does not fit.
         reason: String,
     },
+    /// More than can be meant.
+    #[error("{what}: {reason}")]
+    Limit {
+        /// What went too far.
+        what: &'static str,
+        /// How.
+        reason: String,
+    },
 }
 
 impl Classify for Error {
@@ -111,6 +129,7 @@ impl Classify for Error {
                 functions::sqlstate(error).unwrap_or(SqlState::INTERNAL_ERROR)
             }
             Error::State { .. } => SqlState::DATA_CORRUPTED,
+            Error::Limit { .. } => SqlState::PROGRAM_LIMIT_EXCEEDED,
         }
     }
 }

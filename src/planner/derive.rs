@@ -8,13 +8,18 @@ use datafusion::physical_expr::expressions::{Column, Literal};
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 
 use super::plan::{
-    Aggregate, Assigner, Close, Node, Op, ScanKind, Session, Temporal, Unnest, Window,
+    self, Aggregate, Assigner, Close, Node, Op, Scan, ScanKind, Session, Temporal, Ticks, Unnest,
+    Window,
 };
 use super::properties::{Finality, Properties, Size, TimeOf};
 use super::relation::RelationSource;
 use super::temporal::Bound;
+use crate::sql::derived::ToStream;
 
 type Exprs = [Arc<dyn PhysicalExpr>];
+
+/// Of a column that carries the instants of its rows.
+const INSTANT: Finality = Finality { after: 1, strict: true, of: TimeOf::Instant };
 
 /// A node with its properties.
 pub(super) fn node(op: Op, inputs: Vec<Node>, schema: SchemaRef) -> Node {
@@ -23,6 +28,9 @@ pub(super) fn node(op: Op, inputs: Vec<Node>, schema: SchemaRef) -> Node {
         Op::Scan(_) => unreachable!("scans are made by `scan`"),
         Op::Values(_) => Properties { append_only: true, ..Properties::default() },
         Op::Filter(_) | Op::Exchange(_) => inputs[0].properties.clone(),
+        Op::Arrange => Properties { ordered: true, ..inputs[0].properties.clone() },
+        Op::Stamp => stamped(&inputs[0]),
+        Op::ToStream(to_stream) => streamed(to_stream, &inputs[0]),
         Op::Project(exprs) => project(exprs, &inputs[0]),
         Op::Expand(lists) => expanded(lists, &inputs[0]),
         Op::Unnest(unnest) => unnested(unnest, &inputs[0]),
@@ -40,9 +48,14 @@ pub(super) fn node(op: Op, inputs: Vec<Node>, schema: SchemaRef) -> Node {
             size: Size::Constant,
             ..Properties::default()
         },
-        Op::OnClose(_) => {
-            Properties { append_only: true, size: Size::Unbounded, ..inputs[0].properties.clone() }
-        }
+        Op::OnClose(close) => Properties {
+            append_only: true,
+            size: Size::Unbounded,
+            ordered: false,
+            // The time of an element is one tick before its window closes.
+            time_column: (close.after == 1).then_some(close.column),
+            ..inputs[0].properties.clone()
+        },
     };
     properties.finality.resize(width, None);
     properties.timeless = inputs.iter().all(|input| input.properties.timeless);
@@ -53,40 +66,66 @@ pub(super) fn node(op: Op, inputs: Vec<Node>, schema: SchemaRef) -> Node {
 /// A scan with the properties of what it reads.
 pub(super) fn scan(op: Op, source: &RelationSource, schema: SchemaRef) -> Node {
     let Op::Scan(scan) = &op else { unreachable!("called for scans") };
-    let after_instant = Some(Finality { after: 1, strict: true, of: TimeOf::Instant });
-    let finality_of = |column: usize| match (scan.kind, &source.properties) {
+    let position = |column: usize| scan.projection.iter().position(|c| *c == column);
+    let properties = match (scan.kind, &source.properties) {
+        (ScanKind::Table, _) => Properties { size: Size::Keys, timeless: true, ..unknown(scan) },
+        (ScanKind::Stream | ScanKind::View, Some(result)) => Properties {
+            finality: scan.projection.iter().map(|c| result.finality[*c]).collect(),
+            time_column: result.time_column.and_then(position),
+            ordered: result.stream,
+            ..result.clone()
+        },
+        (ScanKind::View, None) => Properties { timeless: true, ..unknown(scan) },
         (ScanKind::Stream | ScanKind::Arrivals, _) => {
-            after_instant.filter(|_| source.event_time() == Some(column))
+            let after_instant = Some(INSTANT);
+            let finality_of = |c: &usize| after_instant.filter(|_| source.event_time() == Some(*c));
+            Properties {
+                append_only: true,
+                finality: scan.projection.iter().map(finality_of).collect(),
+                time_type: Some(source.time_type()),
+                time_column: source.event_time().and_then(position),
+                ordered: true,
+                stream: true,
+                ..unknown(scan)
+            }
         }
-        (ScanKind::View, Some(properties)) => properties.finality.get(column).copied().flatten(),
-        _ => None,
-    };
-    let view = source.properties.as_ref();
-    let properties = Properties {
-        append_only: match scan.kind {
-            ScanKind::Stream | ScanKind::Arrivals => true,
-            ScanKind::Table => false,
-            ScanKind::View => view.is_some_and(|p| p.append_only),
-        },
-        finality: scan.projection.iter().map(|c| finality_of(*c)).collect(),
-        hashed_by: None,
-        size: match scan.kind {
-            ScanKind::Stream | ScanKind::Arrivals => Size::Unbounded,
-            ScanKind::Table => Size::Keys,
-            ScanKind::View => view.map_or(Size::Unbounded, |p| p.size),
-        },
-        timeless: match scan.kind {
-            ScanKind::Stream | ScanKind::Arrivals => false,
-            ScanKind::Table => true,
-            ScanKind::View => view.is_none_or(|p| p.timeless),
-        },
-        time_type: match scan.kind {
-            ScanKind::Stream | ScanKind::Arrivals => Some(source.time_type()),
-            ScanKind::Table => None,
-            ScanKind::View => view.and_then(|p| p.time_type.clone()),
-        },
     };
     Node { op, inputs: vec![], schema, properties }
+}
+
+/// What is known of an object of which nothing is proven.
+fn unknown(scan: &Scan) -> Properties {
+    let finality = vec![None; scan.projection.len()];
+    Properties { size: Size::Unbounded, finality, ..Properties::default() }
+}
+
+/// A stream made of a relation. Of what is in a `[NOW]` window all has just come in.
+fn streamed(to_stream: &plan::ToStream, input: &Node) -> Properties {
+    let time_column = match (to_stream.operator, &to_stream.ticks) {
+        (ToStream::Istream, Ticks::Instants) | (ToStream::Rstream, Ticks::Arrivals(_)) => {
+            input.properties.time_column
+        }
+        _ => None,
+    };
+    let mut finality = vec![None; input.schema.fields().len()];
+    if let Some(column) = time_column {
+        finality[column] = Some(INSTANT);
+    }
+    Properties {
+        append_only: true,
+        finality,
+        hashed_by: input.properties.hashed_by.clone(),
+        size: Size::Unbounded,
+        time_column,
+        ..Properties::default()
+    }
+}
+
+fn stamped(input: &Node) -> Properties {
+    let mut properties = input.properties.clone();
+    properties.time_column = Some(properties.finality.len());
+    properties.finality.push(Some(INSTANT));
+    properties
 }
 
 pub(super) fn column_index(expr: &dyn PhysicalExpr) -> Option<usize> {
@@ -143,6 +182,8 @@ fn project(exprs: &Exprs, input: &Node) -> Properties {
             .as_ref()
             .and_then(|columns| columns.iter().map(|c| position(*c)).collect()),
         size: input.properties.size,
+        time_column: input.properties.time_column.and_then(position),
+        ordered: input.properties.ordered,
         ..Properties::default()
     }
 }
@@ -172,6 +213,8 @@ fn unnested(unnest: &Unnest, input: &Node) -> Properties {
         finality: columns().map(|(c, list)| of.finality[*c].filter(|_| !list)).collect(),
         hashed_by: of.hashed_by.as_ref().and_then(|by| by.iter().map(|c| kept(*c)).collect()),
         size: of.size,
+        time_column: of.time_column.and_then(kept),
+        ordered: of.ordered,
         ..Properties::default()
     }
 }
@@ -188,6 +231,14 @@ fn windowed(window: &Window, input: &Node) -> Properties {
         finality: vec![None; input.schema.fields().len()],
         hashed_by: input.properties.hashed_by.clone(),
         size,
+        // Only a slide lets rows in later than they come.
+        time_column: match window {
+            Window::Range { slide: None, .. }
+            | Window::Current { .. }
+            | Window::Rows { slide: 1, .. }
+            | Window::Partitioned { .. } => input.properties.time_column,
+            Window::Range { .. } | Window::Rows { .. } => None,
+        },
         ..Properties::default()
     }
 }
@@ -237,7 +288,8 @@ fn sessions(session: &Session, input: &Node) -> Properties {
     finality.extend(bounds(session.time.as_ref(), input));
     let append_only = session.held;
     let size = if session.closes.is_some() { Size::Window } else { input.properties.size };
-    Properties { append_only, finality, size, ..input.properties.clone() }
+    let (time_column, ordered) = (None, false);
+    Properties { append_only, finality, size, time_column, ordered, ..input.properties.clone() }
 }
 
 fn aggregated(aggregate: &Aggregate, input: &Node) -> Properties {
@@ -274,6 +326,9 @@ fn united(inputs: &[Node]) -> Properties {
     Properties {
         append_only: inputs.iter().all(|n| n.properties.append_only),
         finality: (0..first.finality.len()).map(same).collect(),
+        time_column: first.time_column.filter(|column| {
+            inputs.iter().all(|input| input.properties.time_column == Some(*column))
+        }),
         size: inputs.iter().map(|n| n.properties.size).max().unwrap_or_default(),
         ..Properties::default()
     }

@@ -8,13 +8,12 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{FieldRef, SchemaRef};
 use datafusion::common::JoinType;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
 
 use super::derive;
-use super::plan::{Distribution, Join, Node, Op, Session, Window};
+use super::plan::{Distribution, Node, Op, Session, Window};
 use super::properties::Size;
 
 type Exprs = [Arc<dyn PhysicalExpr>];
@@ -28,7 +27,7 @@ pub(super) fn distribute(node: Node) -> Node {
     let mut inputs: Vec<Node> = inputs.into_iter().map(distribute).collect();
     let mut hashed_by = None;
     match &op {
-        Op::Aggregate(aggregate) if aggregate.group.is_empty() => {
+        op if wants_all(op) => {
             inputs = inputs.into_iter().map(single).collect();
             hashed_by = Some(vec![]);
         }
@@ -39,37 +38,33 @@ pub(super) fn distribute(node: Node) -> Node {
             inputs.push(if lies.is_some() { input } else { hash(input, &aggregate.group) });
         }
         Op::Join(join) => {
-            let [left, right] = two(inputs);
             let keys = [&join.left_keys, &join.right_keys];
-            let (left, right) = align(left, right, keys, join.kind);
-            hashed_by = joined_by(&left, &right, join);
-            inputs = vec![left, right];
+            (inputs, hashed_by) = pair(inputs, keys, join.kind);
         }
         Op::AsOf(join) => {
-            let [left, right] = two(inputs);
             let keys = [&join.left_keys, &join.right_keys];
-            let (left, right) = align(left, right, keys, JoinType::Left);
-            hashed_by = left.properties.hashed_by.clone();
-            inputs = vec![left, right];
+            (inputs, hashed_by) = pair(inputs, keys, JoinType::Left);
         }
-        Op::Session(Session { keys, .. }) if keys.is_empty() => {
-            inputs = inputs.into_iter().map(single).collect();
-            hashed_by = Some(vec![]);
-        }
-        Op::Session(Session { keys, .. }) | Op::Window(Window::Partitioned { keys, .. }) => {
+        Op::Session(Session { keys, .. }) => {
             let input = inputs.remove(0);
-            let lies = lies_by(&input, keys).is_some();
-            inputs.push(if lies { input } else { hash(input, keys) });
+            inputs.push(by_keys(input, keys));
         }
-        Op::TopN(_) | Op::Window(Window::Rows { .. }) => {
-            inputs = inputs.into_iter().map(single).collect();
+        Op::Window(Window::Partitioned { keys, .. }) => {
+            let input = inputs.remove(0);
+            inputs.push(ordered(by_keys(input, keys)));
+        }
+        Op::Window(Window::Rows { .. }) => {
+            inputs = inputs.into_iter().map(|input| ordered(single(input))).collect();
             hashed_by = Some(vec![]);
         }
+        Op::ToStream(_) => inputs = to_stream(inputs),
         Op::Union => {
             // What lies on one shard must not share a fragment with what lies on all.
-            let all = all_columns(&schema);
             let spread = |input: Node| match &input.properties.hashed_by {
-                Some(by) if by.is_empty() => hash(input, &all),
+                Some(by) if by.is_empty() => {
+                    let all = all_columns(&input);
+                    hash(input, &all)
+                }
                 _ => input,
             };
             inputs = inputs.into_iter().map(spread).collect();
@@ -83,7 +78,10 @@ pub(super) fn distribute(node: Node) -> Node {
         | Op::Temporal(_)
         | Op::Window(Window::Range { .. } | Window::Current { .. })
         | Op::Assign(_)
+        | Op::Arrange
+        | Op::Stamp
         | Op::OnClose(_)
+        | Op::TopN(_)
         | Op::Exchange(_) => {}
     }
     let mut node = derive::node(op, inputs, schema);
@@ -93,16 +91,55 @@ pub(super) fn distribute(node: Node) -> Node {
     node
 }
 
-fn two(inputs: Vec<Node>) -> [Node; 2] {
-    inputs.try_into().expect("a join has two inputs")
+/// Whether an operator has to see all rows in one place.
+fn wants_all(op: &Op) -> bool {
+    match op {
+        Op::Aggregate(aggregate) => aggregate.group.is_empty(),
+        Op::Session(session) => session.keys.is_empty(),
+        Op::TopN(_) => true,
+        _ => false,
+    }
 }
 
-/// The columns of a row type as expressions.
-fn all_columns(schema: &SchemaRef) -> Vec<Arc<dyn PhysicalExpr>> {
-    let column = |(i, field): (usize, &FieldRef)| {
-        Arc::new(Column::new(field.name(), i)) as Arc<dyn PhysicalExpr>
+/// The columns of a node's rows as expressions.
+fn all_columns(node: &Node) -> Vec<Arc<dyn PhysicalExpr>> {
+    let fields = node.schema.fields().iter().enumerate();
+    fields.map(|(i, f)| Arc::new(Column::new(f.name(), i)) as Arc<dyn PhysicalExpr>).collect()
+}
+
+/// Rows of one instant in an order that a window may count on.
+fn ordered(input: Node) -> Node {
+    if input.properties.ordered {
+        return input;
+    }
+    let schema = Arc::clone(&input.schema);
+    derive::node(Op::Arrange, vec![input], schema)
+}
+
+/// Equal rows meet on one shard, where what comes and goes at once cancels; every shard that has
+/// rows hears of the ticks.
+fn to_stream(inputs: Vec<Node>) -> Vec<Node> {
+    let mut inputs = inputs.into_iter();
+    let relation = inputs.next().expect("an operator has a relation");
+    let relation = match &relation.properties.hashed_by {
+        Some(_) => relation,
+        None if relation.schema.fields().is_empty() => single(relation),
+        None => {
+            let all = all_columns(&relation);
+            hash(relation, &all)
+        }
     };
-    schema.fields().iter().enumerate().map(column).collect()
+    let alone = relation.properties.hashed_by.as_ref().is_some_and(Vec::is_empty);
+    let told = |arrivals: Node| match alone {
+        true => single(arrivals),
+        false => {
+            let mut node = exchange(arrivals, Distribution::Broadcast, vec![]);
+            node.properties.hashed_by = None;
+            node
+        }
+    };
+    let told: Vec<Node> = inputs.map(told).collect();
+    std::iter::once(relation).chain(told).collect()
 }
 
 fn columns(exprs: &Exprs) -> Vec<Option<usize>> {
@@ -137,6 +174,27 @@ fn hash(input: Node, keys: &Exprs) -> Node {
     let mut node = exchange(input, Distribution::Hash(keys.to_vec()), vec![]);
     node.properties.hashed_by = by;
     node
+}
+
+/// Rows of equal keys on one shard.
+fn by_keys(input: Node, keys: &Exprs) -> Node {
+    match lies_by(&input, keys) {
+        Some(_) => input,
+        None => hash(input, keys),
+    }
+}
+
+/// Lays the inputs of a join, and says where its rows lie.
+fn pair(
+    mut inputs: Vec<Node>,
+    keys: [&Vec<Arc<dyn PhysicalExpr>>; 2],
+    kind: JoinType,
+) -> (Vec<Node>, Option<Vec<usize>>) {
+    let right = inputs.pop().expect("a join has two inputs");
+    let left = inputs.pop().expect("a join has two inputs");
+    let (left, right) = align(left, right, keys, kind);
+    let hashed_by = joined_by(&left, &right, kind);
+    (vec![left, right], hashed_by)
 }
 
 /// Lays both sides of a join by the same keys. Where one side lies by some of them, the other
@@ -191,10 +249,10 @@ fn broadcast(input: Node) -> Node {
 }
 
 /// Joined rows lie where those of a side do that is neither padded nor copied.
-fn joined_by(left: &Node, right: &Node, join: &Join) -> Option<Vec<usize>> {
+fn joined_by(left: &Node, right: &Node, kind: JoinType) -> Option<Vec<usize>> {
     let copied = |node: &Node| matches!(node.op, Op::Exchange(Distribution::Broadcast));
     let width = left.schema.fields().len();
-    match join.kind {
+    match kind {
         JoinType::Inner if copied(left) => {
             let by = right.properties.hashed_by.as_ref()?;
             Some(by.iter().map(|column| column + width).collect())

@@ -17,11 +17,13 @@ use std::fmt::{self, Write as _};
 use arrow::datatypes::DataType;
 
 use super::plan::{
-    AsOf, Assigner, Clock, Close, Distribution, Node, Op, Plan, ScanKind, Session, Temporal, Window,
+    AsOf, Assigner, Clock, Close, Distribution, Kind, Node, Op, Plan, ScanKind, Session, Temporal,
+    Ticks, ToStream, Unnest, Window,
 };
 use super::properties::Size;
 use super::temporal::Bound;
 use super::window::span_text;
+use crate::sql::derived;
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -29,8 +31,11 @@ impl fmt::Display for Plan {
             Clock::Event => "EVENT",
             Clock::Arrival => "ARRIVAL",
         };
-        let emit = if self.on_close { "on window close" } else { "changes" };
-        let out = if self.on_close { "stream" } else { "relation" };
+        let (emit, out) = match self.kind {
+            _ if self.on_close => ("on window close", "stream"),
+            Kind::Stream { .. } => ("elements", "stream"),
+            Kind::Relation => ("changes", "relation"),
+        };
         writeln!(f, "Continuous query  clock={clock} emit={emit} out={out}")?;
         write_node(f, &self.root, 1)
     }
@@ -68,7 +73,7 @@ fn describe(node: &Node) -> String {
         Op::Filter(predicate) => format!("Filter  {predicate}"),
         Op::Project(exprs) => format!("Project  [{}]", list(exprs)),
         Op::Window(window) => format!("Window  [{}]", window_text(window)),
-        Op::Temporal(temporal) => temporal_text(temporal),
+        Op::Temporal(temporal) => describe_temporal(temporal),
         Op::Assign(assign) => format!("Assign  {}", assigner_text(assign.assigner)),
         Op::Session(session) => {
             let held = if session.held { "  final ones only" } else { "" };
@@ -92,17 +97,13 @@ fn describe(node: &Node) -> String {
             let nested = if join.left_keys.is_empty() { " nested loop" } else { "" };
             format!("Join  {}{nested} on=[{on}]{residual}", join.kind)
         }
-        Op::AsOf(join) => asof_text(join),
+        Op::AsOf(join) => describe_asof(join),
         Op::Union => "Union".to_owned(),
         Op::Expand(lists) => {
             let lists = lists.iter().map(|exprs| format!("[{}]", list(exprs)));
             format!("Expand  {}", list(lists))
         }
-        Op::Unnest(unnest) => {
-            let lists = unnest.columns.iter().filter(|(_, list)| *list);
-            let names = lists.map(|(column, _)| node.inputs[0].schema.field(*column).name());
-            format!("Unnest  [{}]", list(names))
-        }
+        Op::Unnest(unnest) => describe_unnest(unnest, &node.inputs[0]),
         Op::TopN(top) => {
             let keys = list(
                 top.keys
@@ -111,6 +112,12 @@ fn describe(node: &Node) -> String {
             );
             let fetch = top.fetch.map_or("all".to_owned(), |n| n.to_string());
             format!("TopN  order=[{keys}] limit={fetch} offset={}", top.skip)
+        }
+        Op::ToStream(to_stream) => describe_to_stream(to_stream),
+        Op::Arrange => "Arrange  in order of time and row".to_owned(),
+        Op::Stamp => {
+            let name = node.schema.fields().last().map_or("", |field| field.name());
+            format!("Stamp  {name}")
         }
         Op::OnClose(close) => {
             format!("OnClose  column={}", node.schema.field(close.column).name())
@@ -121,7 +128,13 @@ fn describe(node: &Node) -> String {
     }
 }
 
-fn temporal_text(temporal: &Temporal) -> String {
+fn describe_unnest(unnest: &Unnest, input: &Node) -> String {
+    let lists = unnest.columns.iter().filter(|(_, list)| *list);
+    let names = lists.map(|(column, _)| input.schema.field(*column).name());
+    format!("Unnest  [{}]", list(names))
+}
+
+fn describe_temporal(temporal: &Temporal) -> String {
     let bounds = temporal.bounds.iter().map(|(at, bound)| {
         let op = match bound {
             Bound::From => ">=",
@@ -134,7 +147,7 @@ fn temporal_text(temporal: &Temporal) -> String {
     format!("TemporalFilter  {}", bounds.collect::<Vec<_>>().join(" AND "))
 }
 
-fn asof_text(join: &AsOf) -> String {
+fn describe_asof(join: &AsOf) -> String {
     let keys = join.left_keys.iter().zip(&join.right_keys);
     let on = list(keys.map(|(l, r)| format!("{l} = {r}")));
     let op = match (join.after, join.strict) {
@@ -186,6 +199,18 @@ fn assigner_text(assigner: Assigner) -> String {
     if offset == 0 { text } else { format!("{text} offset {}", span_text(offset)) }
 }
 
+fn describe_to_stream(to_stream: &ToStream) -> String {
+    let ticks = match &to_stream.ticks {
+        Ticks::Instants => String::new(),
+        Ticks::Arrivals(_) => "  ticks=arrivals".to_owned(),
+        Ticks::Every(every) => {
+            let every = every.iter().map(|(period, _)| span_text(*period));
+            format!("  ticks=every {}", list(every))
+        }
+    };
+    format!("ToStream  {}{ticks}", to_stream.operator.as_str())
+}
+
 /// What a node keeps, and what bounds it.
 pub struct State {
     /// The bound in a few words; `None` keeps nothing.
@@ -233,6 +258,7 @@ pub fn state_of(node: &Node) -> State {
         },
         Op::TopN(_) => bounded(by_size(node.inputs[0].properties.size)),
         Op::OnClose(_) => bounded("until the watermark closes"),
+        Op::ToStream(to_stream) => to_stream_state(node, to_stream, by_size),
         Op::Scan(_)
         | Op::Values(_)
         | Op::Filter(_)
@@ -241,7 +267,42 @@ pub fn state_of(node: &Node) -> State {
         | Op::Unnest(_)
         | Op::Assign(_)
         | Op::Union
+        | Op::Arrange
+        | Op::Stamp
         | Op::Exchange(_) => State { bound: None, warning: None },
+    }
+}
+
+/// Whether rows of a `[NOW]` window reach a node as a relation.
+fn has_now(node: &Node) -> bool {
+    match &node.op {
+        Op::Window(Window::Range { size, inclusive, slide: None }) => {
+            size + i64::from(*inclusive) == 1
+        }
+        Op::ToStream(_) => false,
+        _ => node.inputs.iter().any(has_now),
+    }
+}
+
+fn to_stream_state(
+    node: &Node,
+    to_stream: &ToStream,
+    by_size: impl Fn(Size) -> &'static str,
+) -> State {
+    let size = node.inputs[0].properties.size;
+    match (to_stream.operator, &to_stream.ticks) {
+        (derived::ToStream::Rstream, _) if size == Size::Unbounded => State {
+            bound: Some("unbounded".into()),
+            warning: Some((
+                "RSTREAM keeps every row of its input".into(),
+                "Put a window such as [RANGE 1 HOUR] on the stream, or group first.".into(),
+            )),
+        },
+        (derived::ToStream::Rstream, _) => {
+            State { bound: Some(by_size(size).to_owned()), warning: None }
+        }
+        (_, Ticks::Instants) => State { bound: None, warning: None },
+        (_, _) => State { bound: Some("changes since the last tick".into()), warning: None },
     }
 }
 
@@ -365,6 +426,15 @@ fn doubt(node: &Node) -> Option<(String, String)> {
                 .into(),
             format!("Use a slide of at most {}.", span_text(*size)),
         )),
+        Op::ToStream(ToStream { operator, ticks: Ticks::Instants }) if has_now(&node.inputs[0]) => {
+            let operator = operator.as_str();
+            Some((
+                format!(
+                    "{operator} of a [NOW] window loses rows that are equal in adjacent instants"
+                ),
+                "Use RSTREAM, which gives all rows of each instant.".into(),
+            ))
+        }
         Op::Scan(scan) if scan.kind == ScanKind::Arrivals => Some((
             "windows by arrival time depend on when rows came, not only on which".into(),
             "Use the stream's event time, if it has one.".into(),

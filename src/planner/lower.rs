@@ -27,11 +27,14 @@ use super::derive;
 use super::error::{Error, Result};
 use super::null_safe::JoinPairs;
 use super::panes::Panes;
-use super::plan::{Aggregate, Assign, Call, Clock, Node, Op, Plan, Scan, Session, TopN, Window};
+use super::plan::{
+    Aggregate, Assign, Call, Clock, Kind, Node, Op, Plan, Scan, Session, TopN, Window,
+};
 use super::relation::{RelationSource, system_time_type};
 use super::temporal::{self, temporal_node};
+use super::to_stream::{self, to_stream_node};
 use super::window::{WindowKind, WindowNode};
-use super::{distribute, on_close};
+use super::{clock, distribute, on_close};
 
 /// DataFusion's rewrites that hold for changing bags, in order.
 fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
@@ -58,16 +61,78 @@ fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     ]
 }
 
+/// What a continuous query is to give.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wanted {
+    /// Changes of a relation, or a stream if the query closes windows.
+    #[default]
+    Changes,
+    /// A stream; ISTREAM is added to a query that is monotonic.
+    Stream,
+    /// A stream whose elements come in the order of their times, when their instants have closed.
+    InOrder,
+    /// A stream with the times of its elements in a column: one more, if none of the query's is.
+    Stamped,
+}
+
+/// How a query is to run continuously.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Request {
+    /// What it is to give.
+    pub wanted: Wanted,
+    /// `EMIT ON WINDOW CLOSE`.
+    pub on_close: bool,
+    /// `WITH (clock = ..)`.
+    pub clock: Option<Clock>,
+}
+
+/// The column that [`Wanted::Stamped`] adds.
+pub const TIME_COLUMN: &str = "event_time";
+
 /// Plans a bound query as a continuous one.
-pub fn continuous(plan: LogicalPlan, on_close_wanted: bool, state: &SessionState) -> Result<Plan> {
+pub fn continuous(plan: LogicalPlan, request: Request, state: &SessionState) -> Result<Plan> {
     refuse_clock_functions(&plan)?;
     let options = state.config_options();
     let analyzed = state.analyzer().execute_and_check(plan, options, |_, _| {})?;
-    let (mut root, clock) = lowered(analyzed, state)?;
-    if on_close_wanted {
+    let (mut root, clock) = lowered(analyzed, request, state)?;
+    if request.on_close {
         root = on_close::place(root)?;
     }
+    let stream = request.wanted != Wanted::Changes || request.on_close;
+    if stream && !root.properties.append_only {
+        return Err(to_stream::not_monotonic());
+    }
+    let on_arrival = root.properties.timeless || (clock == Clock::Arrival && !request.on_close);
+    let result_clock = match stream {
+        true if on_arrival => Clock::Arrival,
+        true => Clock::Event,
+        false => clock,
+    };
+    let time_type = match result_clock {
+        Clock::Event => root.properties.time_type.clone(),
+        Clock::Arrival => None,
+    };
+    let time_type = time_type.unwrap_or_else(system_time_type);
+    // Commits are in order of themselves.
+    let in_order = |root: &Node| result_clock == Clock::Arrival || clock::in_order(root);
+    match request.wanted {
+        Wanted::InOrder if !in_order(&root) => {
+            let schema = Arc::clone(&root.schema);
+            root = derive::node(Op::Arrange, vec![root], schema);
+        }
+        Wanted::Stamped if root.properties.time_column.is_none() => {
+            let time = Field::new(TIME_COLUMN, time_type.clone(), true);
+            let fields = root.schema.fields().iter().cloned().chain([Arc::new(time)]);
+            let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+            root = derive::node(Op::Stamp, vec![root], schema);
+        }
+        _ => {}
+    }
     let root = distribute::distribute(root);
+    let kind = match stream {
+        true => Kind::Stream { closed: in_order(&root) },
+        false => Kind::Relation,
+    };
     let mut inputs = Vec::new();
     root.visit(&mut |node| {
         if let Op::Scan(scan) = &node.op {
@@ -76,16 +141,12 @@ pub fn continuous(plan: LogicalPlan, on_close_wanted: bool, state: &SessionState
     });
     inputs.sort_unstable();
     inputs.dedup();
-    let time_type = match clock {
-        Clock::Event => root.properties.time_type.clone(),
-        Clock::Arrival => None,
-    };
-    let time_type = time_type.unwrap_or_else(system_time_type);
-    Ok(Plan { root, clock, on_close: on_close_wanted, inputs, time_type })
+    let on_close = request.on_close;
+    Ok(Plan { root, clock, on_close, kind, result_clock, inputs, time_type })
 }
 
 /// Rewrites and lowers an analyzed query, and finds its clock.
-fn lowered(analyzed: LogicalPlan, state: &SessionState) -> Result<(Node, Clock)> {
+fn lowered(analyzed: LogicalPlan, request: Request, state: &SessionState) -> Result<(Node, Clock)> {
     let options = state.config_options();
     let analyzed = Decorrelate { uncorrelated: true }.rewrite(analyzed)?;
     let analyzed = temporal::extract(analyzed)?;
@@ -94,51 +155,30 @@ fn lowered(analyzed: LogicalPlan, state: &SessionState) -> Result<(Node, Clock)>
         .with_max_passes(3);
     let optimized = Optimizer::with_rules(rules()).optimize(analyzed, &config, |_, _| {})?;
     let lower = |clock| Lowering { props: ExecutionProps::new(), clock }.node(&optimized);
-    let clock = clock_of(&optimized)?;
-    let root = lower(clock)?;
-    let mut event = false;
-    root.visit(&mut |node| {
-        event |= match &node.op {
-            Op::Join(join) => super::join::is_interval(join, &node.inputs),
-            Op::AsOf(_) => !node.properties.timeless,
-            _ => false,
-        };
-    });
-    // Tables that keep versions are read in another way on the EVENT clock.
-    if event && clock == Clock::Arrival {
-        return Ok((lower(Clock::Event)?, Clock::Event));
+    let root = lower(Clock::Arrival)?;
+    match clock::of_block(&root, request)? {
+        Clock::Arrival => Ok((root, Clock::Arrival)),
+        // Tables that keep versions are read in another way on the EVENT clock.
+        Clock::Event => Ok((lower(Clock::Event)?, Clock::Event)),
     }
-    Ok((root, clock))
 }
 
-/// The clock of an analyzed query that is to run once. What has no continuous form is on the clock
-/// that its windows say.
+/// The clock of an analyzed query that is to run once. What has no continuous form is on the
+/// ARRIVAL clock, and so is what does not join.
 pub fn clock(analyzed: &LogicalPlan, state: &SessionState) -> Result<Clock> {
+    if temporal::on_event_time(analyzed)? {
+        return Ok(Clock::Event);
+    }
     let mut joins = false;
     analyzed.apply_with_subqueries(|node| {
         joins |= matches!(node, LogicalPlan::Join(_)) || asof_node(node).is_some();
         Ok(TreeNodeRecursion::Continue)
     })?;
-    let clock = clock_of(analyzed)?;
-    if clock == Clock::Event || !joins {
-        return Ok(clock);
+    if !joins {
+        return Ok(Clock::Arrival);
     }
-    Ok(lowered(analyzed.clone(), state).map_or(clock, |(_, clock)| clock))
-}
-
-/// The block is on the EVENT clock if it has a bracket window, or a temporal filter over what has
-/// event time; or joins by an interval or as of a time, which shows later (LANGUAGE 7.3, rule 1).
-fn clock_of(plan: &LogicalPlan) -> Result<Clock> {
-    let mut clock = if temporal::on_event_time(plan)? { Clock::Event } else { Clock::Arrival };
-    plan.apply_with_subqueries(|node| {
-        if let Some(window) = window_node(node)
-            && window.kind.is_bracket()
-        {
-            clock = Clock::Event;
-        }
-        Ok(TreeNodeRecursion::Continue)
-    })?;
-    Ok(clock)
+    let lowered = lowered(analyzed.clone(), Request::default(), state);
+    Ok(lowered.map_or(Clock::Arrival, |(_, clock)| clock))
 }
 
 /// Returns the window that a logical node is, if it is one.
@@ -227,14 +267,7 @@ impl Lowering {
                 let rows = usize::from(empty.produce_one_row);
                 Ok(constant(relaxed(&empty.schema), rows))
             }
-            LogicalPlan::Extension(_) => match (window_node(plan), asof_node(plan)) {
-                (Some(window), _) => self.window(window),
-                (_, Some(join)) => self.asof(join),
-                (None, None) => match temporal_node(plan) {
-                    Some(filter) => self.temporal(filter),
-                    None => Err(later("this construct", "Leave it out.")),
-                },
-            },
+            LogicalPlan::Extension(_) => self.own(plan),
             LogicalPlan::Window(_) => {
                 Err(later("OVER (..)", "Use GROUP BY, or ORDER BY .. LIMIT for the top rows."))
             }
@@ -300,6 +333,23 @@ impl Lowering {
                 let schema = Arc::clone(&node.schema);
                 Ok(derive::node(Op::Filter(predicate), vec![node], schema))
             }
+        }
+    }
+
+    /// A node of ours.
+    fn own(&self, plan: &LogicalPlan) -> Result<Node> {
+        if let Some(window) = window_node(plan) {
+            return self.window(window);
+        }
+        if let Some(node) = to_stream_node(plan) {
+            return self.to_stream(node);
+        }
+        if let Some(filter) = temporal_node(plan) {
+            return self.temporal(filter);
+        }
+        match asof_node(plan) {
+            Some(join) => self.asof(join),
+            None => Err(later("this construct", "Leave it out.")),
         }
     }
 

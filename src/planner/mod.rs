@@ -3,13 +3,15 @@
 //! A parsed query becomes DataFusion's logical plan (`bind`, with our windows as nodes of it), and
 //! that, for
 //! a continuous query, our [`plan::Plan`] with proven properties (`lower`, `derive`, `on_close`,
-//! `distribute`). A one-shot query stops at the logical plan: DataFusion runs it over snapshots.
+//! `clock`, `distribute`). A one-shot query stops at the logical plan: DataFusion runs it over
+//! snapshots.
 
 pub mod arithmetic;
 pub mod asof;
 pub mod bind;
 mod calls;
 mod casts;
+mod clock;
 pub mod coercion;
 mod column_name;
 pub mod decorrelate;
@@ -35,6 +37,7 @@ mod scaled_interval;
 mod subquery;
 pub mod temporal;
 pub mod text_time;
+pub mod to_stream;
 mod tvf;
 mod using;
 mod versions;

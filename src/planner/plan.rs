@@ -21,6 +21,7 @@ use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 use super::properties::Properties;
 use super::temporal::Bound;
 use crate::sql::catalog::Oid;
+use crate::sql::derived;
 
 /// The clock of a query block: which instants exist, and when they may be evaluated (LANGUAGE 3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +30,19 @@ pub enum Clock {
     Event,
     /// Commits, evaluated at once.
     Arrival,
+}
+
+/// What a query's result is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A relation: changes add up to its content.
+    Relation,
+    /// A stream: elements, of which none is ever taken back.
+    Stream {
+        /// Whether elements come when their instant has closed, and so in the order of their
+        /// times; or else as the rows come that they are made of.
+        closed: bool,
+    },
 }
 
 /// A continuous query, ready to be built.
@@ -40,6 +54,11 @@ pub struct Plan {
     pub clock: Clock,
     /// Whether results are final and append-only (`EMIT ON WINDOW CLOSE`).
     pub on_close: bool,
+    /// What the result is.
+    pub kind: Kind,
+    /// Clock of the times that the result's changes carry. It is not the block's where elements
+    /// have an event time although the block is on the ARRIVAL clock.
+    pub result_clock: Clock,
     /// Streams, tables and maintained views it reads.
     pub inputs: Vec<Oid>,
     /// Type of the times that its changes carry: event time, or commit time (timestamptz).
@@ -92,6 +111,12 @@ pub enum Op {
     Union,
     /// The first rows of an order.
     TopN(TopN),
+    /// Makes a stream of a relation, its first input; arrivals on the others are ticks.
+    ToStream(ToStream),
+    /// Brings the rows of each instant into the order of their values, instants in order.
+    Arrange,
+    /// Appends the time of each change as a column.
+    Stamp,
     /// Holds results back until their window closes.
     OnClose(Close),
     /// Moves rows to the shards where their keys belong.
@@ -240,6 +265,26 @@ pub struct Session {
     pub held: bool,
 }
 
+/// ISTREAM, DSTREAM or RSTREAM.
+#[derive(Clone, Debug)]
+pub struct ToStream {
+    /// Which of them.
+    pub operator: derived::ToStream,
+    /// When it fires.
+    pub ticks: Ticks,
+}
+
+/// Instants at which a stream is made of a relation.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd)]
+pub enum Ticks {
+    /// Every instant.
+    Instants,
+    /// Multiples of each period, in microseconds, plus its offset.
+    Every(Vec<(i64, i64)>),
+    /// Instants at which, for one of the lists, rows arrive on all inputs in the list.
+    Arrivals(Vec<Vec<usize>>),
+}
+
 /// Groups and aggregates.
 #[derive(Clone, Debug)]
 pub struct Aggregate {
@@ -362,9 +407,29 @@ impl Plan {
 
     /// What other queries may count on when they read this one's result.
     pub fn output_properties(&self) -> Properties {
-        let timeless = self.clock == Clock::Arrival;
+        let stream = self.is_stream();
+        let timeless = !stream && self.result_clock == Clock::Arrival;
         let time_type = (!timeless).then(|| self.time_type.clone());
-        Properties { timeless, time_type, hashed_by: None, ..self.root.properties.clone() }
+        let properties = self.root.properties.clone();
+        Properties { stream, timeless, time_type, hashed_by: None, ..properties }
+    }
+
+    /// Whether the result is a stream.
+    pub fn is_stream(&self) -> bool {
+        matches!(self.kind, Kind::Stream { .. })
+    }
+
+    /// Whether nothing is kept: each row is handled alone, as it comes.
+    pub fn stateless(&self) -> bool {
+        let mut stateless = true;
+        self.root.visit(&mut |node| {
+            stateless &= match node.op {
+                Op::Scan(_) | Op::Filter(_) | Op::Project(_) | Op::Assign(_) | Op::Stamp => true,
+                Op::Union => !node.inputs.iter().any(|input| input.properties.timeless),
+                _ => false,
+            };
+        });
+        stateless
     }
 }
 

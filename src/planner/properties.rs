@@ -19,6 +19,13 @@ pub struct Properties {
     pub timeless: bool,
     /// Type of the event time that changes carry; `None` if timeless.
     pub time_type: Option<DataType>,
+    /// A column whose value is the time of each insertion.
+    pub time_column: Option<usize>,
+    /// Rows of one instant stand in an order that does not depend on shards and batches: that of
+    /// arrival, or that of their values.
+    pub ordered: bool,
+    /// The object that is scanned is a stream.
+    pub stream: bool,
 }
 
 /// "A row with value `v` in this column is final once the watermark has reached `v + after`."

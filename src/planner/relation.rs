@@ -27,6 +27,7 @@ use super::properties::Properties;
 use super::rows::RowFunctions;
 use super::tvf::WindowPlanner;
 use super::using::{Natural, UsingPlanner};
+use crate::error::SqlState;
 use crate::sql;
 use crate::sql::catalog::{Catalog, Column, FunctionDef, Object, ObjectKind, Oid, ViewDef};
 use crate::sql::types::SqlType;
@@ -41,8 +42,8 @@ pub trait Relations: Send + Sync {
     fn local(&self, name: &str) -> Option<Arc<dyn TableSource>>;
     /// A relation of the system schemas.
     fn system(&self, schema: &str, name: &str) -> Option<Arc<dyn TableSource>>;
-    /// What is proven of a maintained view's output.
-    fn properties(&self, view: &Object) -> Option<Properties>;
+    /// What is proven of the output of a maintained view or derived stream.
+    fn properties(&self, object: &Object) -> Option<Properties>;
 }
 
 /// A stream, table or maintained view as DataFusion's planner sees it.
@@ -50,7 +51,7 @@ pub trait Relations: Send + Sync {
 pub struct RelationSource {
     /// The object.
     pub object: Arc<Object>,
-    /// What a maintained view promises.
+    /// What a maintained view or derived stream promises.
     pub properties: Option<Properties>,
     /// Whether a stream's rows are read with the time at which they arrived.
     arrivals: bool,
@@ -133,7 +134,15 @@ impl RelationSource {
             ObjectKind::Stream(_) if self.arrivals => ScanKind::Arrivals,
             ObjectKind::Stream(_) => ScanKind::Stream,
             ObjectKind::Table(_) => ScanKind::Table,
-            ObjectKind::View(_) => ScanKind::View,
+            ObjectKind::View(_) | ObjectKind::Sink(_) => ScanKind::View,
+        }
+    }
+
+    /// Returns whether it is a stream: declared, derived, or a view that ends in one.
+    pub fn is_stream(&self) -> bool {
+        match &self.properties {
+            Some(properties) => properties.stream,
+            None => self.kind() == ScanKind::Stream,
         }
     }
 
@@ -150,11 +159,12 @@ impl RelationSource {
     pub fn progress(&self) -> Option<String> {
         match &self.object.kind {
             ObjectKind::Stream(_) if self.arrivals => Some("watermark=system time".to_owned()),
+            ObjectKind::Stream(def) if def.query.is_some() => None,
             ObjectKind::Stream(def) => {
                 let watermark = def.watermark.as_deref().unwrap_or("commit time");
                 Some(format!("watermark={watermark} late={}", def.late))
             }
-            ObjectKind::Table(_) | ObjectKind::View(_) => None,
+            ObjectKind::Table(_) | ObjectKind::View(_) | ObjectKind::Sink(_) => None,
         }
     }
 
@@ -163,7 +173,7 @@ impl RelationSource {
         match &self.object.kind {
             ObjectKind::Stream(_) if self.arrivals => Some(self.object.columns.len()),
             ObjectKind::Stream(stream) => stream.event_time,
-            ObjectKind::Table(_) | ObjectKind::View(_) => None,
+            ObjectKind::Table(_) | ObjectKind::View(_) | ObjectKind::Sink(_) => None,
         }
     }
 }
@@ -304,6 +314,13 @@ impl<'a> Names<'a> {
     }
 
     fn source_of(&self, object: Arc<Object>) -> Result<Arc<dyn TableSource>, Error> {
+        if let ObjectKind::Sink(_) = &object.kind {
+            return Err(Error::Invalid {
+                what: format!("\"{}\" is a sink", object.name),
+                sqlstate: SqlState::WRONG_OBJECT_TYPE,
+                hint: Some("Read what it writes into.".into()),
+            });
+        }
         if let ObjectKind::View(view) = &object.kind
             && !view.maintained
         {
@@ -331,7 +348,7 @@ impl<'a> Names<'a> {
         }
         let primary_key = match &object.kind {
             ObjectKind::Table(table) => table.primary_key.clone(),
-            ObjectKind::Stream(_) | ObjectKind::View(_) => Vec::new(),
+            ObjectKind::Stream(_) | ObjectKind::View(_) | ObjectKind::Sink(_) => Vec::new(),
         };
         let arrivals = false;
         Ok(Arc::new(RelationSource { object, properties, arrivals, schema, defaults, primary_key }))

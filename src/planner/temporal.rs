@@ -293,7 +293,7 @@ fn bounds_of(conjunct: Expr) -> DfResult<Vec<(Expr, Bound)>> {
             }
             Ok(bounds)
         }
-        Expr::BinaryExpr(compared) if compared.op.is_comparison_operator() => comparison(compared),
+        Expr::BinaryExpr(compared) if !compared.op.is_logic_operator() => comparison(compared),
         _ => Err(refused("now() is only allowed in comparisons joined by AND")),
     }
 }

@@ -1,4 +1,4 @@
-//! Plans `cql_window(..)` and window functions in FROM to window nodes.
+//! Plans `cql_window(..)`, `cql_stream(..)` and window functions in FROM to nodes of ours.
 
 use std::sync::Arc;
 
@@ -15,10 +15,12 @@ use sqlparser::ast::{
 
 use super::error::Error;
 use super::relation::RelationSource;
+use super::to_stream::{self, ToStreamNode};
 use super::window::{Slot, WindowKind, WindowNode, span_type};
 use super::window_function::WindowFunction;
 use crate::error::SqlState;
 use crate::sql::VERSIONS_FUNCTION;
+use crate::sql::derived::ToStream;
 use crate::sql::statement::{Length, WindowSpec};
 
 /// Plans the windows of one statement.
@@ -63,6 +65,7 @@ impl RelationPlanner for WindowPlanner {
             (Some(function), _) => function.plan(&args, context)?,
             (None, Some("cql_window")) => self.bracket(&args, context)?,
             (None, Some(VERSIONS_FUNCTION)) => versions(&args, context)?,
+            (None, Some("cql_stream")) => to_stream(&args, context)?,
             (None, _) => {
                 let args = Some(ast::TableFunctionArgs { args, settings: None });
                 return Ok(RelationPlanning::Original(Box::new(table(name, args, alias))));
@@ -89,10 +92,6 @@ fn table(
         sample: None,
         index_hints: vec![],
     }
-}
-
-pub(super) fn unsupported(what: impl Into<String>, hint: &str) -> DataFusionError {
-    Error::Unsupported { what: what.into(), hint: hint.to_owned() }.into()
 }
 
 pub(super) fn windowing(what: impl Into<String>, hint: impl Into<String>) -> DataFusionError {
@@ -146,26 +145,8 @@ impl WindowPlanner {
             .and_then(|n| self.windows.get(n))
             .ok_or_else(|| DataFusionError::Plan("Invalid function 'cql_window'.\n".to_owned()))?;
         let factor = source(args[0]).expect("the parser puts windows after names and subqueries");
-        let derived = matches!(factor, TableFactor::Derived { .. });
         let input = context.plan(factor)?;
-        if derived {
-            return Err(unsupported(
-                "a window over a subquery is not supported yet",
-                "Put the window on the stream inside the subquery.",
-            ));
-        }
-        if stream_of(&input).is_none() {
-            if appends(&input) {
-                return Err(unsupported(
-                    "a window over a view is not supported yet",
-                    "Put the window on the stream inside the view.",
-                ));
-            }
-            return Err(windowing(
-                "a window needs a stream, and this is a relation",
-                "Remove the bracket: a table or view already is a relation.",
-            ));
-        }
+        to_stream::windowed(&input)?;
         bracket_node(spec, input, context)
     }
 }
@@ -198,27 +179,32 @@ fn no_versions(what: &str) -> DataFusionError {
     .into()
 }
 
-/// The stream that a plan scans as it is, if it does nothing else.
-pub(super) fn stream_of(plan: &LogicalPlan) -> Option<&RelationSource> {
-    match plan {
-        LogicalPlan::TableScan(scan) => scan
-            .source
-            .downcast_ref::<RelationSource>()
-            .filter(|s| s.kind() == super::plan::ScanKind::Stream),
-        LogicalPlan::SubqueryAlias(alias) => stream_of(&alias.input),
+/// Plans `cql_stream((query), 'ISTREAM'[, every])`.
+fn to_stream(
+    args: &[FunctionArg],
+    context: &mut dyn RelationPlannerContext,
+) -> DfResult<LogicalPlan> {
+    let args = positional(args);
+    let value = |i: usize| match args.get(i) {
+        Some(ast::Expr::Value(value)) => Some(&value.value),
         _ => None,
-    }
-}
-
-/// Whether a plan is a filter or projection of streams: a stream itself.
-fn appends(plan: &LogicalPlan) -> bool {
-    match plan {
-        LogicalPlan::TableScan(_) => stream_of(plan).is_some(),
-        LogicalPlan::SubqueryAlias(_) | LogicalPlan::Projection(_) | LogicalPlan::Filter(_) => {
-            plan.inputs().into_iter().all(appends)
+    };
+    let operator = match value(1) {
+        Some(ast::Value::SingleQuotedString(text)) => {
+            [ToStream::Istream, ToStream::Dstream, ToStream::Rstream]
+                .into_iter()
+                .find(|operator| operator.as_str() == text)
         }
-        _ => false,
-    }
+        _ => None,
+    };
+    let every = match value(2) {
+        Some(ast::Value::Number(micros, _)) => micros.parse().ok(),
+        _ => None,
+    };
+    let factor = args.first().and_then(|arg| source(arg)).zip(operator);
+    let (factor, operator) = factor.expect("the parser writes a query and an operator");
+    let input = context.plan(factor)?;
+    Ok(ToStreamNode::new(operator, every, input)?.plan())
 }
 
 fn bracket_node(

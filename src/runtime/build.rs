@@ -34,9 +34,17 @@ pub struct Builder {
 /// A group of channels of a fragment's tasks.
 enum Group {
     /// One channel, from the hub or another query.
-    Entry(Oid, ScanKind),
+    Entry(Reading),
     /// One channel per task of another fragment.
     Edge(usize),
+}
+
+/// What a fragment reads from outside of the query.
+#[derive(Clone, Copy)]
+struct Reading {
+    object: Oid,
+    kind: ScanKind,
+    append_only: bool,
 }
 
 /// A node of a fragment and where its inputs come from.
@@ -87,9 +95,15 @@ impl<'a> Fragments<'a> {
                 return port;
             }
             Op::Scan(scan) => {
-                ports.push(self.group(fragment, Group::Entry(scan.object, scan.kind)))
+                let append_only = node.properties.append_only;
+                let reading = Reading { object: scan.object, kind: scan.kind, append_only };
+                ports.push(self.group(fragment, Group::Entry(reading)));
             }
-            Op::Values(_) => ports.push(self.group(fragment, Group::Entry(TICK, ScanKind::Table))),
+            Op::Values(_) => {
+                let (kind, append_only) = (ScanKind::Table, false);
+                let reading = Reading { object: TICK, kind, append_only };
+                ports.push(self.group(fragment, Group::Entry(reading)));
+            }
             _ => {
                 for input in &node.inputs {
                     let port = self.place(fragment, input);
@@ -111,7 +125,7 @@ impl<'a> Fragments<'a> {
     /// Number of tasks of a fragment: one if all it reads comes to one shard.
     fn width(&self, fragment: usize, shards: usize) -> usize {
         let single = |group: &Group| match group {
-            Group::Entry(oid, _) => *oid == TICK,
+            Group::Entry(reading) => reading.object == TICK,
             Group::Edge(from) => matches!(self.list[*from].split, Some(Split::Single)),
         };
         if self.list[fragment].groups.iter().all(single) { 1 } else { shards }
@@ -149,9 +163,9 @@ impl Builder {
             }
             let mut channel = 0;
             for group in &fragments.list[number].groups {
-                if let Group::Entry(object, kind) = group {
+                if let Group::Entry(Reading { object, kind, append_only }) = *group {
                     let targets = of_fragment.clone();
-                    entries.push(Entry { object: *object, kind: *kind, targets, channel });
+                    entries.push(Entry { object, kind, append_only, targets, channel });
                 }
                 channel += self.channels(&fragments, group);
             }

@@ -1,15 +1,17 @@
-//! What a maintained view holds: rows appended, rows with weights, or nothing.
+//! What a query's result holds: rows with weights, elements with their times, or nothing.
 
-use arrow::array::{Int64Array, RecordBatch, UInt32Array};
+use arrow::array::{Int64Array, RecordBatch};
 use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 
+use super::history::{History, Retained, Retention};
 use super::runs::Runs;
-use crate::delta::{Delta, Weights};
+use crate::delta::Delta;
 use crate::storage::Bag;
+use crate::time::Timestamp;
 
-/// What a maintained view holds.
+/// What a query's result holds.
 pub enum Content {
     /// Nothing: the query only feeds a subscription.
     None(SchemaRef),
@@ -20,13 +22,20 @@ pub enum Content {
         /// The rows.
         rows: Runs<RecordBatch>,
     },
+    /// The elements of a stream.
+    Stream(SchemaRef, History),
     /// Distinct rows with weights, and the last snapshot of them.
     Bag(Box<Bag>, Option<(RecordBatch, Int64Array)>),
 }
 
 impl Content {
-    /// The empty content of a query.
-    pub fn new(schema: SchemaRef, append_only: bool) -> Result<Self, ArrowError> {
+    /// The empty content of a stream.
+    pub fn stream(schema: SchemaRef, retention: Retention) -> Self {
+        Content::Stream(schema, History::new(retention))
+    }
+
+    /// The empty content of a relation.
+    pub fn relation(schema: SchemaRef, append_only: bool) -> Result<Self, ArrowError> {
         Ok(if append_only {
             Content::Log { schema, rows: Runs::default() }
         } else {
@@ -34,17 +43,15 @@ impl Content {
         })
     }
 
-    /// Adds a change.
-    pub fn apply(&mut self, delta: &Delta) -> Result<(), ArrowError> {
+    /// Adds a change that came at a time.
+    pub fn apply(&mut self, delta: &Delta, at: Timestamp) -> Result<(), ArrowError> {
         if delta.is_empty() {
             return Ok(());
         }
         match self {
             Content::None(_) => Ok(()),
-            Content::Log { rows, .. } => rows.push(match delta.weights() {
-                Weights::Ones => delta.rows().clone(),
-                Weights::Each(weights) => repeated(delta.rows(), weights)?,
-            }),
+            Content::Log { rows, .. } => rows.push(delta.repeated()?.rows().clone()),
+            Content::Stream(_, history) => history.push(delta, at),
             Content::Bag(bag, snapshot) => {
                 *snapshot = None;
                 bag.apply(delta)
@@ -64,10 +71,24 @@ impl Content {
                 let ones = Int64Array::from_value(1, all.num_rows());
                 Ok((all, ones))
             }
+            Content::Stream(schema, history) => {
+                let retained = history.retained();
+                let all = concat_batches(schema, retained.iter().map(|r| r.delta.rows()))?;
+                let ones = Int64Array::from_value(1, all.num_rows());
+                Ok((all, ones))
+            }
             Content::Bag(bag, snapshot) => match snapshot {
                 Some(snapshot) => Ok(snapshot.clone()),
                 None => Ok(snapshot.insert(bag.snapshot()?).clone()),
             },
+        }
+    }
+
+    /// The elements of a stream, with their times; none of a relation.
+    pub fn retained(&self) -> Vec<Retained> {
+        match self {
+            Content::Stream(_, history) => history.retained(),
+            Content::None(_) | Content::Log { .. } | Content::Bag(..) => vec![],
         }
     }
 
@@ -76,19 +97,8 @@ impl Content {
         match self {
             Content::None(_) => 0,
             Content::Log { rows, .. } => rows.row_count(),
+            Content::Stream(_, history) => history.row_count(),
             Content::Bag(bag, _) => bag.len(),
         }
     }
-}
-
-/// Returns every row as often as its weight says; rows of negative weight are left out.
-pub fn repeated(rows: &RecordBatch, weights: &Int64Array) -> Result<RecordBatch, ArrowError> {
-    if weights.values().iter().all(|w| *w == 1) {
-        return Ok(rows.clone());
-    }
-    let mut indices = Vec::new();
-    for (i, weight) in (0u32..).zip(weights.values()) {
-        indices.extend((0..*weight).map(|_| i));
-    }
-    arrow::compute::take_record_batch(rows, &UInt32Array::from(indices))
 }

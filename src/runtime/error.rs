@@ -24,6 +24,12 @@ pub enum Error {
         /// `Key (id)=(1) already exists.`
         detail: String,
     },
+    /// A row that a statement found and a sink has replaced since.
+    #[error("could not serialize access due to concurrent update")]
+    Changed {
+        /// The table.
+        table: String,
+    },
     /// NULL where it may not be.
     #[error(
         "null value in column \"{column}\" of relation \"{relation}\" violates not-null constraint"
@@ -77,7 +83,11 @@ impl Error {
             | Error::NotNull { .. }
             | Error::Refused { .. }
             | Error::VersionRefused { .. } => true,
-            Error::NotATime(_) | Error::Stopped(..) | Error::Gone(_) | Error::ShuttingDown => false,
+            Error::Changed { .. }
+            | Error::NotATime(_)
+            | Error::Stopped(..)
+            | Error::Gone(_)
+            | Error::ShuttingDown => false,
         }
     }
 }
@@ -111,6 +121,7 @@ impl Classify for Error {
         match self {
             Error::Operator(error) => error.sqlstate(),
             Error::DuplicateKey { .. } => SqlState::UNIQUE_VIOLATION,
+            Error::Changed { .. } => SqlState::SERIALIZATION_FAILURE,
             Error::NotNull { .. } => SqlState::NOT_NULL_VIOLATION,
             Error::Refused { .. } | Error::VersionRefused { .. } => SqlState::CHECK_VIOLATION,
             Error::NotATime(_) => SqlState::DATATYPE_MISMATCH,
@@ -125,6 +136,9 @@ impl Classify for Error {
             Error::DuplicateKey { detail, .. }
             | Error::Refused { detail, .. }
             | Error::VersionRefused { detail, .. } => Some(detail.clone()),
+            Error::Changed { table } => {
+                Some(format!("A sink has replaced a row of table \"{table}\"."))
+            }
             Error::Operator(_)
             | Error::NotNull { .. }
             | Error::NotATime(_)
@@ -143,6 +157,7 @@ impl Classify for Error {
                 "What was valid before the watermark is settled; give the version a later time."
                     .into(),
             ),
+            Error::Changed { .. } => Some("Try again.".into()),
             Error::Stopped(..) => {
                 Some("Drop and create the view again; hw.views tells its state.".into())
             }

@@ -1,7 +1,8 @@
 //! Edges between fragments: split by distribution, one packet per commit and channel.
 //!
 //! # Invariants
-//! 1. The split is a function of the row alone, so an insertion and its retraction go the same way.
+//! 1. Where a row goes is a function of the row alone, so an insertion and its retraction go the
+//!    same way.
 //! 2. Every target gets a packet of every commit, be it empty: that is the barrier.
 
 use std::sync::Arc;
@@ -72,7 +73,7 @@ impl Split {
         match self {
             _ if shards == 1 => parts[0] = deltas,
             Split::Single => parts[0] = deltas,
-            Split::Broadcast => parts = vec![deltas; shards],
+            Split::Broadcast => parts.fill(deltas),
             Split::Hash(keys) => {
                 for delta in deltas {
                     for (i, piece) in by_hash(keys, &delta, shards)?.into_iter().enumerate() {

@@ -23,10 +23,11 @@ use tokio::sync::Notify;
 use super::build;
 use super::content::Content;
 use super::errors::ErrorLog;
+use super::history::Retention;
 use super::job::{Fault, Job, JobId};
 use super::packet::Commit;
 use super::pool::Pool;
-use super::publication::Publication;
+use super::publication::{Publication, Shape};
 use super::state::State;
 use super::stream::Stream;
 use super::subscription::Feed;
@@ -48,6 +49,8 @@ pub enum Write {
     Rows(Oid, RecordBatch),
     /// Changes of a table: retractions of rows it has, insertions.
     Table(Oid, Delta),
+    /// For each key of a table with an insertion the row it is to have, for others none.
+    Upsert(Oid, Delta),
     /// A promise about a stream.
     Heartbeat(Oid, Timestamp),
 }
@@ -56,7 +59,10 @@ impl Write {
     /// The object that it changes.
     pub fn object(&self) -> Oid {
         match self {
-            Write::Rows(oid, _) | Write::Table(oid, _) | Write::Heartbeat(oid, _) => *oid,
+            Write::Rows(oid, _)
+            | Write::Table(oid, _)
+            | Write::Upsert(oid, _)
+            | Write::Heartbeat(oid, _) => *oid,
         }
     }
 }
@@ -80,9 +86,9 @@ pub struct JobSpec<'a> {
     pub name: &'a str,
     /// The view's oid.
     pub oid: Option<Oid>,
-    /// Whether its content is kept for readers.
-    pub keep: bool,
-    /// Whether it starts from what its inputs hold now.
+    /// What of its result is kept for readers; of a relation all, unless nothing is.
+    pub keep: Option<Retention>,
+    /// Whether what it finds at its start is part of its result.
     pub snapshot: bool,
     /// A subscription from the first commit on.
     pub feed: Option<Arc<Feed>>,
@@ -93,7 +99,7 @@ pub struct JobSpec<'a> {
 impl<'a> JobSpec<'a> {
     /// The query of a view, from all that its inputs hold.
     pub fn view(plan: &'a Plan, name: &'a str, oid: Oid) -> Self {
-        let (keep, snapshot) = (true, true);
+        let (keep, snapshot) = (Some(Retention::default()), true);
         Self { plan, name, oid: Some(oid), keep, snapshot, feed: None, fail_on_error: false }
     }
 }
@@ -185,6 +191,7 @@ impl Hub {
         if let Some(versions) = state.tables.remove(&oid).and_then(|table| table.versions()) {
             state.streams.remove(&versions);
         }
+        state.sinks.remove(&oid);
         let job = state.remove_view(oid);
         drop(state);
         if let Some(job) = job {
@@ -232,28 +239,38 @@ impl Hub {
         for write in writes {
             state.write(write, &mut changes, &mut receipt)?;
         }
-        state.dispatch(commit, &changes);
+        state.dispatch(commit, &changes, &BTreeSet::new());
         Ok(receipt)
     }
 
     /// Waits until the queries that read these objects have room for another commit.
     pub async fn room(&self, objects: &[Oid]) {
+        let crowded = || {
+            let state = self.lock();
+            let tables = objects.iter().filter_map(|oid| state.tables.get(oid));
+            let versions = tables.filter_map(Table::versions);
+            let changed = objects.iter().copied().chain(versions).collect();
+            let readers = state.readers(&changed);
+            readers.values().any(|job| job.publication.in_flight() >= IN_FLIGHT_MAX)
+        };
+        self.told_until(|| !crowded()).await;
+    }
+
+    /// Tells those who wait that something has moved.
+    pub(super) fn tell(&self) {
+        self.room.notify_waiters();
+    }
+
+    /// Waits until something is so; it is looked at whenever something has moved.
+    pub(super) async fn told_until(&self, so: impl Fn() -> bool) {
         loop {
-            let freed = self.room.notified();
-            tokio::pin!(freed);
-            freed.as_mut().enable();
-            let crowded = {
-                let state = self.lock();
-                let tables = objects.iter().filter_map(|oid| state.tables.get(oid));
-                let versions = tables.filter_map(Table::versions);
-                let changed = objects.iter().copied().chain(versions).collect();
-                let readers = state.readers(&changed);
-                readers.values().any(|job| job.publication.in_flight() >= IN_FLIGHT_MAX)
-            };
-            if !crowded {
+            let moved = self.room.notified();
+            tokio::pin!(moved);
+            moved.as_mut().enable();
+            if so() {
                 return;
             }
-            freed.await;
+            moved.await;
         }
     }
 
@@ -266,10 +283,10 @@ impl Hub {
             return;
         }
         let now = self.time(state);
-        let changes = state.on_clock(now);
-        if !changes.is_empty() || state.is_due(now) {
+        let (changes, passed) = state.on_clock(now);
+        if !changes.is_empty() || !passed.is_empty() || state.is_due(now) {
             let commit = self.next_commit(state);
-            state.dispatch(commit, &changes);
+            state.dispatch(commit, &changes, &passed);
         }
     }
 
@@ -301,7 +318,7 @@ impl Hub {
         if let Some(feed) = spec.feed {
             job.publication.with_state(|state| state.subscribe(feed));
         }
-        state.first_packets(&job, commit, spec.snapshot)?;
+        state.first_packets(&job, commit)?;
         state.add_job(&job, spec.plan);
         Ok(job)
     }
@@ -309,22 +326,40 @@ impl Hub {
     /// Makes the tasks of a query.
     fn build(&self, state: &mut State, spec: &JobSpec<'_>) -> Result<Arc<Job>> {
         state.next_job += 1;
-        let schema = Arc::clone(&spec.plan.root.schema);
-        let content = if spec.keep {
-            Content::new(Arc::clone(&schema), spec.plan.root.properties.append_only)?
-        } else {
-            Content::None(Arc::clone(&schema))
+        self.job(state.next_job, spec)
+    }
+
+    /// Makes the tasks of a query that no commit reaches, for what was read before.
+    pub(super) fn detached_job(&self, plan: &Plan) -> Result<Arc<Job>> {
+        let (keep, snapshot) = (Some(Retention::Forever), true);
+        let (oid, feed, fail_on_error) = (None, None, false);
+        self.job(0, &JobSpec { plan, name: "query", oid, keep, snapshot, feed, fail_on_error })
+    }
+
+    fn job(&self, id: JobId, spec: &JobSpec<'_>) -> Result<Arc<Job>> {
+        let plan = spec.plan;
+        let schema = Arc::clone(&plan.root.schema);
+        let properties = &plan.root.properties;
+        let content = match spec.keep {
+            None => Content::None(Arc::clone(&schema)),
+            Some(retention) if plan.is_stream() => Content::stream(Arc::clone(&schema), retention),
+            Some(_) => Content::relation(Arc::clone(&schema), properties.append_only)?,
         };
-        let parts = build::result_shards(spec.plan, self.shards);
+        let parts = build::result_shards(plan, self.shards);
+        let shape =
+            Shape { kind: plan.kind, clock: plan.result_clock, ordered: properties.ordered };
         let room = Arc::clone(&self.room);
-        let publication = Publication::new(schema, spec.plan.clock, parts, content, room);
+        let publication = Publication::new(schema, shape, parts, content, room);
+        if !spec.snapshot {
+            publication.skip_first();
+        }
         let builder = build::Builder {
             shards: self.shards,
             batch_rows: self.batch_rows,
             ready: self.pool.ready(),
             errors: Arc::clone(&self.errors),
         };
-        builder.job(state.next_job, spec, publication)
+        builder.job(id, spec, publication)
     }
 
     /// Puts new queries behind views, all at one commit; a view that reads another one comes after
@@ -351,7 +386,7 @@ impl Hub {
                 let heir = Arc::clone(job);
                 predecessor.bequeath(heir, commit, replacement.keeps, oids.clone());
             }
-            state.first_packets(job, commit, replacement.spec.snapshot)?;
+            state.first_packets(job, commit)?;
             state.add_job(job, replacement.spec.plan);
         }
         state.pass_on(commit, &told, &jobs);
@@ -365,7 +400,7 @@ impl Hub {
         }
     }
 
-    /// The job that maintains a view.
+    /// The job that maintains a view or derived stream.
     pub fn view(&self, oid: Oid) -> Option<Arc<Job>> {
         let state = self.lock();
         state.views.get(&oid).and_then(|id| state.jobs.get(id)).cloned()

@@ -59,6 +59,8 @@ pub struct Entry {
     pub object: Oid,
     /// Its kind.
     pub kind: ScanKind,
+    /// Whether its rows only ever come, in an order that may count.
+    pub append_only: bool,
     /// The tasks that read it, one per shard.
     pub targets: Vec<Arc<Task>>,
     /// The channel of those tasks.
@@ -280,25 +282,20 @@ impl Job {
 }
 
 impl Entry {
-    /// Streams only append, so any split will do and contiguous slices keep their order. A row of a
-    /// table or
-    /// view may be retracted later, and both must go to the same shard.
+    /// Where rows only come, any split will do, and contiguous slices keep their order. A row that
+    /// may be retracted later must go to the same shard both times.
     fn split(&self, deltas: &[Delta]) -> Result<Vec<Vec<Delta>>, ArrowError> {
         let shards = self.targets.len();
         let mut parts = vec![Vec::new(); shards];
-        for delta in deltas {
-            let pieces = match self.kind {
-                ScanKind::Stream | ScanKind::Arrivals => {
-                    partition::by_slice(delta, shards, SLICE_ROWS_MIN)
-                }
-                ScanKind::Table | ScanKind::View => {
-                    partition::by_hash(delta, delta.rows().columns(), shards)?
-                }
-            };
-            for (part, piece) in parts.iter_mut().zip(pieces) {
-                if !piece.is_empty() {
-                    part.push(piece);
-                }
+        let Some(first) = deltas.first() else { return Ok(parts) };
+        let whole = Delta::concat(&first.schema(), deltas)?;
+        let pieces = match self.append_only {
+            true => partition::by_slice(&whole, shards, SLICE_ROWS_MIN),
+            false => partition::by_hash(&whole, whole.rows().columns(), shards)?,
+        };
+        for (part, piece) in parts.iter_mut().zip(pieces) {
+            if !piece.is_empty() {
+                part.push(piece);
             }
         }
         Ok(parts)

@@ -18,6 +18,7 @@ pub mod packet;
 pub mod pool;
 pub mod publication;
 pub mod read;
+pub mod sink;
 pub mod stage;
 pub mod status;
 pub mod stream;

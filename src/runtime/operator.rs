@@ -12,14 +12,16 @@ use super::stage::Order;
 use crate::operators::aggregate::{AggregateOptions, Call};
 use crate::operators::asof::{AsOfOptions, AsOfSide, Nearest};
 use crate::operators::join::{JoinKind, JoinOptions, JoinSide};
+use crate::operators::to_stream::{Every, Side, Ticks};
 use crate::operators::top_n::TopNOptions;
 use crate::operators::unnest::UnnestColumn;
 use crate::operators::{
-    Aggregate, AsOf, Constant, Expand, Filter, Frees, Instantwise, Join, OnClose, Operator,
-    Project, TopN, Union, Unnest,
+    Aggregate, Arrange, AsOf, Constant, Differences, Expand, Filter, Frees, Instantwise, Join,
+    OnClose, Operator, Project, Samples, Stamp, TopN, Union, Unnest,
 };
 use crate::planner::plan::{self, Clock, Close, Node, Op, Window};
 use crate::planner::temporal as planner;
+use crate::sql::derived;
 use crate::windows::temporal::{Bound, Time};
 use crate::windows::{
     AssignWindows, Assigner, Expiring, PartitionedRows, PartitionedRowsOptions, Rows,
@@ -39,10 +41,15 @@ pub(super) fn order(node: &Node, clock: Clock) -> Order {
             | Op::Project(_)
             | Op::Expand(_)
             | Op::Unnest(_)
-            | Op::Assign(_),
+            | Op::Assign(_)
+            | Op::Stamp,
             _,
         ) => Order::Passing,
         (Op::Union, Clock::Arrival) => Order::Passing,
+        // A table's changes would have to wait for an instant.
+        (Op::Union, Clock::Event) if node.inputs.iter().all(|i| !i.properties.timeless) => {
+            Order::Passing
+        }
         (_, Clock::Arrival) => Order::Commits,
         (_, Clock::Event) if node.properties.timeless => Order::Commits,
         (_, Clock::Event) => Order::Instants(instantwise(node)),
@@ -54,6 +61,10 @@ fn instantwise(node: &Node) -> Instantwise {
         Op::Join(join) if join.kind == JoinType::Inner => Instantwise::Any,
         Op::AsOf(join) if join.settled => Instantwise::Any,
         Op::Window(_) | Op::Temporal(_) | Op::Union | Op::OnClose(_) => Instantwise::Any,
+        Op::ToStream(to_stream) if to_stream.operator != derived::ToStream::Rstream => {
+            Differences::INSTANTS
+        }
+        Op::Arrange => Arrange::INSTANTS,
         _ => Instantwise::One,
     }
 }
@@ -115,8 +126,32 @@ pub(super) fn operator(node: &Node, shard: usize) -> Result<Box<dyn Operator>> {
             frees: None,
             output: schema(),
         })?),
+        Op::ToStream(to_stream) => self::to_stream(to_stream, schema())?,
+        Op::Arrange => Box::new(Arrange::new(schema())),
+        Op::Stamp => Box::new(Stamp::new(schema())),
         Op::OnClose(close) => Box::new(OnClose::new(input(), frees(*close))?),
     })
+}
+
+fn to_stream(to_stream: &plan::ToStream, schema: SchemaRef) -> Result<Box<dyn Operator>> {
+    let every = |(period, offset): &(i64, i64)| Every { period: *period, offset: *offset };
+    let side = match to_stream.operator {
+        derived::ToStream::Istream => Side::Insertions,
+        derived::ToStream::Dstream => Side::Deletions,
+        derived::ToStream::Rstream => {
+            let ticks = match &to_stream.ticks {
+                plan::Ticks::Arrivals(lists) => Ticks::Arrivals(lists.clone()),
+                plan::Ticks::Every(all) => Ticks::Every(all.iter().map(every).collect()),
+                plan::Ticks::Instants => unreachable!("the planner refuses RSTREAM without ticks"),
+            };
+            return Ok(Box::new(Samples::new(schema, ticks)?));
+        }
+    };
+    let every = match &to_stream.ticks {
+        plan::Ticks::Every(all) => all.first().map(every),
+        plan::Ticks::Instants | plan::Ticks::Arrivals(_) => None,
+    };
+    Ok(Box::new(Differences::new(schema, side, every)))
 }
 
 /// How windows lie, for those who compute them.

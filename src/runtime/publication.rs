@@ -1,7 +1,9 @@
 //! The result of a query: gathers its shards per commit, keeps the content, feeds readers.
 //!
 //! # Semantics
-//! A commit becomes visible when all shards have brought it. Then, in this order: requests that
+//! The elements of a stream stand in an order that does not depend on shards: that of arrival, or
+//! that of their times and values. A commit becomes visible when all shards have brought it. Then,
+//! in this order: requests that
 //! wait for an
 //! earlier commit have been answered, the content changes, subscriptions and downstream queries get
 //! the
@@ -22,17 +24,19 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use arrow::array::{Int64Array, RecordBatch, UInt32Array};
+use arrow::array::{Int64Array, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use tokio::sync::Notify;
 
 use super::content::Content;
+use super::history::Retained;
 use super::job::{Fault, Job};
 use super::packet::{Commit, Packet};
+use super::read::Read;
 use super::subscription::Feed;
-use crate::delta::{Delta, Instants};
+use crate::delta::{Delta, Instants, Weights};
 use crate::operators::Result;
-use crate::planner::plan::Clock;
+use crate::planner::plan::{Clock, Kind};
 use crate::sql::catalog::Oid;
 use crate::time::{Position, Timestamp, Watermark};
 
@@ -50,12 +54,21 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// Every row as often as it is there.
+    pub fn all_rows(&self) -> std::result::Result<RecordBatch, arrow::error::ArrowError> {
+        Ok(self.delta(Timestamp::MIN).repeated()?.rows().clone())
+    }
+
+    /// The content as insertions at an instant.
+    pub fn delta(&self, at: Timestamp) -> Delta {
+        let weights = Weights::Each(self.weights.clone());
+        Delta::new(self.rows.clone(), Instants::All(at), weights)
+    }
+
     /// Applies a change.
     pub fn add(&mut self, delta: &Delta) -> std::result::Result<(), arrow::error::ArrowError> {
         let schema = self.rows.schema();
-        let at = Instants::All(Timestamp::MIN);
-        let weights = crate::delta::Weights::Each(self.weights.clone());
-        let content = Delta::new(self.rows.clone(), at, weights);
+        let content = self.delta(Timestamp::MIN);
         let sum = Delta::concat(&schema, &[content, delta.clone().at(Timestamp::MIN)])?;
         let sum = sum.consolidate()?;
         self.rows = sum.rows().clone();
@@ -76,6 +89,11 @@ pub struct State {
     commit: Commit,
     watermark: Watermark,
     content: Content,
+    /// Elements that came, of a stream.
+    elements: u64,
+    /// Whether the first commit is left out of the result.
+    skip_first: bool,
+    shape: Shape,
     feeds: Vec<Arc<Feed>>,
     downstream: Vec<(Weak<Job>, Oid)>,
     requests: VecDeque<(Position, Request)>,
@@ -104,10 +122,32 @@ struct Partial {
     shards: Vec<Vec<Delta>>,
 }
 
+/// What a result is, and how its changes are brought.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    /// What it is.
+    pub kind: Kind,
+    /// Clock of the times of its changes.
+    pub clock: Clock,
+    /// Whether elements of one instant already stand in an order that the shards cannot change.
+    pub ordered: bool,
+}
+
+/// How far a result is.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress {
+    /// Event time reached.
+    pub watermark: Watermark,
+    /// Rows held.
+    pub rows: usize,
+    /// Elements that came, of a stream.
+    pub elements: u64,
+}
+
 /// The result of a query.
 pub struct Publication {
     schema: SchemaRef,
-    clock: Clock,
+    shape: Shape,
     shards: usize,
     state: Mutex<State>,
     in_flight: AtomicU64,
@@ -119,7 +159,7 @@ impl Publication {
     /// through.
     pub fn new(
         schema: SchemaRef,
-        clock: Clock,
+        shape: Shape,
         shards: usize,
         content: Content,
         room: Arc<Notify>,
@@ -130,6 +170,9 @@ impl Publication {
             commit: Commit { position: Position(0), time: Timestamp::MIN },
             watermark: Watermark::MIN,
             content,
+            elements: 0,
+            skip_first: false,
+            shape,
             feeds: Vec::new(),
             downstream: Vec::new(),
             requests: VecDeque::new(),
@@ -138,7 +181,7 @@ impl Publication {
             fault: None,
         };
         let in_flight = AtomicU64::new(0);
-        Arc::new(Self { schema, clock, shards, state: Mutex::new(state), in_flight, room })
+        Arc::new(Self { schema, shape, shards, state: Mutex::new(state), in_flight, room })
     }
 
     /// The row type.
@@ -146,9 +189,14 @@ impl Publication {
         &self.schema
     }
 
-    /// Clock of the query's block.
-    pub fn clock(&self) -> Clock {
-        self.clock
+    /// What the result is, and how its changes are brought.
+    pub fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// Leaves what the query finds at its start out of its result.
+    pub fn skip_first(&self) {
+        self.lock().skip_first = true;
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -162,6 +210,11 @@ impl Publication {
         if state.fault.is_none() {
             self.in_flight.fetch_add(1, Ordering::AcqRel);
         }
+    }
+
+    /// The last commit that the query was told of.
+    pub fn expected(&self) -> Position {
+        self.lock().expected
     }
 
     /// Number of commits on their way.
@@ -237,28 +290,51 @@ impl Publication {
     fn publish(&self, state: &mut State, partial: Partial) -> Result<()> {
         let deltas: Vec<Delta> = partial.shards.into_iter().flatten().collect();
         let mut delta = Delta::concat(&self.schema, &deltas)?;
-        if self.clock == Clock::Arrival {
+        if self.shape.clock == Clock::Arrival {
             delta = delta.at(partial.commit.time);
         }
+        if std::mem::take(&mut state.skip_first) {
+            delta = Delta::empty(Arc::clone(&self.schema));
+        }
+        if let Kind::Stream { closed } = self.shape.kind {
+            delta = delta.repeated()?;
+            if closed || !self.shape.ordered {
+                delta = delta.by_instant_and_row()?;
+            }
+            state.elements += delta.len() as u64;
+        }
         let watched = !state.feeds.is_empty() || !state.downstream.is_empty();
-        state.content.apply(&delta)?;
+        state.content.apply(&delta, partial.commit.time)?;
         state.commit = partial.commit;
-        state.watermark = partial.watermark;
+        state.watermark = match self.shape {
+            // No later commit has an earlier time.
+            Shape { kind: Kind::Stream { .. }, clock: Clock::Arrival, .. } => {
+                Watermark(partial.commit.time.plus(1))
+            }
+            _ => partial.watermark,
+        };
         if let Some(inherited) = state.inherited.take() {
             delta = self.succeed(state, &inherited, delta)?;
         }
         delta = self.above_floor(state, delta)?;
-        if watched && !delta.is_empty() {
-            delta = in_time_order(delta)?.consolidate()?;
+        if self.shape.kind == Kind::Relation && watched && !delta.is_empty() {
+            delta = delta.by_instant()?.consolidate()?;
         }
         let progress = self.progress(state);
-        state.feeds.retain(|feed| feed.push(&delta, progress));
+        state.feeds.retain(|feed| feed.push(&delta, progress, partial.commit));
         state.downstream.retain(|(job, oid)| match job.upgrade() {
             None => false,
             Some(job) => {
                 let deltas = if delta.is_empty() { vec![] } else { vec![delta.clone()] };
-                let packet = Packet { commit: partial.commit, watermark: state.watermark, deltas };
-                job.enter(*oid, &packet);
+                let (commit, watermark) = (partial.commit, state.watermark);
+                match self.shape.kind {
+                    Kind::Relation => job.enter(*oid, &Packet { commit, watermark, deltas }),
+                    Kind::Stream { .. } => {
+                        let arrived = deltas.into_iter().map(|d| Retained::new(d, commit.time));
+                        let arrived: Vec<Retained> = arrived.collect();
+                        job.enter_stream(*oid, commit, watermark, &arrived);
+                    }
+                }
                 true
             }
         });
@@ -269,15 +345,14 @@ impl Publication {
     /// Returns what the first content changes for readers of the predecessor, at the first time
     /// that is still open to them.
     fn succeed(&self, state: &mut State, old: &Snapshot, new: Delta) -> Result<Delta> {
-        let at = match self.clock {
+        let at = match self.shape.clock {
             Clock::Arrival => state.commit.time,
             Clock::Event => {
                 state.floor = Some((old.watermark, Vec::new()));
                 state.watermark.last_closed().max(old.watermark.0)
             }
         };
-        let weights = crate::delta::Weights::Each(old.weights.clone());
-        let gone = Delta::new(old.rows.clone(), Instants::All(at), weights).negate();
+        let gone = old.delta(at).negate();
         Ok(Delta::concat(&self.schema, &[new.at(at), gone])?.consolidate()?)
     }
 
@@ -296,7 +371,7 @@ impl Publication {
 
     /// Nothing before this time follows.
     fn progress(&self, state: &State) -> Timestamp {
-        match self.clock {
+        match self.shape.clock {
             Clock::Event => state.watermark.0,
             Clock::Arrival => state.commit.time.plus(1),
         }
@@ -351,10 +426,11 @@ impl Publication {
         self.lock().fault.clone()
     }
 
-    /// Returns the event time reached and the number of distinct rows held, as of now.
-    pub fn status(&self) -> (Watermark, usize) {
+    /// What the system relations show of it.
+    pub fn status(&self) -> Progress {
         let state = self.lock();
-        (state.watermark, state.content.row_count())
+        let rows = state.content.row_count();
+        Progress { watermark: state.watermark, rows, elements: state.elements }
     }
 }
 
@@ -386,19 +462,24 @@ impl State {
         Ok(Snapshot { rows, weights, watermark: self.watermark, commit: self.commit })
     }
 
-    /// Event time reached.
-    pub fn watermark(&self) -> Watermark {
-        self.watermark
+    /// Returns what a reader gets: the elements of a stream, or the content of a relation.
+    pub fn read(&mut self) -> std::result::Result<Read, arrow::error::ArrowError> {
+        match self.shape.kind {
+            Kind::Relation => Ok(Read::View(self.snapshot()?)),
+            Kind::Stream { .. } => Ok(Read::Stream(self.content.retained(), self.watermark)),
+        }
     }
 
-    /// The content as the first packet of a query that reads it.
-    pub fn first_packet(&mut self, commit: Commit) -> Result<Packet> {
-        let Snapshot { rows, weights, watermark, .. } = self.snapshot()?;
-        // The content is that of the last closed instant.
-        let at = Instants::All(watermark.0.plus(-1));
-        let delta = Delta::new(rows, at, crate::delta::Weights::Each(weights));
-        let deltas = if delta.is_empty() { vec![] } else { vec![delta] };
-        Ok(Packet { commit, watermark, deltas })
+    /// Tells a query of a commit that does not concern this one.
+    pub fn pass_by(&self, view: Oid, job: &Job, commit: Commit) {
+        let watermark = match self.shape.clock {
+            Clock::Arrival => Watermark(commit.time.plus(1)),
+            Clock::Event => self.watermark,
+        };
+        match self.shape.kind {
+            Kind::Stream { .. } => job.enter_stream(view, commit, watermark, &[]),
+            Kind::Relation => job.enter(view, &Packet::empty(commit, self.watermark)),
+        }
     }
 
     /// Feeds a subscription from the next commit on.
@@ -410,16 +491,4 @@ impl State {
     pub fn attach(&mut self, job: Weak<Job>, oid: Oid) {
         self.downstream.push((job, oid));
     }
-}
-
-/// Sorts a delta by time; equal times keep their order.
-fn in_time_order(delta: Delta) -> Result<Delta> {
-    let Instants::Each(ts) = delta.ts() else { return Ok(delta) };
-    let sorted = ts.values().windows(2).all(|w| w[0] <= w[1]);
-    if sorted {
-        return Ok(delta);
-    }
-    let mut order: Vec<u32> = (0u32..).take(delta.len()).collect();
-    order.sort_by_key(|i| ts.value(*i as usize));
-    Ok(delta.take(&UInt32Array::from(order))?)
 }

@@ -1,6 +1,6 @@
 //! Reading: objects at one log position, and views followed from one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array};
@@ -8,12 +8,14 @@ use tokio::sync::oneshot;
 
 use super::history::Retained;
 use super::hub::Hub;
-use super::packet::Commit;
-use super::publication::Snapshot;
+use super::job::{Fault, Job};
+use super::packet::{Commit, Packet};
+use super::publication::{Snapshot, State};
 use super::subscription::Feed;
 use super::{Error, Result};
+use crate::planner::plan::Plan;
 use crate::sql::catalog::Oid;
-use crate::time::Watermark;
+use crate::time::{Position, Watermark};
 
 impl Hub {
     /// Reads objects at one log position: streams as retained, tables and views as they are. Of a
@@ -24,7 +26,7 @@ impl Hub {
         let state = &mut *guard;
         if state.is_due(self.time(state)) {
             let commit = self.next_commit(state);
-            state.dispatch(commit, &BTreeMap::new());
+            state.dispatch(commit, &BTreeMap::new(), &BTreeSet::new());
         }
         let time = state.time.unwrap_or_else(|| self.clock().now());
         let commit = Commit { position: state.position, time };
@@ -43,16 +45,12 @@ impl Hub {
                 };
                 let watermark = Watermark::MAX;
                 let snapshot = Snapshot { rows, weights, watermark, commit };
-                reads.ready.insert(*oid, Read::Relation(snapshot));
+                reads.ready.insert(*oid, Read::Table(snapshot));
             } else if let Some(job) = state.views.get(oid).and_then(|id| state.jobs.get(id)) {
                 let (sender, receiver) = oneshot::channel();
                 job.publication.when_current(Box::new(move |state| {
-                    let snapshot = match state {
-                        Ok(state) => state.snapshot().map_err(Error::from),
-                        Err(fault) => Err(Error::from(fault.clone())),
-                    };
                     // The reader may have gone; then nobody wants the answer.
-                    let _ = sender.send(snapshot);
+                    let _ = sender.send(read(state));
                 }));
                 reads.waiting.insert(*oid, receiver);
             } else {
@@ -75,21 +73,40 @@ impl Hub {
         let _ = receiver.await;
     }
 
-    /// Follows a running view from now on; the answer is its content at that position.
-    pub fn follow(&self, oid: Oid, feed: Arc<Feed>) -> Result<oneshot::Receiver<Result<Snapshot>>> {
+    /// Runs a query over what was read, to its end; returns what it gives.
+    pub async fn evaluate(&self, plan: &Plan, reads: &BTreeMap<Oid, Read>) -> Result<Read> {
+        let job = self.detached_job(plan)?;
+        let time = self.last_commit().time;
+        let commit = Commit { position: Position(1), time };
+        job.publication.expect(commit.position);
+        let (sender, receiver) = oneshot::channel();
+        job.publication.when_current(Box::new(move |state| {
+            let _ = sender.send(read(state));
+        }));
+        for oid in &job.inputs {
+            let input = reads.get(oid).ok_or_else(|| Error::Gone(format!("with oid {oid}")))?;
+            input.enter(&job, *oid, commit);
+        }
+        job.tick(&Packet::empty(commit, Watermark::MAX));
+        receiver.await.map_err(|_| Error::ShuttingDown)?
+    }
+
+    /// Follows a running view or derived stream from now on; the answer is its content at that
+    /// position.
+    pub fn follow(&self, oid: Oid, feed: Arc<Feed>) -> Result<oneshot::Receiver<Result<Read>>> {
         let state = self.lock();
         let job = state.views.get(&oid).and_then(|id| state.jobs.get(id));
         let job = job.ok_or_else(|| Error::Gone(format!("with oid {oid}")))?;
         let (sender, receiver) = oneshot::channel();
         job.publication.when_current(Box::new(move |state| {
-            let snapshot = match state {
+            let answer = match state {
                 Ok(state) => {
                     state.subscribe(feed);
-                    state.snapshot().map_err(Error::from)
+                    read(Ok(state))
                 }
-                Err(fault) => Err(Error::from(fault.clone())),
+                Err(fault) => read(Err(fault)),
             };
-            let _ = sender.send(snapshot);
+            let _ = sender.send(answer);
         }));
         Ok(receiver)
     }
@@ -104,12 +121,46 @@ pub struct Keys {
     pub len: usize,
 }
 
+fn read(state: std::result::Result<&mut State, &Fault>) -> Result<Read> {
+    match state {
+        Ok(state) => Ok(state.read()?),
+        Err(fault) => Err(Error::from(fault.clone())),
+    }
+}
+
 /// What reading an object gives.
 pub enum Read {
     /// A stream's retained rows with their times, and its watermark.
     Stream(Vec<Retained>, Watermark),
-    /// A relation.
-    Relation(Snapshot),
+    /// A table.
+    Table(Snapshot),
+    /// A maintained view that is a relation.
+    View(Snapshot),
+}
+
+impl Read {
+    /// The watermark: that of a table never holds anything back.
+    pub fn watermark(&self) -> Watermark {
+        match self {
+            Read::Stream(_, watermark) => *watermark,
+            Read::Table(_) => Watermark::MAX,
+            Read::View(snapshot) => snapshot.watermark,
+        }
+    }
+
+    /// Lets what was read into a query, at its first commit.
+    pub fn enter(&self, job: &Job, object: Oid, commit: Commit) {
+        let delta = match self {
+            Read::Stream(retained, watermark) => {
+                return job.enter_stream(object, commit, *watermark, retained);
+            }
+            Read::Table(snapshot) => snapshot.delta(commit.time),
+            // The content is that of the last closed instant.
+            Read::View(snapshot) => snapshot.delta(snapshot.watermark.last_closed()),
+        };
+        let deltas = if delta.is_empty() { vec![] } else { vec![delta] };
+        job.enter(object, &Packet { commit, watermark: self.watermark(), deltas });
+    }
 }
 
 /// Objects read at one log position.
@@ -117,15 +168,14 @@ pub struct Reads {
     /// The position.
     pub commit: Commit,
     ready: BTreeMap<Oid, Read>,
-    waiting: BTreeMap<Oid, oneshot::Receiver<Result<Snapshot>>>,
+    waiting: BTreeMap<Oid, oneshot::Receiver<Result<Read>>>,
 }
 
 impl Reads {
     /// Waits for the views that are still working on earlier commits.
     pub async fn finish(mut self) -> Result<BTreeMap<Oid, Read>> {
         for (oid, receiver) in std::mem::take(&mut self.waiting) {
-            let snapshot = receiver.await.map_err(|_| Error::ShuttingDown)??;
-            self.ready.insert(oid, Read::Relation(snapshot));
+            self.ready.insert(oid, receiver.await.map_err(|_| Error::ShuttingDown)??);
         }
         Ok(self.ready)
     }

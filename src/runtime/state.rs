@@ -8,11 +8,12 @@ use super::hub::{Receipt, Write};
 use super::ingest::{Admission, Ingest};
 use super::job::{Fault, Job, JobId, TICK};
 use super::packet::{Commit, Packet};
+use super::sink::SinkProgress;
 use super::stream::Stream;
 use super::table::Table;
 use super::{Error, Result};
 use crate::delta::{Delta, Instants, Weights};
-use crate::planner::plan::{self, Plan};
+use crate::planner::plan::{Clock, Kind, Plan};
 use crate::sql::catalog::Oid;
 use crate::time::{Position, Timestamp, Watermark};
 
@@ -26,6 +27,7 @@ pub(super) struct State {
     pub(super) views: BTreeMap<Oid, JobId>,
     /// Queries by the objects that they read.
     pub(super) reads: BTreeMap<Oid, BTreeSet<JobId>>,
+    pub(super) sinks: BTreeMap<Oid, Arc<SinkProgress>>,
     pub(super) next_job: JobId,
     pub(super) closed: bool,
 }
@@ -88,6 +90,9 @@ impl State {
                         door.heartbeat(*at);
                     }
                 }
+                Write::Upsert(oid, _) => {
+                    self.tables.get(oid).ok_or_else(|| gone(oid))?;
+                }
                 Write::Table(oid, delta) => {
                     tables.entry(*oid).or_default().push(delta.clone());
                     let table = self.tables.get(oid).ok_or_else(|| gone(oid))?;
@@ -140,6 +145,12 @@ impl State {
                 }
                 (oid, delta, Watermark::MAX)
             }
+            Write::Upsert(oid, wanted) => {
+                let table = self.tables.get_mut(&oid).expect("checked before");
+                let delta = table.replacing(&wanted)?.at(time);
+                table.apply(&delta)?;
+                (oid, delta, Watermark::MAX)
+            }
             Write::Heartbeat(oid, at) => {
                 let stream = self.streams.get_mut(&oid).expect("checked before");
                 stream.heartbeat(at, time);
@@ -155,13 +166,22 @@ impl State {
     }
 
     /// Lets system time pass: marks partitions idle, moves streams on the system clock that a
-    /// window watches. Returns what changed, with all that follows arrivals.
-    pub(super) fn on_clock(&mut self, now: Timestamp) -> BTreeMap<Oid, Changed> {
+    /// window watches. Returns what changed, with all that follows arrivals; and derived streams
+    /// that are as far as the clock is.
+    pub(super) fn on_clock(&mut self, now: Timestamp) -> (BTreeMap<Oid, Changed>, BTreeSet<Oid>) {
         let inputs = |job: &Arc<Job>| job.inputs.clone();
-        let event = |job: &&Arc<Job>| job.publication.clock() == plan::Clock::Event;
+        let event = |job: &&Arc<Job>| job.publication.shape().clock == Clock::Event;
         let watched: BTreeSet<Oid> = self.jobs.values().filter(event).flat_map(inputs).collect();
         let follows = |oid: &Oid| self.jobs.values().any(|job| job.follows_arrivals(*oid));
         let followed: BTreeSet<Oid> = self.streams.keys().copied().filter(follows).collect();
+        let on_arrival = |oid: &Oid| {
+            let job = self.views.get(oid).and_then(|id| self.jobs.get(id));
+            job.map(|job| job.publication.shape()).is_some_and(|shape| {
+                shape.kind != Kind::Relation
+                    && (follows(oid) || (watched.contains(oid) && shape.clock == Clock::Arrival))
+            })
+        };
+        let passed: BTreeSet<Oid> = self.views.keys().copied().filter(on_arrival).collect();
         let mut changes = BTreeMap::new();
         for (oid, stream) in &mut self.streams {
             let moved = (stream.has_event_time() || watched.contains(oid)) && stream.on_clock(now);
@@ -170,7 +190,7 @@ impl State {
                 changes.insert(*oid, Changed { deltas: vec![], watermark });
             }
         }
-        changes
+        (changes, passed)
     }
 
     /// Queries that a commit concerns: those that read one of these objects and those that compare
@@ -195,9 +215,15 @@ impl State {
         timed.any(|id| self.jobs[id].is_due(now))
     }
 
-    /// Lets a commit into the queries that it concerns.
-    pub(super) fn dispatch(&self, commit: Commit, changes: &BTreeMap<Oid, Changed>) {
-        let readers = self.readers(&changes.keys().copied().collect());
+    /// Lets a commit into the queries that it concerns. It concerns readers of the views in
+    /// `passed` as well, although the views themselves do not hear of it.
+    pub(super) fn dispatch(
+        &self,
+        commit: Commit,
+        changes: &BTreeMap<Oid, Changed>,
+        passed: &BTreeSet<Oid>,
+    ) {
+        let readers = self.readers(&changes.keys().chain(passed).copied().collect());
         self.tell(commit, changes, &readers, BTreeSet::new());
     }
 
@@ -254,23 +280,17 @@ impl State {
         };
         let job = Arc::clone(job);
         upstream.publication.when_current(Box::new(move |state| match state {
-            Ok(state) => job.enter(view, &Packet::empty(commit, state.watermark())),
+            Ok(state) => state.pass_by(view, &job, commit),
             Err(fault) => job.suspend(fault.clone()),
         }));
     }
 
     /// Lets what the inputs of a new query hold into it.
-    pub(super) fn first_packets(
-        &mut self,
-        job: &Arc<Job>,
-        commit: Commit,
-        snapshot: bool,
-    ) -> Result<()> {
+    pub(super) fn first_packets(&mut self, job: &Arc<Job>, commit: Commit) -> Result<()> {
         for oid in &job.inputs {
             let oid = *oid;
             if let Some(stream) = self.streams.get(&oid) {
-                let retained = if snapshot { stream.retained() } else { vec![] };
-                job.enter_stream(oid, commit, stream.watermark(), &retained);
+                job.enter_stream(oid, commit, stream.watermark(), &stream.retained());
             } else if let Some(table) = self.tables.get_mut(&oid) {
                 let (rows, weights) = table.snapshot()?;
                 let delta = Delta::new(rows, Instants::All(commit.time), Weights::Each(weights));
@@ -283,8 +303,8 @@ impl State {
                 upstream.publication.when_current(Box::new(move |state| match state {
                     Ok(state) => {
                         state.attach(job.downgrade(), oid);
-                        match state.first_packet(commit) {
-                            Ok(packet) => job.enter(oid, &packet),
+                        match state.read() {
+                            Ok(read) => read.enter(&job, oid, commit),
                             Err(error) => job.suspend(Fault::internal(&error)),
                         }
                     }

@@ -6,6 +6,7 @@ use super::Result;
 use super::hub::Hub;
 use super::ingest::{PartitionProgress, Reason};
 use super::job::{Fault, Job};
+use super::publication::Progress;
 use super::stream::{LateRow, Stream};
 use super::table::Table;
 use crate::sql::catalog::Oid;
@@ -41,10 +42,27 @@ pub struct JobStatus {
     pub watermark: Watermark,
     /// Distinct rows held.
     pub rows: usize,
+    /// Elements that came, of a stream.
+    pub elements: u64,
     /// Commits on their way.
     pub in_flight: u64,
     /// Why it stopped.
     pub fault: Option<Fault>,
+}
+
+impl JobStatus {
+    /// What it looks like as a derived stream.
+    pub fn as_stream(&self) -> Option<StreamStatus> {
+        Some(StreamStatus {
+            oid: self.oid?,
+            admitted: self.elements,
+            retained: self.rows,
+            watermark: self.watermark,
+            moved_at: Timestamp::MIN,
+            refused: BTreeMap::new(),
+            partitions: (0, 0),
+        })
+    }
 }
 
 impl Hub {
@@ -69,12 +87,13 @@ impl Hub {
     pub fn job_status(&self) -> Vec<JobStatus> {
         let jobs: Vec<_> = self.lock().jobs.values().cloned().collect();
         let status = |job: std::sync::Arc<Job>| {
-            let (watermark, rows) = job.publication.status();
+            let Progress { watermark, rows, elements } = job.publication.status();
             JobStatus {
                 oid: job.oid,
                 name: job.name.clone(),
                 watermark,
                 rows,
+                elements,
                 in_flight: job.publication.in_flight(),
                 fault: job.publication.fault(),
             }

@@ -11,6 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use super::job::Fault;
+use super::packet::Commit;
 use crate::delta::Delta;
 use crate::error::SqlState;
 use crate::time::Timestamp;
@@ -22,6 +23,8 @@ pub struct Change {
     pub delta: Delta,
     /// Nothing before this time follows.
     pub progress: Timestamp,
+    /// The last commit in it.
+    pub commit: Commit,
 }
 
 #[derive(Default)]
@@ -52,7 +55,7 @@ impl Feed {
     }
 
     /// Adds a change; returns whether the reader is still there.
-    pub fn push(&self, delta: &Delta, progress: Timestamp) -> bool {
+    pub fn push(&self, delta: &Delta, progress: Timestamp, commit: Commit) -> bool {
         let mut queue = self.lock();
         if queue.closed {
             return false;
@@ -75,9 +78,10 @@ impl Feed {
                 && let Some(last) = queue.changes.back_mut()
             {
                 last.progress = last.progress.max(progress);
+                last.commit = commit;
             } else {
                 queue.rows += delta.len();
-                queue.changes.push_back(Change { delta: delta.clone(), progress });
+                queue.changes.push_back(Change { delta: delta.clone(), progress, commit });
             }
         }
         let open = !queue.closed;

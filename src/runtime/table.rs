@@ -25,7 +25,7 @@ use crate::operators::evaluate::row_text;
 use crate::planner::asof::DELETED;
 use crate::sql::catalog::Oid;
 use crate::storage::{Bag, NONE, RowSet};
-use crate::time::Watermark;
+use crate::time::{Timestamp, Watermark};
 
 /// The content of a base table.
 pub struct Table {
@@ -108,9 +108,11 @@ impl Table {
         Ok(RecordBatch::try_new(schema, versions)?)
     }
 
-    /// Returns an error if the change would leave two rows of one key.
+    /// Returns an error if the change would leave two rows of one key, or take a row back that is
+    /// not there any more.
     pub fn check(&self, delta: &Delta) -> Result<()> {
         let Some(index) = &self.index else { return Ok(()) };
+        self.check_retracted(delta)?;
         let columns = index.key(delta.rows());
         let present = index.keys.find(&columns, delta.len())?;
         let mut seen = RowSet::new(columns.iter().map(|c| c.data_type().clone()))?;
@@ -135,6 +137,19 @@ impl Table {
         Ok(())
     }
 
+    /// A sink may have replaced a row since a statement found it.
+    fn check_retracted(&self, delta: &Delta) -> Result<()> {
+        let gone = |delta: &Delta| -> Result<bool> {
+            let found = self.bag.find(delta.rows())?;
+            Ok(found.iter().enumerate().any(|(i, row)| delta.weight(i) < 0 && *row == NONE))
+        };
+        // A row that the change itself brings and takes is not in the table.
+        if gone(delta)? && gone(&delta.clone().at(Timestamp::MIN).consolidate()?)? {
+            return Err(Error::Changed { table: self.name.clone() });
+        }
+        Ok(())
+    }
+
     fn duplicate(&self, index: &Index, key: &[ArrayRef], row: usize) -> Error {
         let schema = self.bag.schema();
         let names = index.columns.iter().map(|i| schema.field(*i).name().as_str());
@@ -151,6 +166,19 @@ impl Table {
             None => Ok(()),
             Some(index) => Ok(index.apply(delta, &self.bag)?),
         }
+    }
+
+    /// Returns the change that gives each key of `wanted` the row that is inserted there, or none:
+    /// whatever row of that key the table has goes. Needs a primary key, and at most one insertion
+    /// per key.
+    pub fn replacing(&self, wanted: &Delta) -> Result<Delta> {
+        let index = self.index.as_ref().expect("a table that is written by key has one");
+        let present = self.lookup(&index.key(wanted.rows()), wanted.len())?;
+        let gone = Delta::inserts(present, Timestamp::MIN).negate();
+        let inserted: BooleanArray =
+            (0..wanted.len()).map(|i| Some(wanted.weight(i) > 0)).collect();
+        let inserted = wanted.filter(&inserted)?.at(Timestamp::MIN);
+        Ok(Delta::concat(self.bag.schema(), &[inserted, gone])?.consolidate()?)
     }
 
     /// Returns the rows that have one of these primary keys.
@@ -209,7 +237,6 @@ mod tests {
     use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 
     use super::*;
-    use crate::time::Timestamp;
 
     fn rows(rows: &[(i64, &str)]) -> RecordBatch {
         let ids = Int64Array::from_iter_values(rows.iter().map(|r| r.0));

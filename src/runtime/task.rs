@@ -200,12 +200,12 @@ mod tests {
 
     use super::super::packet::Commit;
     use super::super::pool::Pool;
-    use super::super::publication::Publication;
+    use super::super::publication::{Publication, Shape};
     use super::super::stage::{Order, PortState};
     use super::*;
     use crate::delta::pretty::{parse, schema};
     use crate::operators::{Operator, Port};
-    use crate::planner::plan::Clock;
+    use crate::planner::plan::{Clock, Kind};
     use crate::runtime::content::Content;
     use crate::time::{Position, Timestamp};
 
@@ -239,9 +239,10 @@ mod tests {
 
     fn task(pool: &Pool) -> (Arc<Task>, Arc<Publication>) {
         let schema = schema("v:int8");
-        let content = Content::new(Arc::clone(&schema), false).unwrap();
+        let content = Content::relation(Arc::clone(&schema), false).unwrap();
         let room = Arc::default();
-        let publication = Publication::new(Arc::clone(&schema), Clock::Arrival, 1, content, room);
+        let shape = Shape { kind: Kind::Relation, clock: Clock::Arrival, ordered: false };
+        let publication = Publication::new(Arc::clone(&schema), shape, 1, content, room);
         let port = PortState::new(Feed::Channels(0..1), true, schema);
         let stages = vec![Stage::new(Box::new(Breaks(0)), vec![port], Order::Commits)];
         let sender = Sender::Result { publication: Arc::clone(&publication), shard: 0 };

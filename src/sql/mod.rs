@@ -1,5 +1,7 @@
 //! Everything a user can name: statements, types, settings, the catalog.
 
+pub mod derived;
+pub mod function;
 pub mod statement;
 
 mod parser;
@@ -16,6 +18,5 @@ pub mod variables;
 pub use dialect::StreamSql;
 pub use error::{Error, Result};
 pub use parser::{
-    IN_ARRAY, NOT_IN_ARRAY, VERSIONS_FUNCTION, WINDOW_FUNCTION, parse, parse_expression,
-    parse_query_text,
+    IN_ARRAY, NOT_IN_ARRAY, VERSIONS_FUNCTION, parse, parse_expression, parse_query_text,
 };

@@ -5,6 +5,9 @@ use std::sync::Arc;
 
 use sqlparser::ast;
 
+use super::derived::{CreateSink, CreateStreamAs};
+use super::function::{CreateFunction, DropFunction};
+
 /// One statement of the user's text.
 #[derive(Clone, Debug)]
 pub struct Statement {
@@ -27,6 +30,10 @@ pub enum StatementKind {
     Subscribe(Subscribe),
     /// `CREATE STREAM`.
     CreateStream(CreateStream),
+    /// `CREATE STREAM name AS query`.
+    CreateStreamAs(CreateStreamAs),
+    /// `CREATE SINK name INTO relation AS query`.
+    CreateSink(CreateSink),
     /// `CREATE TABLE`; constraints and defaults are in the tree.
     CreateTable(CreateTable),
     /// `CREATE [MATERIALIZED] VIEW name AS query`.
@@ -35,7 +42,7 @@ pub enum StatementKind {
     CreateFunction(CreateFunction),
     /// `DROP FUNCTION`.
     DropFunction(DropFunction),
-    /// `DROP STREAM | TABLE | VIEW | MATERIALIZED VIEW | SCHEMA`.
+    /// `DROP STREAM | TABLE | VIEW | MATERIALIZED VIEW | SINK | SCHEMA`.
     Drop(Drop),
     /// `CREATE SCHEMA [IF NOT EXISTS] name`.
     CreateSchema {
@@ -168,7 +175,9 @@ pub enum Savepoint {
 ///
 /// `FROM s [RANGE ..]` stands in the tree as the table function `cql_window(s, 'w0')`, where `w0`
 /// is
-/// `windows[0]`; TUMBLE, HOP, .. stand as table functions of their own name, with `TABLE x` reduced
+/// `windows[0]`; `ISTREAM (query)` as `cql_stream((query), 'ISTREAM')`, with the microseconds of
+/// EVERY as a third argument; TUMBLE, HOP, .. stand as table functions of their own name, with
+/// `TABLE x` reduced
 /// to `x`
 /// and `DESCRIPTOR(c)` kept.
 #[derive(Clone, Debug)]
@@ -179,6 +188,15 @@ pub struct Query {
     pub windows: Arc<[WindowSpec]>,
     /// The EMIT clause of the outermost query.
     pub emit: Option<Emit>,
+    /// Whether ISTREAM, DSTREAM or RSTREAM stands at its top.
+    pub to_stream: bool,
+}
+
+impl Query {
+    /// Whether its result never ends: at the top level it is an implicit SUBSCRIBE.
+    pub fn endless(&self) -> bool {
+        self.emit.is_some() || self.to_stream
+    }
 }
 
 /// A length of time in a window bracket.
@@ -363,49 +381,6 @@ pub enum ViewChange {
     Resume,
 }
 
-/// `CREATE FUNCTION`.
-#[derive(Clone, Debug)]
-pub struct CreateFunction {
-    /// Name, possibly with a schema.
-    pub name: ast::ObjectName,
-    /// `OR REPLACE`.
-    pub or_replace: bool,
-    /// Parameters in order.
-    pub parameters: Vec<Parameter>,
-    /// The type of the result.
-    pub returns: ast::DataType,
-    /// Its text.
-    pub returns_text: String,
-    /// Whether NULL among the arguments gives NULL.
-    pub strict: bool,
-    /// `i`, `s` or `v`, as Postgres has it.
-    pub volatility: char,
-    /// An expression, or a query that selects one.
-    pub body: Arc<str>,
-}
-
-/// A parameter of a function.
-#[derive(Clone, Debug)]
-pub struct Parameter {
-    /// Its name; else it is `$n`.
-    pub name: Option<ast::Ident>,
-    /// Its type.
-    pub data_type: ast::DataType,
-    /// The text of the type.
-    pub text: String,
-}
-
-/// `DROP FUNCTION`.
-#[derive(Clone, Debug)]
-pub struct DropFunction {
-    /// The functions, with the number of their arguments if it is given.
-    pub functions: Vec<(ast::ObjectName, Option<usize>)>,
-    /// Whether missing ones are fine.
-    pub if_exists: bool,
-    /// Whether dependent objects go too.
-    pub cascade: bool,
-}
-
 /// `DROP ..`.
 #[derive(Clone, Debug)]
 pub struct Drop {
@@ -430,6 +405,8 @@ pub enum DropKind {
     View,
     /// MATERIALIZED VIEW.
     MaterializedView,
+    /// SINK.
+    Sink,
     /// SCHEMA.
     Schema,
 }

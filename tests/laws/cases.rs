@@ -16,9 +16,11 @@ use highwater::delta::pretty::schema;
 use highwater::operators::aggregate::{AggregateOptions, Call};
 use highwater::operators::asof::{AsOfOptions, AsOfSide, Nearest};
 use highwater::operators::join::{JoinKind, JoinOptions, JoinSide};
+use highwater::operators::to_stream::{Every, Side, Ticks};
 use highwater::operators::top_n::TopNOptions;
 use highwater::operators::{
-    Aggregate, AsOf, Expand, Filter, Frees, Instantwise, Join, OnClose, Operator, Project, TopN,
+    Aggregate, Arrange, AsOf, Differences, Expand, Filter, Frees, Instantwise, Join, OnClose,
+    Operator, Project, Samples, Stamp, TopN,
 };
 use highwater::windows::temporal::{Bound, TemporalFilter, Time};
 use highwater::windows::{
@@ -306,6 +308,41 @@ fn top_ns() -> Vec<Case> {
     ]
 }
 
+/// Operators that make streams of relations; what came into one is never taken back.
+fn streams() -> Vec<Case> {
+    let every = |period| Every { period, offset: 1 };
+    let difference = |name: &str, side: Side, every: Option<Every>| Case {
+        cancels: false,
+        instants: Differences::INSTANTS,
+        ..Case::new(name, INPUT, move || Box::new(Differences::new(schema(INPUT), side, every)))
+    };
+    let samples = |name: &str, ports: usize, ticks: Ticks| Case {
+        ports,
+        cancels: false,
+        drains: false,
+        instants: Samples::INSTANTS,
+        ..Case::new(name, INPUT, move || {
+            Box::new(Samples::new(schema(INPUT), ticks.clone()).unwrap())
+        })
+    };
+    let stamped = format!("{INPUT} | at:int8");
+    let output = schema(&stamped);
+    vec![
+        difference("ISTREAM", Side::Insertions, None),
+        difference("DSTREAM", Side::Deletions, None),
+        difference("ISTREAM EVERY 3", Side::Insertions, Some(every(3))),
+        difference("DSTREAM EVERY 2", Side::Deletions, Some(every(2))),
+        samples("RSTREAM EVERY 2 and 3", 1, Ticks::Every(vec![every(2), every(3)])),
+        samples("RSTREAM at arrivals", 2, Ticks::Arrivals(vec![vec![1]])),
+        Case::new("arrange", INPUT, || Box::new(Arrange::new(schema(INPUT)))),
+        Case {
+            cancels: false,
+            stream: true,
+            ..Case::new("stamp", &stamped, move || Box::new(Stamp::new(output.clone())))
+        },
+    ]
+}
+
 fn windows() -> Vec<Case> {
     let case = |name: &str, make: fn() -> Box<dyn Operator>| Case {
         stream: true,
@@ -409,6 +446,7 @@ fn all_cases() -> Vec<Case> {
     all.extend(joins());
     all.extend(asof_joins());
     all.extend(top_ns());
+    all.extend(streams());
     all.extend(windows());
     all
 }

@@ -89,9 +89,8 @@ impl Run<'_> {
     fn listed(&self, how: How) {
         let every = |each: &dyn Fn(Arrival)| ARRIVALS.into_iter().for_each(each);
         match how {
-            How::Changes => every(&|a| self.changes(a, |_| true)),
-            How::Inserted => every(&|a| self.changes(a, |diff| diff > 0)),
-            How::Deleted => every(&|a| self.changes(a, |diff| diff < 0)),
+            How::Changes => every(&|a| self.changes(a)),
+            How::Stream => every(&|a| self.stream(a)),
             How::Elements => every(&|a| self.elements(a)),
             How::Result => every(&|a| self.result(a)),
             How::Closed => every(&|a| self.closed(a)),
@@ -103,10 +102,8 @@ impl Run<'_> {
                 let contents = self.samples(every_n);
                 every(&|a| self.contents(a, &contents));
             }
-            How::Commits => self.commits(|_| true),
-            How::CommitsInserted => self.commits(|diff| diff > 0),
-            How::CommitsDeleted => self.commits(|diff| diff < 0),
-            How::CommitsSampled => self.commits_sampled(),
+            How::Commits => self.commits(),
+            How::CommitsStream => self.commits_stream(),
             How::Steps | How::Released | How::Late | How::Not(_) => unreachable!("not listed"),
         }
     }
@@ -168,7 +165,7 @@ impl Run<'_> {
         }
     }
 
-    fn changes(&self, arrival: Arrival, part: impl Fn(i64) -> bool) {
+    fn changes(&self, arrival: Arrival) {
         let horizon = notation::horizon(&self.vector.inputs);
         let (mut world, pieces) = self.world(arrival, false);
         world.create_view(self.sql);
@@ -179,9 +176,35 @@ impl Run<'_> {
             // What was there before the first instant is part of it: R(-1) = {}.
             add(&mut changes, (at.max(0), row), diff);
         }
-        changes.retain(|_, diff| part(*diff));
-        let expected = absolute(&notation::changes(self.expected), &part);
-        assert_eq!(changes, expected, "changes under {arrival:?}");
+        assert_eq!(changes, notation::changes(self.expected), "changes under {arrival:?}");
+    }
+
+    fn stream(&self, arrival: Arrival) {
+        let horizon = notation::horizon(&self.vector.inputs);
+        let (mut world, pieces) = self.world(arrival, false);
+        world.create_stream_view(self.sql);
+        self.insert(&mut world, &pieces);
+        self.heartbeat(&mut world, horizon + 1);
+        let begins_at_0 = self.inputs.iter().flat_map(|i| &i.updates).any(|u| u.time == 0);
+        let mut elements = Changes::new();
+        let mut before = Bag::new();
+        for ((at, row), count) in world.changes_until(horizon + 1) {
+            assert!(count > 0, "an element is never taken back");
+            if at < 0 && begins_at_0 {
+                // What was there before the first instant of the vector.
+                add(&mut before, row, count);
+                continue;
+            }
+            add(&mut elements, (at.max(0), row), count);
+        }
+        let expected = notation::changes(self.expected);
+        assert_eq!(elements, expected, "elements under {arrival:?}");
+        let mut content = Bag::new();
+        for ((_, row), count) in expected {
+            add(&mut content, row, count);
+        }
+        before.into_iter().for_each(|(row, count)| add(&mut content, row, count));
+        assert_eq!(world.select("SELECT * FROM v"), content, "content under {arrival:?}");
     }
 
     fn contents(&self, arrival: Arrival, contents: &BTreeMap<i64, Bag>) {
@@ -233,7 +256,7 @@ impl Run<'_> {
         assert_eq!(world.select(self.sql), expected, "the query alone, {arrival:?}");
     }
 
-    fn commits(&self, part: impl Fn(i64) -> bool) {
+    fn commits(&self) {
         let mut world = self.tables();
         world.create_view(self.sql);
         let mut before = Bag::new();
@@ -250,18 +273,24 @@ impl Run<'_> {
             changes.extend(difference.into_iter().map(|(row, diff)| ((at, row), diff)));
             before = content;
         }
-        changes.retain(|_, diff| part(*diff));
-        assert_eq!(changes, absolute(&notation::changes(self.expected), &part));
+        assert_eq!(changes, notation::changes(self.expected));
     }
 
-    fn commits_sampled(&self) {
+    fn commits_stream(&self) {
         let mut world = self.tables();
-        world.create_view(self.sql);
-        for (at, content) in self.samples(1) {
+        world.create_stream_view(self.sql);
+        let mut before = Bag::new();
+        let mut elements = Changes::new();
+        for at in 0..=notation::horizon(&self.vector.inputs) {
             self.commit(&mut world, at);
             self.heartbeat(&mut world, at + 1);
-            assert_eq!(world.select("SELECT * FROM v"), content, "R({at})");
+            let content = world.select("SELECT * FROM v");
+            let new = difference(&before, &content);
+            assert_eq!(world.changes_to(&content), new, "elements at {at}");
+            elements.extend(new.into_iter().map(|(row, count)| ((at, row), count)));
+            before = content;
         }
+        assert_eq!(elements, notation::changes(self.expected));
     }
 
     /// A schema with streams, held back until heartbeats come, and tables.
@@ -295,13 +324,6 @@ impl Run<'_> {
         }
         world.client.run("COMMIT");
     }
-}
-
-/// The part of the expected changes that is meant; DSTREAM's elements are deletions.
-fn absolute(changes: &Changes, part: &impl Fn(i64) -> bool) -> Changes {
-    let stream_of_deletions = part(-1) && !part(1);
-    let sign = if stream_of_deletions { -1 } else { 1 };
-    changes.iter().map(|(key, count)| (key.clone(), sign * count)).collect()
 }
 
 /// Shuffles rows; those of equal times keep their order, which is theirs by definition.

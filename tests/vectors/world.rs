@@ -100,7 +100,23 @@ impl<'a> World<'a> {
     /// Creates the view `v` and follows its changes.
     pub fn create_view(&mut self, sql: &str) {
         self.client.run(&format!("CREATE VIEW v AS {sql}"));
-        let follow = format!("SUBSCRIBE {}.v WITH (SNAPSHOT = true, PROGRESS = true)", self.schema);
+        self.follow(&format!("{}.v", self.schema));
+    }
+
+    /// Creates the view `v`, which is a stream, after what stands before its query, and follows its
+    /// elements in the order of their times.
+    pub fn create_stream_view(&mut self, sql: &str) {
+        let mut statements: Vec<&str> = sql.split("; ").collect();
+        let query = statements.pop().expect("a query");
+        statements.into_iter().for_each(|statement| {
+            self.client.run(statement);
+        });
+        self.client.run(&format!("CREATE VIEW v AS {query}"));
+        self.follow("ISTREAM (SELECT * FROM v)");
+    }
+
+    fn follow(&mut self, what: &str) {
+        let follow = format!("SUBSCRIBE {what} WITH (SNAPSHOT = true, PROGRESS = true)");
         let mut client = self.server.connect();
         client.run(&format!("SET search_path = {}", self.schema));
         let feed =

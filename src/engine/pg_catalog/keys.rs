@@ -22,7 +22,7 @@ const REWRITE_RELATION: Oid = 2618;
 pub(super) fn primary_key(object: &Object) -> &[usize] {
     match &object.kind {
         ObjectKind::Table(table) => &table.primary_key,
-        ObjectKind::Stream(_) | ObjectKind::View(_) => &[],
+        ObjectKind::Stream(_) | ObjectKind::View(_) | ObjectKind::Sink(_) => &[],
     }
 }
 
@@ -36,7 +36,7 @@ fn key_columns(object: &Object) -> String {
 pub(super) fn view_definition(object: &Object) -> Option<String> {
     match &object.kind {
         ObjectKind::View(view) => Some(format!(" {};", view.query.trim().trim_end_matches(';'))),
-        ObjectKind::Stream(_) | ObjectKind::Table(_) => None,
+        ObjectKind::Stream(_) | ObjectKind::Table(_) | ObjectKind::Sink(_) => None,
     }
 }
 

@@ -84,8 +84,8 @@ pub(super) fn schema_oid(catalog: &Catalog, name: &str) -> Option<Oid> {
 /// Returns users' relations and those of `hw`.
 pub(super) fn relations(view: &dyn CatalogView) -> Vec<Shown> {
     let catalog = view.catalog();
-    let mut shown: Vec<Shown> =
-        catalog.objects().map(|object| Shown::of(object, &catalog)).collect();
+    let relations = catalog.objects().filter(|o| !matches!(o.kind, ObjectKind::Sink(_)));
+    let mut shown: Vec<Shown> = relations.map(|object| Shown::of(object, &catalog)).collect();
     for (relation, oid) in view.system_relations().into_iter().zip(SYSTEM + 1..) {
         let columns = relation.schema.fields().iter().map(|field| {
             let declared = field.metadata().get("pg_type").cloned();
@@ -129,7 +129,7 @@ impl Shown {
             kind: match &object.kind {
                 ObjectKind::Stream(_) | ObjectKind::Table(_) => "r",
                 ObjectKind::View(view) if view.materialized => "m",
-                ObjectKind::View(_) => "v",
+                ObjectKind::View(_) | ObjectKind::Sink(_) => "v",
             },
             columns: columns.collect(),
             object: Some(Arc::clone(object)),

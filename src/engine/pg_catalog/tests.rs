@@ -98,7 +98,8 @@ fn catalog() -> Catalog {
     for (name, materialized) in [("v1", false), ("mv1", true)] {
         let query = "SELECT sym, sum(px * qty) AS notional FROM trades GROUP BY sym".into();
         let (maintained, search_path) = (materialized, vec![]);
-        let view = ViewDef { materialized, maintained, query, search_path, fail_on_error: false };
+        let (fail_on_error, options) = (false, BTreeMap::new());
+        let view = ViewDef { materialized, maintained, query, search_path, fail_on_error, options };
         let columns = vec![
             column("sym", "text", DataType::Utf8),
             column("notional", "double precision", DataType::Float64),

@@ -38,7 +38,7 @@ pub struct Column {
     pub comment: Option<String>,
 }
 
-/// A stream, table or view.
+/// A stream, table, view or sink.
 #[derive(Clone, Debug)]
 pub struct Object {
     /// Identity.
@@ -68,6 +68,8 @@ pub enum ObjectKind {
     Table(Arc<TableDef>),
     /// A view.
     View(Arc<ViewDef>),
+    /// A sink; no relation, although its name is one of theirs.
+    Sink(Arc<SinkDef>),
 }
 
 /// What makes a stream.
@@ -83,6 +85,8 @@ pub struct StreamDef {
     pub late_into: Option<Oid>,
     /// Connector and its options; `None` is fed by INSERT and COPY alone.
     pub options: BTreeMap<String, String>,
+    /// The query whose elements it holds, of `CREATE STREAM AS`.
+    pub query: Option<Arc<str>>,
 }
 
 /// What makes a table.
@@ -120,6 +124,17 @@ pub struct ViewDef {
     pub search_path: Vec<String>,
     /// Whether a row that cannot be computed suspends it (`WITH (on_error = 'fail')`).
     pub fail_on_error: bool,
+    /// `WITH (k = v, ..)`.
+    pub options: BTreeMap<String, String>,
+}
+
+/// What makes a sink.
+#[derive(Clone, Debug)]
+pub struct SinkDef {
+    /// The stream or table that it writes into.
+    pub into: Oid,
+    /// The query's text.
+    pub query: Arc<str>,
 }
 
 impl VersionsDef {
@@ -131,6 +146,7 @@ impl VersionsDef {
             late: "ERROR".to_owned(),
             late_into: None,
             options: BTreeMap::new(),
+            query: None,
         }
     }
 }
@@ -145,13 +161,15 @@ impl Object {
         Arc::new(Schema::new(fields.collect::<Vec<_>>()))
     }
 
-    /// Returns the word for its kind: `stream`, `table`, `view`, `materialized view`.
+    /// Returns the word for its kind: `stream`, `table`, `view`, `materialized view`,
+    /// `sink`.
     pub fn kind_name(&self) -> &'static str {
         match &self.kind {
             ObjectKind::Stream(_) => "stream",
             ObjectKind::Table(_) => "table",
             ObjectKind::View(view) if view.materialized => "materialized view",
             ObjectKind::View(_) => "view",
+            ObjectKind::Sink(_) => "sink",
         }
     }
 }
@@ -272,7 +290,7 @@ impl Catalog {
         match self.get(oid) {
             Some(object) => match &object.kind {
                 ObjectKind::Stream(def) => Some((object, Arc::clone(def))),
-                ObjectKind::Table(_) | ObjectKind::View(_) => None,
+                ObjectKind::Table(_) | ObjectKind::View(_) | ObjectKind::Sink(_) => None,
             },
             None => self.objects().find_map(|object| {
                 let ObjectKind::Table(table) = &object.kind else { return None };

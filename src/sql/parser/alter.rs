@@ -45,8 +45,10 @@ pub fn drop(mut reader: Reader<'_>) -> Result<StatementKind> {
     if reader.eat(&["FUNCTION"]) {
         return function::drop(reader);
     }
-    let kind = match reader.eat_any(&["STREAM", "TABLE", "VIEW", "MATERIALIZED", "SCHEMA"]) {
+    let kinds = ["STREAM", "TABLE", "VIEW", "MATERIALIZED", "SINK", "SCHEMA"];
+    let kind = match reader.eat_any(&kinds) {
         Some("STREAM") => DropKind::Stream,
+        Some("SINK") => DropKind::Sink,
         Some("TABLE") => DropKind::Table,
         Some("VIEW") => DropKind::View,
         Some("SCHEMA") => DropKind::Schema,
@@ -54,7 +56,7 @@ pub fn drop(mut reader: Reader<'_>) -> Result<StatementKind> {
             reader.expect(&["VIEW"])?;
             DropKind::MaterializedView
         }
-        None if reader.sees(&["SINK"]) || reader.sees(&["SOURCE"]) => {
+        None if reader.sees(&["SOURCE"]) => {
             return Err(reader.not_yet(format!("DROP {}", statement_name(reader.tokens())), ""));
         }
         None => return Err(unknown_kind(&reader, "DROP")),

@@ -15,7 +15,8 @@
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 
-use super::prepass::{Clause, Prepass};
+use super::frame::Clause;
+use super::prepass::Prepass;
 use super::script::{is_word, keyword, made, made_word};
 use crate::sql::Result;
 

@@ -6,7 +6,8 @@ use sqlparser::tokenizer::Token;
 
 use super::reader::Reader;
 use crate::sql::Result;
-use crate::sql::statement::{CreateFunction, DropFunction, Parameter, StatementKind};
+use crate::sql::function::{CreateFunction, DropFunction, Parameter};
+use crate::sql::statement::StatementKind;
 
 /// Reads what follows CREATE [OR REPLACE] FUNCTION.
 pub fn create(mut reader: Reader<'_>, or_replace: bool) -> Result<StatementKind> {

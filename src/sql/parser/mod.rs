@@ -32,6 +32,7 @@ mod stream;
 
 mod asof;
 mod emit;
+mod frame;
 mod normalize;
 mod precedence;
 mod prepass;
@@ -44,6 +45,5 @@ mod tests;
 
 pub use asof::VERSIONS_FUNCTION;
 pub use normalize::{IN_ARRAY, NOT_IN_ARRAY};
-pub use prepass::WINDOW_FUNCTION;
 pub use query::{parse_expression, parse_query_text};
 pub use statement::parse;

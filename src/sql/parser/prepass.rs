@@ -8,7 +8,13 @@
 //! FROM TUMBLE(TABLE s, ..)     FROM TUMBLE(s, ..)
 //! FROM TABLE(TUMBLE(s, ..))    FROM TUMBLE(s, ..)
 //! SELECT .. EMIT CHANGES       SELECT ..                          emit = CHANGES
+//! ISTREAM (SELECT ..)          (SELECT * FROM cql_stream((SELECT ..), 'ISTREAM'))
+//! FROM ISTREAM (SELECT ..) x   FROM cql_stream((SELECT ..), 'ISTREAM') x
+//! SELECT ISTREAM a ..          SELECT a ..                        selects = ISTREAM
 //! ```
+//! An operator before a select list is taken out here, and put around its SELECT in the tree, by
+//! [`super::to_stream`].
+//!
 //! A `[` is a window only behind a relation in FROM. Elsewhere it subscripts an array: `a[1]`,
 //! `ARRAY[..]`, `ON a.x[1] = b.y`.
 //!
@@ -24,13 +30,15 @@
 use sqlparser::keywords::{Keyword, RESERVED_FOR_TABLE_ALIAS};
 use sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 
-use super::asof::{Pick, VERSIONS_FUNCTION};
+use super::asof::VERSIONS_FUNCTION;
 use super::emit::{emit, ends_operand, sees_emit};
+use super::frame::{Clause, Frame, Opened};
 use super::reader::Reader;
 use super::script::{is_word, keyword, made, made_word};
-use super::to_stream::relation_to_stream;
+use super::to_stream::{self, Marked, STREAM_FUNCTION, sees_every};
 use super::window_clause::window_spec;
 use crate::sql::Result;
+use crate::sql::derived::ToStream;
 use crate::sql::statement::{Emit, WindowSpec};
 
 /// The table function that a window bracket is rewritten to.
@@ -45,6 +53,8 @@ pub struct Rewritten {
     pub tokens: Vec<TokenWithSpan>,
     /// Windows by number.
     pub windows: Vec<WindowSpec>,
+    /// SELECTs with an operator before their list.
+    pub selects: Vec<Marked>,
     /// EMIT at the end.
     pub emit: Option<Emit>,
 }
@@ -66,13 +76,15 @@ fn rewrite_in(input: Reader<'_>, frame: Frame) -> Result<Rewritten> {
         out: Vec::with_capacity(input.tokens().len()),
         frames: vec![frame],
         windows: Vec::new(),
+        selects: Vec::new(),
         emit: None,
     };
     while !prepass.input.at_end() {
         prepass.step()?;
     }
     prepass.end_pick()?;
-    Ok(Rewritten { tokens: prepass.out, windows: prepass.windows, emit: prepass.emit })
+    let Prepass { out: tokens, windows, selects, emit, .. } = prepass;
+    Ok(Rewritten { tokens, windows, selects, emit })
 }
 
 /// The rewriting, underway.
@@ -82,54 +94,8 @@ pub(super) struct Prepass<'s> {
     /// Open parentheses and brackets, innermost last; the first is the statement itself.
     frames: Vec<Frame>,
     windows: Vec<WindowSpec>,
+    selects: Vec<Marked>,
     emit: Option<Emit>,
-}
-
-/// An open parenthesis or bracket.
-pub(super) struct Frame {
-    opened: Opened,
-    pub(super) clause: Clause,
-    /// The join that picks, if one is being read.
-    pub(super) pick: Option<Pick>,
-    /// Whether a FROM here starts a list of relations, as in SELECT, and not a part of
-    /// `EXTRACT(..)`.
-    reads: bool,
-    /// Whether what is in parentheses is a query, not a nested join.
-    is_query: bool,
-}
-
-/// What opened a frame.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Opened {
-    /// An expression, a list, a subquery in an expression.
-    Other,
-    /// A parenthesis where a relation is wanted, at this place of the output.
-    Relation(usize),
-    /// The arguments of a window table function.
-    WindowTableFunction,
-    /// `TABLE (`, left out together with its end.
-    LeftOut,
-}
-
-/// Where in its query a frame is.
-#[derive(Clone)]
-pub(super) enum Clause {
-    /// Outside of FROM.
-    Other,
-    /// A relation comes next.
-    WantRelation,
-    /// Right behind a relation, which starts at this place of the output; its name, if it has one.
-    Relation { start: usize, name: Option<TokenWithSpan> },
-    /// Behind a relation's window or alias.
-    Named,
-    /// In a join condition.
-    Condition,
-}
-
-impl Frame {
-    fn new(opened: Opened, clause: Clause) -> Self {
-        Self { opened, clause, pick: None, reads: false, is_query: false }
-    }
 }
 
 impl Prepass<'_> {
@@ -139,7 +105,7 @@ impl Prepass<'_> {
             self.emit = Some(emit);
             return Ok(());
         }
-        if self.pick()? {
+        if self.pick()? || self.stream_operator() || self.every_clause()? {
             return Ok(());
         }
         if let Clause::Relation { start, name } = self.frame().clause.clone() {
@@ -157,7 +123,7 @@ impl Prepass<'_> {
             Token::Word(_) if !self.after_period() => self.word(),
             Token::Comma => self.comma(),
             Token::LParen => self.open_parenthesis(),
-            Token::RParen | Token::RBracket => self.close(),
+            Token::RParen | Token::RBracket => return self.close(),
             Token::LBracket => return self.subscript(),
             _ => self.copy(),
         }
@@ -199,8 +165,10 @@ impl Prepass<'_> {
         match word {
             _ if is_name && word != Keyword::SELECT => {}
             Keyword::SELECT => {
+                let select = self.input.tokens()[0].span.start;
                 let frame = self.frame();
                 (frame.reads, frame.is_query, frame.clause) = (true, true, Clause::Other);
+                (frame.select, frame.marked) = (select, None);
             }
             Keyword::WITH | Keyword::VALUES => {
                 let frame = self.frame();
@@ -326,11 +294,21 @@ impl Prepass<'_> {
         Ok(())
     }
 
-    fn close(&mut self) {
+    fn close(&mut self) -> Result<()> {
         // Without its opening one, sqlparser will complain.
         let frame = if self.frames.len() > 1 { self.frames.pop() } else { None };
         let outer = self.frame();
         match frame {
+            Some(Frame { opened: Opened::List, .. }) => {
+                self.input.skip(1);
+                return Ok(());
+            }
+            Some(Frame { opened: Opened::Stream(operator), .. }) => {
+                return self.close_stream(operator, None);
+            }
+            Some(Frame { opened: Opened::StreamInFrom(operator, start), .. }) => {
+                return self.close_stream(operator, Some(start));
+            }
             Some(Frame { opened: Opened::Relation(start), is_query: true, .. }) => {
                 outer.clause = Clause::Relation { start, name: None };
                 outer.is_query = true;
@@ -339,11 +317,88 @@ impl Prepass<'_> {
             Some(Frame { opened: Opened::LeftOut, .. }) => {
                 outer.clause = Clause::Named;
                 self.input.skip(1);
-                return;
+                return Ok(());
             }
             _ => {}
         }
         self.copy();
+        Ok(())
+    }
+
+    /// Reads ISTREAM, DSTREAM or RSTREAM, if one comes next; returns whether it did.
+    fn stream_operator(&mut self) -> bool {
+        let behind = |places: usize| Some(&self.out[self.out.len().checked_sub(places)?].token);
+        let Some((operator, before)) = to_stream::operator(&self.input, [behind(2), behind(1)])
+        else {
+            return false;
+        };
+        let span = self.input.next().map_or_else(Span::empty, |token| token.span);
+        match before {
+            to_stream::Before::List { parenthesized } => {
+                let at = self.frame().select;
+                self.frame().marked = Some(self.selects.len());
+                self.selects.push(Marked { at, operator, every: None });
+                if parenthesized {
+                    self.input.skip(1);
+                    self.frames.push(Frame::new(Opened::List, Clause::Other));
+                }
+            }
+            to_stream::Before::Query => {
+                let in_from = matches!(self.frame().clause, Clause::WantRelation)
+                    && !(matches!(self.frame().opened, Opened::Relation(_))
+                        && to_stream::is_whole_subquery(&self.input));
+                if !in_from {
+                    let frame = self.frame();
+                    (frame.reads, frame.is_query, frame.clause) = (true, true, Clause::Other);
+                }
+                let start = self.out.len();
+                let opened = match in_from {
+                    true => Opened::StreamInFrom(operator, start),
+                    false => Opened::Stream(operator),
+                };
+                if !in_from {
+                    self.out.extend([made(Token::LParen, span), made_word("SELECT", span)]);
+                    self.out.extend([made(Token::Mul, span), made_word("FROM", span)]);
+                }
+                self.out.extend([made_word(STREAM_FUNCTION, span), made(Token::LParen, span)]);
+                self.frames.push(Frame::new(opened, Clause::Other));
+                self.copy();
+            }
+        }
+        true
+    }
+
+    /// Ends the call that `ISTREAM (query)` was rewritten to.
+    fn close_stream(&mut self, operator: ToStream, in_from: Option<usize>) -> Result<()> {
+        let end = self.input.tokens().first().map_or_else(Span::empty, |token| token.span);
+        self.copy();
+        let every = to_stream::every(&mut self.input)?;
+        let name = Token::SingleQuotedString(operator.as_str().to_owned());
+        self.out.extend([made(Token::Comma, end), made(name, end)]);
+        if let Some(every) = every {
+            let number = Token::Number(every.to_string(), false);
+            self.out.extend([made(Token::Comma, end), made(number, end)]);
+        }
+        self.out.push(made(Token::RParen, end));
+        match in_from {
+            Some(start) => self.frame().clause = Clause::Relation { start, name: None },
+            None => self.out.push(made(Token::RParen, end)),
+        }
+        Ok(())
+    }
+
+    /// Reads `EVERY span` of a SELECT with an operator, if it comes next; returns whether it did.
+    fn every_clause(&mut self) -> Result<bool> {
+        let marked = self.frame().marked;
+        let Some(marked) = marked.filter(|_| self.previous().is_some_and(ends_operand)) else {
+            return Ok(false);
+        };
+        let every = to_stream::every(&mut self.input)?;
+        if every.is_some() {
+            self.selects[marked].every = every;
+            self.frame().clause = Clause::Other;
+        }
+        Ok(every.is_some())
     }
 
     /// Reads the bracket behind a relation and wraps the relation into a call.
@@ -381,7 +436,8 @@ impl Prepass<'_> {
             Token::Word(word) => {
                 word.quote_style.is_some()
                     || (!RESERVED_FOR_TABLE_ALIAS.contains(&word.keyword)
-                        && !sees_emit(&self.input))
+                        && !sees_emit(&self.input)
+                        && !sees_every(&self.input))
             }
             _ => false,
         }
@@ -391,17 +447,11 @@ impl Prepass<'_> {
     fn refuse(&self) -> Result<()> {
         if self.input.peek(1) == &Token::LParen
             && matches!(self.input.peek(0), Token::Word(word)
-                if [WINDOW_FUNCTION, VERSIONS_FUNCTION]
+                if [WINDOW_FUNCTION, VERSIONS_FUNCTION, STREAM_FUNCTION]
                     .iter()
                     .any(|made| word.value.eq_ignore_ascii_case(made)))
         {
             return Err(self.input.unexpected_hint("Write a window in brackets: FROM s [NOW]."));
-        }
-        if let Some(operator) = relation_to_stream(&self.input, self.previous()) {
-            return Err(self.input.not_yet(
-                operator,
-                "SUBSCRIBE to the query without it: changes come with their weight in hw_diff.",
-            ));
         }
         Ok(())
     }

@@ -9,9 +9,10 @@ use super::options::{flag, options};
 use super::prepass::{Rewritten, rewrite};
 use super::reader::Reader;
 use super::script::{Script, is_word, made, made_word};
+use super::to_stream::{is_stream, wrap_marked};
 use crate::sql::Result;
 use crate::sql::dialect::StreamSql;
-use crate::sql::statement::{Query, StatementKind, Subscribe};
+use crate::sql::statement::{Emit, Query, StatementKind, Subscribe};
 
 /// How many parentheses around a whole query are looked through; sqlparser refuses more.
 const PARENTHESES_MAX: usize = 50;
@@ -55,13 +56,20 @@ pub fn query(reader: Reader<'_>) -> Result<Query> {
 
 /// Parses a rewritten query.
 fn query_of(reader: Reader<'_>, rewritten: Rewritten) -> Result<Query> {
-    let Rewritten { tokens, windows, emit } = rewritten;
+    let Rewritten { tokens, windows, selects, emit } = rewritten;
     let mut parser = Parser::new(&StreamSql).with_tokens_with_locations(tokens);
     let mut ast = parser.parse_query().map_err(|error| reader.parser_error(error))?;
     expect_parser_end(&parser, &reader)?;
     refuse_hidden_dml(&ast.body, &reader)?;
     normalize(&mut ast).map_err(|error| error.at(reader.location()))?;
-    Ok(Query { ast, windows: windows.into(), emit })
+    wrap_marked(ast.as_mut(), &selects);
+    let to_stream = is_stream(&ast);
+    if to_stream && !matches!(emit, None | Some(Emit::Changes)) {
+        return Err(reader.unexpected_hint(
+            "A query is shown either by ISTREAM, DSTREAM or RSTREAM, or as EMIT says.",
+        ));
+    }
+    Ok(Query { ast, windows: windows.into(), emit, to_stream })
 }
 
 /// A query may be wrapped in parentheses as a whole: EMIT within them is still at its end.
@@ -103,7 +111,7 @@ fn refuse_hidden_dml(body: &ast::SetExpr, reader: &Reader<'_>) -> Result<()> {
 
 /// Reads the rest as INSERT, UPDATE or DELETE.
 pub fn dml(reader: Reader<'_>) -> Result<StatementKind> {
-    let Rewritten { tokens, windows, emit } = rewrite(reader)?;
+    let Rewritten { tokens, windows, selects, emit } = rewrite(reader)?;
     if emit.is_some() {
         return Err(reader.unsupported(
             "EMIT in a statement that changes a relation",
@@ -114,6 +122,7 @@ pub fn dml(reader: Reader<'_>) -> Result<StatementKind> {
     let mut statement = parser.parse_statement().map_err(|error| reader.parser_error(error))?;
     expect_parser_end(&parser, &reader)?;
     normalize(&mut statement).map_err(|error| error.at(reader.location()))?;
+    wrap_marked(&mut statement, &selects);
     Ok(StatementKind::Dml { statement: Box::new(statement), windows: windows.into() })
 }
 

@@ -143,6 +143,8 @@ fn explain(mut reader: Reader<'_>) -> Result<StatementKind> {
         | StatementKind::Subscribe(_)
         | StatementKind::CreateView(_)
         | StatementKind::CreateTable(_)
+        | StatementKind::CreateStreamAs(_)
+        | StatementKind::CreateSink(_)
         | StatementKind::Dml { .. }
         | StatementKind::Declare { .. }
         | StatementKind::Execute { .. } => {

@@ -1,9 +1,11 @@
-//! CREATE STREAM.
+//! CREATE STREAM and CREATE SINK.
 //!
 //! # Semantics
 //! ```text
 //! CREATE STREAM [IF NOT EXISTS] name ( item {, item} )
 //!     [FROM connector ['path'] [(k = v, ..)]] [WITH (k = v, ..)]
+//! CREATE STREAM [IF NOT EXISTS] name [WITH (k = v, ..)] AS query
+//! CREATE SINK [IF NOT EXISTS] name INTO relation [KEY (columns)] [WITH (k = v, ..)] AS query
 //! item     := column | WATERMARK FOR column AS expr {progress}
 //!           | LATE {DROP | INTO name | ERROR} | CLOCK {EVENT | SYSTEM} | PARTITION KEY (columns)
 //! progress := IDLE TIMEOUT span | ON IDLE ADVANCE TO expr | MAX AHEAD span
@@ -18,9 +20,10 @@ use sqlparser::tokenizer::Token;
 
 use super::columns::Columns;
 use super::options::{option_map, with_clause};
-use super::query::sees_query;
+use super::query::query;
 use super::reader::Reader;
 use super::span::positive_span;
+use crate::sql::derived::{CreateSink, CreateStreamAs};
 use crate::sql::names::fold;
 use crate::sql::statement::{
     CreateStream, LatePolicy, StatementKind, StreamClock, WatermarkClause,
@@ -34,8 +37,8 @@ pub fn sees_stream(reader: &Reader<'_>) -> bool {
 
 /// Reads what follows CREATE.
 pub fn create(mut reader: Reader<'_>) -> Result<StatementKind> {
-    if reader.sees(&["SINK"]) {
-        return Err(reader.not_yet("CREATE SINK", "Read the view with SUBSCRIBE."));
+    if reader.eat(&["SINK"]) {
+        return sink(reader);
     }
     if reader.sees(&["SOURCE"]) {
         return Err(reader.unsupported("CREATE SOURCE", "Write CREATE STREAM .. FROM connector."));
@@ -43,6 +46,9 @@ pub fn create(mut reader: Reader<'_>) -> Result<StatementKind> {
     reader.expect(&["STREAM"])?;
     let if_not_exists = reader.eat(&["IF", "NOT", "EXISTS"]);
     let name = reader.object_name()?;
+    if let Some(derived) = derived(reader, &name, if_not_exists)? {
+        return Ok(derived);
+    }
     let start = reader;
     let mut items = Items::default();
     if reader.peek(0) == &Token::LParen {
@@ -50,10 +56,12 @@ pub fn create(mut reader: Reader<'_>) -> Result<StatementKind> {
             items.item(item)?;
         }
     }
-    if reader.eat(&["AS"]) && sees_query(&reader) {
-        return Err(
-            start.not_yet("CREATE STREAM AS", "Create a MATERIALIZED VIEW and SUBSCRIBE to it.")
-        );
+    if reader.sees(&["AS"]) {
+        return Err(start.unsupported(
+            "an option of CREATE STREAM AS in parentheses",
+            "The columns, their times and the watermark are those of the query; leave the \
+             parentheses out.",
+        ));
     }
     if items.columns.columns.is_empty() {
         return Err(
@@ -77,6 +85,53 @@ pub fn create(mut reader: Reader<'_>) -> Result<StatementKind> {
         options,
     };
     items.finish(stream).map_err(|error| error.at(start.location()))
+}
+
+/// Reads `[WITH (..)] AS query`, if that is what the rest is.
+fn derived(
+    mut reader: Reader<'_>,
+    name: &ast::ObjectName,
+    if_not_exists: bool,
+) -> Result<Option<StatementKind>> {
+    let mut options = BTreeMap::new();
+    with_clause(&mut reader, &mut options)?;
+    if !reader.eat(&["AS"]) {
+        return Ok(None);
+    }
+    Ok(Some(StatementKind::CreateStreamAs(CreateStreamAs {
+        name: name.clone(),
+        if_not_exists,
+        query: query(reader)?,
+        query_text: reader.text(),
+        options,
+    })))
+}
+
+/// Reads what follows CREATE SINK.
+fn sink(mut reader: Reader<'_>) -> Result<StatementKind> {
+    let if_not_exists = reader.eat(&["IF", "NOT", "EXISTS"]);
+    let name = reader.object_name()?;
+    if reader.sees(&["TO"]) {
+        return Err(reader.not_yet(
+            "CREATE SINK .. TO a connector",
+            "Write CREATE SINK .. INTO a stream or table, or read the query with SUBSCRIBE.",
+        ));
+    }
+    reader.expect(&["INTO"])?;
+    let into = reader.object_name()?;
+    let key = if reader.eat(&["KEY"]) { reader.idents()? } else { Vec::new() };
+    let mut options = BTreeMap::new();
+    with_clause(&mut reader, &mut options)?;
+    reader.expect(&["AS"])?;
+    Ok(StatementKind::CreateSink(CreateSink {
+        name,
+        if_not_exists,
+        into,
+        key,
+        query: query(reader)?,
+        query_text: reader.text(),
+        options,
+    }))
 }
 
 fn connector(reader: &mut Reader<'_>, options: &mut BTreeMap<String, String>) -> Result<()> {

@@ -112,8 +112,10 @@ fn what_streams_do_not_have_yet_is_named() {
     check_unsupported(&with("PRIMARY KEY (ts)"), "PRIMARY KEY of a stream");
     check_unsupported(&with("k int PRIMARY KEY"), "PRIMARY KEY of a stream");
     check_unsupported(&with("k int UNIQUE"), "UNIQUE");
-    check_unsupported("CREATE STREAM s AS SELECT * FROM t", "CREATE STREAM AS");
-    check_unsupported("CREATE STREAM s (LATE DROP) AS SELECT * FROM t", "CREATE STREAM AS");
+    check_unsupported(
+        "CREATE STREAM s (LATE DROP) AS SELECT * FROM t",
+        "an option of CREATE STREAM AS in parentheses",
+    );
     check_unsupported("CREATE OR REPLACE STREAM s (a int)", "CREATE OR REPLACE STREAM");
 }
 
@@ -216,12 +218,34 @@ fn views_of_both_kinds() {
 }
 
 #[test]
+fn streams_and_sinks_of_queries() {
+    let StatementKind::CreateStreamAs(stream) =
+        kind("CREATE STREAM IF NOT EXISTS a.d WITH (snapshot = false) AS SELECT ISTREAM x FROM s")
+    else {
+        panic!("no stream")
+    };
+    assert!(stream.if_not_exists && stream.query.to_stream);
+    assert_eq!(stream.name.to_string(), "a.d");
+    assert_eq!(&*stream.query_text, "SELECT ISTREAM x FROM s");
+    assert_eq!(stream.options["snapshot"], "false");
+    let StatementKind::CreateSink(sink) =
+        kind("CREATE SINK k INTO lab.t KEY (a, b) AS SELECT a, b FROM s")
+    else {
+        panic!("no sink")
+    };
+    assert_eq!((sink.name.to_string(), sink.into.to_string()), ("k".into(), "lab.t".into()));
+    assert_eq!(sink.key.len(), 2);
+    assert_eq!(&*sink.query_text, "SELECT a, b FROM s");
+}
+
+#[test]
 fn drop_of_every_kind() {
     for (words, kind_) in [
         ("STREAM", DropKind::Stream),
         ("TABLE", DropKind::Table),
         ("VIEW", DropKind::View),
         ("MATERIALIZED VIEW", DropKind::MaterializedView),
+        ("SINK", DropKind::Sink),
         ("SCHEMA", DropKind::Schema),
     ] {
         let StatementKind::Drop(drop) = kind(&format!("DROP {words} IF EXISTS a, b.c CASCADE"))

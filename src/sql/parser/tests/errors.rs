@@ -65,7 +65,6 @@ fn statements_of_others_are_named() {
         ("CREATE UNIQUE INDEX i ON t (a)", "CREATE INDEX"),
         ("CREATE TYPE t AS ENUM ('a')", "CREATE TYPE"),
         ("CREATE ROLE r", "CREATE ROLE"),
-        ("CREATE SINK s TO FILE 'x' AS SELECT 1", "CREATE SINK"),
         ("CREATE SOURCE s", "CREATE SOURCE"),
         ("DROP INDEX IF EXISTS i", "DROP INDEX"),
         ("GRANT SELECT ON t TO u", "GRANT"),

@@ -59,40 +59,112 @@ fn emit_stands_at_the_end_of_the_outermost_query() {
 }
 
 #[test]
-fn relation_to_stream_operators_are_recognized() {
-    for sql in [
-        "ISTREAM (SELECT * FROM s)",
-        "RSTREAM(SELECT * FROM s) EVERY 5 SECONDS",
-        "SELECT ISTREAM a, b FROM s",
-        "SELECT ISTREAM a FROM s",
-        "SELECT ISTREAM s.a FROM s",
-        "SELECT ISTREAM \"A\" FROM s",
-        "SELECT RSTREAM * FROM s",
-        "SELECT DSTREAM *",
-        "SELECT RSTREAM *, a FROM s",
-        "SELECT ISTREAM(a, b) FROM s",
-        "SELECT ISTREAM (a, avg(x) AS y) FROM s GROUP BY a",
-        "SELECT ISTREAM DISTINCT a FROM s",
-        "SELECT DISTINCT ISTREAM a FROM s",
-        "SELECT ISTREAM 1 FROM s",
-        "SELECT ISTREAM 'x', a FROM s",
-        "SELECT ISTREAM $1 FROM s",
-        "SELECT ISTREAM count(*) FROM s",
-        "SELECT ISTREAM CASE WHEN a THEN 1 END FROM s",
-        "SELECT ISTREAM NOT a FROM s",
-        "SELECT * FROM (SELECT ISTREAM a FROM s) [NOW] x",
-        "SELECT * FROM ISTREAM (SELECT a FROM s) [NOW] x",
-        "WITH c AS (ISTREAM (SELECT a FROM s)) SELECT * FROM c",
-        "CREATE MATERIALIZED VIEW v AS SELECT ISTREAM a FROM s",
-        "SUBSCRIBE ISTREAM (SELECT * FROM s)",
-        "SUBSCRIBE (SELECT RSTREAM * FROM s [NOW])",
+fn relation_to_stream_operators_become_calls() {
+    const CALL: &str = "SELECT * FROM cql_stream";
+    for (sql, expected) in [
+        ("ISTREAM (SELECT * FROM s)", "({CALL}((SELECT * FROM s), 'ISTREAM'))"),
+        (
+            "RSTREAM(SELECT * FROM s) EVERY 5 SECONDS",
+            "({CALL}((SELECT * FROM s), 'RSTREAM', 5000000))",
+        ),
+        ("SELECT ISTREAM a, b FROM s", "{CALL}((SELECT a, b FROM s), 'ISTREAM')"),
+        ("SELECT ISTREAM s.a FROM s", "{CALL}((SELECT s.a FROM s), 'ISTREAM')"),
+        ("SELECT ISTREAM \"A\" FROM s", "{CALL}((SELECT \"A\" FROM s), 'ISTREAM')"),
+        ("SELECT RSTREAM * FROM s", "{CALL}((SELECT * FROM s), 'RSTREAM')"),
+        ("SELECT DSTREAM *, a FROM s", "{CALL}((SELECT *, a FROM s), 'DSTREAM')"),
+        ("SELECT ISTREAM(a, b) FROM s", "{CALL}((SELECT a, b FROM s), 'ISTREAM')"),
+        ("SELECT ISTREAM (*) FROM s", "{CALL}((SELECT * FROM s), 'ISTREAM')"),
+        (
+            "SELECT ISTREAM (a, avg(x) AS y) FROM s GROUP BY a",
+            "{CALL}((SELECT a, avg(x) AS y FROM s GROUP BY a), 'ISTREAM')",
+        ),
+        ("SELECT ISTREAM (a + 1) * 2 FROM s", "{CALL}((SELECT (a + 1) * 2 FROM s), 'ISTREAM')"),
+        (
+            "SELECT ISTREAM (SELECT max(b) FROM t) FROM s",
+            "{CALL}((SELECT (SELECT max(b) FROM t) FROM s), 'ISTREAM')",
+        ),
+        ("SELECT ISTREAM DISTINCT a FROM s", "{CALL}((SELECT DISTINCT a FROM s), 'ISTREAM')"),
+        ("SELECT DISTINCT ISTREAM a FROM s", "{CALL}((SELECT DISTINCT a FROM s), 'ISTREAM')"),
+        ("SELECT ISTREAM $1 FROM s", "{CALL}((SELECT $1 FROM s), 'ISTREAM')"),
+        ("SELECT ISTREAM NOT a FROM s", "{CALL}((SELECT NOT a FROM s), 'ISTREAM')"),
+        (
+            "SELECT ISTREAM a FROM s ORDER BY a LIMIT 3 EVERY INTERVAL '1 minute'",
+            "{CALL}((SELECT a FROM s ORDER BY a LIMIT 3), 'ISTREAM', 60000000)",
+        ),
+        (
+            "SELECT RSTREAM a FROM s [NOW] EVERY 2 SECONDS",
+            "{CALL}((SELECT a FROM cql_window(s, 'w0') AS s), 'RSTREAM', 2000000)",
+        ),
+        (
+            "WITH c AS (SELECT 1) SELECT ISTREAM * FROM c",
+            "WITH c AS (SELECT 1) {CALL}((SELECT * FROM c), 'ISTREAM')",
+        ),
+        (
+            "SELECT ISTREAM a FROM s UNION ALL SELECT DSTREAM b FROM s",
+            "({CALL}((SELECT a FROM s), 'ISTREAM')) UNION ALL \
+             ({CALL}((SELECT b FROM s), 'DSTREAM'))",
+        ),
+        (
+            "SELECT 1 UNION ALL ISTREAM (SELECT a FROM s)",
+            "SELECT 1 UNION ALL ({CALL}((SELECT a FROM s), 'ISTREAM'))",
+        ),
     ] {
-        let operator = ["ISTREAM", "DSTREAM", "RSTREAM"].into_iter().find(|o| sql.contains(o));
-        check_unsupported(sql, operator.unwrap());
-        let column = u64::try_from(sql.find(operator.unwrap()).unwrap()).unwrap() + 1;
-        assert_eq!(error(sql).location(), Some(Location { line: 1, column }), "{sql}");
-        assert!(error(sql).hint().is_some());
+        assert_eq!(rewritten(sql), expected.replace("{CALL}", CALL), "{sql}");
+        assert!(query(sql).to_stream, "{sql}");
     }
+}
+
+#[test]
+fn relation_to_stream_operators_stand_in_subqueries() {
+    for (sql, expected) in [
+        (
+            "SELECT * FROM (SELECT ISTREAM a FROM s) [NOW] x",
+            "SELECT * FROM cql_window((SELECT * FROM cql_stream((SELECT a FROM s), 'ISTREAM')), \
+             'w0') x",
+        ),
+        (
+            "SELECT * FROM ISTREAM (SELECT a FROM s) x",
+            "SELECT * FROM cql_stream((SELECT a FROM s), 'ISTREAM') x",
+        ),
+        (
+            "SELECT * FROM (RSTREAM (SELECT a FROM s) EVERY 1 SECOND) x",
+            "SELECT * FROM ((SELECT * FROM cql_stream((SELECT a FROM s), 'RSTREAM', 1000000))) x",
+        ),
+        (
+            "SELECT * FROM ISTREAM (SELECT a FROM s) x JOIN t ON x.a = t.a",
+            "SELECT * FROM cql_stream((SELECT a FROM s), 'ISTREAM') x JOIN t ON x.a = t.a",
+        ),
+        (
+            "SELECT * FROM ISTREAM (SELECT a FROM s) [ROWS 1] AS x",
+            "SELECT * FROM cql_window((SELECT * FROM cql_stream((SELECT a FROM s), 'ISTREAM')), \
+             'w0') AS x",
+        ),
+        (
+            "WITH c AS (ISTREAM (SELECT a FROM s)) SELECT * FROM c",
+            "WITH c AS ((SELECT * FROM cql_stream((SELECT a FROM s), 'ISTREAM'))) SELECT * FROM c",
+        ),
+        (
+            "SELECT * FROM TUMBLE(ISTREAM (SELECT ts FROM s), ts, 5) w",
+            "SELECT * FROM TUMBLE((SELECT * FROM cql_stream((SELECT ts FROM s), 'ISTREAM')), ts, \
+             5) w",
+        ),
+    ] {
+        let found = rewritten(sql).replace(" AS x", " x");
+        assert_eq!(found, expected.replace(" AS x", " x"), "{sql}");
+        assert!(!query(sql).to_stream, "{sql}");
+    }
+}
+
+#[test]
+fn operator_and_emit_exclude_each_other() {
+    let state = SqlState::SYNTAX_ERROR;
+    let sql = "SELECT ISTREAM a FROM s EMIT ON WINDOW CLOSE";
+    assert_eq!(error(sql).sqlstate(), state);
+    assert!(error(sql).hint().is_some_and(|hint| hint.contains("either")));
+    assert!(query("SELECT ISTREAM a FROM s EMIT CHANGES").to_stream);
+    let negative = "SELECT ISTREAM a FROM s EVERY -1 SECONDS";
+    check_error(negative, SqlState("22023"), "malformed length of time", (1, 31));
+    assert!(parse("SELECT a FROM cql_stream((SELECT 1), 'ISTREAM')").is_err());
 }
 
 #[test]

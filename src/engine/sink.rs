@@ -1,0 +1,296 @@
+//! CREATE SINK .. INTO: a query that writes into a stream or a table.
+//!
+//! # Semantics
+//! Every commit that changes the query's result is followed by one commit of the sink. Into a
+//! stream go the elements of a query that only appends, as an INSERT would bring them. Into a
+//! table go upserts and deletions by its primary key: the row of a key becomes that of the query,
+//! and goes when the query has none any more. A query that has two rows of one key suspends the
+//! sink.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use arrow::array::ArrayRef;
+use arrow::compute::can_cast_types;
+
+use super::columns::index_of;
+use super::derived::QueryOptions;
+use super::dml::{check_not_null, fitted, refuse_derived};
+use super::session::Session;
+use super::{Engine, Error, Result, lock, query, subscribe};
+use crate::delta::Delta;
+use crate::error::{Classify, SqlState};
+use crate::operators::evaluate::row_text;
+use crate::planner::bind::bind_query;
+use crate::planner::lower::{self, Request, Wanted};
+use crate::planner::plan::Plan;
+use crate::planner::relation::Names;
+use crate::runtime::hub::{Hub, JobSpec, Write};
+use crate::runtime::sink::SinkProgress;
+use crate::runtime::subscription::{Change, Feed};
+use crate::sql::catalog::{Catalog, Object, ObjectKind, Oid, SinkDef};
+use crate::sql::derived::CreateSink;
+use crate::storage::RowSet;
+
+/// A running sink, for the system relations.
+pub(super) struct SinkStatus {
+    /// Changes written.
+    pub rows: AtomicU64,
+    /// Why it stopped.
+    pub fault: Mutex<Option<String>>,
+}
+
+impl Session {
+    pub(super) fn create_sink(&mut self, create: &CreateSink, text: Arc<str>) -> Result<()> {
+        let options = QueryOptions::new(&create.options)?;
+        let (schema, name) = self.new_name(&create.name)?;
+        if self.taken(&schema, &name, create.if_not_exists)? {
+            return Ok(());
+        }
+        let into = self.find(&create.into)?;
+        check_target(&into, create)?;
+        let (plan, reads) = self.sink_plan(create, &into, &options)?;
+        refuse_cycle(&self.engine.catalog(), &into, &reads)?;
+        self.verdict("sink", &name, &plan)?;
+        let oid = self.engine.change_catalog(Catalog::fresh_oid);
+        let feed = Arc::new(Feed::new(usize::MAX, true));
+        let spec = options.spec(JobSpec::view(&plan, &name, oid));
+        let spec = JobSpec { keep: None, feed: Some(Arc::clone(&feed)), ..spec };
+        let job = self.engine.hub().start_job(spec)?;
+        let progress = self.engine.hub().add_sink(oid, job, into.oid);
+        let status = Arc::new(SinkStatus { rows: AtomicU64::new(0), fault: Mutex::default() });
+        lock(&self.engine.sinks).insert(oid, Arc::clone(&status));
+        let writer = Writer::new(&self.engine, Arc::clone(&into), (feed, progress), status)?;
+        tokio::spawn(writer.run());
+        let def = SinkDef { into: into.oid, query: Arc::clone(&create.query_text) };
+        let mut depends_on = reads;
+        depends_on.insert(into.oid);
+        self.engine.change_catalog(|catalog| {
+            catalog.insert(Object {
+                oid,
+                schema,
+                name,
+                columns: vec![],
+                kind: ObjectKind::Sink(Arc::new(def)),
+                sql: text,
+                depends_on,
+                comment: None,
+            })
+        });
+        Ok(())
+    }
+
+    /// The plan of a sink's query, and the objects it names.
+    fn sink_plan(
+        &self,
+        create: &CreateSink,
+        into: &Object,
+        options: &QueryOptions,
+    ) -> Result<(Plan, BTreeSet<Oid>)> {
+        let relations = self.relations();
+        let functions = self.engine.functions();
+        let names = Names::new(&relations, functions, Arc::clone(&create.query.windows));
+        let bound = query::with_params(bind_query(&create.query, &names)?, &[])?;
+        let on_close = subscribe::on_close(create.query.emit)?;
+        let appends = matches!(into.kind, ObjectKind::Stream(_));
+        let wanted = match appends || create.query.to_stream {
+            true => Wanted::Stream,
+            false => Wanted::Changes,
+        };
+        let request = Request { wanted, on_close, clock: options.clock };
+        let plan = lower::continuous(bound, request, functions)?;
+        options.check(&plan)?;
+        let fields = plan.root.schema.fields();
+        if fields.len() != into.columns.len() {
+            return Err(Error::refused(
+                SqlState::SYNTAX_ERROR,
+                format!(
+                    "the query has {} columns, and {} \"{}\" has {}",
+                    fields.len(),
+                    into.kind_name(),
+                    into.name,
+                    into.columns.len()
+                ),
+            ));
+        }
+        for (field, column) in fields.iter().zip(&into.columns) {
+            if !can_cast_types(field.data_type(), &column.data_type) {
+                return Err(Error::refused(
+                    SqlState::DATATYPE_MISMATCH,
+                    format!(
+                        "column \"{}\" is of type {} but expression is of type {}",
+                        column.name,
+                        column.sql_type.name,
+                        crate::sql::types::pg_type_name(field.data_type())
+                    ),
+                ));
+            }
+        }
+        Ok((plan, names.used()))
+    }
+}
+
+/// A sink writes into a stream that takes rows, or a table by its key.
+fn check_target(into: &Object, create: &CreateSink) -> Result<()> {
+    refuse_derived(into)?;
+    match &into.kind {
+        ObjectKind::Table(def) if def.primary_key.is_empty() => Err(Error::hinted(
+            SqlState::INVALID_OBJECT_DEFINITION,
+            format!("table \"{}\" has no primary key, by which a sink could write", into.name),
+            "Declare the table with a PRIMARY KEY, or write into a stream.",
+        )),
+        ObjectKind::Table(def) if def.versions.is_some() => Err(Error::hinted(
+            SqlState::FEATURE_NOT_SUPPORTED,
+            format!("a sink into table \"{}\", which keeps versions, is not supported", into.name),
+            "Write into a table without VERSIONED BY, or into a stream.",
+        )),
+        ObjectKind::Table(def) => {
+            let key = create.key.iter().map(|column| index_of(&into.columns, column));
+            let key = key.collect::<Result<BTreeSet<_>>>()?;
+            let primary: BTreeSet<usize> = def.primary_key.iter().copied().collect();
+            if key.is_empty() || key == primary {
+                return Ok(());
+            }
+            Err(Error::hinted(
+                SqlState::INVALID_OBJECT_DEFINITION,
+                format!("KEY is not the primary key of table \"{}\"", into.name),
+                "Leave it out.",
+            ))
+        }
+        ObjectKind::Stream(_) if !create.key.is_empty() => Err(Error::hinted(
+            SqlState::INVALID_OBJECT_DEFINITION,
+            format!("\"{}\" is a stream, which has no key", into.name),
+            "Leave KEY out, or write into a table.",
+        )),
+        ObjectKind::Stream(_) => Ok(()),
+        ObjectKind::View(_) | ObjectKind::Sink(_) => Err(Error::refused(
+            SqlState::WRONG_OBJECT_TYPE,
+            format!("cannot write into {} \"{}\"", into.kind_name(), into.name),
+        )),
+    }
+}
+
+/// Refuses a sink that would read what it writes.
+fn refuse_cycle(catalog: &Catalog, into: &Object, reads: &BTreeSet<Oid>) -> Result<()> {
+    let mut next: Vec<Oid> = reads.iter().copied().collect();
+    let mut seen = BTreeSet::new();
+    while let Some(oid) = next.pop() {
+        if oid == into.oid {
+            return Err(Error::hinted(
+                SqlState::INVALID_OBJECT_DEFINITION,
+                format!("the query reads what it would write: \"{}\"", into.name),
+                "Write into an object of its own.",
+            ));
+        }
+        let Some(object) = catalog.get(oid).filter(|_| seen.insert(oid)) else { continue };
+        next.extend(&object.depends_on);
+        for other in catalog.objects() {
+            match &other.kind {
+                ObjectKind::Sink(def) if def.into == oid => {
+                    next.extend(other.depends_on.iter().filter(|read| **read != oid));
+                }
+                ObjectKind::Stream(def) if def.late_into == Some(oid) => next.push(other.oid),
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Writes what a sink's query gives.
+struct Writer {
+    hub: Arc<Hub>,
+    into: Arc<Object>,
+    feed: Arc<Feed>,
+    progress: Arc<SinkProgress>,
+    status: Arc<SinkStatus>,
+    /// Of a table: the keys that the query has rows of, with their number.
+    keys: Option<(RowSet, Vec<i64>)>,
+}
+
+impl Writer {
+    fn new(
+        engine: &Engine,
+        into: Arc<Object>,
+        (feed, progress): (Arc<Feed>, Arc<SinkProgress>),
+        status: Arc<SinkStatus>,
+    ) -> Result<Self> {
+        let keys = match &into.kind {
+            ObjectKind::Table(def) => {
+                let types = def.primary_key.iter().map(|i| into.columns[*i].data_type.clone());
+                Some((RowSet::new(types)?, Vec::new()))
+            }
+            _ => None,
+        };
+        let hub = Arc::clone(engine.hub());
+        Ok(Self { hub, into, feed, progress, status, keys })
+    }
+
+    /// Writes until the query ends, or something cannot be written.
+    async fn run(mut self) {
+        let fault = loop {
+            match self.feed.next().await {
+                None => break None,
+                Some(Err(fault)) => break Some(fault.message),
+                Some(Ok(change)) => {
+                    if let Err(error) = self.write(&change).await {
+                        tracing::error!(into = %self.into.name, %error, "sink suspended");
+                        break Some(format!("{}: {error}", error.sqlstate()));
+                    }
+                    self.hub.sink_wrote(&self.progress, change.commit.position);
+                }
+            }
+        };
+        *lock(&self.status.fault) = fault;
+        self.feed.close(None);
+        self.hub.sink_stopped(&self.progress);
+    }
+
+    async fn write(&mut self, change: &Change) -> Result<()> {
+        if change.delta.is_empty() {
+            return Ok(());
+        }
+        let rows = fitted(&self.into, change.delta.rows().columns(), change.delta.len())?;
+        check_not_null(&self.into, &rows)?;
+        let delta = change.delta.clone().with_rows(rows);
+        let count = delta.len() as u64;
+        let write = match &self.into.kind {
+            ObjectKind::Table(def) => {
+                self.count_keys(&delta, &def.primary_key.clone())?;
+                Write::Upsert(self.into.oid, delta)
+            }
+            _ => Write::Rows(self.into.oid, delta.rows().clone()),
+        };
+        self.hub.room(&[self.into.oid]).await;
+        self.hub.commit(vec![write])?;
+        self.status.rows.fetch_add(count, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Refuses a change that leaves two rows of one key.
+    fn count_keys(&mut self, delta: &Delta, key: &[usize]) -> Result<()> {
+        let Some((keys, counts)) = &mut self.keys else { return Ok(()) };
+        let columns: Vec<ArrayRef> =
+            key.iter().map(|i| Arc::clone(delta.rows().column(*i))).collect();
+        let slots = keys.intern(&columns, delta.len())?;
+        counts.resize(keys.bound(), 0);
+        for (i, slot) in slots.iter().enumerate() {
+            counts[*slot as usize] += delta.weight(i);
+        }
+        for (i, slot) in slots.into_iter().enumerate() {
+            let count = counts[slot as usize];
+            if count > 1 {
+                return Err(Error::hinted(
+                    SqlState("21000"),
+                    format!("the query has {count} rows of key {}", row_text(&columns, i)),
+                    "Group by the key, or keep its last row with [PARTITION BY key ROWS 1].",
+                ));
+            }
+            if count == 0 && keys.contains(slot) {
+                keys.remove(slot);
+            }
+        }
+        Ok(())
+    }
+}

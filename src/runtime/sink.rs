@@ -1,0 +1,94 @@
+//! Queries whose changes are written into streams and tables, and waiting for them.
+//!
+//! # Semantics
+//! What a commit changes in a sink's query is one commit of its own, after it. A reader that begins
+//! when a commit is through sees what sinks make of it as well: it waits until those that lead,
+//! directly or through views and other sinks, to what it reads have written everything up to there.
+//!
+//! # Invariants
+//! Sinks lead to no object that they read, so this waiting ends.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use super::hub::Hub;
+use super::job::Job;
+use super::state::State;
+use crate::sql::catalog::Oid;
+use crate::time::Position;
+
+/// How far a sink is.
+pub struct SinkProgress {
+    job: Arc<Job>,
+    into: Oid,
+    written: AtomicU64,
+    stopped: AtomicBool,
+}
+
+impl SinkProgress {
+    fn reached(&self, position: Position) -> bool {
+        self.stopped.load(Ordering::Acquire)
+            || self.written.load(Ordering::Acquire) >= position.0
+            || self.job.publication.fault().is_some()
+    }
+}
+
+impl Hub {
+    /// Makes known that a query's changes are written into an object.
+    pub fn add_sink(&self, oid: Oid, job: Arc<Job>, into: Oid) -> Arc<SinkProgress> {
+        let (written, stopped) = (AtomicU64::new(0), AtomicBool::new(false));
+        let sink = Arc::new(SinkProgress { job, into, written, stopped });
+        self.lock().sinks.insert(oid, Arc::clone(&sink));
+        sink
+    }
+
+    /// Tells that a sink has written what commits up to there changed.
+    pub fn sink_wrote(&self, sink: &SinkProgress, until: Position) {
+        sink.written.store(until.0, Ordering::Release);
+        self.tell();
+    }
+
+    /// Tells that a sink writes no more.
+    pub fn sink_stopped(&self, sink: &SinkProgress) {
+        sink.stopped.store(true, Ordering::Release);
+        self.tell();
+    }
+
+    /// Waits until sinks have written into these objects what commits up to now make them write.
+    pub async fn settle(&self, objects: &[Oid]) {
+        let rounds = self.lock().sinks_into(objects).len();
+        // What one sink writes, the next one reads: a chain is as long as there are sinks.
+        for _ in 0..rounds {
+            let sinks = self.lock().sinks_into(objects);
+            let waits = sinks.into_iter().map(|sink| {
+                let told = sink.job.publication.expected();
+                (sink, told)
+            });
+            let waits: Vec<_> = waits.collect();
+            self.told_until(|| waits.iter().all(|(sink, told)| sink.reached(*told))).await;
+        }
+    }
+}
+
+impl State {
+    /// Sinks that write into these objects, or into what is read to make them.
+    fn sinks_into(&self, objects: &[Oid]) -> Vec<Arc<SinkProgress>> {
+        let mut found: Vec<Arc<SinkProgress>> = Vec::new();
+        let mut seen: BTreeSet<Oid> = BTreeSet::new();
+        let mut next: Vec<Oid> = objects.to_vec();
+        while let Some(oid) = next.pop() {
+            if !seen.insert(oid) {
+                continue;
+            }
+            if let Some(job) = self.views.get(&oid).and_then(|id| self.jobs.get(id)) {
+                next.extend(&job.inputs);
+            }
+            for sink in self.sinks.values().filter(|sink| sink.into == oid) {
+                next.extend(&sink.job.inputs);
+                found.push(Arc::clone(sink));
+            }
+        }
+        found
+    }
+}

@@ -1,0 +1,64 @@
+//! Statements that make streams of queries, and write their results.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use sqlparser::ast;
+
+use super::statement::Query;
+
+/// What makes a stream of a relation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd)]
+pub enum ToStream {
+    /// What comes into the relation.
+    Istream,
+    /// What goes out of it.
+    Dstream,
+    /// All that is in it, at its ticks.
+    Rstream,
+}
+
+impl ToStream {
+    /// The word of the language.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ToStream::Istream => "ISTREAM",
+            ToStream::Dstream => "DSTREAM",
+            ToStream::Rstream => "RSTREAM",
+        }
+    }
+}
+
+/// `CREATE STREAM name AS query`.
+#[derive(Clone, Debug)]
+pub struct CreateStreamAs {
+    /// Name, possibly with a schema.
+    pub name: ast::ObjectName,
+    /// Whether an existing one is fine.
+    pub if_not_exists: bool,
+    /// The query.
+    pub query: Query,
+    /// The query's own text.
+    pub query_text: Arc<str>,
+    /// `WITH (k = v, ..)`; keys in lower case.
+    pub options: BTreeMap<String, String>,
+}
+
+/// `CREATE SINK name INTO relation [KEY (columns)] AS query`.
+#[derive(Clone, Debug)]
+pub struct CreateSink {
+    /// Name, possibly with a schema.
+    pub name: ast::ObjectName,
+    /// Whether an existing one is fine.
+    pub if_not_exists: bool,
+    /// The stream or table that it writes into.
+    pub into: ast::ObjectName,
+    /// `KEY (..)`; empty is the table's primary key.
+    pub key: Vec<ast::Ident>,
+    /// The query.
+    pub query: Query,
+    /// The query's own text.
+    pub query_text: Arc<str>,
+    /// `WITH (k = v, ..)`; keys in lower case.
+    pub options: BTreeMap<String, String>,
+}
