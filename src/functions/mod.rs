@@ -9,14 +9,21 @@ use datafusion::execution::{FunctionRegistry, SessionState};
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 
 mod aggregates;
+mod array;
 pub mod error;
 pub mod json;
 mod now;
+mod number;
+mod number_format;
 pub mod ordered_set;
+pub mod quote;
 mod scalar;
 mod series;
 pub mod single_value;
 mod text;
+mod time;
+mod time_format;
+mod time_read;
 
 /// Adds all functions to a session's.
 pub fn register(state: &mut SessionState) -> datafusion::error::Result<()> {
@@ -27,7 +34,15 @@ pub fn register(state: &mut SessionState) -> datafusion::error::Result<()> {
         state.register_udaf(Arc::new(AggregateUDF::from(json::Aggregate::new(name))))?;
     }
     state.register_udf(Arc::new(ScalarUDF::from(now::Now::default())))?;
-    let scalars = [json::functions(), series::functions(), text::functions()];
+    let scalars = [
+        json::functions(),
+        series::functions(),
+        text::functions(),
+        quote::functions(),
+        number::functions(),
+        time::functions(),
+        array::functions(),
+    ];
     for function in scalars.into_iter().flatten() {
         state.register_udf(Arc::new(function.udf()))?;
     }

@@ -6,10 +6,11 @@
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
 use arrow::array::{ArrayRef, new_empty_array};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, FieldRef};
+use arrow::datatypes::{DataType, Field, FieldRef, IntervalUnit, TimeUnit};
 use datafusion::common::{Result, ScalarValue, plan_err};
 use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
@@ -23,6 +24,22 @@ pub(super) enum Kind {
     Text,
     /// An integer.
     Int,
+    /// A number, as a double.
+    Float,
+    /// A number, as it is.
+    Number,
+    /// A number as a double, or text.
+    NumberOrText,
+    /// A time, or what stands for one.
+    Time,
+    /// An interval, or what stands for one.
+    Interval,
+    /// A number, a time or an interval.
+    Printable,
+    /// An array of integers.
+    Ints,
+    /// Anything, as the text that a cast gives.
+    AsText,
     /// A truth value.
     Bool,
     /// An array of texts.
@@ -39,7 +56,20 @@ pub(super) struct Row<'a> {
     pub(super) values: &'a [ScalarValue],
     /// What is known of their columns.
     pub(super) fields: &'a [FieldRef],
+    /// The type of the result.
+    pub(super) returns: &'a DataType,
 }
+
+/// What is known of a call's arguments before any row.
+pub(super) struct Given<'a> {
+    /// Their columns.
+    pub(super) fields: &'a [FieldRef],
+    /// Those that are constants.
+    pub(super) constants: &'a [Option<&'a ScalarValue>],
+}
+
+/// A type, and the SQL type it is declared as, if Arrow's does not say.
+pub(super) type Returns = (DataType, Option<&'static str>);
 
 /// What a function does with the arguments of a row.
 pub(super) type Body = fn(&Row<'_>) -> Result<ScalarValue>;
@@ -53,14 +83,25 @@ pub(super) struct Scalar {
     pub(super) required: usize,
     /// Whether there may be any number of arguments of the last kind.
     pub(super) variadic: bool,
-    /// The result's type, and the SQL type it is declared as, if Arrow's does not say.
-    pub(super) returns: fn(&[FieldRef]) -> (DataType, Option<&'static str>),
+    /// The result's type.
+    pub(super) returns: fn(&Given<'_>) -> Returns,
     /// Whether NULL among the arguments gives NULL without a call.
     pub(super) strict: bool,
     pub(super) body: Body,
 }
 
 impl Scalar {
+    /// A function that takes these arguments, all of them, and gives NULL for NULL.
+    pub(super) fn strict(
+        name: &'static str,
+        arguments: &'static [Kind],
+        returns: fn(&Given<'_>) -> Returns,
+        body: Body,
+    ) -> Self {
+        let required = arguments.len();
+        Self { name, arguments, required, variadic: false, returns, strict: true, body }
+    }
+
     /// Makes it DataFusion's.
     pub(super) fn udf(self) -> ScalarUDF {
         let signature = Signature::user_defined(Volatility::Immutable);
@@ -76,11 +117,23 @@ impl Scalar {
         let text = |of: &DataType| {
             matches!(of, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null)
         };
+        let span = |of: &DataType| matches!(of, DataType::Interval(_) | DataType::Duration(_));
         let list = |of: DataType| DataType::List(Field::new_list_field(of, true).into());
         match self.arguments[argument.min(last)] {
             Kind::Text => text(given).then_some(DataType::Utf8),
             Kind::Int => (null || given.is_integer()).then_some(DataType::Int64),
             Kind::Bool => (null || *given == DataType::Boolean).then_some(DataType::Boolean),
+            Kind::AsText => Some(DataType::Utf8),
+            Kind::Ints => Some(list(DataType::Int64)),
+            Kind::Float => (null || given.is_numeric()).then_some(DataType::Float64),
+            Kind::Number | Kind::NumberOrText | Kind::Printable if null => Some(DataType::Int64),
+            Kind::Number => number(given),
+            Kind::NumberOrText if text(given) => Some(DataType::Utf8),
+            Kind::NumberOrText => given.is_numeric().then_some(DataType::Float64),
+            Kind::Time => time(given).or_else(|| text(given).then(|| micros(None))),
+            Kind::Interval => (text(given) || span(given)).then_some(INTERVAL),
+            Kind::Printable if span(given) => Some(INTERVAL),
+            Kind::Printable => number(given).or_else(|| time(given)),
             Kind::Any if null || *given == DataType::Utf8View => Some(DataType::Utf8),
             Kind::Any => Some(given.clone()),
             Kind::Texts | Kind::Array if null => Some(list(DataType::Utf8)),
@@ -91,14 +144,46 @@ impl Scalar {
                 // A literal such as '{a,b}'.
                 other => text(other).then(|| list(DataType::Utf8)),
             },
-            Kind::Array => match given {
-                DataType::List(_) => Some(given.clone()),
-                DataType::LargeList(of) | DataType::FixedSizeList(of, _) => {
-                    Some(list(of.data_type().clone()))
-                }
-                _ => None,
-            },
+            Kind::Array => {
+                let found = as_list(given);
+                matches!(found, DataType::List(_)).then_some(found)
+            }
         }
+    }
+}
+
+const INTERVAL: DataType = DataType::Interval(IntervalUnit::MonthDayNano);
+
+fn micros(zone: Option<Arc<str>>) -> DataType {
+    DataType::Timestamp(TimeUnit::Microsecond, zone)
+}
+
+/// The type of an array in the form that functions take.
+pub(super) fn as_list(of: &DataType) -> DataType {
+    match of {
+        DataType::LargeList(element) | DataType::FixedSizeList(element, _) => {
+            DataType::List(Field::new_list_field(element.data_type().clone(), true).into())
+        }
+        other => other.clone(),
+    }
+}
+
+/// The type in which a number is taken.
+fn number(given: &DataType) -> Option<DataType> {
+    match given {
+        DataType::Float16 | DataType::Float32 | DataType::Float64 => Some(DataType::Float64),
+        DataType::Decimal128(..) => Some(given.clone()),
+        of if of.is_integer() => Some(DataType::Int64),
+        _ => None,
+    }
+}
+
+/// The type in which a time is taken.
+fn time(given: &DataType) -> Option<DataType> {
+    match given {
+        DataType::Timestamp(_, zone) => Some(micros(zone.clone())),
+        DataType::Date32 => Some(micros(None)),
+        _ => None,
     }
 }
 
@@ -150,7 +235,8 @@ impl ScalarUDFImpl for Function {
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
-        let (data_type, declared) = (self.scalar.returns)(args.arg_fields);
+        let given = Given { fields: args.arg_fields, constants: args.scalar_arguments };
+        let (data_type, declared) = (self.scalar.returns)(&given);
         let field = Field::new(self.scalar.name, data_type, true);
         let declared = declared.map(|name| ("pg_type".to_owned(), name.to_owned()));
         Ok(field.with_metadata(declared.into_iter().collect()).into())
@@ -169,7 +255,7 @@ impl ScalarUDFImpl for Function {
             results.push(if self.scalar.strict && values.iter().any(ScalarValue::is_null) {
                 ScalarValue::try_from(returns)?
             } else {
-                (self.scalar.body)(&Row { values: &values, fields: &args.arg_fields })?
+                (self.scalar.body)(&Row { values: &values, fields: &args.arg_fields, returns })?
             });
         }
         if constant {
@@ -198,6 +284,14 @@ impl Row<'_> {
         }
     }
 
+    /// The double of an argument; 0 if it is not there.
+    pub(super) fn float(&self, argument: usize) -> f64 {
+        match self.values.get(argument) {
+            Some(ScalarValue::Float64(Some(value))) => *value,
+            _ => 0.0,
+        }
+    }
+
     /// The texts of an array; `None` for NULL among them.
     pub(super) fn texts(&self, argument: usize) -> Vec<Option<String>> {
         use arrow::array::{Array, AsArray};
@@ -212,22 +306,27 @@ impl Row<'_> {
 }
 
 /// The type of a text.
-pub(super) fn text(_: &[FieldRef]) -> (DataType, Option<&'static str>) {
+pub(super) fn text(_: &Given<'_>) -> Returns {
     (DataType::Utf8, None)
 }
 
+/// An array of texts.
+pub(super) fn text_list() -> DataType {
+    DataType::List(Field::new_list_field(DataType::Utf8, true).into())
+}
+
 /// The type of an array of texts.
-pub(super) fn texts(_: &[FieldRef]) -> (DataType, Option<&'static str>) {
-    (DataType::List(Field::new_list_field(DataType::Utf8, true).into()), None)
+pub(super) fn texts(_: &Given<'_>) -> Returns {
+    (text_list(), None)
 }
 
 /// The type of an integer.
-pub(super) fn int4(_: &[FieldRef]) -> (DataType, Option<&'static str>) {
+pub(super) fn int4(_: &Given<'_>) -> Returns {
     (DataType::Int32, None)
 }
 
 /// The type of a truth value.
-pub(super) fn boolean(_: &[FieldRef]) -> (DataType, Option<&'static str>) {
+pub(super) fn boolean(_: &Given<'_>) -> Returns {
     (DataType::Boolean, None)
 }
 

@@ -27,7 +27,7 @@ pub(super) fn functions() -> Vec<Scalar> {
             arguments: &[Kind::Any, Kind::Any, Kind::Any],
             required: 2,
             variadic: false,
-            returns: |fields| (list_of(element(fields)), None),
+            returns: |given| (list_of(element(given.fields)), None),
             strict: true,
             body: series,
         },

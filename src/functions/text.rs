@@ -5,32 +5,27 @@
 
 use std::cell::RefCell;
 
-use arrow::datatypes::{DataType, Field, FieldRef};
+use arrow::datatypes::{DataType, Field};
 use datafusion::common::{Result, ScalarValue};
 use regex::{Captures, Regex, RegexBuilder};
 
 use super::error::failure;
-use super::scalar::{Kind, Row, Scalar, list, text, texts};
+use super::scalar::{Given, Kind, Returns, Row, Scalar, list, text, text_list, texts};
 use crate::error::SqlState;
 
 /// The functions.
 pub(super) fn functions() -> Vec<Scalar> {
     use Kind::Text;
     let of = |name, arguments, required, returns, body| Scalar {
-        name,
-        arguments,
         required,
-        variadic: false,
-        returns,
-        strict: true,
-        body,
+        ..Scalar::strict(name, arguments, returns, body)
     };
     vec![
         of("regexp_match", &[Text, Text, Text], 2, texts, |row| {
             let found = pattern(row, 1, 2)?.0;
             Ok(match found.captures(row.text(0)) {
                 Some(captures) => list(groups(&captures)),
-                None => ScalarValue::try_from(&texts(&[]).0)?,
+                None => ScalarValue::try_from(&text_list())?,
             })
         }),
         of("$regexp_matches", &[Text, Text, Text], 2, lists, |row| {
@@ -38,7 +33,7 @@ pub(super) fn functions() -> Vec<Scalar> {
             let count = if all { usize::MAX } else { 1 };
             let matches = found.captures_iter(row.text(0)).take(count);
             let matches: Vec<ScalarValue> = matches.map(|c| list(groups(&c))).collect();
-            Ok(ScalarValue::List(ScalarValue::new_list_nullable(&matches, &texts(&[]).0)))
+            Ok(ScalarValue::List(ScalarValue::new_list_nullable(&matches, &text_list())))
         }),
         of("regexp_replace", &[Text, Text, Text, Text], 3, text, |row| {
             let (found, all) = pattern(row, 1, 3)?;
@@ -66,8 +61,8 @@ pub(super) fn functions() -> Vec<Scalar> {
     ]
 }
 
-fn lists(_: &[FieldRef]) -> (DataType, Option<&'static str>) {
-    (DataType::List(Field::new_list_field(texts(&[]).0, true).into()), None)
+fn lists(_: &Given<'_>) -> Returns {
+    (DataType::List(Field::new_list_field(text_list(), true).into()), None)
 }
 
 /// Compiled patterns that are kept per thread: those of a query, which come again with every row.

@@ -5,6 +5,7 @@
 //! | `FROM f(..)`, f giving rows     | the lateral function ([`super::rows`])          |
 //! | `SELECT f(..)`, f giving rows   | `unnest($f(..))`                                |
 //! | `GROUP BY ()`                   | `GROUP BY GROUPING SETS (())`                   |
+//! | `make_interval(days => 1)`      | the same with all arguments, in their places    |
 //! | `ARRAY(SELECT x .. ORDER BY y)` | `(SELECT coalesce(array_agg(x ORDER BY y), {})` |
 
 use std::ops::ControlFlow;
@@ -76,7 +77,40 @@ impl VisitorMut for Calls {
         {
             *expr = value;
         }
+        if let Expr::Function(function) = expr
+            && plain_name(&function.name).as_deref() == Some("make_interval")
+            && let FunctionArguments::List(list) = &mut function.args
+        {
+            in_places(&mut list.args);
+        }
         ControlFlow::Continue(())
+    }
+}
+
+/// The parameters of `make_interval`.
+const SPANS: [&str; 7] = ["years", "months", "weeks", "days", "hours", "mins", "secs"];
+
+/// Puts named arguments of `make_interval` in their places, and 0 where there is none; leaves names
+/// that it has not.
+fn in_places(args: &mut Vec<FunctionArg>) {
+    let place = |arg: &FunctionArg| match arg {
+        FunctionArg::Named { name, arg: FunctionArgExpr::Expr(expr), .. } => {
+            let place = SPANS.iter().position(|span| name.value.eq_ignore_ascii_case(span))?;
+            Some((place, expr.clone()))
+        }
+        _ => None,
+    };
+    let unnamed = args.iter().take_while(|arg| matches!(arg, FunctionArg::Unnamed(_))).count();
+    let named: Option<Vec<_>> = args[unnamed..].iter().map(place).collect();
+    let Some(named) = named.filter(|named| named.iter().all(|(place, _)| *place >= unnamed)) else {
+        return;
+    };
+    let zero = || Expr::Value(ast::Value::Number("0".into(), false).into());
+    let last = named.iter().map(|(place, _)| place + 1).max().unwrap_or(unnamed);
+    args.truncate(unnamed);
+    args.extend((unnamed..last).map(|_| argument(zero())));
+    for (place, expr) in named {
+        args[place] = argument(expr);
     }
 }
 

@@ -197,10 +197,7 @@ fn refuse_clock_functions(plan: &LogicalPlan) -> Result<()> {
             expr.apply(|e| {
                 if let Expr::ScalarFunction(f) = e
                     && f.func.signature().volatility != logical::Volatility::Immutable
-                    && !matches!(
-                        f.func.name(),
-                        "now" | "to_timestamp" | "to_char" | "to_date" | "version"
-                    )
+                    && !matches!(f.func.name(), "now" | "version")
                 {
                     found = Some(f.func.name().to_owned());
                 }

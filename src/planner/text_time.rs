@@ -186,9 +186,6 @@ pub(super) fn rewrite(expr: Expr, schema: &DFSchema) -> DfResult<Transformed<Exp
         return Ok(Transformed::yes(json));
     }
     let (inner, to) = match &expr {
-        Expr::ScalarFunction(function) if function.func.name() == "to_char" => {
-            return Ok(postgres_format(expr));
-        }
         Expr::Cast(cast) => (&cast.expr, cast.field.data_type()),
         _ => return Ok(Transformed::no(expr)),
     };
@@ -218,73 +215,9 @@ fn json_cast(expr: &Expr, schema: &DFSchema) -> Option<Expr> {
     Some(json::call(name, cast.expr.as_ref().clone()))
 }
 
-/// Turns a constant pattern of `to_char` from Postgres's language into chrono's.
-fn postgres_format(expr: Expr) -> Transformed<Expr> {
-    let Expr::ScalarFunction(mut function) = expr else { return Transformed::no(expr) };
-    let Some(Expr::Literal(pattern, _)) = function.args.get_mut(1) else {
-        return Transformed::no(Expr::ScalarFunction(function));
-    };
-    let text = pattern.try_as_str().flatten().map(str::to_owned);
-    if let Some(text) = text.filter(|text| !text.contains('%')) {
-        *pattern = ScalarValue::Utf8(Some(chrono_format(&text)));
-    }
-    Transformed::yes(Expr::ScalarFunction(function))
-}
-
-/// Patterns of `to_char`, longer ones before their beginnings, and chrono's for them.
-const PATTERNS: [(&str, &str); 22] = [
-    ("YYYY", "%Y"),
-    ("YY", "%y"),
-    ("Month", "%B"),
-    ("Mon", "%b"),
-    ("MM", "%m"),
-    ("MI", "%M"),
-    ("MS", "%3f"),
-    ("DDD", "%j"),
-    ("DD", "%d"),
-    ("Day", "%A"),
-    ("Dy", "%a"),
-    ("ID", "%u"),
-    ("IYYY", "%G"),
-    ("IW", "%V"),
-    ("HH24", "%H"),
-    ("HH12", "%I"),
-    ("HH", "%I"),
-    ("SS", "%S"),
-    ("US", "%6f"),
-    ("AM", "%p"),
-    ("PM", "%p"),
-    ("TZ", "%Z"),
-];
-
-fn chrono_format(postgres: &str) -> String {
-    let mut chrono = String::new();
-    let mut rest = postgres;
-    while let Some(next) = rest.chars().next() {
-        if let Some(quoted) = rest.strip_prefix('"') {
-            let end = quoted.find('"').unwrap_or(quoted.len());
-            chrono.push_str(&quoted[..end]);
-            rest = quoted[end..].trim_start_matches('"');
-        } else if let Some((from, to)) = PATTERNS.iter().find(|(from, _)| rest.starts_with(from)) {
-            chrono.push_str(to);
-            rest = &rest[from.len()..];
-        } else {
-            chrono.push(next);
-            rest = &rest[next.len_utf8()..];
-        }
-    }
-    chrono
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn patterns_of_to_char_are_translated() {
-        assert_eq!(chrono_format("YYYY-MM-DD HH24:MI"), "%Y-%m-%d %H:%M");
-        assert_eq!(chrono_format("\"Day\" DD"), "Day %d");
-    }
 
     #[test]
     fn seconds_may_be_left_out() {

@@ -7,25 +7,25 @@
 use datafusion::common::{Result, ScalarValue};
 
 use super::value::{Json, position};
-use super::{Kind, Scalar, function, json, jsonb, new, wrong};
+use super::{Kind, Scalar, json, jsonb, new, wrong};
 
 /// Functions that make a changed value of a value.
 pub(super) fn functions() -> Vec<Scalar> {
     use Kind::{Bool, Int, Text, Texts};
     let strip =
-        |name, returns| function(name, &[Text], returns, |row| new(&stripped(row.json(0)?)));
+        |name, returns| Scalar::strict(name, &[Text], returns, |row| new(&stripped(row.json(0)?)));
     vec![
-        function("jsonb_concat", &[Text, Text], jsonb, |row| {
+        Scalar::strict("jsonb_concat", &[Text, Text], jsonb, |row| {
             new(&concatenated(row.json(0)?, row.json(1)?)?)
         }),
-        function("jsonb_delete", &[Text, Text], jsonb, |row| {
+        Scalar::strict("jsonb_delete", &[Text, Text], jsonb, |row| {
             new(&without(row.json(0)?, &[row.text(1).to_owned()])?)
         }),
-        function("jsonb_delete_any", &[Text, Texts], jsonb, |row| {
+        Scalar::strict("jsonb_delete_any", &[Text, Texts], jsonb, |row| {
             let keys: Vec<String> = row.texts(1).into_iter().flatten().collect();
             new(&without(row.json(0)?, &keys)?)
         }),
-        function("jsonb_delete_element", &[Text, Int], jsonb, |row| match row.json(0)? {
+        Scalar::strict("jsonb_delete_element", &[Text, Int], jsonb, |row| match row.json(0)? {
             Json::Array(mut elements) => {
                 if let Some(at) =
                     position(row.int(1), elements.len()).filter(|i| *i < elements.len())
@@ -37,13 +37,13 @@ pub(super) fn functions() -> Vec<Scalar> {
             Json::Object(_) => Err(wrong("cannot delete from object using integer index")),
             _ => Err(wrong("cannot delete from scalar")),
         }),
-        function("jsonb_delete_path", &[Text, Texts], jsonb, |row| {
+        Scalar::strict("jsonb_delete_path", &[Text, Texts], jsonb, |row| {
             let path: Vec<String> = row.texts(1).into_iter().flatten().collect();
             new(&at(row.json(0)?, &path, &Change::Delete))
         }),
         Scalar {
             required: 3,
-            ..function("jsonb_set", &[Text, Texts, Text, Bool], jsonb, |row| {
+            ..Scalar::strict("jsonb_set", &[Text, Texts, Text, Bool], jsonb, |row| {
                 let path: Vec<String> = row.texts(1).into_iter().flatten().collect();
                 let create = !matches!(row.values.get(3), Some(ScalarValue::Boolean(Some(false))));
                 new(&at(row.json(0)?, &path, &Change::Set(row.json(2)?, create)))
@@ -51,7 +51,7 @@ pub(super) fn functions() -> Vec<Scalar> {
         },
         Scalar {
             required: 3,
-            ..function("jsonb_insert", &[Text, Texts, Text, Bool], jsonb, |row| {
+            ..Scalar::strict("jsonb_insert", &[Text, Texts, Text, Bool], jsonb, |row| {
                 let path: Vec<String> = row.texts(1).into_iter().flatten().collect();
                 let after = matches!(row.values.get(3), Some(ScalarValue::Boolean(Some(true))));
                 new(&at(row.json(0)?, &path, &Change::Insert(row.json(2)?, after)))

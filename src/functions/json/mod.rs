@@ -12,7 +12,7 @@ use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::Expr;
 
 use super::error::failure;
-use super::scalar::{Kind, Row, Scalar, boolean, int4, list, text, texts};
+use super::scalar::{Given, Kind, Returns, Row, Scalar, boolean, int4, list, text, texts};
 use crate::error::SqlState;
 use value::{Json, quote};
 
@@ -25,19 +25,17 @@ mod value;
 pub(super) use aggregate::{AGGREGATES, Aggregate};
 pub use build::is_json;
 
-type Returns = (DataType, Option<&'static str>);
-
-fn json(_: &[FieldRef]) -> Returns {
+fn json(_: &Given<'_>) -> Returns {
     (DataType::Utf8, Some("json"))
 }
 
-fn jsonb(_: &[FieldRef]) -> Returns {
+fn jsonb(_: &Given<'_>) -> Returns {
     (DataType::Utf8, Some("jsonb"))
 }
 
 /// The type of the first argument: json or jsonb.
-fn same(arguments: &[FieldRef]) -> Returns {
-    let declared = arguments.first().and_then(|field| field.metadata().get("pg_type"));
+fn same(given: &Given<'_>) -> Returns {
+    let declared = given.fields.first().and_then(|field| field.metadata().get("pg_type"));
     (
         DataType::Utf8,
         Some(if declared.is_some_and(|name| name == "json") { "json" } else { "jsonb" }),
@@ -45,7 +43,7 @@ fn same(arguments: &[FieldRef]) -> Returns {
 }
 
 /// An array of rows of a name and a value.
-fn pairs(_: &[FieldRef]) -> Returns {
+fn pairs(_: &Given<'_>) -> Returns {
     let row = DataType::Struct(pair_fields());
     (DataType::List(Field::new_list_field(row, true).into()), None)
 }
@@ -112,16 +110,6 @@ pub fn call(name: &str, argument: Expr) -> Expr {
     function.udf().call(vec![argument])
 }
 
-const fn function(
-    name: &'static str,
-    arguments: &'static [Kind],
-    returns: fn(&[FieldRef]) -> Returns,
-    body: super::scalar::Body,
-) -> Scalar {
-    let required = arguments.len();
-    Scalar { name, arguments, required, variadic: false, returns, strict: true, body }
-}
-
 /// All functions, those of operators among them.
 pub(super) fn functions() -> Vec<Scalar> {
     let mut all = access();
@@ -136,57 +124,61 @@ pub(super) fn functions() -> Vec<Scalar> {
 fn access() -> Vec<Scalar> {
     use Kind::{Int, Text, Texts};
     vec![
-        function("json_field", &[Text, Text], same, |row| some(row.json(0)?.member(row.text(1)))),
-        function("json_field_text", &[Text, Text], text, |row| {
+        Scalar::strict("json_field", &[Text, Text], same, |row| {
+            some(row.json(0)?.member(row.text(1)))
+        }),
+        Scalar::strict("json_field_text", &[Text, Text], text, |row| {
             some_text(row.json(0)?.member(row.text(1)))
         }),
-        function("json_element", &[Text, Int], same, |row| some(row.json(0)?.element(row.int(1)))),
-        function("json_element_text", &[Text, Int], text, |row| {
+        Scalar::strict("json_element", &[Text, Int], same, |row| {
+            some(row.json(0)?.element(row.int(1)))
+        }),
+        Scalar::strict("json_element_text", &[Text, Int], text, |row| {
             some_text(row.json(0)?.element(row.int(1)))
         }),
-        function("json_path", &[Text, Texts], same, |row| at_path(row, row.texts(1), some)),
-        function("json_path_text", &[Text, Texts], text, |row| {
+        Scalar::strict("json_path", &[Text, Texts], same, |row| at_path(row, row.texts(1), some)),
+        Scalar::strict("json_path_text", &[Text, Texts], text, |row| {
             at_path(row, row.texts(1), some_text)
         }),
         Scalar {
             variadic: true,
             required: 1,
-            ..function("json_extract_path", &[Text, Text], json, |row| {
+            ..Scalar::strict("json_extract_path", &[Text, Text], json, |row| {
                 at_path(row, steps(row), some)
             })
         },
         Scalar {
             variadic: true,
             required: 1,
-            ..function("jsonb_extract_path", &[Text, Text], jsonb, |row| {
+            ..Scalar::strict("jsonb_extract_path", &[Text, Text], jsonb, |row| {
                 at_path(row, steps(row), some)
             })
         },
         Scalar {
             variadic: true,
             required: 1,
-            ..function("json_extract_path_text", &[Text, Text], text, |row| {
+            ..Scalar::strict("json_extract_path_text", &[Text, Text], text, |row| {
                 at_path(row, steps(row), some_text)
             })
         },
         Scalar {
             variadic: true,
             required: 1,
-            ..function("jsonb_extract_path_text", &[Text, Text], text, |row| {
+            ..Scalar::strict("jsonb_extract_path_text", &[Text, Text], text, |row| {
                 at_path(row, steps(row), some_text)
             })
         },
-        function("jsonb_contains", &[Text, Text], boolean, |row| {
+        Scalar::strict("jsonb_contains", &[Text, Text], boolean, |row| {
             truth(row.json(0)?.contains(&row.json(1)?))
         }),
-        function("jsonb_exists", &[Text, Text], boolean, |row| {
+        Scalar::strict("jsonb_exists", &[Text, Text], boolean, |row| {
             truth(row.json(0)?.has_key(row.text(1)))
         }),
-        function("jsonb_exists_any", &[Text, Texts], boolean, |row| {
+        Scalar::strict("jsonb_exists_any", &[Text, Texts], boolean, |row| {
             let value = row.json(0)?;
             truth(row.texts(1).iter().flatten().any(|key| value.has_key(key)))
         }),
-        function("jsonb_exists_all", &[Text, Texts], boolean, |row| {
+        Scalar::strict("jsonb_exists_all", &[Text, Texts], boolean, |row| {
             let value = row.json(0)?;
             truth(row.texts(1).iter().flatten().all(|key| value.has_key(key)))
         }),
@@ -213,10 +205,11 @@ fn steps(row: &Row<'_>) -> Vec<Option<String>> {
 /// Functions that say what a value is.
 fn shape() -> Vec<Scalar> {
     use Kind::Text;
-    let type_name =
-        |name| function(name, &[Text], text, |row| Ok(ScalarValue::from(row.json(0)?.type_name())));
+    let type_name = |name| {
+        Scalar::strict(name, &[Text], text, |row| Ok(ScalarValue::from(row.json(0)?.type_name())))
+    };
     let array_length = |name| {
-        function(name, &[Text], int4, |row| match row.json(0)? {
+        Scalar::strict(name, &[Text], int4, |row| match row.json(0)? {
             Json::Array(elements) => Ok(ScalarValue::Int32(i32::try_from(elements.len()).ok())),
             Json::Object(_) => Err(wrong("cannot get array length of a non-array")),
             _ => Err(wrong("cannot get array length of a scalar")),
@@ -227,17 +220,17 @@ fn shape() -> Vec<Scalar> {
         type_name("jsonb_typeof"),
         array_length("json_array_length"),
         array_length("jsonb_array_length"),
-        function("jsonb_pretty", &[Text], text, |row| {
+        Scalar::strict("jsonb_pretty", &[Text], text, |row| {
             let mut out = String::new();
             row.json(0)?.pretty(0, &mut out);
             Ok(ScalarValue::from(out))
         }),
-        function("json_in", &[Text], json, |row| {
+        Scalar::strict("json_in", &[Text], json, |row| {
             parse(row.text(0))?;
             Ok(row.values[0].clone())
         }),
-        function("jsonb_in", &[Text], jsonb, |row| new(&row.json(0)?)),
-        function("json_out", &[Text], text, |row| Ok(row.values[0].clone())),
+        Scalar::strict("jsonb_in", &[Text], jsonb, |row| new(&row.json(0)?)),
+        Scalar::strict("json_out", &[Text], text, |row| Ok(row.values[0].clone())),
     ]
 }
 
@@ -248,11 +241,11 @@ fn construction() -> Vec<Scalar> {
         required,
         variadic: true,
         strict: false,
-        ..function(name, &[Any], returns, body)
+        ..Scalar::strict(name, &[Any], returns, body)
     };
     let to_json = |name, strict| Scalar {
         strict,
-        ..function(name, &[Any], json, |row| {
+        ..Scalar::strict(name, &[Any], json, |row| {
             let mut out = String::new();
             build::write(&row.values[0], &row.fields[0], &mut out)?;
             Ok(ScalarValue::from(out))
@@ -263,7 +256,7 @@ fn construction() -> Vec<Scalar> {
         to_json("row_to_json", true),
         to_json("array_to_json", true),
         to_json("json_item", false),
-        function("to_jsonb", &[Any], jsonb, |row| {
+        Scalar::strict("to_jsonb", &[Any], jsonb, |row| {
             new(&build::tree(&row.values[0], &row.fields[0])?)
         }),
         open("json_build_array", 0, json, |row| Ok(ScalarValue::from(array_text(&items(row)?)))),
@@ -274,21 +267,21 @@ fn construction() -> Vec<Scalar> {
         open("jsonb_build_object", 0, jsonb, |row| {
             new(&parse(&format!("{{{}}}", members(row)?.join(", ")))?)
         }),
-        function("json_array_of", &[Array], json, |row| {
+        Scalar::strict("json_array_of", &[Array], json, |row| {
             Ok(ScalarValue::from(array_text(&present(row.texts(0)))))
         }),
-        function("jsonb_array_of", &[Array], jsonb, |row| {
+        Scalar::strict("jsonb_array_of", &[Array], jsonb, |row| {
             new(&parse(&array_text(&present(row.texts(0))))?)
         }),
-        function("json_object_of", &[Array], json, |row| {
+        Scalar::strict("json_object_of", &[Array], json, |row| {
             Ok(ScalarValue::from(format!("{{ {} }}", present(row.texts(0)).join(", "))))
         }),
-        function("jsonb_object_of", &[Array], jsonb, |row| {
+        Scalar::strict("jsonb_object_of", &[Array], jsonb, |row| {
             new(&parse(&format!("{{{}}}", present(row.texts(0)).join(",")))?)
         }),
         Scalar {
             strict: false,
-            ..function("json_member", &[Any, Any], text, |row| {
+            ..Scalar::strict("json_member", &[Any, Any], text, |row| {
                 Ok(ScalarValue::from(member(row, 0)?))
             })
         },
@@ -337,8 +330,8 @@ fn member(row: &Row<'_>, first: usize) -> Result<String> {
 /// Functions that give rows, as arrays that are unnested.
 fn rows() -> Vec<Scalar> {
     use Kind::Text;
-    let elements = |name, body| function(name, &[Text], texts, body);
-    let each = |name, body| function(name, &[Text], pairs, body);
+    let elements = |name, body| Scalar::strict(name, &[Text], texts, body);
+    let each = |name, body| Scalar::strict(name, &[Text], pairs, body);
     let as_json: super::scalar::Body =
         |row| Ok(list(array_elements(row)?.iter().map(|e| Some(e.to_string()))));
     let as_text: super::scalar::Body =

@@ -7,11 +7,11 @@ use datafusion::common::ScalarValue;
 use super::names::relation_oid;
 use super::{Function, int_arg, oid_arg, text_arg};
 use crate::engine::pg_catalog::keys::{
-    CONSTRAINT, INDEX, RULE, constraint_definition, index_definition, primary_key, quote_ident,
-    view_definition,
+    CONSTRAINT, INDEX, RULE, constraint_definition, index_definition, primary_key, view_definition,
 };
 use crate::engine::pg_catalog::procedures::arguments;
 use crate::engine::pg_catalog::view::CatalogView;
+use crate::functions::quote::quote_ident;
 use crate::sql::catalog::FunctionDef;
 
 /// Functions that give nothing, because there is nothing of that kind.
