@@ -54,7 +54,7 @@ fn refused(what: &str, hint: &str) -> Error {
 
 /// Whether what a node of an EVENT block gives comes in the order of its times: it does from every
 /// operator that waits for instants to close, and not from a scan, whose rows come as they arrive.
-pub(super) fn in_order(node: &Node) -> bool {
+pub fn in_order(node: &Node) -> bool {
     match &node.op {
         _ if node.properties.timeless => true,
         Op::Scan(_) => false,
@@ -64,8 +64,9 @@ pub(super) fn in_order(node: &Node) -> bool {
         | Op::Unnest(_)
         | Op::Assign(_)
         | Op::Stamp
-        | Op::Exchange(_)
-        | Op::Union => node.inputs.iter().all(in_order),
+        | Op::Exchange(_) => node.inputs.iter().all(in_order),
+        // What comes as it arrives waits for the rest.
+        Op::Union => node.inputs.iter().any(in_order),
         _ => true,
     }
 }

@@ -11,7 +11,7 @@ pub mod asof;
 pub mod bind;
 mod calls;
 mod casts;
-mod clock;
+pub mod clock;
 pub mod coercion;
 mod column_name;
 pub mod decorrelate;

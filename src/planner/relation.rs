@@ -458,8 +458,6 @@ fn synonym(name: &str) -> &str {
         "sign" => "signum",
         "gen_random_uuid" => "uuid",
         "statement_timestamp" | "transaction_timestamp" => "now",
-        "array_remove" => "array_remove_all",
-        "array_replace" => "array_replace_all",
         other => other,
     }
 }

@@ -19,6 +19,7 @@ use crate::operators::{
     Aggregate, Arrange, AsOf, Constant, Differences, Expand, Filter, Frees, Instantwise, Join,
     OnClose, Operator, Project, Samples, Stamp, TopN, Union, Unnest,
 };
+use crate::planner::clock::in_order;
 use crate::planner::plan::{self, Clock, Close, Node, Op, Window};
 use crate::planner::temporal as planner;
 use crate::sql::derived;
@@ -46,10 +47,7 @@ pub(super) fn order(node: &Node, clock: Clock) -> Order {
             _,
         ) => Order::Passing,
         (Op::Union, Clock::Arrival) => Order::Passing,
-        // A table's changes would have to wait for an instant.
-        (Op::Union, Clock::Event) if node.inputs.iter().all(|i| !i.properties.timeless) => {
-            Order::Passing
-        }
+        (Op::Union, Clock::Event) if !in_order(node) => Order::Passing,
         (_, Clock::Arrival) => Order::Commits,
         (_, Clock::Event) if node.properties.timeless => Order::Commits,
         (_, Clock::Event) => Order::Instants(instantwise(node)),
