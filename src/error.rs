@@ -36,6 +36,10 @@ sql_states! {
     DATETIME_FIELD_OVERFLOW = "22008";
     /// Division by zero.
     DIVISION_BY_ZERO = "22012";
+    /// The argument of ntile is not positive.
+    INVALID_NTILE = "22014";
+    /// The argument of nth_value is not positive.
+    INVALID_NTH_VALUE = "22016";
     /// Bytes that are no text in the client's encoding.
     CHARACTER_NOT_IN_REPERTOIRE = "22021";
     /// A parameter or option has a value it cannot have.

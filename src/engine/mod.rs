@@ -27,6 +27,7 @@ mod gauges;
 mod introspect;
 mod keys;
 mod locks;
+mod nodes;
 pub mod outcome;
 mod parameters;
 pub mod pg_catalog;

@@ -12,7 +12,9 @@
 //! | [`Aggregate`] | GROUP BY; DISTINCT, without calls    | any       | per group               |
 //! | [`Join`]      | JOIN of every kind, EXISTS, IN       | inner any | both sides, by key      |
 //! | [`AsOf`]      | ASOF JOIN, FOR SYSTEM_TIME AS OF     | any, one  | a row per key, and open |
-//! | [`TopN`]      | ORDER BY .. LIMIT, ROW_NUMBER() <= n | one       | all rows, or the first  |
+//! | [`Except`]    | EXCEPT ALL, INTERSECT ALL            | one       | distinct rows of both   |
+//! | [`Over`]      | OVER (..)                            | any       | rows in order, results  |
+//! | [`TopN`]      | ORDER BY .. LIMIT, ROW_NUMBER() <= n | any       | all rows, or the first  |
 //! | [`OnClose`]   | EMIT ON WINDOW CLOSE                 | any       | rows that are not final |
 //! | [`Differences`] | ISTREAM, DSTREAM                   | any       | none, or since the tick |
 //! | [`Samples`]   | RSTREAM                              | one       | the content             |
@@ -57,11 +59,13 @@ pub mod asof;
 pub mod checked;
 mod constant;
 pub mod evaluate;
+mod except;
 mod expand;
 mod filter;
 mod finality;
 pub mod join;
 mod on_close;
+pub mod over;
 mod project;
 mod stamp;
 #[cfg(test)]
@@ -75,11 +79,13 @@ pub use aggregate::Aggregate;
 pub use arrange::Arrange;
 pub use asof::AsOf;
 pub use constant::Constant;
+pub use except::{Combination, Except};
 pub use expand::Expand;
 pub use filter::Filter;
 pub use finality::Frees;
 pub use join::Join;
 pub use on_close::OnClose;
+pub use over::Over;
 pub use project::Project;
 pub use stamp::Stamp;
 pub use to_stream::{Differences, Samples};

@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use datafusion::common::ScalarValue;
+use datafusion::logical_expr::{WindowFrameBound, WindowFrameUnits};
 use datafusion::physical_expr::expressions::{Column, Literal};
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 
+use super::ordered;
 use super::plan::{
-    self, Aggregate, Assigner, Close, Node, Op, Scan, ScanKind, Session, Temporal, Ticks, Unnest,
-    Window,
+    self, Aggregate, Assigner, Close, Node, Op, Over, OverFunction, Scan, ScanKind, Session,
+    Temporal, Ticks, Unnest, Window,
 };
 use super::properties::{Finality, Properties, Size, TimeOf};
 use super::relation::RelationSource;
@@ -42,12 +44,18 @@ pub(super) fn node(op: Op, inputs: Vec<Node>, schema: SchemaRef) -> Node {
         Op::Join(join) => super::join::properties(join, &inputs),
         Op::AsOf(join) => super::join::asof_properties(join, &inputs),
         Op::Union => united(&inputs),
-        Op::TopN(_) => Properties {
-            append_only: false,
-            finality: vec![None; width],
-            size: Size::Constant,
-            ..Properties::default()
-        },
+        Op::Bag(_) => Properties { append_only: false, time_column: None, ..united(&inputs) },
+        Op::Over(over) => over_properties(over, &inputs[0]),
+        Op::TopN(top) => {
+            let partitioned = !top.partition.is_empty();
+            Properties {
+                append_only: false,
+                finality: of_partition(&top.partition, &inputs[0]),
+                size: if partitioned { Size::Keys } else { Size::Constant },
+                hashed_by: inputs[0].properties.hashed_by.clone(),
+                ..Properties::default()
+            }
+        }
         Op::OnClose(close) => Properties {
             append_only: true,
             size: Size::Unbounded,
@@ -311,6 +319,68 @@ pub(super) fn frees(group: &Exprs, input: &Node) -> Option<Close> {
         finality.strict.then_some(Close { column, after: finality.after })
     });
     finality.min_by_key(|close| close.after)
+}
+
+/// Finality of columns by which rows are partitioned: nothing outside a partition changes it.
+fn of_partition(partition: &Exprs, input: &Node) -> Vec<Option<Finality>> {
+    let mut finality = vec![None; input.schema.fields().len()];
+    for column in partition.iter().filter_map(|e| column_index(e.as_ref())) {
+        finality[column] = input.properties.finality[column];
+    }
+    finality
+}
+
+/// Finality of a row with OVER by its first key: how long after the key's.
+fn by_first_key(over: &Over, input: &Node) -> Option<Finality> {
+    let (key, order) = over.keys.first()?;
+    if order.descending || order.nulls_first {
+        return None;
+    }
+    let key = finality_of(key.as_ref(), input)?;
+    let after = over.calls.iter().map(|call| match &call.function {
+        OverFunction::Number(_) => Some(0),
+        OverFunction::Shift { offset, .. } if *offset >= 0 => Some(0),
+        OverFunction::Pick { .. } | OverFunction::Aggregate(_) => {
+            match (&call.frame.end_bound, call.frame.units) {
+                (WindowFrameBound::CurrentRow | WindowFrameBound::Preceding(_), _) => Some(0),
+                (WindowFrameBound::Following(by), WindowFrameUnits::Range) if !by.is_null() => {
+                    ordered::extent(by)
+                }
+                _ => None,
+            }
+        }
+        _ => None,
+    });
+    let after = after.collect::<Option<Vec<_>>>()?.into_iter().max().unwrap_or(0);
+    Some(Finality { after: key.after.checked_add(after)?, ..key })
+}
+
+/// Says of an OVER when the watermark frees its state.
+pub(super) fn over_finality(over: Over, input: &Node) -> Over {
+    let key = over.keys.first().and_then(|(key, _)| finality_of(key.as_ref(), input));
+    let trims = by_first_key(&over, input).and(key).filter(|finality| finality.strict);
+    Over {
+        closes: frees(&over.partition, input),
+        trims: trims.map(|finality| Close { column: 0, after: finality.after }),
+        ..over
+    }
+}
+
+fn over_properties(over: &Over, input: &Node) -> Properties {
+    let mut finality = of_partition(&over.partition, input);
+    let key = over.keys.first().and_then(|(key, _)| column_index(key.as_ref()));
+    if let Some(key) = key
+        && finality[key].is_none()
+    {
+        finality[key] = by_first_key(over, input);
+    }
+    Properties {
+        append_only: false,
+        finality,
+        hashed_by: input.properties.hashed_by.clone(),
+        size: input.properties.size,
+        ..Properties::default()
+    }
 }
 
 fn united(inputs: &[Node]) -> Properties {

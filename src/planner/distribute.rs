@@ -13,7 +13,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
 
 use super::derive;
-use super::plan::{Distribution, Node, Op, Session, Window};
+use super::plan::{Distribution, Node, Op, Over, Session, TopN, Window};
 use super::properties::Size;
 
 type Exprs = [Arc<dyn PhysicalExpr>];
@@ -45,7 +45,13 @@ pub(super) fn distribute(node: Node) -> Node {
             let keys = [&join.left_keys, &join.right_keys];
             (inputs, hashed_by) = pair(inputs, keys, JoinType::Left);
         }
-        Op::Session(Session { keys, .. }) => {
+        Op::Bag(_) => {
+            let (left, right) = (all_columns(&inputs[0]), all_columns(&inputs[1]));
+            (inputs, hashed_by) = pair(inputs, [&left, &right], JoinType::Full);
+        }
+        Op::Over(Over { partition: keys, .. })
+        | Op::TopN(TopN { partition: keys, .. })
+        | Op::Session(Session { keys, .. }) => {
             let input = inputs.remove(0);
             inputs.push(by_keys(input, keys));
         }
@@ -81,7 +87,6 @@ pub(super) fn distribute(node: Node) -> Node {
         | Op::Arrange
         | Op::Stamp
         | Op::OnClose(_)
-        | Op::TopN(_)
         | Op::Exchange(_) => {}
     }
     let mut node = derive::node(op, inputs, schema);
@@ -96,7 +101,9 @@ fn wants_all(op: &Op) -> bool {
     match op {
         Op::Aggregate(aggregate) => aggregate.group.is_empty(),
         Op::Session(session) => session.keys.is_empty(),
-        Op::TopN(_) => true,
+        Op::Over(Over { partition: keys, .. }) | Op::TopN(TopN { partition: keys, .. }) => {
+            keys.is_empty()
+        }
         _ => false,
     }
 }

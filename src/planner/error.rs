@@ -273,6 +273,8 @@ fn first_line(text: &str) -> &str {
 fn lower_first(text: &str) -> String {
     let mut chars = text.chars();
     match chars.next() {
+        // A key word stays as it is.
+        Some(_) if chars.clone().next().is_some_and(char::is_uppercase) => text.to_owned(),
         Some(first) => first.to_lowercase().collect::<String>() + chars.as_str(),
         None => String::new(),
     }
@@ -381,8 +383,17 @@ fn plan_state(message: &str) -> SqlState {
         SqlState::UNDEFINED_FUNCTION
     } else if has("not found") && has("table") {
         SqlState::UNDEFINED_TABLE
-    } else if has("cannot be nested")
-        || has("ggregate functions are not")
+    } else if has("different number of columns") {
+        SqlState::SYNTAX_ERROR
+    } else if has("cannot be nested") {
+        SqlState::GROUPING_ERROR
+    } else if has("exactly one ORDER BY column") {
+        SqlState::WINDOWING_ERROR
+    } else if has("WITH TIES cannot be specified") {
+        SqlState::SYNTAX_ERROR
+    } else if has("Order by column out of bounds") || has("DISTINCT ON expressions must match") {
+        SqlState("42P10")
+    } else if has("ggregate functions are not")
         || has("GROUP BY")
         || has("aggregate function calls")
         || has("be resolved from available")

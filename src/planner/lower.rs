@@ -16,7 +16,7 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::execution::SessionState;
 use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
-use datafusion::logical_expr::{self as logical, Expr, FetchType, LogicalPlan, SkipType};
+use datafusion::logical_expr::{self as logical, Expr, LogicalPlan};
 use datafusion::optimizer::{Optimizer, OptimizerContext, OptimizerRule};
 use datafusion::physical_expr::aggregate::LoweredAggregateBuilder;
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
@@ -26,10 +26,9 @@ use super::decorrelate::Decorrelate;
 use super::derive;
 use super::error::{Error, Result};
 use super::null_safe::JoinPairs;
+use super::ordered::Ordered;
 use super::panes::Panes;
-use super::plan::{
-    Aggregate, Assign, Call, Clock, Kind, Node, Op, Plan, Scan, Session, TopN, Window,
-};
+use super::plan::{Aggregate, Assign, Call, Clock, Kind, Node, Op, Plan, Scan, Session, Window};
 use super::relation::{RelationSource, system_time_type};
 use super::temporal::{self, temporal_node};
 use super::to_stream::{self, to_stream_node};
@@ -154,7 +153,7 @@ fn lowered(analyzed: LogicalPlan, request: Request, state: &SessionState) -> Res
         .without_query_execution_start_time()
         .with_max_passes(3);
     let optimized = Optimizer::with_rules(rules()).optimize(analyzed, &config, |_, _| {})?;
-    let lower = |clock| Lowering { props: ExecutionProps::new(), clock }.node(&optimized);
+    let lower = |clock| Lowering::new(clock).node(&optimized);
     let root = lower(Clock::Arrival)?;
     match clock::of_block(&root, request)? {
         Clock::Arrival => Ok((root, Clock::Arrival)),
@@ -232,7 +231,15 @@ pub(super) struct Lowering {
 }
 
 impl Lowering {
+    pub(super) fn new(clock: Clock) -> Self {
+        Self { props: ExecutionProps::new(), clock }
+    }
+
     pub(super) fn node(&self, plan: &LogicalPlan) -> Result<Node> {
+        if let Some(ordered) = Ordered::of(plan) {
+            let inputs = plan.inputs().into_iter().map(|input| self.node(input));
+            return self.ordered(&ordered, inputs.collect::<Result<_>>()?);
+        }
         match plan {
             LogicalPlan::SubqueryAlias(alias) => {
                 let mut node = self.node(&alias.input)?;
@@ -241,6 +248,9 @@ impl Lowering {
             }
             LogicalPlan::TableScan(scan) => self.scan(scan),
             LogicalPlan::Filter(filter) => {
+                if let Some(top) = self.top_of_over(&filter.predicate, &filter.input)? {
+                    return Ok(top);
+                }
                 let input = self.node(&filter.input)?;
                 let predicate = self.expr(&filter.predicate, filter.input.schema())?;
                 let schema = Arc::clone(&input.schema);
@@ -265,16 +275,14 @@ impl Lowering {
                 Ok(constant(relaxed(&empty.schema), rows))
             }
             LogicalPlan::Extension(_) => self.own(plan),
-            LogicalPlan::Window(_) => {
-                Err(later("OVER (..)", "Use GROUP BY, or ORDER BY .. LIMIT for the top rows."))
-            }
-            LogicalPlan::Distinct(_) => Err(later("DISTINCT ON", "Use [PARTITION BY .. ROWS 1].")),
             LogicalPlan::Unnest(unnest) => self.unnest(unnest),
             LogicalPlan::RecursiveQuery(_) => {
                 Err(later("WITH RECURSIVE", "Run it as a one-shot query."))
             }
             LogicalPlan::Subquery(_) => Err(later("this subquery", "Write it as a join.")),
-            LogicalPlan::Repartition(_)
+            LogicalPlan::Window(_)
+            | LogicalPlan::Distinct(_)
+            | LogicalPlan::Repartition(_)
             | LogicalPlan::Statement(_)
             | LogicalPlan::Explain(_)
             | LogicalPlan::Analyze(_)
@@ -308,11 +316,12 @@ impl Lowering {
                 "Query it with SELECT.",
             ));
         };
-        let width = source.object.columns.len();
+        let width = source.row_type().fields().len();
         let op = Op::Scan(Scan {
             object: source.object.oid,
             name: source.object.name.clone(),
             kind: source.kind(),
+            seq: source.has_seq(),
             projection: scan.projection.clone().unwrap_or_else(|| (0..width).collect()),
             progress: source.progress(),
         });
@@ -379,19 +388,8 @@ impl Lowering {
     fn aggregate(&self, aggregate: &logical::Aggregate) -> Result<Node> {
         let (input, group) = self.grouped(self.node(&aggregate.input)?, aggregate)?;
         let logical_schema = aggregate.input.schema();
-        let physical_schema = logical_schema.as_arrow().clone();
-        let calls = aggregate.aggr_expr.iter().map(|expr| {
-            let context = PhysicalPlanningContext::default();
-            let lowered = LoweredAggregateBuilder::new(
-                expr,
-                logical_schema,
-                &physical_schema,
-                &self.props,
-                &context,
-            )
-            .build()?;
-            Ok(Call { function: lowered.aggregate, filter: lowered.filter })
-        });
+        let calls =
+            aggregate.aggr_expr.iter().map(|expr| self.aggregate_call(expr, logical_schema));
         let calls = calls.collect::<Result<Vec<_>>>()?;
         let op = Op::Aggregate(Aggregate {
             append_only: input.properties.append_only,
@@ -402,43 +400,13 @@ impl Lowering {
         Ok(derive::node(op, vec![input], relaxed(&aggregate.schema)))
     }
 
-    fn sort(&self, sort: &logical::Sort, skip: usize, fetch: Option<usize>) -> Result<Node> {
-        let input = self.node(&sort.input)?;
-        if skip == 0 && fetch.is_none() {
-            return Ok(input);
-        }
-        let keys = sort.expr.iter().map(|key| {
-            let options =
-                arrow::compute::SortOptions { descending: !key.asc, nulls_first: key.nulls_first };
-            Ok((self.expr(&key.expr, sort.input.schema())?, options))
-        });
-        let keys = keys.collect::<Result<Vec<_>>>()?;
-        let schema = Arc::clone(&input.schema);
-        Ok(derive::node(Op::TopN(TopN { keys, skip, fetch }), vec![input], schema))
-    }
-
-    fn limit(&self, limit: &logical::Limit) -> Result<Node> {
-        let not_constant = || later("a LIMIT that is not a constant", "Write the number.");
-        let SkipType::Literal(skip) = limit.get_skip_type()? else { return Err(not_constant()) };
-        let FetchType::Literal(fetch) = limit.get_fetch_type()? else { return Err(not_constant()) };
-        match limit.input.as_ref() {
-            LogicalPlan::Sort(sort) if sort.fetch.is_none() => self.sort(sort, skip, fetch),
-            // ORDER BY a column that is not selected: the projection stands above the sort.
-            LogicalPlan::Projection(projection) if sorts(&projection.input) => {
-                let LogicalPlan::Sort(sort) = projection.input.as_ref() else {
-                    unreachable!("matched above")
-                };
-                let input = self.sort(sort, skip, fetch)?;
-                let exprs = self.exprs(&projection.expr, projection.input.schema())?;
-                Ok(derive::node(Op::Project(exprs), vec![input], relaxed(&projection.schema)))
-            }
-            _ => {
-                let input = self.node(&limit.input)?;
-                let schema = Arc::clone(&input.schema);
-                let top = TopN { keys: vec![], skip, fetch };
-                Ok(derive::node(Op::TopN(top), vec![input], schema))
-            }
-        }
+    /// Lowers a call of an aggregate function and its filter.
+    pub(super) fn aggregate_call(&self, expr: &Expr, schema: &DFSchema) -> Result<Call> {
+        let context = PhysicalPlanningContext::default();
+        let physical = schema.as_arrow();
+        let lowered = LoweredAggregateBuilder::new(expr, schema, physical, &self.props, &context);
+        let lowered = lowered.build()?;
+        Ok(Call { function: lowered.aggregate, filter: lowered.filter })
     }
 
     fn values(&self, values: &logical::Values) -> Result<Node> {
@@ -461,17 +429,13 @@ impl Lowering {
     }
 }
 
-fn sorts(plan: &LogicalPlan) -> bool {
-    matches!(plan, LogicalPlan::Sort(sort) if sort.fetch.is_none())
-}
-
 /// One row without columns, over which constants are computed.
 pub(super) fn one_row() -> Result<RecordBatch> {
     let options = RecordBatchOptions::new().with_row_count(Some(1));
     Ok(RecordBatch::try_new_with_options(Arc::new(Schema::empty()), vec![], &options)?)
 }
 
-fn constant(schema: SchemaRef, rows: usize) -> Node {
+pub(super) fn constant(schema: SchemaRef, rows: usize) -> Node {
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
     let columns = schema.fields().iter().map(|f| arrow::array::new_null_array(f.data_type(), rows));
     let batch = RecordBatch::try_new_with_options(Arc::clone(&schema), columns.collect(), &options);

@@ -7,7 +7,9 @@
 //! snapshots.
 
 pub mod arithmetic;
+pub mod arrival;
 pub mod asof;
+mod bag;
 pub mod bind;
 mod calls;
 mod casts;
@@ -19,6 +21,7 @@ mod derive;
 mod distribute;
 pub mod error;
 pub mod explain;
+mod first_rows;
 pub mod functions;
 pub mod grouping;
 mod join;
@@ -28,6 +31,8 @@ pub mod meaning;
 pub mod null_safe;
 mod on_close;
 pub mod operators;
+pub mod ordered;
+mod over;
 mod panes;
 pub mod plan;
 pub mod properties;

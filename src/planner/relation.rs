@@ -22,6 +22,7 @@ use sqlparser::ast;
 
 use super::asof::{DELETED, marker};
 use super::error::Error;
+use super::first_rows;
 use super::plan::ScanKind;
 use super::properties::Properties;
 use super::rows::RowFunctions;
@@ -55,6 +56,8 @@ pub struct RelationSource {
     pub properties: Option<Properties>,
     /// Whether a stream's rows are read with the time at which they arrived.
     arrivals: bool,
+    /// Whether a stream's rows are read with the order in which they arrived.
+    seq: bool,
     schema: SchemaRef,
     defaults: BTreeMap<String, Expr>,
     primary_key: Vec<usize>,
@@ -62,6 +65,9 @@ pub struct RelationSource {
 
 /// The column that `arrivals` adds.
 pub const ARRIVAL: &str = "$arrival";
+
+/// The column that numbers a stream's rows in the order in which they arrived.
+pub const SEQ: &str = "$seq";
 
 /// Lets a plan that scans a stream, and does nothing else, read arrival times, as a last column.
 pub(super) fn arrivals(plan: LogicalPlan) -> DfResult<LogicalPlan> {
@@ -111,8 +117,9 @@ impl RelationSource {
         let schema = object.arrow_schema();
         let defaults = BTreeMap::new();
         let primary_key = self.primary_key.clone();
-        let (object, properties, arrivals) = (Arc::new(object), None, false);
-        Some(Self { object, properties, arrivals, schema, defaults, primary_key })
+        let (arrivals, seq) = (false, false);
+        let (object, properties) = (Arc::new(object), None);
+        Some(Self { object, properties, arrivals, seq, schema, defaults, primary_key })
     }
 
     /// The stream with arrival times.
@@ -166,6 +173,22 @@ impl RelationSource {
             }
             ObjectKind::Table(_) | ObjectKind::View(_) | ObjectKind::Sink(_) => None,
         }
+    }
+
+    /// Returns a stream with a last column that numbers its rows in the order in which they
+    /// arrived; nothing for other relations.
+    pub(super) fn with_seq(&self) -> Option<Self> {
+        if !self.arrivals && !self.is_stream() {
+            return None;
+        }
+        let seq = Arc::new(Field::new(SEQ, DataType::Int64, true));
+        let fields: Vec<_> = self.schema.fields().iter().cloned().chain([seq]).collect();
+        Some(Self { seq: true, schema: Arc::new(Schema::new(fields)), ..self.clone() })
+    }
+
+    /// Whether the last column numbers the rows.
+    pub fn has_seq(&self) -> bool {
+        self.seq
     }
 
     /// Returns the index of the column with the times that a stream's rows carry.
@@ -350,8 +373,16 @@ impl<'a> Names<'a> {
             ObjectKind::Table(table) => table.primary_key.clone(),
             ObjectKind::Stream(_) | ObjectKind::View(_) | ObjectKind::Sink(_) => Vec::new(),
         };
-        let arrivals = false;
-        Ok(Arc::new(RelationSource { object, properties, arrivals, schema, defaults, primary_key }))
+        let (arrivals, seq) = (false, false);
+        Ok(Arc::new(RelationSource {
+            object,
+            properties,
+            arrivals,
+            seq,
+            schema,
+            defaults,
+            primary_key,
+        }))
     }
 }
 
@@ -406,7 +437,19 @@ impl ContextProvider for Names<'_> {
         Ok(provider_as_source(function.create_table_provider_with_args(args)?))
     }
 
+    fn create_cte_work_table(
+        &self,
+        name: &str,
+        schema: SchemaRef,
+    ) -> DfResult<Arc<dyn TableSource>> {
+        use datafusion::datasource::cte_worktable::CteWorkTable;
+        Ok(datafusion::datasource::provider_as_source(Arc::new(CteWorkTable::new(name, schema))))
+    }
+
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        if name == first_rows::WITH_TIES {
+            return Some(first_rows::with_ties_function());
+        }
         let name = synonym(name);
         marker(name).or_else(|| self.functions.scalar_functions().get(name).cloned())
     }

@@ -12,12 +12,13 @@ use super::stage::Order;
 use crate::operators::aggregate::{AggregateOptions, Call};
 use crate::operators::asof::{AsOfOptions, AsOfSide, Nearest};
 use crate::operators::join::{JoinKind, JoinOptions, JoinSide};
+use crate::operators::over::{OverCall, OverFunction, OverOptions};
 use crate::operators::to_stream::{Every, Side, Ticks};
-use crate::operators::top_n::TopNOptions;
+use crate::operators::top_n::{Counting, TopNOptions};
 use crate::operators::unnest::UnnestColumn;
 use crate::operators::{
-    Aggregate, Arrange, AsOf, Constant, Differences, Expand, Filter, Frees, Instantwise, Join,
-    OnClose, Operator, Project, Samples, Stamp, TopN, Union, Unnest,
+    Aggregate, Arrange, AsOf, Combination, Constant, Differences, Except, Expand, Filter, Frees,
+    Instantwise, Join, OnClose, Operator, Over, Project, Samples, Stamp, TopN, Union, Unnest,
 };
 use crate::planner::clock::in_order;
 use crate::planner::plan::{self, Clock, Close, Node, Op, Window};
@@ -58,7 +59,8 @@ fn instantwise(node: &Node) -> Instantwise {
     match &node.op {
         Op::Join(join) if join.kind == JoinType::Inner => Instantwise::Any,
         Op::AsOf(join) if join.settled => Instantwise::Any,
-        Op::Window(_) | Op::Temporal(_) | Op::Union | Op::OnClose(_) => Instantwise::Any,
+        Op::Window(_) | Op::Temporal(_) | Op::Union => Instantwise::Any,
+        Op::OnClose(_) | Op::Over(_) | Op::TopN(_) => Instantwise::Any,
         Op::ToStream(to_stream) if to_stream.operator != derived::ToStream::Rstream => {
             Differences::INSTANTS
         }
@@ -115,15 +117,19 @@ pub(super) fn operator(node: &Node, shard: usize) -> Result<Box<dyn Operator>> {
         Op::AsOf(join) => Box::new(asof(join, node)?),
         Op::TopN(top) => Box::new(TopN::new(TopNOptions {
             input: input(),
-            partition: vec![],
+            partition: top.partition.clone(),
             keys: top.keys.clone(),
+            ties: top.ties.clone(),
+            counting: counting(top.counting),
             skip: top.skip,
             fetch: top.fetch,
-            numbered: false,
+            numbered: top.numbered,
             append_only: node.inputs[0].properties.append_only,
-            frees: None,
+            frees: top.closes.map(frees),
             output: schema(),
         })?),
+        Op::Bag(how) => Box::new(Except::new(schema(), combination(*how))?),
+        Op::Over(over) => Box::new(self::over(over, node)?),
         Op::ToStream(to_stream) => self::to_stream(to_stream, schema())?,
         Op::Arrange => Box::new(Arrange::new(schema())),
         Op::Stamp => Box::new(Stamp::new(schema())),
@@ -264,6 +270,54 @@ fn kind(kind: JoinType) -> JoinKind {
         JoinType::LeftMark => JoinKind::LeftMark,
         other => unreachable!("the planner refuses {other} joins"),
     }
+}
+
+fn counting(counting: plan::Counting) -> Counting {
+    match counting {
+        plan::Counting::Rows => Counting::Rows,
+        plan::Counting::Ranks => Counting::Ranks,
+        plan::Counting::Groups => Counting::Groups,
+    }
+}
+
+fn combination(how: plan::Combination) -> Combination {
+    match how {
+        plan::Combination::Except => Combination::Except,
+        plan::Combination::Intersect => Combination::Intersect,
+    }
+}
+
+fn over(over: &plan::Over, node: &Node) -> Result<Over> {
+    Ok(Over::new(OverOptions {
+        input: node.inputs[0].schema.clone(),
+        partition: over.partition.clone(),
+        keys: over.keys.clone(),
+        ties: over.ties.clone(),
+        calls: over.calls.iter().map(over_call).collect(),
+        closes: over.closes.map(frees),
+        trims: over.trims.map(frees),
+        output: node.schema.clone(),
+    })?)
+}
+
+fn over_call(call: &plan::OverCall) -> OverCall {
+    use plan::OverFunction as Planned;
+    let function = match call.function.clone() {
+        Planned::Number(plan::Counting::Rows) => OverFunction::RowNumber,
+        Planned::Number(plan::Counting::Ranks) => OverFunction::Rank,
+        Planned::Number(plan::Counting::Groups) => OverFunction::DenseRank,
+        Planned::PercentRank => OverFunction::PercentRank,
+        Planned::CumeDist => OverFunction::CumeDist,
+        Planned::Ntile(parts) => OverFunction::Ntile(parts),
+        Planned::Shift { value, offset, default, ignore_nulls } => {
+            OverFunction::Shift { value, offset, default, ignore_nulls }
+        }
+        Planned::Pick { value, place, ignore_nulls } => {
+            OverFunction::Pick { value, place, ignore_nulls }
+        }
+        Planned::Aggregate(aggregate) => OverFunction::Aggregate(self::call(&aggregate)),
+    };
+    OverCall { function, frame: call.frame.clone() }
 }
 
 fn frees(close: Close) -> Frees {

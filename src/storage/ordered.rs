@@ -335,6 +335,12 @@ mod tests {
                     }
                     prop_assert_eq!(at(rows_at.len()), None);
                 }
+                let middle = [&[9; 11][..], &350u16.to_be_bytes()].concat();
+                let from = expected.partition_point(|(bytes, _)| *bytes < middle);
+                let slots = rows.of_from(owner, &middle).chain(rows.of_before(owner, &middle));
+                let around: Vec<_> = slots.map(|s| rows.get(s).to_vec()).collect();
+                let expected = expected[from..].iter().chain(expected[..from].iter().rev());
+                prop_assert!(around.iter().eq(expected.map(|(bytes, _)| bytes)));
             }
             prop_assert_eq!(rows.len(), model.len());
             model.keys().map(|(owner, _)| *owner).for_each(|owner| rows.clear(owner));

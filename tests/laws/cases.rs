@@ -17,16 +17,18 @@ use highwater::operators::aggregate::{AggregateOptions, Call};
 use highwater::operators::asof::{AsOfOptions, AsOfSide, Nearest};
 use highwater::operators::join::{JoinKind, JoinOptions, JoinSide};
 use highwater::operators::to_stream::{Every, Side, Ticks};
-use highwater::operators::top_n::TopNOptions;
+use highwater::operators::top_n::{Counting, TopNOptions};
 use highwater::operators::{
-    Aggregate, Arrange, AsOf, Differences, Expand, Filter, Frees, Instantwise, Join, OnClose,
-    Operator, Project, Samples, Stamp, TopN,
+    Aggregate, Arrange, AsOf, Combination, Differences, Except, Expand, Filter, Frees, Instantwise,
+    Join, OnClose, Operator, Project, Samples, Stamp, TopN, Union,
 };
 use highwater::windows::temporal::{Bound, TemporalFilter, Time};
 use highwater::windows::{
     AssignWindows, Assigner, Expiring, PartitionedRows, PartitionedRowsOptions, Rows,
     SessionOptions, Sessions, TimeWindow,
 };
+
+use crate::over::overs;
 
 /// The row type of every port.
 pub const INPUT: &str = "k:int8 | v:int8 | t:text";
@@ -77,7 +79,7 @@ pub fn expr(schema: &SchemaRef, sql: &str) -> Arc<dyn PhysicalExpr> {
     context.create_physical_expr(parsed, &schema).unwrap()
 }
 
-fn calls(schema: &SchemaRef, sql: &str) -> Vec<Call> {
+pub fn calls(schema: &SchemaRef, sql: &str) -> Vec<Call> {
     let mut state = SessionContext::new().state();
     highwater::functions::register(&mut state).unwrap();
     let context = SessionContext::new_with_state(state);
@@ -275,6 +277,8 @@ pub fn top_n(skip: usize, fetch: Option<usize>, numbered: bool, append_only: boo
     TopNOptions {
         partition: vec![expr(&input, "k")],
         keys: vec![(expr(&input, "v"), sort(true)), (expr(&input, "t"), sort(false))],
+        ties: vec![],
+        counting: Counting::Rows,
         skip,
         fetch,
         numbered,
@@ -283,6 +287,12 @@ pub fn top_n(skip: usize, fetch: Option<usize>, numbered: bool, append_only: boo
         output: schema(&format!("{INPUT}{place}")),
         input,
     }
+}
+
+/// The same with the first key alone, so that there are peers.
+pub fn by_value(mut options: TopNOptions) -> TopNOptions {
+    options.keys.truncate(1);
+    options
 }
 
 fn top_ns() -> Vec<Case> {
@@ -301,6 +311,26 @@ fn top_ns() -> Vec<Case> {
         case("numbered", top_n(1, None, true, false)),
         case("top 2, append-only", top_n(0, Some(2), false, true)),
         case("top 2, whole", TopNOptions { partition: vec![], ..top_n(0, Some(2), false, false) }),
+        case(
+            "top 2 with ties",
+            TopNOptions { counting: Counting::Ranks, ..by_value(top_n(0, Some(2), false, false)) },
+        ),
+        case(
+            "top 2 with ties after 1, append-only",
+            TopNOptions { counting: Counting::Ranks, ..by_value(top_n(1, Some(2), false, true)) },
+        ),
+        case(
+            "rank <= 2",
+            TopNOptions { counting: Counting::Ranks, ..by_value(top_n(0, Some(2), true, false)) },
+        ),
+        case(
+            "dense_rank <= 2",
+            TopNOptions { counting: Counting::Groups, ..by_value(top_n(0, Some(2), true, false)) },
+        ),
+        case(
+            "dense_rank <= 1, append-only",
+            TopNOptions { counting: Counting::Groups, ..by_value(top_n(0, Some(1), true, true)) },
+        ),
         case(
             "top 2, freed",
             TopNOptions { frees: Some(frees(0)), ..top_n(0, Some(2), false, false) },
@@ -442,10 +472,25 @@ fn all_cases() -> Vec<Case> {
             })
         },
     ];
+    for combination in [Combination::Except, Combination::Intersect] {
+        all.push(Case {
+            ports: 2,
+            instants: Except::INSTANTS,
+            drains: false,
+            ..Case::new(format!("{combination:?} ALL"), INPUT, move || {
+                Box::new(Except::new(schema(INPUT), combination).unwrap())
+            })
+        });
+    }
+    all.push(Case {
+        ports: 2,
+        ..Case::new("UNION ALL", INPUT, || Box::new(Union::new(schema(INPUT))))
+    });
     all.extend(aggregates());
     all.extend(joins());
     all.extend(asof_joins());
     all.extend(top_ns());
+    all.extend(overs());
     all.extend(streams());
     all.extend(windows());
     all

@@ -29,6 +29,8 @@ use arrow::array::{ArrayRef, BooleanArray};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, SchemaRef};
 
+use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
+
 use super::Call;
 use super::best::best;
 use super::count::Count;
@@ -46,7 +48,7 @@ use crate::operators::{Result, StateReader, StateWriter};
 use crate::storage::Encoded;
 
 /// The state of one aggregate call for all groups.
-pub(super) trait Fold: Send {
+pub(in crate::operators) trait Fold: Send {
     /// Makes room for the groups below `bound`.
     fn grow(&mut self, bound: usize);
 
@@ -82,7 +84,7 @@ pub(super) trait Fold: Send {
 
 /// Why a group has no result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Failure {
+pub(in crate::operators) enum Failure {
     /// A value does not fit its type.
     OutOfRange,
     /// A scalar subquery has more than one row.
@@ -106,14 +108,14 @@ impl Failure {
 }
 
 /// Arguments of a round.
-pub(super) struct Arguments {
-    pub(super) values: Vec<ArrayRef>,
+pub(in crate::operators) struct Arguments {
+    pub(in crate::operators) values: Vec<ArrayRef>,
     /// The rows of them, if they are needed.
-    pub(super) encoded: Option<Encoded>,
+    pub(in crate::operators) encoded: Option<Encoded>,
 }
 
 /// Weighted argument rows of one call, for a round.
-pub(super) struct Changes<'a> {
+pub(in crate::operators) struct Changes<'a> {
     /// The group of each row.
     groups: &'a [u32],
     /// The weight of each row; none means all 1.
@@ -124,16 +126,18 @@ pub(super) struct Changes<'a> {
 }
 
 /// Some rows of a round.
-pub(super) enum Rows<'a> {
+pub(in crate::operators) enum Rows<'a> {
     /// Those of an instant.
     Range(Range<usize>),
+    /// These, taken back.
+    Removed(Range<usize>),
     /// These, with weights of their own.
     Listed(&'a [(u32, i64)]),
 }
 
 impl<'a> Changes<'a> {
     /// Prepares the arguments of a round; `filter` tells which rows count.
-    pub(super) fn new(
+    pub(in crate::operators) fn new(
         fold: &dyn Fold,
         groups: &'a [u32],
         weights: Option<&'a [i64]>,
@@ -150,22 +154,28 @@ impl<'a> Changes<'a> {
     }
 
     /// The prepared arguments.
-    pub(super) fn values(&self) -> &[ArrayRef] {
+    pub(in crate::operators) fn values(&self) -> &[ArrayRef] {
         &self.arguments.values
     }
 
     /// The encoded arguments, of folds that prepare them.
-    pub(super) fn encoded(&self) -> &Encoded {
+    pub(in crate::operators) fn encoded(&self) -> &Encoded {
         self.arguments.encoded.as_ref().expect("a fold that reads encoded arguments encodes them")
     }
 
     /// Calls `f(group, row, weight)` for each of the rows that count.
     #[inline]
-    pub(super) fn each(&self, rows: &Rows<'_>, mut f: impl FnMut(usize, usize, i64)) {
+    pub(in crate::operators) fn each(&self, rows: &Rows<'_>, mut f: impl FnMut(usize, usize, i64)) {
         let group = |row: usize| self.groups[row] as usize;
         match (rows, &self.mask, self.weights) {
             (Rows::Listed(rows), _, _) => {
                 rows.iter().for_each(|(row, w)| f(group(*row as usize), *row as usize, *w));
+            }
+            (Rows::Removed(rows), mask, weights) => {
+                let counts = |row: &usize| mask.as_ref().is_none_or(|mask| mask.is_valid(*row));
+                for row in rows.clone().filter(counts) {
+                    f(group(row), row, -weights.map_or(1, |weights| weights[row]));
+                }
             }
             (Rows::Range(rows), None, None) => rows.clone().for_each(|row| f(group(row), row, 1)),
             (Rows::Range(rows), None, Some(weights)) => {
@@ -181,7 +191,7 @@ impl<'a> Changes<'a> {
 }
 
 /// Applies whole columns.
-pub(super) fn apply_all(
+pub(in crate::operators) fn apply_all(
     fold: &mut dyn Fold,
     groups: &[u32],
     weights: Option<&[i64]>,
@@ -192,7 +202,11 @@ pub(super) fn apply_all(
 }
 
 /// Chooses the state for a call.
-pub(super) fn choose(call: &Call, input: &SchemaRef, append_only: bool) -> Result<Box<dyn Fold>> {
+pub(in crate::operators) fn choose(
+    call: &Call,
+    input: &SchemaRef,
+    append_only: bool,
+) -> Result<Box<dyn Fold>> {
     let function = &call.function;
     let types = argument_types(call, input)?;
     let output = function.field().data_type().clone();
@@ -226,6 +240,12 @@ pub(super) fn choose(call: &Call, input: &SchemaRef, append_only: bool) -> Resul
         _ if append_only && Kept::suits(function) => Ok(Box::new(Kept::new(function)?)),
         _ => Ok(Box::new(Recomputed::new(function, &types)?)),
     }
+}
+
+/// Whether a call's state gives rows back exactly and in any order, so that a frame can slide.
+pub(in crate::operators) fn slides(function: &AggregateFunctionExpr) -> bool {
+    const SLIDING: [&str; 7] = ["count", "sum", "avg", "min", "max", "bool_and", "bool_or"];
+    SLIDING.contains(&function.fun().name())
 }
 
 /// Returns the types of a call's arguments and of what it orders them by.

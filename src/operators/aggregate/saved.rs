@@ -9,7 +9,11 @@ use crate::operators::{Error, Result, StateReader, StateWriter};
 use crate::storage::{OrderedRows, RowCodec};
 
 /// Adds a section of named columns.
-pub(super) fn put(to: &mut StateWriter, name: &str, columns: Vec<(&str, ArrayRef)>) -> Result<()> {
+pub(in crate::operators) fn put(
+    to: &mut StateWriter,
+    name: &str,
+    columns: Vec<(&str, ArrayRef)>,
+) -> Result<()> {
     let fields = columns.iter().map(|(name, c)| Field::new(*name, c.data_type().clone(), true));
     let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
     let columns = columns.into_iter().map(|(_, column)| column).collect();
@@ -18,7 +22,11 @@ pub(super) fn put(to: &mut StateWriter, name: &str, columns: Vec<(&str, ArrayRef
 }
 
 /// Takes a section of at least `width` columns.
-pub(super) fn take(from: &mut StateReader, name: &str, width: usize) -> Result<Vec<ArrayRef>> {
+pub(in crate::operators) fn take(
+    from: &mut StateReader,
+    name: &str,
+    width: usize,
+) -> Result<Vec<ArrayRef>> {
     match from.take(name) {
         Some(batch) if batch.num_columns() >= width => Ok(batch.columns().to_vec()),
         Some(_) => Err(misfit(format!("section {name} has fewer than {width} columns"))),
@@ -27,18 +35,18 @@ pub(super) fn take(from: &mut StateReader, name: &str, width: usize) -> Result<V
 }
 
 /// Returns the numbers of some groups.
-pub(super) fn numbers(groups: &[u32], of: &[i64]) -> ArrayRef {
+pub(in crate::operators) fn numbers(groups: &[u32], of: &[i64]) -> ArrayRef {
     Arc::new(Int64Array::from_iter_values(groups.iter().map(|group| of[*group as usize])))
 }
 
 /// Returns the numbers of a saved column.
-pub(super) fn read(column: &ArrayRef) -> Result<&Int64Array> {
+pub(in crate::operators) fn read(column: &ArrayRef) -> Result<&Int64Array> {
     let numbers = column.as_primitive_opt::<Int64Type>();
     numbers.ok_or_else(|| misfit(format!("a column is {} and not Int64", column.data_type())))
 }
 
 /// Sets the numbers of the groups from 0.
-pub(super) fn fill(column: &ArrayRef, to: &mut Vec<i64>) -> Result<()> {
+pub(in crate::operators) fn fill(column: &ArrayRef, to: &mut Vec<i64>) -> Result<()> {
     let numbers = read(column)?;
     to.resize(to.len().max(numbers.len()), 0);
     to[..numbers.len()].copy_from_slice(numbers.values());
@@ -84,6 +92,6 @@ pub(super) fn load_ordered(
 }
 
 /// Saved state that does not fit an aggregate.
-pub(super) fn misfit(reason: String) -> Error {
+pub(in crate::operators) fn misfit(reason: String) -> Error {
     Error::State { operator: "Aggregate", reason }
 }

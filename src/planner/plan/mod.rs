@@ -9,15 +9,17 @@
 //!    one
 //!    shard, or its input already lies so.
 
+mod ordered;
+
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::compute::SortOptions;
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::JoinType;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 
+pub use self::ordered::{Counting, Over, OverCall, OverFunction, SortKeys, TopN};
 use super::properties::Properties;
 use super::temporal::Bound;
 use crate::sql::catalog::Oid;
@@ -109,6 +111,10 @@ pub enum Op {
     AsOf(AsOf),
     /// Bag union of the inputs.
     Union,
+    /// EXCEPT ALL and INTERSECT ALL.
+    Bag(Combination),
+    /// Functions of the rows around each row.
+    Over(Over),
     /// The first rows of an order.
     TopN(TopN),
     /// Makes a stream of a relation, its first input; arrivals on the others are ticks.
@@ -145,8 +151,11 @@ pub struct Scan {
     pub name: String,
     /// Its kind.
     pub kind: ScanKind,
-    /// Columns read, in order.
+    /// Columns read, in order. Those after the object's own are the time of arrival, if the kind is
+    /// arrivals, and the number in the order of arrival.
     pub projection: Vec<usize>,
+    /// Whether rows are numbered in the order of arrival.
+    pub seq: bool,
     /// How a stream gets its watermark and what becomes of refused rows, for display.
     pub progress: Option<String>,
 }
@@ -373,15 +382,13 @@ pub struct AsOf {
     pub frees: [Option<Close>; 2],
 }
 
-/// The first rows of an order.
-#[derive(Clone, Debug)]
-pub struct TopN {
-    /// Sort keys.
-    pub keys: Vec<(Arc<dyn PhysicalExpr>, SortOptions)>,
-    /// Rows left out at the start.
-    pub skip: usize,
-    /// Rows kept after those; `None` keeps the rest.
-    pub fetch: Option<usize>,
+/// How the multiplicities of a row are combined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Combination {
+    /// EXCEPT ALL.
+    Except,
+    /// INTERSECT ALL.
+    Intersect,
 }
 
 /// Where rows have to lie.
