@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array};
 use arrow::compute::{CastOptions, cast_with_options, concat_batches};
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Field};
 use datafusion::catalog::MemTable;
 use datafusion::common::ScalarValue;
 use datafusion::datasource::provider_as_source;
@@ -21,8 +21,10 @@ use super::{Error, Result, query, update};
 use crate::connectors::format::TextLimit;
 use crate::delta::Delta;
 use crate::error::SqlState;
+use crate::functions::json;
 use crate::planner::bind::{bind_dml, bind_query};
 use crate::planner::relation::Names;
+use crate::planner::text_time;
 use crate::runtime::hub::Write;
 use crate::runtime::read::Keys;
 use crate::sql::catalog::{Column, Object, ObjectKind};
@@ -410,20 +412,37 @@ fn conflict_key(object: &Object, conflict: &ast::OnConflict) -> Result<Vec<usize
 /// Casts columns to those of the object; a value that does not fit is an error.
 pub(super) fn fitted(object: &Object, columns: &[ArrayRef], rows: usize) -> Result<RecordBatch> {
     let schema = object.arrow_schema();
-    let options = CastOptions { safe: false, ..CastOptions::default() };
     let columns = columns.iter().zip(schema.fields()).map(|(column, field)| {
-        if column.data_type() == field.data_type() {
-            return Ok(Arc::clone(column));
-        }
-        cast_with_options(column, field.data_type(), &options)
+        let column = match column.data_type() == field.data_type() {
+            true => Arc::clone(column),
+            false => cast(column, field.data_type())?,
+        };
+        json_fitted(&column, field)
     });
-    let columns = columns.collect::<Result<Vec<_>, _>>()?;
+    let columns = columns.collect::<Result<Vec<_>>>()?;
     for (field, values) in schema.fields().iter().zip(&columns) {
         if let Some(error) = TextLimit::of(field).and_then(|limit| limit.first(values)) {
             return Err(Error::refused(error.sqlstate(), error.to_string()));
         }
     }
     Ok(crate::delta::batch(schema, columns, rows)?)
+}
+
+/// Casts values to a column's type, texts as Postgres reads them.
+fn cast(column: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
+    if let Some(texts) = column.as_string_opt::<i32>()
+        && let Some(values) = text_time::values(texts, to)?
+    {
+        return Ok(values);
+    }
+    let options = CastOptions { safe: false, ..CastOptions::default() };
+    Ok(cast_with_options(column, to, &options)?)
+}
+
+/// Brings values of a json or jsonb column into their form.
+pub(super) fn json_fitted(column: &ArrayRef, field: &Field) -> Result<ArrayRef> {
+    let declared = field.metadata().get("pg_type").map_or("", String::as_str);
+    Ok(json::fitted(column, declared)?)
 }
 
 /// Refuses to write into a stream that its query writes.

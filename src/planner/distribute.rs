@@ -79,6 +79,9 @@ pub(super) fn distribute(node: Node) -> Node {
         | Op::Values(_)
         | Op::Filter(_)
         | Op::Project(_)
+        | Op::Expand(_)
+        | Op::Unnest(_)
+        | Op::Temporal(_)
         | Op::Window(Window::Range { .. } | Window::Current { .. })
         | Op::Assign(_)
         | Op::Arrange
