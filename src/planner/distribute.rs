@@ -64,17 +64,7 @@ pub(super) fn distribute(node: Node) -> Node {
             hashed_by = Some(vec![]);
         }
         Op::ToStream(_) => inputs = to_stream(inputs),
-        Op::Union => {
-            // What lies on one shard must not share a fragment with what lies on all.
-            let spread = |input: Node| match &input.properties.hashed_by {
-                Some(by) if by.is_empty() => {
-                    let all = all_columns(&input);
-                    hash(input, &all)
-                }
-                _ => input,
-            };
-            inputs = inputs.into_iter().map(spread).collect();
-        }
+        Op::Union => inputs = inputs.into_iter().map(spread).collect(),
         Op::Scan(_)
         | Op::Values(_)
         | Op::Filter(_)
@@ -94,6 +84,17 @@ pub(super) fn distribute(node: Node) -> Node {
         node.properties.hashed_by = hashed_by;
     }
     node
+}
+
+/// What lies on one shard must not share a fragment with what lies on all.
+fn spread(input: Node) -> Node {
+    match &input.properties.hashed_by {
+        Some(by) if by.is_empty() => {
+            let all = all_columns(&input);
+            hash(input, &all)
+        }
+        _ => input,
+    }
 }
 
 /// Whether an operator has to see all rows in one place.

@@ -417,6 +417,24 @@ pub fn cases() -> Rc<Vec<Case>> {
     CASES.with(Rc::clone)
 }
 
+/// Set operations on bags.
+fn bags() -> Vec<Case> {
+    let combined = |combination: Combination| Case {
+        ports: 2,
+        instants: Except::INSTANTS,
+        drains: false,
+        ..Case::new(format!("{combination:?} ALL"), INPUT, move || {
+            Box::new(Except::new(schema(INPUT), combination).unwrap())
+        })
+    };
+    let union = Case::new("UNION ALL", INPUT, || Box::new(Union::new(schema(INPUT))));
+    vec![
+        combined(Combination::Except),
+        combined(Combination::Intersect),
+        Case { ports: 2, ..union },
+    ]
+}
+
 fn all_cases() -> Vec<Case> {
     let input = schema(INPUT);
     let bounds = format!("{INPUT} | window_start:int8 | window_end:int8 | window_time:int8");
@@ -472,20 +490,7 @@ fn all_cases() -> Vec<Case> {
             })
         },
     ];
-    for combination in [Combination::Except, Combination::Intersect] {
-        all.push(Case {
-            ports: 2,
-            instants: Except::INSTANTS,
-            drains: false,
-            ..Case::new(format!("{combination:?} ALL"), INPUT, move || {
-                Box::new(Except::new(schema(INPUT), combination).unwrap())
-            })
-        });
-    }
-    all.push(Case {
-        ports: 2,
-        ..Case::new("UNION ALL", INPUT, || Box::new(Union::new(schema(INPUT))))
-    });
+    all.extend(bags());
     all.extend(aggregates());
     all.extend(joins());
     all.extend(asof_joins());
