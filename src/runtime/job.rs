@@ -115,8 +115,10 @@ impl Supervisor for Watch {
 
     fn suspend(&self, fault: Fault) {
         if !self.stopped.swap(true, Ordering::AcqRel) {
-            let (query, message) = (&self.name, &fault.message);
-            tracing::error!(%query, sqlstate = %fault.sqlstate, "query suspended: {message}");
+            let (query, message, sqlstate) = (&self.name, &fault.message, &fault.sqlstate);
+            if *sqlstate != SqlState::ADMIN_SHUTDOWN {
+                tracing::error!(%query, %sqlstate, "query suspended: {message}");
+            }
             self.publication.fail(&fault);
         }
     }
