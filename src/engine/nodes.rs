@@ -1,8 +1,8 @@
 //! Our nodes of a plan that runs once, replaced by their rows; the rest is DataFusion's.
 //!
 //! # Semantics
-//! Scans and windows in brackets hold their rows by then. Of two nodes the inner one goes first: its
-//! inputs are run by DataFusion, and the node itself is computed from its definition, or by its
+//! Scans and windows in brackets hold their rows by then. Of two nodes the inner one goes first:
+//! its inputs are run by DataFusion, and the node itself is computed from its definition, or by its
 //! operator, which then gets all rows as one instant.
 
 use std::sync::Arc;

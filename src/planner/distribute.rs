@@ -64,17 +64,7 @@ pub(super) fn distribute(node: Node) -> Node {
             hashed_by = Some(vec![]);
         }
         Op::ToStream(_) => inputs = to_stream(inputs),
-        Op::Union => {
-            // What lies on one shard must not share a fragment with what lies on all.
-            let spread = |input: Node| match &input.properties.hashed_by {
-                Some(by) if by.is_empty() => {
-                    let all = all_columns(&input);
-                    hash(input, &all)
-                }
-                _ => input,
-            };
-            inputs = inputs.into_iter().map(spread).collect();
-        }
+        Op::Union => inputs = inputs.into_iter().map(spread).collect(),
         Op::Scan(_)
         | Op::Values(_)
         | Op::Filter(_)
@@ -105,6 +95,17 @@ fn wants_all(op: &Op) -> bool {
             keys.is_empty()
         }
         _ => false,
+    }
+}
+
+/// What lies on one shard must not share a fragment with what lies on all.
+fn spread(input: Node) -> Node {
+    match &input.properties.hashed_by {
+        Some(by) if by.is_empty() => {
+            let all = all_columns(&input);
+            hash(input, &all)
+        }
+        _ => input,
     }
 }
 
