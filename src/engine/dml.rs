@@ -12,7 +12,7 @@ use datafusion::logical_expr::LogicalPlan;
 use sqlparser::ast;
 use sqlparser::ast::Spanned;
 
-use super::assignment::check_insert;
+use super::assignment::{check_insert, columns_of_query, same_width};
 use super::outcome::{Description, Outcome};
 use super::parameters::parameter_types;
 use super::returning::{Changed, Returning};
@@ -30,7 +30,7 @@ use crate::runtime::read::Keys;
 use crate::sql::catalog::{Column, Object, ObjectKind};
 use crate::sql::names::fold_parts;
 use crate::sql::parse_query_text;
-use crate::sql::statement::WindowSpec;
+use crate::sql::statement::{Query, WindowSpec};
 use crate::storage::{NONE, RowSet};
 use crate::time::Timestamp;
 
@@ -144,19 +144,22 @@ impl Session {
         let relations = self.relations();
         let names = Names::new(&relations, self.engine.functions(), Arc::clone(windows));
         let plain = plain_insert(insert, object, &names, windows)?;
+        let ast::Statement::Insert(ast::Insert { source: Some(source), columns, .. }) = &plain
+        else {
+            return Err(Error::Internal("INSERT has lost its rows".into()));
+        };
+        let ast::SetExpr::Values(values) = source.body.as_ref() else {
+            let windows = Arc::clone(windows);
+            let ast = source.clone();
+            let query = Query { ast, windows, emit: None, to_stream: false };
+            let plan = columns_of_query(bind_query(&query, &names)?, columns, object, &names)?;
+            check_insert(&plan, None, object)?;
+            return Ok(plan);
+        };
         let LogicalPlan::Dml(dml) = bind_dml(&plain, &names)? else {
             return Err(Error::Internal("INSERT was planned as something else".into()));
         };
-        let values = match &plain {
-            ast::Statement::Insert(ast::Insert { source: Some(source), .. }) => {
-                match source.body.as_ref() {
-                    ast::SetExpr::Values(values) => Some(values),
-                    _ => None,
-                }
-            }
-            _ => None,
-        };
-        check_insert(&dml.input, values, object)?;
+        check_insert(&dml.input, Some(values), object)?;
         Ok(dml.input.as_ref().clone())
     }
 
@@ -305,12 +308,8 @@ fn plain_insert(
     }
     if let (true, Some(source)) = (plain.columns.is_empty(), &plain.source) {
         let windows = Arc::clone(windows);
-        let query = crate::sql::statement::Query {
-            ast: source.clone(),
-            windows,
-            emit: None,
-            to_stream: false,
-        };
+        let ast = source.clone();
+        let query = Query { ast, windows, emit: None, to_stream: false };
         let width = match source.body.as_ref() {
             ast::SetExpr::Values(values) => values.rows.first().map_or(0, |row| row.len()),
             _ => bind_query(&query, names)?.schema().fields().len(),
@@ -352,13 +351,7 @@ fn check_columns(columns: &[ast::ObjectName], object: &Object) -> Result<()> {
 
 /// Refuses VALUES that are more or fewer than the columns named.
 fn check_width(values: &ast::Values, columns: usize) -> Result<()> {
-    let width = values.rows.first().map_or(columns, |row| row.len());
-    let message = match width.cmp(&columns) {
-        std::cmp::Ordering::Equal => return Ok(()),
-        std::cmp::Ordering::Less => "INSERT has more target columns than expressions",
-        std::cmp::Ordering::Greater => "INSERT has more expressions than target columns",
-    };
-    Err(Error::refused(SqlState::SYNTAX_ERROR, message))
+    same_width(values.rows.first().map_or(columns, |row| row.len()), columns)
 }
 
 /// Puts the columns' defaults where VALUES says DEFAULT.

@@ -109,12 +109,10 @@ const PLAIN: [(&str, Field); 39] = [
     ("Y", Field::Year(1)),
 ];
 
-/// A word, and the field that it is in each case.
-type Word = (&'static str, fn(Case) -> Field);
-
 /// Fields that are words.
 fn word(text: &str) -> Option<(usize, Field)> {
-    let words: [Word; 14] = [
+    type OfCase = fn(Case) -> Field;
+    let words: [(&str, OfCase); 14] = [
         ("month", |case| Field::MonthName(true, case)),
         ("mon", |case| Field::MonthName(false, case)),
         ("day", |case| Field::DayName(true, case)),
@@ -318,7 +316,7 @@ impl Shown {
             Field::JulianDay => number(i64::from(date?.num_days_from_ce()) + JULIAN, 0),
             Field::Quarter => number(i64::from(self.months - 1) / 3 + 1, 0),
             Field::Zone(_) if !self.zoned => text(String::new(), 0),
-            Field::Zone(case) => text((if case == Case::Lower { "utc" } else { "UTC" }).into(), 0),
+            Field::Zone(case) => text(if case == Case::Lower { "utc" } else { "UTC" }.into(), 0),
             Field::ZoneHour | Field::ZoneOffset => text("+00".to_owned(), 0),
             Field::ZoneMinute => number(0, 2),
         }

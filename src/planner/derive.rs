@@ -78,7 +78,12 @@ pub(super) fn scan(op: Op, source: &RelationSource, schema: SchemaRef) -> Node {
     let properties = match (scan.kind, &source.properties) {
         (ScanKind::Table, _) => Properties { size: Size::Keys, timeless: true, ..unknown(scan) },
         (ScanKind::Stream | ScanKind::View, Some(result)) => Properties {
-            finality: scan.projection.iter().map(|c| result.finality[*c]).collect(),
+            // What is not the object's own, such as the order of arrival, is final by nothing.
+            finality: scan
+                .projection
+                .iter()
+                .map(|c| result.finality.get(*c).copied().flatten())
+                .collect(),
             time_column: result.time_column.and_then(position),
             ordered: result.stream,
             ..result.clone()

@@ -86,6 +86,17 @@ pub(super) fn distribute(node: Node) -> Node {
     node
 }
 
+/// What lies on one shard must not share a fragment with what lies on all.
+fn spread(input: Node) -> Node {
+    match &input.properties.hashed_by {
+        Some(by) if by.is_empty() => {
+            let all = all_columns(&input);
+            hash(input, &all)
+        }
+        _ => input,
+    }
+}
+
 /// Whether an operator has to see all rows in one place.
 fn wants_all(op: &Op) -> bool {
     match op {
@@ -95,17 +106,6 @@ fn wants_all(op: &Op) -> bool {
             keys.is_empty()
         }
         _ => false,
-    }
-}
-
-/// What lies on one shard must not share a fragment with what lies on all.
-fn spread(input: Node) -> Node {
-    match &input.properties.hashed_by {
-        Some(by) if by.is_empty() => {
-            let all = all_columns(&input);
-            hash(input, &all)
-        }
-        _ => input,
     }
 }
 

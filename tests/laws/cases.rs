@@ -417,25 +417,21 @@ pub fn cases() -> Rc<Vec<Case>> {
     CASES.with(Rc::clone)
 }
 
-/// Rows that are repeated, and rows that come and go with time.
-fn lived() -> Vec<Case> {
-    let input = schema(INPUT);
+/// Set operations on bags.
+fn bags() -> Vec<Case> {
+    let combined = |combination: Combination| Case {
+        ports: 2,
+        instants: Except::INSTANTS,
+        drains: false,
+        ..Case::new(format!("{combination:?} ALL"), INPUT, move || {
+            Box::new(Except::new(schema(INPUT), combination).unwrap())
+        })
+    };
+    let union = Case::new("UNION ALL", INPUT, || Box::new(Union::new(schema(INPUT))));
     vec![
-        Case::new("expand", "a:int8 | t:text", {
-            let list = |sql: [&str; 2]| sql.map(|sql| expr(&input, sql)).to_vec();
-            let lists = vec![list(["v", "t"]), list(["k", "nullif(t, t)"])];
-            move || Box::new(Expand::new(lists.clone(), &schema("a:int8 | t:text")))
-        }),
-        Case {
-            cancels: false,
-            ..Case::new("temporal filter", INPUT, {
-                let at = |sql: &str| {
-                    expr(&input, &format!("arrow_cast({sql}, 'Timestamp(Microsecond, None)')"))
-                };
-                let bounds = vec![(at("v"), Bound::From), (at("v + 3"), Bound::Until)];
-                move || Box::new(TemporalFilter::new(bounds.clone(), Time::Event))
-            })
-        },
+        combined(Combination::Except),
+        combined(Combination::Intersect),
+        Case { ports: 2, ..union },
     ]
 }
 
@@ -465,6 +461,21 @@ fn all_cases() -> Vec<Case> {
         Case::new("project", "a:int8", move || {
             Box::new(Project::new(vec![Arc::clone(&sum)], schema("a:int8")))
         }),
+        Case::new("expand", "a:int8 | t:text", {
+            let list = |sql: [&str; 2]| sql.map(|sql| expr(&input, sql)).to_vec();
+            let lists = vec![list(["v", "t"]), list(["k", "nullif(t, t)"])];
+            move || Box::new(Expand::new(lists.clone(), &schema("a:int8 | t:text")))
+        }),
+        Case {
+            cancels: false,
+            ..Case::new("temporal filter", INPUT, {
+                let at = |sql: &str| {
+                    expr(&input, &format!("arrow_cast({sql}, 'Timestamp(Microsecond, None)')"))
+                };
+                let bounds = vec![(at("v"), Bound::From), (at("v + 3"), Bound::Until)];
+                move || Box::new(TemporalFilter::new(bounds.clone(), Time::Event))
+            })
+        },
         assign("TUMBLE", Assigner::Tumble { size: 3, offset: 1 }),
         assign("HOP", Assigner::Hop { slide: 2, size: 5, offset: 0 }),
         assign("CUMULATE", Assigner::Cumulate { step: 1, size: 3, offset: 0 }),
@@ -479,21 +490,7 @@ fn all_cases() -> Vec<Case> {
             })
         },
     ];
-    for combination in [Combination::Except, Combination::Intersect] {
-        all.push(Case {
-            ports: 2,
-            instants: Except::INSTANTS,
-            drains: false,
-            ..Case::new(format!("{combination:?} ALL"), INPUT, move || {
-                Box::new(Except::new(schema(INPUT), combination).unwrap())
-            })
-        });
-    }
-    all.push(Case {
-        ports: 2,
-        ..Case::new("UNION ALL", INPUT, || Box::new(Union::new(schema(INPUT))))
-    });
-    all.extend(lived());
+    all.extend(bags());
     all.extend(aggregates());
     all.extend(joins());
     all.extend(asof_joins());
