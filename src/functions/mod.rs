@@ -44,6 +44,8 @@ pub fn register(state: &mut SessionState) -> datafusion::error::Result<()> {
         array::functions(),
     ];
     for function in scalars.into_iter().flatten() {
+        // DataFusion's of that name goes with its other names, under which it could come back.
+        let _ = state.deregister_udf(function.name)?;
         state.register_udf(Arc::new(function.udf()))?;
     }
     state.register_expr_planner(Arc::new(aggregates::Aggregates))?;

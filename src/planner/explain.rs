@@ -18,9 +18,8 @@ use arrow::datatypes::DataType;
 
 use super::ordered::keys_text;
 use super::plan::{
-    AsOf, Assigner, Clock, Close, Combination, Counting, Distribution, Kind, Node, Op, Over,
-    OverCall, OverFunction, Plan, ScanKind, Session, Temporal, Ticks, ToStream, TopN, Unnest,
-    Window,
+    AsOf, Assigner, Clock, Close, Counting, Distribution, Kind, Node, Op, Over, OverCall,
+    OverFunction, Plan, ScanKind, Session, Temporal, Ticks, ToStream, TopN, Unnest, Window,
 };
 use super::properties::Size;
 use super::temporal::Bound;
@@ -106,8 +105,7 @@ fn describe(node: &Node) -> String {
             format!("Expand  {}", list(lists))
         }
         Op::Unnest(unnest) => describe_unnest(unnest, &node.inputs[0]),
-        Op::Bag(Combination::Except) => "Except  all".to_owned(),
-        Op::Bag(Combination::Intersect) => "Intersect  all".to_owned(),
+        Op::Bag(combination) => format!("{combination:?}  all"),
         Op::Over(over) => {
             let (partition, order) = (list(&over.partition), keys_text(&over.keys));
             let calls = list(over.calls.iter().map(describe_call));

@@ -35,6 +35,7 @@ pub mod ordered;
 mod over;
 mod panes;
 pub mod plan;
+mod postgres_names;
 pub mod properties;
 pub mod relation;
 mod rows;

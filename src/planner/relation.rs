@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, TableReference};
@@ -24,6 +24,7 @@ use super::asof::{DELETED, marker};
 use super::error::Error;
 use super::first_rows;
 use super::plan::ScanKind;
+use super::postgres_names::{SqlTypes, synonym};
 use super::properties::Properties;
 use super::rows::RowFunctions;
 use super::tvf::WindowPlanner;
@@ -489,36 +490,5 @@ impl ContextProvider for Names<'_> {
 
     fn udwf_names(&self) -> Vec<String> {
         self.functions.window_functions().keys().cloned().collect()
-    }
-}
-
-/// What DataFusion calls a function of Postgres.
-fn synonym(name: &str) -> &str {
-    match name {
-        "every" => "bool_and",
-        "variance" => "var_samp",
-        "ceiling" => "ceil",
-        "sign" => "signum",
-        "gen_random_uuid" => "uuid",
-        "statement_timestamp" | "transaction_timestamp" => "now",
-        other => other,
-    }
-}
-
-/// Types in expressions are the types of columns.
-#[derive(Debug)]
-struct SqlTypes;
-
-impl TypePlanner for SqlTypes {
-    fn plan_type_field(&self, sql_type: &ast::DataType) -> DfResult<Option<FieldRef>> {
-        let (declared, data_type) =
-            sql::types::column_type(sql_type).map_err(|e| DataFusionError::from(Error::Sql(e)))?;
-        let field = Field::new("", data_type, true);
-        // Casts to these check and change the text, see `text_time`.
-        let json = matches!(declared.name.as_str(), "json" | "jsonb");
-        Ok(Some(Arc::new(match json {
-            true => field.with_metadata(declared.metadata().into()),
-            false => field,
-        })))
     }
 }
