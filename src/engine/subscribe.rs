@@ -54,7 +54,7 @@ impl Session {
         params: &[ScalarValue],
     ) -> Result<(Plan, Vec<String>)> {
         let relations = self.relations();
-        let functions = self.engine.functions();
+        let functions = &*relations.functions;
         let names = Names::new(&relations, functions, Arc::clone(&query.windows));
         let bound = query::with_params(bind_query(query, &names)?, params)?;
         let columns = visible_names(&bound);
@@ -72,8 +72,8 @@ impl Session {
         params: &[ScalarValue],
     ) -> Result<Rows> {
         let (plan, columns) = self.continuous(query, params)?;
-        let rows_max = usize::try_from(self.variables.subscribe_buffer_rows());
-        let feed = Arc::new(Feed::new(rows_max.unwrap_or(usize::MAX), true));
+        let bytes_max = usize::try_from(self.variables.subscribe_buffer_bytes());
+        let feed = Arc::new(Feed::new(bytes_max.unwrap_or(usize::MAX), true));
         let (shape, first, job) = match self.followed(&plan) {
             Some((oid, job)) => {
                 let time = self.engine.properties_of(oid).and_then(|p| p.time_type);
@@ -128,7 +128,7 @@ impl Session {
         declared: &[Option<DataType>],
     ) -> Result<Description> {
         let relations = self.relations();
-        let names = Names::new(&relations, self.engine.functions(), Arc::clone(&query.windows));
+        let names = Names::new(&relations, &relations.functions, Arc::clone(&query.windows));
         let bound = bind_query(query, &names)?;
         let parameters = parameter_types(&bound, declared)?;
         if !parameters.is_empty() {
@@ -375,6 +375,6 @@ impl Reader {
 /// What a reader sees when its query has ended.
 fn ended(fault: crate::runtime::job::Fault) -> Error {
     let hint = (fault.sqlstate == SqlState::PROGRAM_LIMIT_EXCEEDED)
-        .then(|| "Read faster, or SET subscribe_buffer to more rows.".to_owned());
+        .then(|| "Read faster, or SET subscribe_buffer to more, e.g. '256MB'.".to_owned());
     Error::Refused { message: fault.message, sqlstate: fault.sqlstate, detail: None, hint }
 }
