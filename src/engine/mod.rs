@@ -23,6 +23,7 @@ mod dml;
 mod drop;
 mod error;
 mod explain;
+mod function;
 mod functions;
 mod gauges;
 mod introspect;
@@ -213,7 +214,7 @@ impl Engine {
     /// These functions, with `now()` at the current time.
     fn at_present(&self, functions: &SessionState) -> SessionState {
         let mut state = functions.clone();
-        let now = chrono::DateTime::from_timestamp_micros(self.hub.clock().now().0);
+        let now = chrono::DateTime::from_timestamp_micros(self.hub.now().0);
         state.execution_props_mut().query_execution_start_time = now;
         state
     }

@@ -2,15 +2,14 @@
 //!
 //! # Semantics
 //! Scans and windows in brackets hold their rows by then. Of two nodes the inner one goes first:
-//! its
-//! inputs are run by DataFusion, and the node itself is computed from its definition, or by its
+//! its inputs are run by DataFusion, and the node itself is computed from its definition, or by its
 //! operator, which then gets all rows as one instant.
 
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
-use arrow::datatypes::Field;
+use arrow::datatypes::{Field, FieldRef, Schema};
 use datafusion::catalog::MemTable;
 use datafusion::common::DFSchema;
 use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
@@ -25,6 +24,7 @@ use datafusion::physical_plan::{SendableRecordBatchStream, execute_stream};
 use futures::TryStreamExt;
 
 use super::{Error, Result, asof};
+use crate::delta::batch;
 use crate::error::SqlState;
 use crate::planner::asof::asof_node;
 use crate::planner::lower::window_node;
@@ -132,7 +132,12 @@ pub(super) fn values_of(
     node: &LogicalPlan,
     rows: RecordBatch,
 ) -> Result<LogicalPlan, DataFusionError> {
-    let table = MemTable::try_new(rows.schema(), vec![vec![rows]])?;
+    // Names come from the node, where relations tell equal ones apart.
+    let named = |(i, field): (usize, &FieldRef)| field.as_ref().clone().with_name(i.to_string());
+    let fields: Vec<Field> = rows.schema().fields().iter().enumerate().map(named).collect();
+    let schema = Arc::new(Schema::new(fields));
+    let rows = batch(Arc::clone(&schema), rows.columns().to_vec(), rows.num_rows())?;
+    let table = MemTable::try_new(schema, vec![vec![rows]])?;
     let scan =
         LogicalPlanBuilder::scan("$rows", provider_as_source(Arc::new(table)), None)?.build()?;
     let columns = scan.schema().iter().zip(node.schema().iter()).map(|(new, (qualifier, old))| {

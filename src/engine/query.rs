@@ -40,6 +40,7 @@ use crate::planner::bind::{settled, visible_names};
 use crate::planner::lower::{self, Request, Wanted, window_node};
 use crate::planner::plan::{Clock, ScanKind, Ticks};
 use crate::planner::relation::RelationSource;
+use crate::planner::temporal;
 use crate::planner::to_stream::{ToStreamNode, monotonic, scanned_stream, to_stream_node};
 use crate::planner::window::{WindowKind, WindowNode};
 use crate::runtime::history::Retained;
@@ -228,6 +229,9 @@ impl At {
         let mut plan = self.replace_scans(plan, recursive)?;
         if recursive {
             plan = plan.transform_up(|node| node.recompute_schema().map(Transformed::yes))?.data;
+        }
+        if let Some(instant) = self.instant {
+            plan = temporal::fix(plan, instant.0)?;
         }
         our_nodes(plan, state).await
     }

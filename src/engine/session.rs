@@ -215,6 +215,8 @@ impl Session {
             | StatementKind::CreateTable(_)
             | StatementKind::CreateView(_)
             | StatementKind::Drop(_)
+            | StatementKind::CreateFunction(_)
+            | StatementKind::DropFunction(_)
             | StatementKind::CreateSchema { .. }
             | StatementKind::Heartbeat { .. }
             | StatementKind::AlterView { .. }

@@ -6,6 +6,8 @@
 //! | [`Filter`]    | WHERE, HAVING                        | any       | none                    |
 //! | [`Project`]   | the select list                      | any       | none                    |
 //! | [`Union`]     | UNION ALL                            | any       | none                    |
+//! | [`Expand`]    | GROUPING SETS, ROLLUP, CUBE          | any       | none                    |
+//! | [`Unnest`]    | unnest, functions that give rows     | any       | none                    |
 //! | [`Constant`]  | VALUES                               | one       | whether it was emitted  |
 //! | [`Aggregate`] | GROUP BY; DISTINCT, without calls    | any       | per group               |
 //! | [`Join`]      | JOIN of every kind, EXISTS, IN       | inner any | both sides, by key      |
@@ -48,6 +50,7 @@ use datafusion::error::DataFusionError;
 
 use crate::delta::Delta;
 use crate::error::{Classify, SqlState};
+use crate::functions::error as functions;
 use crate::time::{Timestamp, Watermark};
 
 pub mod aggregate;
@@ -57,6 +60,7 @@ pub mod checked;
 mod constant;
 pub mod evaluate;
 mod except;
+mod expand;
 mod filter;
 mod finality;
 pub mod join;
@@ -69,12 +73,14 @@ pub(crate) mod testing;
 pub mod to_stream;
 pub mod top_n;
 mod union;
+pub mod unnest;
 
 pub use aggregate::Aggregate;
 pub use arrange::Arrange;
 pub use asof::AsOf;
 pub use constant::Constant;
 pub use except::{Combination, Except};
+pub use expand::Expand;
 pub use filter::Filter;
 pub use finality::Frees;
 pub use join::Join;
@@ -85,6 +91,7 @@ pub use stamp::Stamp;
 pub use to_stream::{Differences, Samples};
 pub use top_n::TopN;
 pub use union::Union;
+pub use unnest::Unnest;
 
 /// The number of an operator's input, from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -123,7 +130,10 @@ pub enum Error {
 impl Classify for Error {
     fn sqlstate(&self) -> SqlState {
         match self {
-            Error::Arrow(_) | Error::Expression(_) => SqlState::INTERNAL_ERROR,
+            Error::Arrow(_) => SqlState::INTERNAL_ERROR,
+            Error::Expression(error) => {
+                functions::sqlstate(error).unwrap_or(SqlState::INTERNAL_ERROR)
+            }
             Error::State { .. } => SqlState::DATA_CORRUPTED,
             Error::Limit { .. } => SqlState::PROGRAM_LIMIT_EXCEEDED,
         }
@@ -153,6 +163,12 @@ pub trait Operator: Send {
     /// Event time has reached `watermark` on every port. Called with strictly increasing values.
     fn on_watermark(&mut self, _watermark: Watermark, _out: &mut Output) -> Result<()> {
         Ok(())
+    }
+
+    /// The time at which the operator has something to emit though nothing comes in: it wants a
+    /// commit then. Only operators of the ARRIVAL clock that let time pass.
+    fn due(&self) -> Option<Timestamp> {
+        None
     }
 
     /// What it holds until the watermark moves on, for EXPLAIN STALL.

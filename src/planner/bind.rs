@@ -12,13 +12,15 @@ use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use sqlparser::ast::{self, Visit, VisitMut, Visitor, VisitorMut};
 
+use super::calls;
 use super::column_name::name_columns;
 use super::error::{Error, Result};
 use super::first_rows::WITH_TIES;
+use super::macros;
 use super::relation::Names;
 use super::{asof, bag, subquery, using};
-use crate::error::{Classify, Location};
-use crate::sql::catalog::Object;
+use crate::error::{Classify, Location, SqlState};
+use crate::sql::catalog::{FunctionDef, Object};
 use crate::sql::names::fold;
 use crate::sql::statement::Query;
 
@@ -29,6 +31,8 @@ pub(super) const DUPLICATE_MARK: char = '\u{1}';
 pub fn bind_query(query: &Query, names: &Names<'_>) -> Result<LogicalPlan> {
     let mut ast = query.ast.as_ref().clone();
     let _ = VisitMut::visit(&mut ast, &mut NameColumns);
+    macros::expand(&mut ast, names)?;
+    calls::rewrite(&mut ast);
     let mut statement = ast.clone();
     if using::enclose(&mut statement, names.natural()) {
         // What NATURAL joins merge is known once they are planned.
@@ -95,13 +99,35 @@ fn placed(error: Error, tree: &impl Visit) -> Error {
 pub fn bind_dml(statement: &ast::Statement, names: &Names<'_>) -> Result<LogicalPlan> {
     let mut statement = statement.clone();
     name_statement(&mut statement);
+    macros::expand(&mut statement, names)?;
+    calls::rewrite(&mut statement);
     let plan = bag::rewrite(planner(names).sql_statement_to_plan(statement)?)?;
     Ok(subquery::spell_out(plan)?)
 }
 
+/// Plans a call of a function with NULLs, so that a bad body is refused when it is defined.
+pub fn check_function(function: &FunctionDef, names: &Names<'_>) -> Result<()> {
+    if names.is_built_in(&function.name) {
+        return Err(Error::Invalid {
+            what: format!("function \"{}\" already exists", function.name),
+            sqlstate: SqlState::DUPLICATE_FUNCTION,
+            hint: Some("The language has a function of that name; choose another one.".into()),
+        });
+    }
+    let nulls = function.parameters.iter().map(|_| ast::Expr::Value(ast::Value::Null.into()));
+    let call = macros::inlined(function, nulls.collect(), names, 0)?;
+    let bound = bind_expr(&call, &DFSchema::empty(), names)?;
+    let plan = LogicalPlanBuilder::empty(true).project([bound.alias("value")])?.build()?;
+    settled(plan, names.functions())?;
+    Ok(())
+}
+
 /// Plans an expression over the columns of `schema`.
 pub fn bind_expr(expr: &ast::Expr, schema: &DFSchema, names: &Names<'_>) -> Result<Expr> {
-    Ok(planner(names).sql_to_expr(expr.clone(), schema, &mut PlannerContext::new())?)
+    let mut expr = expr.clone();
+    macros::expand(&mut expr, names)?;
+    calls::rewrite(&mut expr);
+    Ok(planner(names).sql_to_expr(expr, schema, &mut PlannerContext::new())?)
 }
 
 fn planner<'a>(names: &'a Names<'_>) -> SqlToRel<'a, Names<'a>> {

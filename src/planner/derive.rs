@@ -10,11 +10,12 @@ use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 
 use super::ordered;
 use super::plan::{
-    self, Aggregate, Assigner, Close, Node, Op, Over, OverFunction, Scan, ScanKind, Session, Ticks,
-    Window,
+    self, Aggregate, Assigner, Close, Node, Op, Over, OverFunction, Scan, ScanKind, Session,
+    Temporal, Ticks, Unnest, Window,
 };
 use super::properties::{Finality, Properties, Size, TimeOf};
 use super::relation::RelationSource;
+use super::temporal::Bound;
 use crate::sql::derived::ToStream;
 
 type Exprs = [Arc<dyn PhysicalExpr>];
@@ -33,7 +34,10 @@ pub(super) fn node(op: Op, inputs: Vec<Node>, schema: SchemaRef) -> Node {
         Op::Stamp => stamped(&inputs[0]),
         Op::ToStream(to_stream) => streamed(to_stream, &inputs[0]),
         Op::Project(exprs) => project(exprs, &inputs[0]),
+        Op::Expand(lists) => expanded(lists, &inputs[0]),
+        Op::Unnest(unnest) => unnested(unnest, &inputs[0]),
         Op::Window(window) => windowed(window, &inputs[0]),
+        Op::Temporal(temporal) => lived(temporal, &inputs[0]),
         Op::Assign(assign) => assigned(assign.time.as_ref(), assign.assigner, &inputs[0]),
         Op::Session(session) => sessions(session, &inputs[0]),
         Op::Aggregate(aggregate) => aggregated(aggregate, &inputs[0]),
@@ -74,7 +78,12 @@ pub(super) fn scan(op: Op, source: &RelationSource, schema: SchemaRef) -> Node {
     let properties = match (scan.kind, &source.properties) {
         (ScanKind::Table, _) => Properties { size: Size::Keys, timeless: true, ..unknown(scan) },
         (ScanKind::Stream | ScanKind::View, Some(result)) => Properties {
-            finality: scan.projection.iter().map(|c| result.finality[*c]).collect(),
+            // What is not the object's own, such as the order of arrival, is final by nothing.
+            finality: scan
+                .projection
+                .iter()
+                .map(|c| result.finality.get(*c).copied().flatten())
+                .collect(),
             time_column: result.time_column.and_then(position),
             ordered: result.stream,
             ..result.clone()
@@ -192,6 +201,37 @@ fn project(exprs: &Exprs, input: &Node) -> Properties {
     }
 }
 
+/// Every list of expressions is a projection of the input; what is not proven of all is not proven.
+fn expanded(lists: &[Vec<Arc<dyn PhysicalExpr>>], input: &Node) -> Properties {
+    let parts: Vec<Properties> = lists.iter().map(|list| project(list, input)).collect();
+    let same = |i: usize| {
+        let first = parts[0].finality[i];
+        first.filter(|_| parts.iter().all(|part| part.finality[i] == first))
+    };
+    let width = parts.first().map_or(0, |part| part.finality.len());
+    Properties {
+        append_only: input.properties.append_only,
+        finality: (0..width).map(same).collect(),
+        size: input.properties.size,
+        ..Properties::default()
+    }
+}
+
+fn unnested(unnest: &Unnest, input: &Node) -> Properties {
+    let columns = || unnest.columns.iter();
+    let kept = |column: usize| columns().position(|c| *c == (column, false));
+    let of = &input.properties;
+    Properties {
+        append_only: of.append_only,
+        finality: columns().map(|(c, list)| of.finality[*c].filter(|_| !list)).collect(),
+        hashed_by: of.hashed_by.as_ref().and_then(|by| by.iter().map(|c| kept(*c)).collect()),
+        size: of.size,
+        time_column: of.time_column.and_then(kept),
+        ordered: of.ordered,
+        ..Properties::default()
+    }
+}
+
 fn windowed(window: &Window, input: &Node) -> Properties {
     let size = match window {
         Window::Range { .. } | Window::Current { .. } => Size::Window,
@@ -212,6 +252,18 @@ fn windowed(window: &Window, input: &Node) -> Properties {
             | Window::Partitioned { .. } => input.properties.time_column,
             Window::Range { .. } | Window::Rows { .. } => None,
         },
+        ..Properties::default()
+    }
+}
+
+/// Rows that only begin are never retracted; those that end are what time leaves.
+fn lived(temporal: &Temporal, input: &Node) -> Properties {
+    let ends = temporal.bounds.iter().any(|(_, of)| matches!(of, Bound::Until | Bound::Through));
+    Properties {
+        append_only: input.properties.append_only && !ends,
+        finality: vec![None; input.schema.fields().len()],
+        hashed_by: input.properties.hashed_by.clone(),
+        size: if ends { input.properties.size.min(Size::Window) } else { input.properties.size },
         ..Properties::default()
     }
 }

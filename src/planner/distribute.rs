@@ -64,21 +64,14 @@ pub(super) fn distribute(node: Node) -> Node {
             hashed_by = Some(vec![]);
         }
         Op::ToStream(_) => inputs = to_stream(inputs),
-        Op::Union => {
-            // What lies on one shard must not share a fragment with what lies on all.
-            let spread = |input: Node| match &input.properties.hashed_by {
-                Some(by) if by.is_empty() => {
-                    let all = all_columns(&input);
-                    hash(input, &all)
-                }
-                _ => input,
-            };
-            inputs = inputs.into_iter().map(spread).collect();
-        }
+        Op::Union => inputs = inputs.into_iter().map(spread).collect(),
         Op::Scan(_)
         | Op::Values(_)
         | Op::Filter(_)
         | Op::Project(_)
+        | Op::Expand(_)
+        | Op::Unnest(_)
+        | Op::Temporal(_)
         | Op::Window(Window::Range { .. } | Window::Current { .. })
         | Op::Assign(_)
         | Op::Arrange
@@ -91,6 +84,17 @@ pub(super) fn distribute(node: Node) -> Node {
         node.properties.hashed_by = hashed_by;
     }
     node
+}
+
+/// What lies on one shard must not share a fragment with what lies on all.
+fn spread(input: Node) -> Node {
+    match &input.properties.hashed_by {
+        Some(by) if by.is_empty() => {
+            let all = all_columns(&input);
+            hash(input, &all)
+        }
+        _ => input,
+    }
 }
 
 /// Whether an operator has to see all rows in one place.

@@ -7,6 +7,7 @@ use datafusion::error::DataFusionError;
 
 use super::wording::{type_name, wording};
 use crate::error::{Classify, Location, SqlState};
+use crate::functions::error as functions;
 use crate::sql;
 
 /// Result of planning.
@@ -131,6 +132,9 @@ fn own(error: &DataFusionError) -> Option<&Error> {
 fn data_fusion_message(error: &DataFusionError) -> String {
     if let Some(own) = own(error) {
         return own.to_string();
+    }
+    if let Some(of_function) = functions::Error::within(error) {
+        return of_function.to_string();
     }
     match root(error) {
         DataFusionError::SchemaError(schema, _) => schema_message(schema),
@@ -339,6 +343,9 @@ impl Classify for Error {
 /// this is
 /// the one place that looks at it.
 pub fn data_fusion_state(error: &DataFusionError) -> SqlState {
+    if let Some(of_function) = functions::Error::within(error) {
+        return of_function.sqlstate;
+    }
     let root = root(error);
     if let Some(wording) = spoken(root).and_then(|text| wording(&text)) {
         return wording.code;
@@ -394,7 +401,7 @@ fn plan_state(message: &str) -> SqlState {
         SqlState::GROUPING_ERROR
     } else if has("unique expression names") || has("specified more than once") {
         SqlState::DUPLICATE_COLUMN
-    } else if has("Cannot coerce") || has("Cannot infer common") || has("No function matches") {
+    } else if has("Cannot coerce") || has("Cannot infer common") {
         SqlState::DATATYPE_MISMATCH
     } else if has("Cannot cast") || has("Unsupported CAST") {
         SqlState::CANNOT_COERCE

@@ -18,10 +18,11 @@ use arrow::datatypes::DataType;
 
 use super::ordered::keys_text;
 use super::plan::{
-    AsOf, Assigner, Clock, Close, Combination, Counting, Distribution, Kind, Node, Op, Over,
-    OverCall, OverFunction, Plan, ScanKind, Session, Ticks, ToStream, TopN, Window,
+    AsOf, Assigner, Clock, Close, Counting, Distribution, Kind, Node, Op, Over, OverCall,
+    OverFunction, Plan, ScanKind, Session, Temporal, Ticks, ToStream, TopN, Unnest, Window,
 };
 use super::properties::Size;
+use super::temporal::Bound;
 use super::window::span_text;
 use crate::sql::derived;
 
@@ -73,6 +74,7 @@ fn describe(node: &Node) -> String {
         Op::Filter(predicate) => format!("Filter  {predicate}"),
         Op::Project(exprs) => format!("Project  [{}]", list(exprs)),
         Op::Window(window) => format!("Window  [{}]", window_text(window)),
+        Op::Temporal(temporal) => describe_temporal(temporal),
         Op::Assign(assign) => format!("Assign  {}", assigner_text(assign.assigner)),
         Op::Session(session) => {
             let held = if session.held { "  final ones only" } else { "" };
@@ -98,8 +100,12 @@ fn describe(node: &Node) -> String {
         }
         Op::AsOf(join) => describe_asof(join),
         Op::Union => "Union".to_owned(),
-        Op::Bag(Combination::Except) => "Except  all".to_owned(),
-        Op::Bag(Combination::Intersect) => "Intersect  all".to_owned(),
+        Op::Expand(lists) => {
+            let lists = lists.iter().map(|exprs| format!("[{}]", list(exprs)));
+            format!("Expand  {}", list(lists))
+        }
+        Op::Unnest(unnest) => describe_unnest(unnest, &node.inputs[0]),
+        Op::Bag(combination) => format!("{combination:?}  all"),
         Op::Over(over) => {
             let (partition, order) = (list(&over.partition), keys_text(&over.keys));
             let calls = list(over.calls.iter().map(describe_call));
@@ -119,6 +125,25 @@ fn describe(node: &Node) -> String {
         Op::Exchange(Distribution::Broadcast) => "Exchange  broadcast".to_owned(),
         Op::Exchange(Distribution::Hash(keys)) => format!("Exchange  hash({})", list(keys)),
     }
+}
+
+fn describe_unnest(unnest: &Unnest, input: &Node) -> String {
+    let lists = unnest.columns.iter().filter(|(_, list)| *list);
+    let names = lists.map(|(column, _)| input.schema.field(*column).name());
+    format!("Unnest  [{}]", list(names))
+}
+
+fn describe_temporal(temporal: &Temporal) -> String {
+    let bounds = temporal.bounds.iter().map(|(at, bound)| {
+        let op = match bound {
+            Bound::From => ">=",
+            Bound::After => ">",
+            Bound::Until => "<",
+            Bound::Through => "<=",
+        };
+        format!("now() {op} {at}")
+    });
+    format!("TemporalFilter  {}", bounds.collect::<Vec<_>>().join(" AND "))
 }
 
 fn describe_asof(join: &AsOf) -> String {
@@ -249,6 +274,7 @@ pub fn state_of(node: &Node) -> State {
         }
         Op::Session(session) => session_state(node, session),
         Op::Window(Window::Partitioned { count, .. }) => bounded(&format!("{count} rows per key")),
+        Op::Temporal(_) => bounded("rows to come and to go"),
         Op::Aggregate(aggregate) if aggregate.frees.is_some() => {
             bounded("until the watermark closes")
         }
@@ -292,6 +318,8 @@ pub fn state_of(node: &Node) -> State {
         | Op::Values(_)
         | Op::Filter(_)
         | Op::Project(_)
+        | Op::Expand(_)
+        | Op::Unnest(_)
         | Op::Assign(_)
         | Op::Union
         | Op::Arrange

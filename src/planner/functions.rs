@@ -9,11 +9,11 @@ use arrow::array::{
 use arrow::compute::cast;
 use arrow::compute::kernels::numeric;
 use arrow::datatypes::{
-    DataType, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, TimeUnit,
+    DataType, Field, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, TimeUnit,
     TimestampMicrosecondType,
 };
 use chrono::{DateTime, Datelike, Months, NaiveDateTime, Offset, TimeDelta, TimeZone, Utc};
-use datafusion::common::{exec_datafusion_err, plan_err};
+use datafusion::common::{ScalarValue, exec_datafusion_err, plan_err};
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature,
@@ -23,12 +23,13 @@ use datafusion::physical_expr_common::datum::apply;
 
 use super::scaled_interval::INTERVAL;
 use crate::sql::SECONDS;
+use crate::sql::types::pg_type_name;
 
 const TIME: DataType = DataType::Time64(TimeUnit::Microsecond);
 
 /// Returns the functions.
 pub fn all() -> Vec<Arc<ScalarUDF>> {
-    let kinds = [Kind::Mod, Kind::Age, Kind::Timezone, Kind::Seconds];
+    let kinds = [Kind::Mod, Kind::Age, Kind::Timezone, Kind::TypeOf, Kind::Seconds];
     kinds.into_iter().map(|kind| Arc::new(ScalarUDF::from(Function::new(kind)))).collect()
 }
 
@@ -49,6 +50,8 @@ enum Kind {
     /// clocks
     /// show it, or the instant at which they show a time.
     Timezone,
+    /// `pg_typeof(any)`: the name of a value's type.
+    TypeOf,
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -67,6 +70,7 @@ impl Function {
     fn new(kind: Kind) -> Self {
         let signature = match kind {
             Kind::Mod => Signature::numeric(2, Volatility::Immutable),
+            Kind::TypeOf => Signature::any(1, Volatility::Immutable),
             Kind::Age => Signature::exact(vec![MICROS, MICROS], Volatility::Immutable),
             Kind::Seconds => {
                 let types = [MICROS, instants(), TIME, INTERVAL];
@@ -91,6 +95,7 @@ impl ScalarUDFImpl for Function {
             Kind::Mod => "mod",
             Kind::Age => "age",
             Kind::Timezone => "timezone",
+            Kind::TypeOf => "pg_typeof",
             Kind::Seconds => SECONDS,
         }
     }
@@ -102,6 +107,7 @@ impl ScalarUDFImpl for Function {
     fn return_type(&self, args: &[DataType]) -> DfResult<DataType> {
         Ok(match (self.kind, args) {
             (Kind::Mod, [first, _]) => first.clone(),
+            (Kind::TypeOf, _) => DataType::Utf8,
             (Kind::Age, _) => INTERVAL,
             (Kind::Seconds, _) => DataType::Decimal128(8, 6),
             (Kind::Timezone, [_, DataType::Timestamp(_, None)]) => instants(),
@@ -113,6 +119,10 @@ impl ScalarUDFImpl for Function {
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
         if self.kind == Kind::Mod {
             return apply(&args.args[0], &args.args[1], numeric::rem);
+        }
+        if self.kind == Kind::TypeOf {
+            let name = type_name(&args.arg_fields[0]);
+            return Ok(ColumnarValue::Scalar(ScalarValue::from(name)));
         }
         let arrays = ColumnarValue::values_to_arrays(&args.args)?;
         if self.kind == Kind::Seconds {
@@ -138,6 +148,16 @@ impl ScalarUDFImpl for Function {
         let moved = moved.collect::<DfResult<TimestampMicrosecondArray>>()?;
         let zone = (!instant).then(|| "UTC".into());
         Ok(ColumnarValue::Array(Arc::new(moved.with_timezone_opt::<Arc<str>>(zone))))
+    }
+}
+
+/// What Postgres calls the type of a column, without length and digits.
+fn type_name(field: &Field) -> String {
+    let declared = field.metadata().get("pg_type").cloned();
+    let name = declared.unwrap_or_else(|| pg_type_name(field.data_type()));
+    match (name.split_once('('), name.split_once(')')) {
+        (Some((before, _)), Some((_, behind))) => format!("{before}{behind}"),
+        _ => name,
     }
 }
 

@@ -11,31 +11,29 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::common::DFSchema;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::execution::SessionState;
 use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{self as logical, Expr, LogicalPlan};
 use datafusion::optimizer::{Optimizer, OptimizerContext, OptimizerRule};
 use datafusion::physical_expr::aggregate::LoweredAggregateBuilder;
-use datafusion::physical_expr::expressions::Literal;
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 
 use super::asof::asof_node;
+use super::decorrelate::Decorrelate;
 use super::derive;
 use super::error::{Error, Result};
 use super::null_safe::JoinPairs;
 use super::ordered::Ordered;
 use super::panes::Panes;
-use super::plan::{
-    self, Aggregate, Assign, Call, Clock, Kind, Node, Op, Plan, Scan, Session, Ticks, Window,
-};
+use super::plan::{Aggregate, Assign, Call, Clock, Kind, Node, Op, Plan, Scan, Session, Window};
 use super::relation::{RelationSource, system_time_type};
-use super::to_stream::{self, ToStreamNode, to_stream_node};
+use super::temporal::{self, temporal_node};
+use super::to_stream::{self, to_stream_node};
 use super::window::{WindowKind, WindowNode};
 use super::{clock, distribute, on_close};
-use crate::sql::derived::ToStream;
 
 /// DataFusion's rewrites that hold for changing bags, in order.
 fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
@@ -46,13 +44,12 @@ fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
         extract_equijoin_predicate::ExtractEquijoinPredicate,
         optimize_projections::OptimizeProjections, push_down_filter::PushDownFilter,
         replace_distinct_aggregate::ReplaceDistinctWithAggregate,
-        scalar_subquery_to_join::ScalarSubqueryToJoin, simplify_expressions::SimplifyExpressions,
+        simplify_expressions::SimplifyExpressions,
     };
     vec![
         Arc::new(SimplifyExpressions::new()),
         Arc::new(ReplaceDistinctWithAggregate::new()),
         Arc::new(DecorrelatePredicateSubquery::new()),
-        Arc::new(ScalarSubqueryToJoin::new()),
         Arc::new(ExtractEquijoinPredicate::new()),
         Arc::new(JoinPairs::default()),
         Arc::new(EliminateOuterJoin::new()),
@@ -150,10 +147,9 @@ pub fn continuous(plan: LogicalPlan, request: Request, state: &SessionState) -> 
 /// Rewrites and lowers an analyzed query, and finds its clock.
 fn lowered(analyzed: LogicalPlan, request: Request, state: &SessionState) -> Result<(Node, Clock)> {
     let options = state.config_options();
-    // A subquery that gives one value is a relation of one row here, which may change.
-    let mut options = options.as_ref().clone();
-    options.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
-    let config = OptimizerContext::new_with_config_options(Arc::new(options))
+    let analyzed = Decorrelate { uncorrelated: true }.rewrite(analyzed)?;
+    let analyzed = temporal::extract(analyzed)?;
+    let config = OptimizerContext::new_with_config_options(Arc::clone(options))
         .without_query_execution_start_time()
         .with_max_passes(3);
     let optimized = Optimizer::with_rules(rules()).optimize(analyzed, &config, |_, _| {})?;
@@ -169,6 +165,9 @@ fn lowered(analyzed: LogicalPlan, request: Request, state: &SessionState) -> Res
 /// The clock of an analyzed query that is to run once. What has no continuous form is on the
 /// ARRIVAL clock, and so is what does not join.
 pub fn clock(analyzed: &LogicalPlan, state: &SessionState) -> Result<Clock> {
+    if temporal::on_event_time(analyzed)? {
+        return Ok(Clock::Event);
+    }
     let mut joins = false;
     analyzed.apply_with_subqueries(|node| {
         joins |= matches!(node, LogicalPlan::Join(_)) || asof_node(node).is_some();
@@ -189,8 +188,7 @@ pub fn window_node(plan: &LogicalPlan) -> Option<&WindowNode> {
     }
 }
 
-/// A maintained query has no "now" of its own except in temporal filters, which are not supported
-/// yet.
+/// A maintained query has no clock but `now()`, and that in temporal filters only.
 fn refuse_clock_functions(plan: &LogicalPlan) -> Result<()> {
     let mut found = None;
     plan.apply_with_subqueries(|node| {
@@ -198,7 +196,7 @@ fn refuse_clock_functions(plan: &LogicalPlan) -> Result<()> {
             expr.apply(|e| {
                 if let Expr::ScalarFunction(f) = e
                     && f.func.signature().volatility != logical::Volatility::Immutable
-                    && !matches!(f.func.name(), "to_timestamp" | "to_char" | "to_date" | "version")
+                    && !matches!(f.func.name(), "now" | "version")
                 {
                     found = Some(f.func.name().to_owned());
                 }
@@ -228,7 +226,8 @@ pub(super) fn later(what: impl Into<String>, hint: &str) -> Error {
 /// Logical nodes to ours, innermost first.
 pub(super) struct Lowering {
     props: ExecutionProps,
-    clock: Clock,
+    /// The clock of the block.
+    pub(super) clock: Clock,
 }
 
 impl Lowering {
@@ -276,9 +275,7 @@ impl Lowering {
                 Ok(constant(relaxed(&empty.schema), rows))
             }
             LogicalPlan::Extension(_) => self.own(plan),
-            LogicalPlan::Unnest(_) => {
-                Err(later("unnest", "Unnest in the query that reads the view."))
-            }
+            LogicalPlan::Unnest(unnest) => self.unnest(unnest),
             LogicalPlan::RecursiveQuery(_) => {
                 Err(later("WITH RECURSIVE", "Run it as a one-shot query."))
             }
@@ -353,6 +350,9 @@ impl Lowering {
         if let Some(node) = to_stream_node(plan) {
             return self.to_stream(node);
         }
+        if let Some(filter) = temporal_node(plan) {
+            return self.temporal(filter);
+        }
         match asof_node(plan) {
             Some(join) => self.asof(join),
             None => Err(later("this construct", "Leave it out.")),
@@ -385,47 +385,11 @@ impl Lowering {
         Ok(derive::node(op, vec![input], relaxed(window.schema())))
     }
 
-    /// ISTREAM and DSTREAM of what only grows are the elements themselves, and nothing.
-    fn to_stream(&self, node: &ToStreamNode) -> Result<Node> {
-        let mut inputs = node.relations().map(|input| self.node(input));
-        let input = inputs.next().expect("an operator has a relation")?;
-        let schema = Arc::clone(&input.schema);
-        if input.properties.append_only && node.ticks == Ticks::Instants {
-            return Ok(match node.operator {
-                ToStream::Dstream => {
-                    let none = Arc::new(Literal::new(ScalarValue::Boolean(Some(false))));
-                    derive::node(Op::Filter(none), vec![input], schema)
-                }
-                ToStream::Istream | ToStream::Rstream => input,
-            });
-        }
-        let (operator, ticks) = (node.operator, node.ticks.clone());
-        let op = Op::ToStream(plan::ToStream { operator, ticks });
-        let inputs = std::iter::once(Ok(input)).chain(inputs).collect::<Result<_>>()?;
-        Ok(derive::node(op, inputs, schema))
-    }
-
     fn aggregate(&self, aggregate: &logical::Aggregate) -> Result<Node> {
-        if aggregate.group_expr.iter().any(|e| matches!(e, Expr::GroupingSet(_))) {
-            return Err(later("GROUPING SETS", "Write a UNION ALL of the groupings."));
-        }
-        let input = self.node(&aggregate.input)?;
+        let (input, group) = self.grouped(self.node(&aggregate.input)?, aggregate)?;
         let logical_schema = aggregate.input.schema();
-        // A key that is grouped by twice is one column of the result.
-        let mut keys: Vec<Expr> = Vec::new();
-        for key in &aggregate.group_expr {
-            if !keys.contains(key) {
-                keys.push(key.clone());
-            }
-        }
-        let group = self.exprs(&keys, logical_schema)?;
-        let calls = aggregate.aggr_expr.iter().map(|expr| {
-            let call = self.aggregate_call(expr, logical_schema)?;
-            if !call.function.order_bys().is_empty() {
-                return Err(later("ORDER BY inside an aggregate", "Order where the view is read."));
-            }
-            Ok(call)
-        });
+        let calls =
+            aggregate.aggr_expr.iter().map(|expr| self.aggregate_call(expr, logical_schema));
         let calls = calls.collect::<Result<Vec<_>>>()?;
         let op = Op::Aggregate(Aggregate {
             append_only: input.properties.append_only,

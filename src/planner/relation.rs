@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, TableReference};
@@ -24,12 +24,14 @@ use super::asof::{DELETED, marker};
 use super::error::Error;
 use super::first_rows;
 use super::plan::ScanKind;
+use super::postgres_names::{SqlTypes, synonym};
 use super::properties::Properties;
+use super::rows::RowFunctions;
 use super::tvf::WindowPlanner;
 use super::using::{Natural, UsingPlanner};
 use crate::error::SqlState;
 use crate::sql;
-use crate::sql::catalog::{Catalog, Column, Object, ObjectKind, Oid, ViewDef};
+use crate::sql::catalog::{Catalog, Column, FunctionDef, Object, ObjectKind, Oid, ViewDef};
 use crate::sql::types::SqlType;
 
 /// Where names are looked up.
@@ -257,7 +259,7 @@ impl<'a> Names<'a> {
         let natural = Natural::default();
         let using = UsingPlanner { natural: Arc::clone(&natural) };
         let window_planners: Vec<Arc<dyn RelationPlanner>> =
-            vec![Arc::new(WindowPlanner::new(windows)), Arc::new(using)];
+            vec![Arc::new(RowFunctions), Arc::new(WindowPlanner::new(windows)), Arc::new(using)];
         let used = RefCell::default();
         Self { relations, functions, window_planners, natural, search_path: None, depth: 0, used }
     }
@@ -282,6 +284,37 @@ impl<'a> Names<'a> {
     /// Objects that were named so far, not those that inlined views name.
     pub fn used(&self) -> BTreeSet<Oid> {
         self.used.borrow().clone()
+    }
+
+    /// Returns the user's function that a call means, and notes it as used. Functions of the
+    /// language come first.
+    pub(super) fn function(
+        &self,
+        name: &ast::ObjectName,
+        count: usize,
+    ) -> Option<Arc<FunctionDef>> {
+        let mut parts = sql::names::fold_parts(name);
+        let last = parts.pop()?;
+        let catalog = self.relations.catalog();
+        let found = match parts.pop() {
+            Some(schema) => catalog.function(&schema, &last, count),
+            None if self.is_built_in(&last) => None,
+            None => {
+                let path = self.search_path.as_deref().unwrap_or(self.relations.search_path());
+                path.iter().find_map(|schema| catalog.function(schema, &last, count))
+            }
+        };
+        let found = found.cloned();
+        self.used.borrow_mut().extend(found.as_ref().map(|f| f.oid));
+        found
+    }
+
+    /// Whether the language has a function of that name.
+    pub fn is_built_in(&self, name: &str) -> bool {
+        self.functions.scalar_functions().contains_key(name)
+            || self.functions.aggregate_functions().contains_key(name)
+            || self.functions.window_functions().contains_key(name)
+            || super::rows::gives_rows(name).is_some()
     }
 
     /// Names for the text of a view inside.
@@ -457,32 +490,5 @@ impl ContextProvider for Names<'_> {
 
     fn udwf_names(&self) -> Vec<String> {
         self.functions.window_functions().keys().cloned().collect()
-    }
-}
-
-/// What DataFusion calls a function of Postgres.
-fn synonym(name: &str) -> &str {
-    match name {
-        "every" => "bool_and",
-        "variance" => "var_samp",
-        "ceiling" => "ceil",
-        "sign" => "signum",
-        "gen_random_uuid" => "uuid",
-        "statement_timestamp" | "transaction_timestamp" => "now",
-        "array_remove" => "array_remove_all",
-        "array_replace" => "array_replace_all",
-        other => other,
-    }
-}
-
-/// Types in expressions are the types of columns.
-#[derive(Debug)]
-struct SqlTypes;
-
-impl TypePlanner for SqlTypes {
-    fn plan_type_field(&self, sql_type: &ast::DataType) -> DfResult<Option<FieldRef>> {
-        let (_, data_type) =
-            sql::types::column_type(sql_type).map_err(|e| DataFusionError::from(Error::Sql(e)))?;
-        Ok(Some(Arc::new(Field::new("", data_type, true))))
     }
 }

@@ -11,7 +11,7 @@
 //! 1. A commit is taken whole or not at all: what can fail is checked before anything changes.
 //! 2. Commit times are strictly increasing.
 //! 3. A query is told of a commit if it reads, directly or through views, an object that the commit
-//!    changed.
+//!    changed, or if it compares with the time of commits.
 //! 4. Lock order: hub, publication, task.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -207,8 +207,17 @@ impl Hub {
         }
     }
 
+    /// The time of what happens now: the clock's, and not before the last commit.
+    pub fn now(&self) -> Timestamp {
+        self.time(&self.lock())
+    }
+
+    pub(super) fn time(&self, state: &State) -> Timestamp {
+        state.time.map_or(self.clock.now(), |last| last.max(self.clock.now()))
+    }
+
     /// Takes the next position and time.
-    fn next_commit(&self, state: &mut State) -> Commit {
+    pub(super) fn next_commit(&self, state: &mut State) -> Commit {
         let now = self.clock.now();
         let time = state.time.map_or(now, |last| now.max(last.plus(1)));
         state.time = Some(time);
@@ -265,16 +274,17 @@ impl Hub {
         }
     }
 
-    /// Lets time pass: idle partitions, and streams on the system clock that a window watches.
+    /// Lets time pass: idle partitions, streams on the system clock that a window watches, and
+    /// queries that compare with the time of commits.
     pub fn on_clock(&self) {
         let mut guard = self.lock();
         let state = &mut *guard;
         if state.closed {
             return;
         }
-        let now = state.time.map_or(self.clock.now(), |last| last.max(self.clock.now()));
+        let now = self.time(state);
         let (changes, passed) = state.on_clock(now);
-        if !changes.is_empty() || !passed.is_empty() {
+        if !changes.is_empty() || !passed.is_empty() || state.is_due(now) {
             let commit = self.next_commit(state);
             state.dispatch(commit, &changes, &passed);
         }
@@ -309,7 +319,7 @@ impl Hub {
             job.publication.with_state(|state| state.subscribe(feed));
         }
         state.first_packets(&job, commit)?;
-        state.add_job(&job);
+        state.add_job(&job, spec.plan);
         Ok(job)
     }
 
@@ -377,7 +387,7 @@ impl Hub {
                 predecessor.bequeath(heir, commit, replacement.keeps, oids.clone());
             }
             state.first_packets(job, commit)?;
-            state.add_job(job);
+            state.add_job(job, replacement.spec.plan);
         }
         state.pass_on(commit, &told, &jobs);
         Ok(())

@@ -21,7 +21,7 @@ use crate::operators::{RowError, Waiting};
 use crate::planner::plan::ScanKind;
 use crate::planner::relation::SEQ;
 use crate::sql::catalog::Oid;
-use crate::time::{Position, Watermark};
+use crate::time::{Position, Timestamp, Watermark};
 
 /// Why a query stopped.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,8 +115,10 @@ impl Supervisor for Watch {
 
     fn suspend(&self, fault: Fault) {
         if !self.stopped.swap(true, Ordering::AcqRel) {
-            let (query, message) = (&self.name, &fault.message);
-            tracing::error!(%query, sqlstate = %fault.sqlstate, "query suspended: {message}");
+            let (query, message, sqlstate) = (&self.name, &fault.message, &fault.sqlstate);
+            if *sqlstate != SqlState::ADMIN_SHUTDOWN {
+                tracing::error!(%query, %sqlstate, "query suspended: {message}");
+            }
             self.publication.fail(&fault);
         }
     }
@@ -145,7 +147,7 @@ pub struct Job {
 }
 
 impl Job {
-    /// A query made of entries and a result.
+    /// A query made of entries and a result; `timed` tasks let commit time pass.
     pub fn new(
         id: JobId,
         oid: Option<Oid>,
@@ -160,6 +162,11 @@ impl Job {
         let publication = Arc::clone(&watch.publication);
         let name = watch.name.clone();
         Arc::new(Self { id, oid, name, inputs, publication, entries, tasks, watch, batch_rows })
+    }
+
+    /// Whether the time has come at which the query changes by itself.
+    pub fn is_due(&self, now: Timestamp) -> bool {
+        self.tasks.iter().any(|task| task.due() <= now)
     }
 
     /// Lets rows of a stream into the query, at every place where it is read: by its own times, or

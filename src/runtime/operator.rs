@@ -15,16 +15,19 @@ use crate::operators::join::{JoinKind, JoinOptions, JoinSide};
 use crate::operators::over::{OverCall, OverFunction, OverOptions};
 use crate::operators::to_stream::{Every, Side, Ticks};
 use crate::operators::top_n::{Counting, TopNOptions};
+use crate::operators::unnest::UnnestColumn;
 use crate::operators::{
-    Aggregate, Arrange, AsOf, Combination, Constant, Differences, Except, Filter, Frees,
-    Instantwise, Join, OnClose, Operator, Over, Project, Samples, Stamp, TopN, Union,
+    Aggregate, Arrange, AsOf, Combination, Constant, Differences, Except, Expand, Filter, Frees,
+    Instantwise, Join, OnClose, Operator, Over, Project, Samples, Stamp, TopN, Union, Unnest,
 };
 use crate::planner::clock::in_order;
 use crate::planner::plan::{self, Clock, Close, Node, Op, Window};
+use crate::planner::temporal as planner;
 use crate::sql::derived;
+use crate::windows::temporal::{Bound, Time};
 use crate::windows::{
     AssignWindows, Assigner, Expiring, PartitionedRows, PartitionedRowsOptions, Rows,
-    SessionOptions, Sessions, TimeWindow,
+    SessionOptions, Sessions, TemporalFilter, TimeWindow,
 };
 
 /// How a node sees time in a block of that clock.
@@ -34,8 +37,17 @@ pub(super) fn order(node: &Node, clock: Clock) -> Order {
         (Op::Scan(_) | Op::Values(_), Clock::Arrival) | (Op::Values(_), Clock::Event) => {
             Order::Commits
         }
-        (Op::Scan(_) | Op::Filter(_) | Op::Project(_) | Op::Assign(_), _) => Order::Passing,
-        (Op::Stamp, _) | (Op::Union, Clock::Arrival) => Order::Passing,
+        (
+            Op::Scan(_)
+            | Op::Filter(_)
+            | Op::Project(_)
+            | Op::Expand(_)
+            | Op::Unnest(_)
+            | Op::Assign(_)
+            | Op::Stamp,
+            _,
+        ) => Order::Passing,
+        (Op::Union, Clock::Arrival) => Order::Passing,
         (Op::Union, Clock::Event) if !in_order(node) => Order::Passing,
         (_, Clock::Arrival) => Order::Commits,
         (_, Clock::Event) if node.properties.timeless => Order::Commits,
@@ -47,7 +59,8 @@ fn instantwise(node: &Node) -> Instantwise {
     match &node.op {
         Op::Join(join) if join.kind == JoinType::Inner => Instantwise::Any,
         Op::AsOf(join) if join.settled => Instantwise::Any,
-        Op::Window(_) | Op::Union | Op::OnClose(_) | Op::Over(_) | Op::TopN(_) => Instantwise::Any,
+        Op::Window(_) | Op::Temporal(_) | Op::Union => Instantwise::Any,
+        Op::OnClose(_) | Op::Over(_) | Op::TopN(_) => Instantwise::Any,
         Op::ToStream(to_stream) if to_stream.operator != derived::ToStream::Rstream => {
             Differences::INSTANTS
         }
@@ -73,9 +86,12 @@ pub(super) fn operator(node: &Node, shard: usize) -> Result<Box<dyn Operator>> {
         Op::Values(rows) => Box::new(Constant::new(rows.slice(0, 0))),
         Op::Filter(predicate) => Box::new(Filter::new(Arc::clone(predicate))),
         Op::Project(exprs) => Box::new(Project::new(exprs.clone(), schema())),
+        Op::Expand(lists) => Box::new(Expand::new(lists.clone(), &node.schema)),
+        Op::Unnest(unnest) => Box::new(self::unnest(unnest, schema())),
         Op::Union => Box::new(Union::new(schema())),
         Op::Exchange(_) => unreachable!("exchanges are edges"),
         Op::Window(window) => self::window(window, node)?,
+        Op::Temporal(temporal) => Box::new(self::temporal(temporal)),
         Op::Assign(assign) => {
             let assigner = assigner(assign.assigner);
             Box::new(AssignWindows::new(Arc::clone(&assign.time), assigner, schema()))
@@ -155,6 +171,35 @@ pub fn assigner(assigner: plan::Assigner) -> Assigner {
     }
 }
 
+fn call(call: &plan::Call) -> Call {
+    Call { function: Arc::clone(&call.function), filter: call.filter.clone() }
+}
+
+fn unnest(unnest: &plan::Unnest, schema: SchemaRef) -> Unnest {
+    let columns = unnest.columns.iter().map(|(column, list)| match list {
+        true => UnnestColumn::Elements(*column),
+        false => UnnestColumn::Repeated(*column),
+    });
+    Unnest::new(columns.collect(), unnest.keep_empty, schema)
+}
+
+fn temporal(temporal: &plan::Temporal) -> TemporalFilter {
+    let bounds = temporal.bounds.iter().map(|(at, bound)| {
+        let bound = match bound {
+            planner::Bound::From => Bound::From,
+            planner::Bound::After => Bound::After,
+            planner::Bound::Until => Bound::Until,
+            planner::Bound::Through => Bound::Through,
+        };
+        (Arc::clone(at), bound)
+    });
+    let time = match temporal.clock {
+        Clock::Event => Time::Event,
+        Clock::Arrival => Time::Commits,
+    };
+    TemporalFilter::new(bounds.collect(), time)
+}
+
 fn window(window: &Window, node: &Node) -> Result<Box<dyn Operator>> {
     Ok(match window {
         Window::Range { size, inclusive, slide } => {
@@ -225,10 +270,6 @@ fn kind(kind: JoinType) -> JoinKind {
         JoinType::LeftMark => JoinKind::LeftMark,
         other => unreachable!("the planner refuses {other} joins"),
     }
-}
-
-fn call(call: &plan::Call) -> Call {
-    Call { function: Arc::clone(&call.function), filter: call.filter.clone() }
 }
 
 fn counting(counting: plan::Counting) -> Counting {

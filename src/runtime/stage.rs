@@ -147,7 +147,8 @@ impl Stage {
                 self.operator.on_delta(Port(port), delta.at(at), out)?;
             }
         }
-        if changed || !self.started {
+        let due = self.operator.due().is_some_and(|due| due <= at);
+        if changed || due || !self.started {
             self.operator.on_instant(at, out)?;
         }
         Ok(())

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use super::history::Retained;
 use super::hub::{Receipt, Write};
 use super::ingest::{Admission, Ingest};
-use super::job::{Fault, Job, JobId};
+use super::job::{Fault, Job, JobId, TICK};
 use super::packet::{Commit, Packet};
 use super::sink::SinkProgress;
 use super::stream::Stream;
 use super::table::Table;
 use super::{Error, Result};
 use crate::delta::{Delta, Instants, Weights};
-use crate::planner::plan::{Clock, Kind};
+use crate::planner::plan::{Clock, Kind, Plan};
 use crate::sql::catalog::Oid;
 use crate::time::{Position, Timestamp, Watermark};
 
@@ -40,9 +40,10 @@ pub(super) struct Changed {
 
 impl State {
     /// Adds a running query.
-    pub(super) fn add_job(&mut self, job: &Arc<Job>) {
+    pub(super) fn add_job(&mut self, job: &Arc<Job>, plan: &Plan) {
         self.jobs.insert(job.id, Arc::clone(job));
-        for oid in &job.inputs {
+        let time = plan.timed().then_some(&TICK);
+        for oid in job.inputs.iter().chain(time) {
             self.reads.entry(*oid).or_default().insert(job.id);
         }
         if let Some(oid) = job.oid {
@@ -53,7 +54,7 @@ impl State {
     /// Removes a running query.
     pub(super) fn remove_job(&mut self, id: JobId) -> Option<Arc<Job>> {
         let job = self.jobs.remove(&id)?;
-        for oid in &job.inputs {
+        for oid in job.inputs.iter().chain([&TICK]) {
             if let Some(readers) = self.reads.get_mut(oid) {
                 readers.remove(&id);
                 if readers.is_empty() {
@@ -192,10 +193,11 @@ impl State {
         (changes, passed)
     }
 
-    /// Queries that read one of these objects, directly or through views.
+    /// Queries that a commit concerns: those that read one of these objects and those that compare
+    /// with the time of commits, directly or through views.
     pub(super) fn readers(&self, changed: &BTreeSet<Oid>) -> BTreeMap<JobId, Arc<Job>> {
         let mut readers = BTreeMap::new();
-        let mut open: Vec<Oid> = changed.iter().copied().collect();
+        let mut open: Vec<Oid> = changed.iter().copied().chain([TICK]).collect();
         while let Some(oid) = open.pop() {
             for id in self.reads.get(&oid).into_iter().flatten() {
                 let job = &self.jobs[id];
@@ -205,6 +207,12 @@ impl State {
             }
         }
         readers
+    }
+
+    /// Whether a query changes at that time though nothing comes in.
+    pub(super) fn is_due(&self, now: Timestamp) -> bool {
+        let mut timed = self.reads.get(&TICK).into_iter().flatten();
+        timed.any(|id| self.jobs[id].is_due(now))
     }
 
     /// Lets a commit into the queries that it concerns. It concerns readers of the views in

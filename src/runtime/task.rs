@@ -10,7 +10,7 @@
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::exchange::Sender;
@@ -21,7 +21,7 @@ use super::stage::{Arrived, Feed, Stage};
 use crate::delta::Delta;
 use crate::error::Classify;
 use crate::operators::{Output, Result, RowError, Waiting};
-use crate::time::Watermark;
+use crate::time::{Timestamp, Watermark};
 
 /// A task has nothing to do.
 const IDLE: u8 = 0;
@@ -53,6 +53,8 @@ pub struct Task {
     channels: Mutex<Vec<VecDeque<Packet>>>,
     body: Mutex<Body>,
     state: AtomicU8,
+    /// When the task wants a commit though nothing comes in, in microseconds.
+    due: AtomicI64,
     ready: Arc<Ready>,
     supervisor: Arc<dyn Supervisor>,
 }
@@ -74,6 +76,7 @@ impl Task {
             channels: Mutex::new(vec![VecDeque::new(); channels]),
             body: Mutex::new(Body { stages, sender }),
             state: AtomicU8::new(IDLE),
+            due: AtomicI64::new(i64::MAX),
             ready,
             supervisor,
         })
@@ -89,6 +92,11 @@ impl Task {
         if complete {
             self.wake();
         }
+    }
+
+    /// When the task wants a commit though nothing comes in; the end of time if never.
+    pub fn due(&self) -> Timestamp {
+        Timestamp(self.due.load(Ordering::Acquire))
     }
 
     fn wake(self: &Arc<Self>) {
@@ -109,7 +117,13 @@ impl Task {
             if self.supervisor.stopped() {
                 continue;
             }
-            let step = catch_unwind(AssertUnwindSafe(|| lock(&self.body).step(packets)));
+            let step = catch_unwind(AssertUnwindSafe(|| {
+                let mut body = lock(&self.body);
+                let errors = body.step(packets);
+                let due = body.stages.iter().filter_map(|stage| stage.operator.due()).min();
+                self.due.store(due.map_or(i64::MAX, |due| due.0), Ordering::Release);
+                errors
+            }));
             match step {
                 Ok(Ok(errors)) if errors.is_empty() => {}
                 Ok(Ok(errors)) => self.supervisor.rows_failed(errors),

@@ -7,14 +7,16 @@
 //! recorded
 //! before and after it. All recorded values come back as one column.
 //!
-//! | call                | append-only input       | retracting input                  |
-//! |---------------------|-------------------------|-----------------------------------|
-//! | count, sum, avg     | `Count`, `Sum`          | the same                          |
-//! | .. DISTINCT         | `Distinct` before these | the same                          |
-//! | min, max            | the best value          | `Extremum`, an ordered multiset   |
-//! | bool_and, bool_or   | `Truth`                 | the same                          |
-//! | others, no ORDER BY | `Kept`, if repeatable   | `Recomputed` from the group's rows |
-//! | others              | `Recomputed`            | `Recomputed`                      |
+//! | call                     | append-only input   | retracting input            |
+//! |--------------------------|---------------------|-----------------------------|
+//! | count, sum, avg          | `Count`, `Sum`      | the same                    |
+//! | variance .. regression   | `Moments`           | the same                    |
+//! | bool_and, bool_or        | `Truth`             | the same                    |
+//! | .. DISTINCT              | `Distinct` before   | the same                    |
+//! | min, max                 | the best value      | `Extremum`, in order        |
+//! | mode, percentiles        | `Ranked`, in order  | the same                    |
+//! | first_value, last_value  | `Ends`, in order    | the same                    |
+//! | others                   | `Kept` or the next  | `Recomputed` from all rows  |
 //!
 //! # Why
 //! On the EVENT clock most instants have one row. Kernels that run once per instant would cost more
@@ -34,9 +36,14 @@ use super::best::best;
 use super::count::Count;
 use super::distinct::Distinct;
 use super::extremum::{End, Extremum};
+use super::moments::Moments;
 use super::other::{Kept, Recomputed};
+use super::ranked::Ranked;
+use super::sorted::{Ends, Single};
 use super::sum::Sum;
 use super::truth::Truth;
+use crate::error::SqlState;
+use crate::functions::single_value::MORE_THAN_ONE_ROW;
 use crate::operators::{Result, StateReader, StateWriter};
 use crate::storage::Encoded;
 
@@ -59,8 +66,8 @@ pub(in crate::operators) trait Fold: Send {
     fn apply(&mut self, changes: &Changes<'_>, rows: &Rows<'_>) -> Result<()>;
 
     /// Appends the value of each group to what is recorded: NULL for one it has marked as failed
-    /// because its value is out of range.
-    fn record(&mut self, groups: &[u32], failed: &mut [bool]) -> Result<()>;
+    /// with the reason.
+    fn record(&mut self, groups: &[u32], failed: &mut [Option<Failure>]) -> Result<()>;
 
     /// Returns all recorded values, and forgets them.
     fn recorded(&mut self) -> Result<ArrayRef>;
@@ -73,6 +80,31 @@ pub(in crate::operators) trait Fold: Send {
 
     /// Restores what `save` wrote, into an empty state with room for all groups.
     fn load(&mut self, name: &str, from: &mut StateReader) -> Result<()>;
+}
+
+/// Why a group has no result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::operators) enum Failure {
+    /// A value does not fit its type.
+    OutOfRange,
+    /// A scalar subquery has more than one row.
+    MoreThanOneRow,
+}
+
+impl Failure {
+    pub(super) fn sqlstate(self) -> SqlState {
+        match self {
+            Failure::OutOfRange => SqlState::NUMERIC_VALUE_OUT_OF_RANGE,
+            Failure::MoreThanOneRow => SqlState::CARDINALITY_VIOLATION,
+        }
+    }
+
+    pub(super) fn message(self) -> &'static str {
+        match self {
+            Failure::OutOfRange => "the value of an aggregate is out of range",
+            Failure::MoreThanOneRow => MORE_THAN_ONE_ROW,
+        }
+    }
 }
 
 /// Arguments of a round.
@@ -178,25 +210,35 @@ pub(in crate::operators) fn choose(
     let function = &call.function;
     let types = argument_types(call, input)?;
     let output = function.field().data_type().clone();
-    let plain: Option<Box<dyn Fold>> = match function.fun().name() {
+    let name = function.fun().name();
+    let plain: Option<Box<dyn Fold>> = match name {
         "count" => Some(Box::new(Count::default())),
         "sum" => Sum::total(&output).map(|sum| Box::new(sum) as _),
         "avg" => Sum::average(&types[0], &output).map(|avg| Box::new(avg) as _),
-        _ => None,
+        "bool_and" | "bool_or" => Some(Box::new(Truth::new(name == "bool_and"))),
+        _ => Moments::named(name, &output).map(|moments| Box::new(moments) as _),
     };
-    match (plain, function.fun().name()) {
-        (Some(plain), _) if function.is_distinct() => Ok(Box::new(Distinct::new(types, plain)?)),
-        (Some(plain), _) => Ok(plain),
-        (None, name @ ("min" | "max")) if types[0] == output => {
+    if let Some(plain) = plain {
+        return match function.is_distinct() {
+            true => Ok(Box::new(Distinct::new(types, plain)?)),
+            false => Ok(plain),
+        };
+    }
+    if let Some(ranked) = Ranked::of_call(function, &types[0])? {
+        return Ok(Box::new(ranked));
+    }
+    match name {
+        "min" | "max" if types[0] == output => {
             let end = if name == "min" { End::Least } else { End::Greatest };
             Ok(match append_only {
                 true => best(output, end)?,
                 false => Box::new(Extremum::new(output, end)?),
             })
         }
-        (None, name @ ("bool_and" | "bool_or")) => Ok(Box::new(Truth::new(name == "bool_and"))),
+        "single_value" => Ok(Box::new(Single::new(function, &types)?)),
+        "first_value" | "last_value" => Ok(Box::new(Ends::new(function, &types)?)),
         _ if append_only && Kept::suits(function) => Ok(Box::new(Kept::new(function)?)),
-        _ => Ok(Box::new(Recomputed::new(function, types)?)),
+        _ => Ok(Box::new(Recomputed::new(function, &types)?)),
     }
 }
 

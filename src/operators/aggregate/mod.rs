@@ -58,9 +58,12 @@ mod entries;
 mod exact;
 mod extremum;
 pub(super) mod fold;
+mod moments;
 mod other;
+mod ranked;
 mod save;
 pub(super) mod saved;
+mod sorted;
 mod sum;
 #[cfg(test)]
 mod tests;

@@ -237,9 +237,9 @@ impl Segments {
             let mut held = rest.clone();
             for _ in segment.affected.clone() {
                 go(fold, rows, &mut held, &frames[row])?;
-                let mut out_of_range = [false];
-                fold.record(&[group], &mut out_of_range)?;
-                failed[row] |= out_of_range[0];
+                let mut failure = [None];
+                fold.record(&[group], &mut failure)?;
+                failed[row] |= failure[0].is_some();
                 row += 1;
             }
             go(fold, rows, &mut held, &rest)?;

@@ -21,6 +21,7 @@ use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 
 pub use self::ordered::{Counting, Over, OverCall, OverFunction, SortKeys, TopN};
 use super::properties::Properties;
+use super::temporal::Bound;
 use crate::sql::catalog::Oid;
 use crate::sql::derived;
 
@@ -90,8 +91,14 @@ pub enum Op {
     Filter(Arc<dyn PhysicalExpr>),
     /// Computes columns.
     Project(Vec<Arc<dyn PhysicalExpr>>),
+    /// Repeats each row under several lists of expressions.
+    Expand(Vec<Vec<Arc<dyn PhysicalExpr>>>),
+    /// Replaces arrays by their elements.
+    Unnest(Unnest),
     /// A bracket window over a stream.
     Window(Window),
+    /// Keeps rows while the clock is within their lifetime.
+    Temporal(Temporal),
     /// A window TVF: appends `window_start`, `window_end`, `window_time`.
     Assign(Assign),
     /// SESSION: appends the same columns, by all rows of a key.
@@ -186,6 +193,24 @@ pub enum Window {
         /// Further bound by time, in microseconds.
         range: Option<i64>,
     },
+}
+
+/// A temporal filter.
+#[derive(Clone, Debug)]
+pub struct Temporal {
+    /// Instants in microseconds, and what they say of a row's lifetime.
+    pub bounds: Vec<(Arc<dyn PhysicalExpr>, Bound)>,
+    /// Whose time it is.
+    pub clock: Clock,
+}
+
+/// Unnests list columns side by side.
+#[derive(Clone, Debug)]
+pub struct Unnest {
+    /// Per output column: the input column, and whether it is a list whose elements come out.
+    pub columns: Vec<(usize, bool)>,
+    /// Whether rows without elements stay, with NULLs.
+    pub keep_empty: bool,
 }
 
 /// A window TVF.
@@ -378,6 +403,15 @@ pub enum Distribution {
 }
 
 impl Plan {
+    /// Whether the passing of commit time alone changes the result.
+    pub fn timed(&self) -> bool {
+        let mut timed = false;
+        self.root.visit(&mut |node| {
+            timed |= matches!(&node.op, Op::Temporal(t) if t.clock == Clock::Arrival);
+        });
+        timed
+    }
+
     /// What other queries may count on when they read this one's result.
     pub fn output_properties(&self) -> Properties {
         let stream = self.is_stream();
