@@ -32,7 +32,8 @@ const EXPECTED: [(&str, &str, usize, &str); 15] = [
         5_993,
         "ecf13cddaec04d6",
     ),
-    ("q18", "auction, bidder, price, channel, url, $ts, extra", 28_303, "378ee9a24d89c36"),
+    // Of bids at one time either may be the latest.
+    ("q18", "auction, bidder, $ts", 28_303, "86a3a4e69cb30df"),
     ("q19", "auction, price, rn", 44_168, "ef214f9bde5d682"),
     (
         "q20",
@@ -58,7 +59,8 @@ fn results_are_those_of_another_engine() {
     let script = std::fs::read_to_string("sql/examples/nexmark.sql").expect("it is an example");
     let server = Server::start();
     let mut client = server.connect();
-    for statement in script.split(";\n") {
+    let (views, _) = script.split_once("\n-- How much").expect("results come last");
+    for statement in views.split(";\n") {
         client.run(statement);
     }
     for (view, columns, rows, sum) in EXPECTED {

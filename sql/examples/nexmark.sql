@@ -198,3 +198,24 @@ WHERE rn <= 10;
 ALTER STREAM person HEARTBEAT '2015-07-15 01:00:00';
 ALTER STREAM auction HEARTBEAT '2015-07-15 01:00:00';
 ALTER STREAM bid HEARTBEAT '2015-07-15 01:00:00';
+
+-- How much comes out of each.
+SELECT count(*) FROM q0; -- 92000
+SELECT count(*) FROM q2; -- 374
+SELECT count(*) FROM q3; -- 803
+SELECT count(*) FROM q5; -- 9
+SELECT count(*) FROM q8; -- 972
+SELECT count(*) FROM q9; -- 5585
+SELECT count(*) FROM q11; -- 1932
+SELECT count(*) FROM q18; -- 28303
+SELECT count(*) FROM q20; -- 16548
+
+-- The average price per category, as it is now.
+SELECT category, trunc(price) AS price FROM q4 ORDER BY category;
+--  category |  price
+-- ----------+----------
+--        10 | 26915870
+--        11 | 30486107
+--        12 | 28641494
+--        13 | 29256121
+--        14 | 29623925

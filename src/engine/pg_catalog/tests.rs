@@ -123,6 +123,7 @@ fn catalog() -> Catalog {
 fn context() -> (SessionContext, u32) {
     let config = SessionConfig::new().with_default_catalog_and_schema("d1", "public");
     let ctx = SessionContext::new_with_config(config);
+    crate::functions::register(&mut ctx.state_ref().write()).unwrap();
     let catalog = catalog();
     for object in catalog.objects() {
         let schema = object.arrow_schema();
