@@ -29,6 +29,7 @@ pub mod plan;
 pub mod properties;
 pub mod relation;
 mod scaled_interval;
+pub mod replay;
 mod subquery;
 mod text_time;
 pub mod to_stream;

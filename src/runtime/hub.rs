@@ -28,7 +28,7 @@ use super::job::{Fault, Job, JobId};
 use super::packet::Commit;
 use super::pool::Pool;
 use super::publication::{Publication, Shape};
-use super::state::State;
+use super::state::{Passed, State};
 use super::stream::Stream;
 use super::subscription::Feed;
 use super::table::Table;
@@ -188,6 +188,7 @@ impl Hub {
     pub fn drop_object(&self, oid: Oid) {
         let mut state = self.lock();
         state.streams.remove(&oid);
+        state.changed.remove(&oid);
         if let Some(versions) = state.tables.remove(&oid).and_then(|table| table.versions()) {
             state.streams.remove(&versions);
         }
@@ -207,10 +208,15 @@ impl Hub {
         }
     }
 
+    /// The time that a commit has now.
+    fn next_time(&self, state: &State) -> Timestamp {
+        let now = self.clock.now();
+        state.time.map_or(now, |last| now.max(last.plus(1)))
+    }
+
     /// Takes the next position and time.
     fn next_commit(&self, state: &mut State) -> Commit {
-        let now = self.clock.now();
-        let time = state.time.map_or(now, |last| now.max(last.plus(1)));
+        let time = self.next_time(state);
         state.time = Some(time);
         state.position = Position(state.position.0 + 1);
         Commit { position: state.position, time }
@@ -230,7 +236,7 @@ impl Hub {
         for write in writes {
             state.write(write, &mut changes, &mut receipt)?;
         }
-        state.dispatch(commit, &changes, &BTreeSet::new());
+        state.dispatch(commit, &changes, &BTreeSet::new(), vec![]);
         Ok(receipt)
     }
 
@@ -273,10 +279,10 @@ impl Hub {
             return;
         }
         let now = state.time.map_or(self.clock.now(), |last| last.max(self.clock.now()));
-        let (changes, passed) = state.on_clock(now);
-        if !changes.is_empty() || !passed.is_empty() {
+        let Passed { changes, views, due } = state.on_clock(now, self.next_time(state));
+        if !changes.is_empty() || !views.is_empty() || !due.is_empty() {
             let commit = self.next_commit(state);
-            state.dispatch(commit, &changes, &passed);
+            state.dispatch(commit, &changes, &views, due);
         }
     }
 
@@ -297,20 +303,26 @@ impl Hub {
 
     /// Starts a query.
     pub fn start_job(&self, spec: JobSpec<'_>) -> Result<Arc<Job>> {
+        Ok(self.start_job_since(spec)?.0)
+    }
+
+    /// Starts a query; returns the time as well since which what it finds has been so.
+    pub fn start_job_since(&self, spec: JobSpec<'_>) -> Result<(Arc<Job>, Timestamp)> {
         let mut guard = self.lock();
         let state = &mut *guard;
         if state.closed {
             return Err(Error::ShuttingDown);
         }
+        let since = state.unchanged_since(&spec.plan.inputs);
         let commit = self.next_commit(state);
         let job = self.build(state, &spec)?;
-        job.publication.expect(commit.position);
+        job.publication.expect(commit);
         if let Some(feed) = spec.feed {
             job.publication.with_state(|state| state.subscribe(feed));
         }
         state.first_packets(&job, commit)?;
         state.add_job(&job);
-        Ok(job)
+        Ok((job, since))
     }
 
     /// Makes the tasks of a query.
@@ -369,7 +381,7 @@ impl Hub {
         let heirs = replacements.iter().filter(|r| r.keeps != Keeps::Nothing);
         let told = heirs.filter_map(|r| r.spec.oid).collect();
         for (job, replacement) in jobs.iter().zip(&replacements) {
-            job.publication.expect(commit.position);
+            job.publication.expect(commit);
             let predecessor = old.iter().find(|old| old.oid == job.oid);
             if let Some(predecessor) = predecessor {
                 job.publication.await_predecessor(commit);

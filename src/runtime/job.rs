@@ -19,7 +19,7 @@ use crate::error::SqlState;
 use crate::operators::{RowError, Waiting};
 use crate::planner::plan::ScanKind;
 use crate::sql::catalog::Oid;
-use crate::time::Watermark;
+use crate::time::{Timestamp, Watermark};
 
 /// Why a query stopped.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -193,6 +193,11 @@ impl Job {
     /// Whether it follows arrivals, whose time moves by itself.
     pub fn follows_arrivals(&self, object: Oid) -> bool {
         self.entries.iter().any(|e| e.object == object && e.kind == ScanKind::Arrivals)
+    }
+
+    /// Whether something in it waits for a commit at `next`.
+    pub fn due(&self, next: Timestamp) -> bool {
+        self.publication.due(next)
     }
 
     fn enter_at(&self, entries: &[&Entry], packet: &Packet) {

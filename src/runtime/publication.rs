@@ -84,7 +84,7 @@ pub struct State {
     /// Commits that not all shards have brought.
     pending: VecDeque<Partial>,
     /// Last commit handed to the query.
-    expected: Position,
+    expected: Commit,
     /// Last commit visible.
     commit: Commit,
     watermark: Watermark,
@@ -164,10 +164,11 @@ impl Publication {
         content: Content,
         room: Arc<Notify>,
     ) -> Arc<Self> {
+        let none = Commit { position: Position(0), time: Timestamp::MIN };
         let state = State {
             pending: VecDeque::new(),
-            expected: Position(0),
-            commit: Commit { position: Position(0), time: Timestamp::MIN },
+            expected: none,
+            commit: none,
             watermark: Watermark::MIN,
             content,
             elements: 0,
@@ -204,9 +205,9 @@ impl Publication {
     }
 
     /// Says that a commit is on its way. Called under the hub's lock.
-    pub fn expect(&self, position: Position) {
+    pub fn expect(&self, commit: Commit) {
         let mut state = self.lock();
-        state.expected = position;
+        state.expected = commit;
         if state.fault.is_none() {
             self.in_flight.fetch_add(1, Ordering::AcqRel);
         }
@@ -214,7 +215,17 @@ impl Publication {
 
     /// The last commit that the query was told of.
     pub fn expected(&self) -> Position {
-        self.lock().expected
+        self.lock().expected.position
+    }
+
+    /// Whether a subscription waits for a commit at `next`.
+    pub fn due(&self, next: Timestamp) -> bool {
+        if self.shape.clock == Clock::Event {
+            return false;
+        }
+        let state = self.lock();
+        let (known, next) = (state.expected.time.plus(1), next.plus(1));
+        state.feeds.iter().any(|feed| feed.waits_within(known, next))
     }
 
     /// Number of commits on their way.
@@ -389,10 +400,10 @@ impl Publication {
         let mut state = self.lock();
         if let Some(fault) = state.fault.clone() {
             request(Err(&fault));
-        } else if state.commit.position >= state.expected {
+        } else if state.commit.position >= state.expected.position {
             request(Ok(&mut state));
         } else {
-            let at = state.expected;
+            let at = state.expected.position;
             state.requests.push_back((at, request));
         }
     }

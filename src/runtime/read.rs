@@ -73,7 +73,7 @@ impl Hub {
         let job = self.detached_job(plan)?;
         let time = self.last_commit().time;
         let commit = Commit { position: Position(1), time };
-        job.publication.expect(commit.position);
+        job.publication.expect(commit);
         let (sender, receiver) = oneshot::channel();
         job.publication.when_current(Box::new(move |state| {
             let _ = sender.send(read(state));

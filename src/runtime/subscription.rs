@@ -42,12 +42,26 @@ pub struct Feed {
     rows_max: usize,
     /// Whether commits without a change are passed on, for their progress.
     progress: bool,
+    /// Times that the reader waits for the progress to reach.
+    alarms: Vec<Timestamp>,
 }
 
 impl Feed {
     /// An empty queue that holds at most `rows_max` rows.
     pub fn new(rows_max: usize, progress: bool) -> Self {
-        Self { queue: Mutex::default(), arrived: Notify::new(), rows_max, progress }
+        let alarms = Vec::new();
+        Self { queue: Mutex::default(), arrived: Notify::new(), rows_max, progress, alarms }
+    }
+
+    /// The queue of a reader that waits for progress to reach these times.
+    #[must_use]
+    pub fn waiting(self, alarms: Vec<Timestamp>) -> Self {
+        Self { alarms, ..self }
+    }
+
+    /// Whether the reader waits for progress beyond `known` that `next` would bring.
+    pub fn waits_within(&self, known: Timestamp, next: Timestamp) -> bool {
+        self.alarms.iter().any(|at| known < *at && *at <= next) && !self.lock().closed
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {

@@ -248,7 +248,8 @@ mod tests {
         };
         let (sender, answers) = std::sync::mpsc::channel();
         for (task, publication, commits) in [(&first, &broken, 2), (&second, &sound, 1)] {
-            publication.expect(Position(commits));
+            let last = Commit { position: Position(commits), time: Timestamp(1) };
+            publication.expect(last);
             let sender = sender.clone();
             publication.when_current(Box::new(move |state| {
                 sender.send(state.map(|_| ()).map_err(Clone::clone)).unwrap();
