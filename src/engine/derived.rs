@@ -110,6 +110,7 @@ impl Session {
         let def = StreamDef {
             event_time: plan.root.properties.time_column,
             watermark: None,
+            lateness: 0,
             late: String::new(),
             late_into: None,
             options: create.options.clone(),

@@ -11,7 +11,7 @@
 //! | [`Join`]      | JOIN of every kind, EXISTS, IN       | inner any | both sides, by key      |
 //! | [`AsOf`]      | ASOF JOIN, FOR SYSTEM_TIME AS OF     | any, one  | a row per key, and open |
 //! | [`TopN`]      | ORDER BY .. LIMIT, ROW_NUMBER() <= n | one       | all rows, or the first  |
-//! | [`OnClose`]   | EMIT ON WINDOW CLOSE                 | any       | rows that are not final |
+//! | [`OnClose`]   | EMIT ON WINDOW CLOSE                 | any       | rows that are not shown |
 //! | [`Differences`] | ISTREAM, DSTREAM                   | any       | none, or since the tick |
 //! | [`Samples`]   | RSTREAM                              | one       | the content             |
 //! | [`Arrange`]   | before windows of rows, subscribers  | any       | none                    |

@@ -31,6 +31,7 @@ impl fmt::Display for Plan {
             Clock::Arrival => "ARRIVAL",
         };
         let (emit, out) = match self.kind {
+            Kind::Relation if self.on_close => ("on window close", "relation"),
             _ if self.on_close => ("on window close", "stream"),
             Kind::Stream { .. } => ("elements", "stream"),
             Kind::Relation => ("changes", "relation"),
@@ -112,8 +113,12 @@ fn describe(node: &Node) -> String {
             let name = node.schema.fields().last().map_or("", |field| field.name());
             format!("Stamp  {name}")
         }
-        Op::OnClose(close) => {
-            format!("OnClose  column={}", node.schema.field(close.column).name())
+        Op::OnClose(gate) => {
+            let late = match gate.late {
+                0 => "",
+                _ => "  corrected by late rows",
+            };
+            format!("OnClose  column={}{late}", node.schema.field(gate.close.column).name())
         }
         Op::Exchange(Distribution::Single) => "Exchange  single".to_owned(),
         Op::Exchange(Distribution::Broadcast) => "Exchange  broadcast".to_owned(),

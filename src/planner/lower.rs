@@ -33,7 +33,7 @@ use super::plan::{
 use super::relation::{RelationSource, system_time_type};
 use super::to_stream::{self, ToStreamNode, to_stream_node};
 use super::window::{WindowKind, WindowNode};
-use super::{clock, distribute, on_close};
+use super::{clock, distribute, late, on_close};
 use crate::sql::derived::ToStream;
 
 /// DataFusion's rewrites that hold for changing bags, in order.
@@ -99,11 +99,13 @@ pub fn continuous(plan: LogicalPlan, request: Request, state: &SessionState) -> 
     if request.on_close {
         root = on_close::place(root)?;
     }
-    let stream = request.wanted != Wanted::Changes || request.on_close;
+    let late = late::refuse(&root, clock, request)?;
+    let stream = request.wanted != Wanted::Changes || (request.on_close && !late);
     if stream && !root.properties.append_only {
         return Err(to_stream::not_monotonic());
     }
-    let on_arrival = root.properties.timeless || (clock == Clock::Arrival && !request.on_close);
+    let on_arrival =
+        root.properties.timeless || (clock == Clock::Arrival && !request.on_close);
     let result_clock = match stream {
         true if on_arrival => Clock::Arrival,
         true => Clock::Event,
@@ -315,6 +317,7 @@ impl Lowering {
             name: source.object.name.clone(),
             kind: source.kind(),
             projection: scan.projection.clone().unwrap_or_else(|| (0..width).collect()),
+            lateness: source.lateness(),
             progress: source.progress(),
         });
         let node = match source.versions() {

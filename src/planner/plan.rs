@@ -51,7 +51,8 @@ pub struct Plan {
     pub root: Node,
     /// Clock of the block.
     pub clock: Clock,
-    /// Whether results are final and append-only (`EMIT ON WINDOW CLOSE`).
+    /// Whether results wait until their window closes (`EMIT ON WINDOW CLOSE`): then they are
+    /// final, unless late rows correct them.
     pub on_close: bool,
     /// What the result is.
     pub kind: Kind,
@@ -111,7 +112,7 @@ pub enum Op {
     /// Appends the time of each change as a column.
     Stamp,
     /// Holds results back until their window closes.
-    OnClose(Close),
+    OnClose(Gate),
     /// Moves rows to the shards where their keys belong.
     Exchange(Distribution),
 }
@@ -140,6 +141,8 @@ pub struct Scan {
     pub kind: ScanKind,
     /// Columns read, in order.
     pub projection: Vec<usize>,
+    /// How late rows of a stream may be: microseconds, or units of a BIGINT time.
+    pub lateness: i64,
     /// How a stream gets its watermark and what becomes of refused rows, for display.
     pub progress: Option<String>,
 }
@@ -289,6 +292,15 @@ pub struct Close {
     pub column: usize,
     /// Microseconds, or units of a BIGINT time.
     pub after: i64,
+}
+
+/// Where results wait until their window closes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gate {
+    /// When they are shown.
+    pub close: Close,
+    /// For how long after that they are corrected: microseconds, or units of a BIGINT time.
+    pub late: i64,
 }
 
 /// Joins two inputs on equal keys and a residual condition.

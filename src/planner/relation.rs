@@ -26,6 +26,7 @@ use super::plan::ScanKind;
 use super::properties::Properties;
 use super::tvf::WindowPlanner;
 use super::using::{Natural, UsingPlanner};
+use super::window::span_text;
 use crate::error::SqlState;
 use crate::sql;
 use crate::sql::catalog::{Catalog, Column, Object, ObjectKind, Oid, ViewDef};
@@ -161,9 +162,25 @@ impl RelationSource {
             ObjectKind::Stream(def) if def.query.is_some() => None,
             ObjectKind::Stream(def) => {
                 let watermark = def.watermark.as_deref().unwrap_or("commit time");
-                Some(format!("watermark={watermark} late={}", def.late))
+                let lateness = match def.lateness {
+                    0 => String::new(),
+                    units if self.time_type() == DataType::Int64 => format!(" lateness={units}"),
+                    micros => format!(" lateness={}", span_text(micros)),
+                };
+                Some(format!("watermark={watermark}{lateness} late={}", def.late))
             }
             ObjectKind::Table(_) | ObjectKind::View(_) | ObjectKind::Sink(_) => None,
+        }
+    }
+
+    /// How late rows of a stream may be that are taken all the same.
+    pub fn lateness(&self) -> i64 {
+        match &self.object.kind {
+            ObjectKind::Stream(def) if !self.arrivals => def.lateness,
+            ObjectKind::Stream(_)
+            | ObjectKind::Table(_)
+            | ObjectKind::View(_)
+            | ObjectKind::Sink(_) => 0,
         }
     }
 

@@ -22,6 +22,7 @@ pub(super) fn current(versions: &RelationSource, scan: &logical::TableScan) -> N
         name: versions.object.name.clone(),
         kind: ScanKind::Stream,
         projection: (0..=shown).collect(),
+        lateness: 0,
         progress: versions.progress(),
     });
     let node = derive::scan(op, versions, Arc::clone(&all));

@@ -118,7 +118,7 @@ pub(super) fn operator(node: &Node, shard: usize) -> Result<Box<dyn Operator>> {
         Op::ToStream(to_stream) => self::to_stream(to_stream, schema())?,
         Op::Arrange => Box::new(Arrange::new(schema())),
         Op::Stamp => Box::new(Stamp::new(schema())),
-        Op::OnClose(close) => Box::new(OnClose::new(input(), frees(*close))?),
+        Op::OnClose(gate) => Box::new(OnClose::new(input(), frees(gate.close), gate.late)?),
     })
 }
 

@@ -177,9 +177,8 @@ impl State {
     }
 
     /// Lets system time pass: marks partitions idle, moves streams on the system clock that a
-    /// window watches. Returns what changed, with all that follows arrivals; and derived streams
-    /// that are as far as the clock is.
-    pub(super) fn on_clock(&mut self, now: Timestamp) -> (BTreeMap<Oid, Changed>, BTreeSet<Oid>) {
+    /// window watches. A commit would be at `next`.
+    pub(super) fn on_clock(&mut self, now: Timestamp, next: Timestamp) -> Passed {
         let inputs = |job: &Arc<Job>| job.inputs.clone();
         let event = |job: &&Arc<Job>| job.publication.shape().clock == Clock::Event;
         let watched: BTreeSet<Oid> = self.jobs.values().filter(event).flat_map(inputs).collect();
@@ -243,8 +242,8 @@ impl State {
         &mut self,
         commit: Commit,
         changes: &BTreeMap<Oid, Changed>,
-        due: Vec<Arc<Job>>,
         passed: &BTreeSet<Oid>,
+        due: Vec<Arc<Job>>,
     ) {
         self.changed.extend(changes.keys().map(|oid| (*oid, commit.time)));
         let readers = self.concerned(&changes.keys().chain(passed).copied().collect(), due);

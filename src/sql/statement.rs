@@ -291,7 +291,9 @@ pub struct CreateStream {
     pub columns: Vec<ast::ColumnDef>,
     /// `WATERMARK FOR col AS expr`.
     pub watermark: Option<WatermarkClause>,
-    /// `LATE ..`; `None` is DROP.
+    /// `ALLOWED LATENESS`: rows that are less late than this are taken.
+    pub lateness: Option<Lateness>,
+    /// `LATE ..` of refused rows; `None` is DROP.
     pub late: LatePolicy,
     /// `CLOCK ..`.
     pub clock: Option<StreamClock>,
@@ -314,6 +316,15 @@ pub struct WatermarkClause {
     pub on_idle_advance_to: Option<ast::Expr>,
     /// `MAX AHEAD`, in microseconds.
     pub max_ahead: Option<i64>,
+}
+
+/// How late a row may be that is taken all the same, and corrects what has been said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lateness {
+    /// In microseconds.
+    Span(i64),
+    /// In units of a BIGINT event time.
+    Units(i64),
 }
 
 /// What becomes of refused rows.

@@ -411,7 +411,13 @@ fn all_cases() -> Vec<Case> {
         Case {
             cancels: false,
             ..Case::new("EMIT ON WINDOW CLOSE", INPUT, || {
-                Box::new(OnClose::new(schema(INPUT), Frees { column: 0, after: 3 }).unwrap())
+                Box::new(OnClose::new(schema(INPUT), Frees { column: 0, after: 3 }, 0).unwrap())
+            })
+        },
+        Case {
+            cancels: false,
+            ..Case::new("EMIT ON WINDOW CLOSE, corrected", INPUT, || {
+                Box::new(OnClose::new(schema(INPUT), Frees { column: 0, after: 1 }, 2).unwrap())
             })
         },
     ];

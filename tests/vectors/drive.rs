@@ -360,7 +360,11 @@ fn create(world: &mut World<'_>, story: &Story, options: &str) {
             Action::Heartbeat(_) => None,
         });
         let typed = Input { updates: updates.collect(), ..stream.clone() };
-        world.create_stream(&typed, story.time, story.delay, options);
+        let lateness = match story.lateness {
+            0 => String::new(),
+            ticks => format!(", ALLOWED LATENESS {}, LATE UPDATE", world.span(ticks)),
+        };
+        world.create_stream(&typed, story.time, story.delay, &format!("{lateness}{options}"));
     }
 }
 

@@ -48,10 +48,11 @@ impl<'a> World<'a> {
 
     /// Creates a stream whose rows may come `delay` late, and starts its watermark at 0.
     pub fn create_stream(&mut self, input: &Input, time: &str, delay: i64, options: &str) {
-        let (of_time, delay) = match self.time {
-            TimeType::BigInt => ("BIGINT", delay.to_string()),
-            TimeType::Timestamp => ("TIMESTAMP", format!("INTERVAL '{delay} microseconds'")),
+        let of_time = match self.time {
+            TimeType::BigInt => "BIGINT",
+            TimeType::Timestamp => "TIMESTAMP",
         };
+        let delay = self.span(delay);
         let Input { name, .. } = input;
         let columns = columns(input);
         self.client.run(&format!(
@@ -170,6 +171,14 @@ impl<'a> World<'a> {
             }
         }
         changes
+    }
+
+    /// A length of time.
+    pub fn span(&self, ticks: i64) -> String {
+        match self.time {
+            TimeType::BigInt => ticks.to_string(),
+            TimeType::Timestamp => format!("INTERVAL '{ticks} microseconds'"),
+        }
     }
 
     fn instant(&self, at: i64) -> String {
