@@ -6,8 +6,10 @@
 mod datagen;
 mod file;
 pub mod format;
+mod nexmark;
 mod options;
 mod pace;
+mod splitmix;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -188,12 +190,13 @@ pub struct SourceSpec {
 }
 
 /// The connectors, by name.
-const CONNECTORS: [&str; 2] = ["datagen", "file"];
+const CONNECTORS: [&str; 3] = ["datagen", "file", "nexmark"];
 
 /// A connector by its name.
 enum Connector {
     Datagen,
     File,
+    Nexmark,
 }
 
 /// A source that is ready to be read.
@@ -219,6 +222,11 @@ pub fn open(spec: &SourceSpec) -> Result<Opened> {
             let (bounded, notice) = (source.bounded(), source.notice());
             Ok(Opened { source: Box::new(source), bounded, notice })
         }
+        Connector::Nexmark => {
+            let source = nexmark::NexmarkSource::open(spec)?;
+            let bounded = source.bounded();
+            Ok(Opened { source: Box::new(source), bounded, notice: None })
+        }
     }
 }
 
@@ -227,6 +235,7 @@ fn connector(spec: &SourceSpec) -> Result<Connector> {
     match spec.options.get("connector").map(String::as_str) {
         Some("datagen") => Ok(Connector::Datagen),
         Some("file") => Ok(Connector::File),
+        Some("nexmark") => Ok(Connector::Nexmark),
         Some(name) => {
             Err(Error::Option { message: format!("unknown connector \"{name}\""), hint: hint() })
         }

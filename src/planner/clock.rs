@@ -1,11 +1,12 @@
 //! Which clock a query block is on, and when its results come.
 //!
 //! # Semantics
-//! LANGUAGE 7.3, rule 1: a block is on the EVENT clock if it has a bracket window, joins by
-//! an interval or as of a time, or makes a stream of a relation that does more than grow. So is every stream that is to be made of elements
-//! with event times: an element's time is that of its instant. A block over tables alone has no
-//! event time; its instants are the commits. `WITH (clock = ..)` chooses otherwise, where that has
-//! a meaning: windows and ticks are made of event time.
+//! LANGUAGE 7.3, rule 1: a block is on the EVENT clock if it has a bracket window, joins by an
+//! interval or as of a time, or makes a stream of a relation that does more than grow. So is every
+//! stream that is to be made of elements with event times: an element's time is that of its
+//! instant. A block over tables alone has no event time; its instants are the commits.
+//! `WITH (clock = ..)` chooses otherwise, where that has a meaning: windows and ticks are made of
+//! event time.
 
 use super::error::{Error, Result};
 use super::join;
@@ -53,16 +54,15 @@ fn refused(what: &str, hint: &str) -> Error {
 
 /// Whether what a node of an EVENT block gives comes in the order of its times: it does from every
 /// operator that waits for instants to close, and not from a scan, whose rows come as they arrive.
-pub(super) fn in_order(node: &Node) -> bool {
+pub fn in_order(node: &Node) -> bool {
     match &node.op {
         _ if node.properties.timeless => true,
         Op::Scan(_) => false,
-        Op::Filter(_)
-        | Op::Project(_)
-        | Op::Assign(_)
-        | Op::Stamp
-        | Op::Exchange(_)
-        | Op::Union => node.inputs.iter().all(in_order),
+        Op::Filter(_) | Op::Project(_) | Op::Assign(_) | Op::Stamp | Op::Exchange(_) => {
+            node.inputs.iter().all(in_order)
+        }
+        // What comes as it arrives waits for the rest.
+        Op::Union => node.inputs.iter().any(in_order),
         _ => true,
     }
 }

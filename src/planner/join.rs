@@ -176,7 +176,7 @@ impl Sum {
                 return None;
             }
         } else {
-            let (left, right, minus) = sum(expr)?;
+            let ([left, right], minus) = sum(expr)?;
             self.add(left.as_ref(), negative)?;
             self.add(right.as_ref(), negative != minus)?;
         }
@@ -184,15 +184,12 @@ impl Sum {
     }
 }
 
-/// What is added or subtracted, and whether it is a difference.
-type Terms<'a> = (&'a Arc<dyn PhysicalExpr>, &'a Arc<dyn PhysicalExpr>, bool);
-
 /// The parts of a sum or difference, with whether it is a difference.
-fn sum(expr: &dyn PhysicalExpr) -> Option<Terms<'_>> {
+fn sum(expr: &dyn PhysicalExpr) -> Option<([&Arc<dyn PhysicalExpr>; 2], bool)> {
     if let Some(binary) = expr.downcast_ref::<BinaryExpr>() {
         return match binary.op() {
-            Operator::Plus => Some((binary.left(), binary.right(), false)),
-            Operator::Minus => Some((binary.left(), binary.right(), true)),
+            Operator::Plus => Some(([binary.left(), binary.right()], false)),
+            Operator::Minus => Some(([binary.left(), binary.right()], true)),
             _ => None,
         };
     }
@@ -200,8 +197,8 @@ fn sum(expr: &dyn PhysicalExpr) -> Option<Terms<'_>> {
     let function = expr.downcast_ref::<ScalarFunctionExpr>()?;
     let [left, right] = function.args() else { return None };
     match function.name() {
-        "plus" => Some((left, right, false)),
-        "minus" => Some((left, right, true)),
+        "plus" => Some(([left, right], false)),
+        "minus" => Some(([left, right], true)),
         _ => None,
     }
 }

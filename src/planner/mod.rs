@@ -10,7 +10,7 @@ pub mod arithmetic;
 pub mod asof;
 pub mod bind;
 mod casts;
-mod clock;
+pub mod clock;
 pub mod coercion;
 mod column_name;
 mod derive;

@@ -18,6 +18,7 @@ use crate::operators::{
     Aggregate, Arrange, AsOf, Constant, Differences, Filter, Frees, Instantwise, Join, OnClose,
     Operator, Project, Samples, Stamp, TopN, Union,
 };
+use crate::planner::clock::in_order;
 use crate::planner::plan::{self, Clock, Close, Node, Op, Window};
 use crate::sql::derived;
 use crate::windows::{
@@ -34,10 +35,7 @@ pub(super) fn order(node: &Node, clock: Clock) -> Order {
         }
         (Op::Scan(_) | Op::Filter(_) | Op::Project(_) | Op::Assign(_), _) => Order::Passing,
         (Op::Stamp, _) | (Op::Union, Clock::Arrival) => Order::Passing,
-        // A table's changes would have to wait for an instant.
-        (Op::Union, Clock::Event) if node.inputs.iter().all(|i| !i.properties.timeless) => {
-            Order::Passing
-        }
+        (Op::Union, Clock::Event) if !in_order(node) => Order::Passing,
         (_, Clock::Arrival) => Order::Commits,
         (_, Clock::Event) if node.properties.timeless => Order::Commits,
         (_, Clock::Event) => Order::Instants(instantwise(node)),

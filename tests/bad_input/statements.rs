@@ -181,11 +181,6 @@ fn a_statement_of_several_stops_at_its_first_error() {
 fn what_comes_later_says_so() {
     let (_server, mut client) = server();
     for sql in [
-        "SELECT ISTREAM k FROM s",
-        "SELECT RSTREAM * FROM s [NOW]",
-        "SELECT DSTREAM k FROM s [RANGE 1 MINUTE]",
-        "ISTREAM (SELECT k FROM s)",
-        "CREATE STREAM d AS SELECT k FROM s",
         "CREATE SINK x TO file (path = '/tmp/x') AS SELECT k FROM s",
         "CREATE VIEW o AS SELECT k, sum(v) OVER (ORDER BY ts) AS n FROM s",
         "SELECT k, count(*) FROM s GROUP BY k EMIT AFTER DELAY INTERVAL '1 minute'",

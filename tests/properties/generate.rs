@@ -242,15 +242,17 @@ impl<'a> Generator<'a> {
             let residual = Expr::Compare(op, Box::new(a), Box::new(b));
             on = Expr::Logic("AND", Box::new(on), Box::new(residual));
         }
+        use JoinKind::{Exists, Full, In, Inner, Left, Right};
         let kinds =
-            [JoinKind::Inner, JoinKind::Inner, JoinKind::Left, JoinKind::Right, JoinKind::Full];
+            [Inner, Inner, Left, Right, Full, Exists(false), Exists(true), In(false), In(true)];
         let kind = *self.random.pick(&kinds);
-        let comma = kind == JoinKind::Inner && self.random.chance(40);
+        let comma = kind == Inner && self.random.chance(40);
         Some(Join { kind, source: right, on, comma })
     }
 
     fn scope(&self, from: &Source, join: Option<&Join>) -> Vec<Column> {
-        let right = join.map(|j| scope("b", &j.source, self.views)).unwrap_or_default();
+        let shown = join.filter(|j| j.kind.shows_right());
+        let right = shown.map(|j| scope("b", &j.source, self.views)).unwrap_or_default();
         [scope("a", from, self.views), right].concat()
     }
 

@@ -90,6 +90,8 @@ fn every_construct_is_drawn() {
         " LEFT JOIN ",
         " RIGHT JOIN ",
         " FULL JOIN ",
+        " NOT EXISTS (",
+        " NOT IN (SELECT ",
         " UNION ",
         " UNION ALL ",
         "SELECT DISTINCT ",

@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::assigned::{assigned, grown, sessions};
 use super::generate::Change;
 use super::query::{
-    Aggregate, Expr, Function, JoinKind, Query, STREAM, Select, Shape, Source, Window,
+    Aggregate, Expr, Function, JoinKind, Query, STREAM, Select, Shape, Source, Window, parts,
 };
 use super::value::{Bag, Row, Type, Value, average, bag, rows};
 
@@ -328,7 +328,18 @@ fn product(
 ) -> Vec<Row> {
     let mut result = Vec::new();
     let mut matched = vec![false; right.len()];
-    for a in left {
+    for a in left.iter().filter(|_| !kind.shows_right()) {
+        let rows = right.iter().map(|b| [a.clone(), b.clone()].concat());
+        let (equality, rest) = parts(on);
+        let counts = |row: &Row| rest.is_none_or(|rest| truth(rest, row) == Some(true));
+        let mut found = rows.filter(counts).map(|row| truth(equality, &row));
+        let keeps = match kind {
+            JoinKind::In(true) => found.all(|equal| equal == Some(false)),
+            _ => found.any(|equal| equal == Some(true)) != (kind == JoinKind::Exists(true)),
+        };
+        result.extend(keeps.then(|| a.clone()));
+    }
+    for a in left.iter().filter(|_| kind.shows_right()) {
         let mut found = false;
         for (b, matched) in right.iter().zip(&mut matched) {
             let row = [a.clone(), b.clone()].concat();

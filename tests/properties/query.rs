@@ -123,6 +123,25 @@ pub enum JoinKind {
     Right,
     /// FULL JOIN.
     Full,
+    /// `WHERE [NOT] EXISTS (SELECT 1 FROM right WHERE on)`; whether it is negated.
+    Exists(bool),
+    /// `WHERE x [NOT] IN (SELECT y FROM right WHERE rest)`, where `on` is `x = y AND rest`.
+    In(bool),
+}
+
+impl JoinKind {
+    /// Whether columns of the right side are shown.
+    pub fn shows_right(self) -> bool {
+        !matches!(self, JoinKind::Exists(_) | JoinKind::In(_))
+    }
+}
+
+/// The equality of a condition, and what else must be true.
+pub fn parts(on: &Expr) -> (&Expr, Option<&Expr>) {
+    match on {
+        Expr::Logic("AND", equality, rest) => (equality, Some(rest)),
+        equality => (equality, None),
+    }
 }
 
 /// The second source of a query.
@@ -332,6 +351,22 @@ pub fn sql(query: &Query, times: Times) -> String {
     }
 }
 
+/// A join that is a condition.
+fn member_sql(join: &Join, right: &str) -> String {
+    let not = |negated| if negated { "NOT " } else { "" };
+    match (join.kind, parts(&join.on)) {
+        (JoinKind::In(negated), (Expr::Compare(_, x, y), rest)) => {
+            let rest = rest.map_or(String::new(), |rest| format!(" WHERE {}", rest.sql()));
+            let (x, y) = (x.sql(), y.sql());
+            format!("{x} {}IN (SELECT {y} FROM {right} AS b{rest})", not(negated))
+        }
+        (kind, _) => {
+            let not = not(kind == JoinKind::Exists(true));
+            format!("{not}EXISTS (SELECT 1 FROM {right} AS b WHERE {})", join.on.sql())
+        }
+    }
+}
+
 fn select_sql(select: &Select, times: Times) -> String {
     let Select { from, join, filter, shape, .. } = select;
     let (distinct, items) = match shape {
@@ -354,8 +389,11 @@ fn select_sql(select: &Select, times: Times) -> String {
             JoinKind::Left => "LEFT JOIN",
             JoinKind::Right => "RIGHT JOIN",
             JoinKind::Full => "FULL JOIN",
+            JoinKind::Exists(_) | JoinKind::In(_) => "",
         };
-        if join.comma {
+        if !join.kind.shows_right() {
+            conditions.push(member_sql(join, &right));
+        } else if join.comma {
             text.push_str(&format!(", {right} AS b"));
             conditions.push(join.on.sql());
         } else {

@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// How long the server may keep silent before a test gives up on it.
-const SILENCE: Duration = Duration::from_secs(60);
+const SILENCE: Duration = Duration::from_secs(300);
 
 /// A row: every value in its text form, `None` for NULL.
 pub type Row = Vec<Option<String>>;

@@ -18,7 +18,7 @@ mod support;
 use support::server::Server;
 
 /// How long a test waits for what must come.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Connects; what comes beside results goes to the receiver.
 async fn connect(server: &Server) -> (Client, UnboundedReceiver<AsyncMessage>) {

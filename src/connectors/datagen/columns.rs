@@ -15,11 +15,12 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, SchemaRef, TimeUnit};
 
-use super::generator::{Generator, Kind, MICROS_PER_DAY, mix};
+use super::generator::{Generator, Kind, MICROS_PER_DAY};
 use crate::connectors::format::{
     Column, Digits, Rules, count, parse_decimal, parse_span, parse_timestamp, unreadable,
 };
 use crate::connectors::options::Options;
+use crate::connectors::splitmix::mix;
 use crate::connectors::{Error, Result};
 
 const MICROS_PER_SECOND: i64 = 1_000_000;

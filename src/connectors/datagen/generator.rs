@@ -11,6 +11,8 @@ use arrow::array::{
 use arrow::compute::take;
 use arrow::datatypes::DataType;
 
+use crate::connectors::splitmix::mix;
+
 /// Microseconds of a day.
 pub const MICROS_PER_DAY: i64 = 86_400_000_000;
 
@@ -173,14 +175,6 @@ impl Generator {
 
 fn narrow<T: TryFrom<i128>>(values: Vec<Option<i128>>) -> Option<Vec<Option<T>>> {
     values.into_iter().map(|v| v.map(T::try_from).transpose().ok()).collect()
-}
-
-/// SplitMix64's step: a bijection of 64 bits whose output looks random.
-pub fn mix(value: u64) -> u64 {
-    let mut z = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 fn below(draw: u64, count: u32) -> u32 {

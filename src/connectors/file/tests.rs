@@ -277,7 +277,7 @@ fn wrong_options_are_refused() {
     assert!(!open(&fixture.spec("a.csv", &[("follow", "true")])).unwrap().bounded);
     let error = fixture.refusal("a.csv", &[("connector", "kafka")]);
     assert_eq!(error.to_string(), "unknown connector \"kafka\"");
-    assert_eq!(error.hint().unwrap(), "Known connectors are datagen, file.");
+    assert_eq!(error.hint().unwrap(), "Known connectors are datagen, file, nexmark.");
 }
 
 #[test]
