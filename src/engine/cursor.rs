@@ -76,7 +76,8 @@ impl Session {
         let Outcome::Rows(rows) = Box::pin(self.execute(statement, params)).await? else {
             return Err(Error::Internal("a cursor over something without rows".into()));
         };
-        let state = State { stream: rows.stream, ready: VecDeque::new(), live, finite, ended: false };
+        let state =
+            State { stream: rows.stream, ready: VecDeque::new(), live, finite, ended: false };
         let state = Arc::new(Mutex::new(state));
         let fresh = self.block.is_some();
         self.cursors.insert(name.to_owned(), Cursor { schema: rows.schema, hold, fresh, state });

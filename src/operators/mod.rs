@@ -12,6 +12,7 @@
 //! | [`AsOf`]      | ASOF JOIN, FOR SYSTEM_TIME AS OF     | any, one  | a row per key, and open |
 //! | [`TopN`]      | ORDER BY .. LIMIT, ROW_NUMBER() <= n | one       | all rows, or the first  |
 //! | [`OnClose`]   | EMIT ON WINDOW CLOSE                 | any       | rows that are not shown |
+//! | [`Pace`]      | EMIT EVERY, EMIT AFTER DELAY         | one       | changes not shown yet   |
 //! | [`Differences`] | ISTREAM, DSTREAM                   | any       | none, or since the tick |
 //! | [`Samples`]   | RSTREAM                              | one       | the content             |
 //! | [`Arrange`]   | before windows of rows, subscribers  | any       | none                    |
@@ -58,6 +59,7 @@ mod filter;
 mod finality;
 pub mod join;
 mod on_close;
+pub mod pace;
 mod project;
 mod stamp;
 #[cfg(test)]
@@ -74,6 +76,7 @@ pub use filter::Filter;
 pub use finality::Frees;
 pub use join::Join;
 pub use on_close::OnClose;
+pub use pace::Pace;
 pub use project::Project;
 pub use stamp::Stamp;
 pub use to_stream::{Differences, Samples};
@@ -147,6 +150,12 @@ pub trait Operator: Send {
     /// Event time has reached `watermark` on every port. Called with strictly increasing values.
     fn on_watermark(&mut self, _watermark: Watermark, _out: &mut Output) -> Result<()> {
         Ok(())
+    }
+
+    /// The commit time from which on it is to be called although nothing has changed; `None` if it
+    /// never is.
+    fn due(&self) -> Option<Timestamp> {
+        None
     }
 
     /// What it holds until the watermark moves on, for EXPLAIN STALL.

@@ -43,6 +43,13 @@ pub(super) fn node(op: Op, inputs: Vec<Node>, schema: SchemaRef) -> Node {
             size: Size::Constant,
             ..Properties::default()
         },
+        // A change comes later than it happens.
+        Op::Pace(_) => Properties {
+            finality: vec![None; width],
+            ordered: false,
+            time_column: None,
+            ..inputs[0].properties.clone()
+        },
         Op::OnClose(gate) => Properties {
             append_only: gate.late == 0,
             size: Size::Unbounded,

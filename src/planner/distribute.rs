@@ -13,7 +13,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
 
 use super::derive;
-use super::plan::{Distribution, Node, Op, Session, Window};
+use super::plan::{Distribution, Node, Op, Pace, Session, Shows, Window};
 use super::properties::Size;
 
 type Exprs = [Arc<dyn PhysicalExpr>];
@@ -49,6 +49,12 @@ pub(super) fn distribute(node: Node) -> Node {
             let input = inputs.remove(0);
             inputs.push(by_keys(input, keys));
         }
+        Op::Pace(Pace { shows: Shows::After(_), key, .. }) if !key.is_empty() => {
+            let input = inputs.remove(0);
+            let all = all_columns(&input);
+            let keys: Vec<_> = key.iter().map(|column| Arc::clone(&all[*column])).collect();
+            inputs.push(by_keys(input, &keys));
+        }
         Op::Window(Window::Partitioned { keys, .. }) => {
             let input = inputs.remove(0);
             inputs.push(ordered(by_keys(input, keys)));
@@ -79,6 +85,7 @@ pub(super) fn distribute(node: Node) -> Node {
         | Op::Stamp
         | Op::OnClose(_)
         | Op::TopN(_)
+        | Op::Pace(_)
         | Op::Exchange(_) => {}
     }
     let mut node = derive::node(op, inputs, schema);
@@ -93,6 +100,7 @@ fn wants_all(op: &Op) -> bool {
     match op {
         Op::Aggregate(aggregate) => aggregate.group.is_empty(),
         Op::Session(session) => session.keys.is_empty(),
+        Op::Pace(pace) => matches!(pace.shows, Shows::After(_)) && pace.key.is_empty(),
         Op::TopN(_) => true,
         _ => false,
     }

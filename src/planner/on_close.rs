@@ -76,9 +76,7 @@ fn hold(node: Node, column: usize, above: Above) -> Node {
     let finality = properties.finality[column].filter(|finality| finality.strict);
     let node = derive::node(op, inputs, schema);
     match finality {
-        Some(finality) if aggregates && above == Above::Operator => {
-            gate(node, column, finality)
-        }
+        Some(finality) if aggregates && above == Above::Operator => gate(node, column, finality),
         _ => node,
     }
 }

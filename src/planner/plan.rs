@@ -113,6 +113,8 @@ pub enum Op {
     Stamp,
     /// Holds results back until their window closes.
     OnClose(Gate),
+    /// Shows changes at times of their own.
+    Pace(Pace),
     /// Moves rows to the shards where their keys belong.
     Exchange(Distribution),
 }
@@ -141,6 +143,12 @@ pub struct Scan {
     pub kind: ScanKind,
     /// Columns read, in order.
     pub projection: Vec<usize>,
+    /// Whether it is a stream without event time.
+    pub untimed: bool,
+    /// Whether it is a stream with a PARTITION KEY.
+    pub partitioned: bool,
+    /// Columns that identify its rows, of a table whose primary key is read.
+    pub key: Option<Vec<usize>>,
     /// How late rows of a stream may be: microseconds, or units of a BIGINT time.
     pub lateness: i64,
     /// How a stream gets its watermark and what becomes of refused rows, for display.
@@ -301,6 +309,26 @@ pub struct Gate {
     pub close: Close,
     /// For how long after that they are corrected: microseconds, or units of a BIGINT time.
     pub late: i64,
+}
+
+/// Shows changes at times of their own.
+#[derive(Clone, Debug)]
+pub struct Pace {
+    /// When.
+    pub shows: Shows,
+    /// Columns of what is shown together.
+    pub key: Vec<usize>,
+    /// What tells the time: commits or the watermark.
+    pub clock: Clock,
+}
+
+/// When changes are shown, in microseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shows {
+    /// At the multiples of a period.
+    Every(i64),
+    /// A delay after the first change of a key since it was last shown.
+    After(i64),
 }
 
 /// Joins two inputs on equal keys and a residual condition.

@@ -29,7 +29,7 @@ use super::using::{Natural, UsingPlanner};
 use super::window::span_text;
 use crate::error::SqlState;
 use crate::sql;
-use crate::sql::catalog::{Catalog, Column, Object, ObjectKind, Oid, ViewDef};
+use crate::sql::catalog::{Catalog, Column, Object, ObjectKind, Oid, StreamDef, ViewDef};
 use crate::sql::types::SqlType;
 
 /// Where names are looked up.
@@ -173,15 +173,17 @@ impl RelationSource {
         }
     }
 
+    /// What makes a stream that takes rows; `None` of anything else.
+    pub fn stream_def(&self) -> Option<&StreamDef> {
+        match &self.object.kind {
+            ObjectKind::Stream(def) if !self.arrivals && def.query.is_none() => Some(def),
+            _ => None,
+        }
+    }
+
     /// How late rows of a stream may be that are taken all the same.
     pub fn lateness(&self) -> i64 {
-        match &self.object.kind {
-            ObjectKind::Stream(def) if !self.arrivals => def.lateness,
-            ObjectKind::Stream(_)
-            | ObjectKind::Table(_)
-            | ObjectKind::View(_)
-            | ObjectKind::Sink(_) => 0,
-        }
+        self.stream_def().map_or(0, |def| def.lateness)
     }
 
     /// Returns the index of the column with the times that a stream's rows carry.

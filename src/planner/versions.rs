@@ -22,6 +22,9 @@ pub(super) fn current(versions: &RelationSource, scan: &logical::TableScan) -> N
         name: versions.object.name.clone(),
         kind: ScanKind::Stream,
         projection: (0..=shown).collect(),
+        untimed: false,
+        partitioned: false,
+        key: None,
         lateness: 0,
         progress: versions.progress(),
     });

@@ -195,9 +195,13 @@ impl Job {
         self.entries.iter().any(|e| e.object == object && e.kind == ScanKind::Arrivals)
     }
 
-    /// Whether something in it waits for a commit at `next`.
+    /// Whether something in it waits for a commit at `next`; it may do so once it has worked off
+    /// the commits on their way.
     pub fn due(&self, next: Timestamp) -> bool {
-        self.publication.due(next)
+        let waits = |task: &Arc<Task>| {
+            task.timed() && (task.due() <= next || self.publication.in_flight() > 0)
+        };
+        self.publication.due(next) || self.tasks.iter().any(waits)
     }
 
     fn enter_at(&self, entries: &[&Entry], packet: &Packet) {

@@ -24,7 +24,6 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use arrow::array::{Int64Array, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use tokio::sync::Notify;
 
@@ -33,49 +32,13 @@ use super::history::Retained;
 use super::job::{Fault, Job};
 use super::packet::{Commit, Packet};
 use super::read::Read;
+use super::snapshot::Snapshot;
 use super::subscription::Feed;
-use crate::delta::{Delta, Instants, Weights};
+use crate::delta::Delta;
 use crate::operators::Result;
 use crate::planner::plan::{Clock, Kind};
 use crate::sql::catalog::Oid;
 use crate::time::{Position, Timestamp, Watermark};
-
-/// The content of a relation at one log position.
-#[derive(Clone, Debug)]
-pub struct Snapshot {
-    /// Distinct rows.
-    pub rows: RecordBatch,
-    /// How often each.
-    pub weights: Int64Array,
-    /// Event time reached.
-    pub watermark: Watermark,
-    /// The last commit.
-    pub commit: Commit,
-}
-
-impl Snapshot {
-    /// Every row as often as it is there.
-    pub fn all_rows(&self) -> std::result::Result<RecordBatch, arrow::error::ArrowError> {
-        Ok(self.delta(Timestamp::MIN).repeated()?.rows().clone())
-    }
-
-    /// The content as insertions at an instant.
-    pub fn delta(&self, at: Timestamp) -> Delta {
-        let weights = Weights::Each(self.weights.clone());
-        Delta::new(self.rows.clone(), Instants::All(at), weights)
-    }
-
-    /// Applies a change.
-    pub fn add(&mut self, delta: &Delta) -> std::result::Result<(), arrow::error::ArrowError> {
-        let schema = self.rows.schema();
-        let content = self.delta(Timestamp::MIN);
-        let sum = Delta::concat(&schema, &[content, delta.clone().at(Timestamp::MIN)])?;
-        let sum = sum.consolidate()?;
-        self.rows = sum.rows().clone();
-        self.weights = sum.weight_array();
-        Ok(())
-    }
-}
 
 type Request = Box<dyn FnOnce(std::result::Result<&mut State, &Fault>) + Send>;
 

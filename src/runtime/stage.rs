@@ -141,7 +141,8 @@ impl Stage {
     }
 
     fn commit(&mut self, at: Timestamp, deltas: Vec<Vec<Delta>>, out: &mut Output) -> Result<()> {
-        let changed = deltas.iter().any(|port| !port.is_empty());
+        let changed = deltas.iter().any(|port| !port.is_empty())
+            || self.operator.due().is_some_and(|due| due <= at);
         for (port, deltas) in deltas.into_iter().enumerate() {
             for delta in deltas {
                 self.operator.on_delta(Port(port), delta.at(at), out)?;

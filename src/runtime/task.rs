@@ -10,7 +10,7 @@
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::exchange::Sender;
@@ -21,7 +21,7 @@ use super::stage::{Arrived, Feed, Stage};
 use crate::delta::Delta;
 use crate::error::Classify;
 use crate::operators::{Output, Result, RowError, Waiting};
-use crate::time::Watermark;
+use crate::time::{Timestamp, Watermark};
 
 /// A task has nothing to do.
 const IDLE: u8 = 0;
@@ -55,6 +55,10 @@ pub struct Task {
     state: AtomicU8,
     ready: Arc<Ready>,
     supervisor: Arc<dyn Supervisor>,
+    /// Whether an operator of it waits for commit times.
+    timed: bool,
+    /// The earliest of these, in microseconds.
+    due: AtomicI64,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -70,7 +74,10 @@ impl Task {
         ready: Arc<Ready>,
         supervisor: Arc<dyn Supervisor>,
     ) -> Arc<Self> {
+        let timed = stages.iter().any(|stage| stage.operator.due().is_some());
         Arc::new(Self {
+            timed,
+            due: AtomicI64::new(i64::MAX),
             channels: Mutex::new(vec![VecDeque::new(); channels]),
             body: Mutex::new(Body { stages, sender }),
             state: AtomicU8::new(IDLE),
@@ -109,7 +116,7 @@ impl Task {
             if self.supervisor.stopped() {
                 continue;
             }
-            let step = catch_unwind(AssertUnwindSafe(|| lock(&self.body).step(packets)));
+            let step = catch_unwind(AssertUnwindSafe(|| lock(&self.body).step(packets, &self.due)));
             match step {
                 Ok(Ok(errors)) if errors.is_empty() => {}
                 Ok(Ok(errors)) => self.supervisor.rows_failed(errors),
@@ -124,6 +131,16 @@ impl Task {
             self.state.store(QUEUED, Ordering::Release);
             self.ready.push(Arc::clone(self));
         }
+    }
+
+    /// Whether an operator of it waits for commit times.
+    pub fn timed(&self) -> bool {
+        self.timed
+    }
+
+    /// The commit time for which an operator of it waits, as far as it has come.
+    pub fn due(&self) -> Timestamp {
+        Timestamp(self.due.load(Ordering::Acquire))
     }
 
     /// What its stages hold until the watermark moves on.
@@ -142,8 +159,14 @@ impl Task {
 }
 
 impl Body {
+    /// The earliest commit time for which an operator waits.
+    fn due(&self) -> Timestamp {
+        let all = self.stages.iter().filter_map(|stage| stage.operator.due());
+        all.min().unwrap_or(Timestamp::MAX)
+    }
+
     /// Folds one commit through all stages and sends on what comes out.
-    fn step(&mut self, packets: Vec<Packet>) -> Result<Vec<RowError>> {
+    fn step(&mut self, packets: Vec<Packet>, due: &AtomicI64) -> Result<Vec<RowError>> {
         let commit = packets[0].commit;
         assert!(packets.iter().all(|p| p.commit == commit), "channels carry the same commits");
         let mut packets: Vec<Option<Packet>> = packets.into_iter().map(Some).collect();
@@ -164,6 +187,8 @@ impl Body {
             results.push(Some(Arrived { deltas: out.deltas, watermark }));
         }
         let last = results.pop().flatten().expect("a task has a stage");
+        // Whoever sees the result sees what it waits for.
+        due.store(self.due().0, Ordering::Release);
         self.sender.send(commit, last.deltas, last.watermark)?;
         Ok(errors)
     }
@@ -193,7 +218,7 @@ mod tests {
     use crate::operators::{Operator, Port};
     use crate::planner::plan::{Clock, Kind};
     use crate::runtime::content::Content;
-    use crate::time::{Position, Timestamp};
+    use crate::time::Position;
 
     /// An operator that panics at its second commit.
     struct Breaks(u32);

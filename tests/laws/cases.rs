@@ -16,11 +16,12 @@ use highwater::delta::pretty::schema;
 use highwater::operators::aggregate::{AggregateOptions, Call};
 use highwater::operators::asof::{AsOfOptions, AsOfSide, Nearest};
 use highwater::operators::join::{JoinKind, JoinOptions, JoinSide};
+use highwater::operators::pace::{Beat, Shows};
 use highwater::operators::to_stream::{Every, Side, Ticks};
 use highwater::operators::top_n::TopNOptions;
 use highwater::operators::{
     Aggregate, Arrange, AsOf, Differences, Filter, Frees, Instantwise, Join, OnClose, Operator,
-    Project, Samples, Stamp, TopN,
+    Pace, Project, Samples, Stamp, TopN,
 };
 use highwater::windows::{
     AssignWindows, Assigner, Expiring, PartitionedRows, PartitionedRowsOptions, Rows,
@@ -412,6 +413,20 @@ fn all_cases() -> Vec<Case> {
             cancels: false,
             ..Case::new("EMIT ON WINDOW CLOSE", INPUT, || {
                 Box::new(OnClose::new(schema(INPUT), Frees { column: 0, after: 3 }, 0).unwrap())
+            })
+        },
+        Case {
+            instants: Pace::INSTANTS,
+            ..Case::new("EMIT EVERY", INPUT, || {
+                let (shows, beat) = (Shows::Every(3), Beat::Watermark);
+                Box::new(Pace::new(schema(INPUT), vec![], shows, beat).unwrap())
+            })
+        },
+        Case {
+            instants: Pace::INSTANTS,
+            ..Case::new("EMIT AFTER DELAY", INPUT, || {
+                let (shows, beat) = (Shows::After(2), Beat::Watermark);
+                Box::new(Pace::new(schema(INPUT), vec![0], shows, beat).unwrap())
             })
         },
         Case {

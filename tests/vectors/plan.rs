@@ -28,6 +28,8 @@ pub enum How {
     Closed,
     /// The content's changes, step by step, in the order of arrival.
     Steps,
+    /// The content's changes, step by step, each at the time of day that is its number.
+    Clocked,
     /// The changes that each step releases, with their instants.
     Released,
     /// The rows that were refused.
@@ -333,6 +335,12 @@ fn arrivals() -> Vec<Check> {
                          FROM TUMBLE(S, bidtime, INTERVAL '10 microseconds') GROUP BY 1, 2) m \
                          ON b.window_start = m.window_start AND b.window_end = m.window_end \
                          AND b.price = m.top EMIT ON WINDOW CLOSE";
+    const DELAYED: &str = "SELECT b.window_start, b.window_end, b.bidtime, b.price, b.item \
+                           FROM TUMBLE(S, bidtime, INTERVAL '10 microseconds') b \
+                           JOIN (SELECT window_start, window_end, MAX(price) AS top \
+                           FROM TUMBLE(S, bidtime, INTERVAL '10 microseconds') GROUP BY 1, 2) m \
+                           ON b.window_start = m.window_start AND b.window_end = m.window_end \
+                           AND b.price = m.top EMIT AFTER DELAY INTERVAL '6 minutes'";
     vec![
         check("F6", "out", Steps, CHANGES),
         check("F7", "out", Released, "SELECT x FROM S [RANGE 100 MICROSECONDS]"),
@@ -351,7 +359,7 @@ fn arrivals() -> Vec<Check> {
         check("F14", "out", Released, BOTH),
         check("F15", "changes", Steps, HIGHEST),
         check("F15", "close", Steps, FINAL),
-        not("F15", "delay6", "EMIT AFTER DELAY is not part of the language yet"),
+        check("F15", "delay6", How::Clocked, DELAYED),
         check("F16", "out", Steps, CLOSE),
         check("F17", "out", Released, "SELECT x FROM S [ROWS 1]"),
     ]

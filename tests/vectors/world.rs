@@ -74,6 +74,13 @@ impl<'a> World<'a> {
         self.client.run(&format!("ALTER STREAM {stream} HEARTBEAT {at}"));
     }
 
+    /// Moves system time to so many seconds before a time of day, written as hmm.
+    pub fn system_time(&mut self, hmm: i64, seconds_before: i64) {
+        let time = (hmm / 100 * 60 + hmm % 100) * 60 - seconds_before;
+        let (h, m, s) = (time / 3600, time / 60 % 60, time % 60);
+        self.client.run(&format!("ALTER SYSTEM HEARTBEAT '2100-01-01 {h:02}:{m:02}:{s:02}'"));
+    }
+
     /// Inserts rows into a stream with one statement.
     pub fn insert(&mut self, stream: &Input, rows: &[Update]) {
         let values = |u: &Update| format!("({}, {})", self.instant(u.time), literals(stream, u));

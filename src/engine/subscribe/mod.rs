@@ -39,7 +39,7 @@ use crate::runtime::publication;
 use crate::runtime::read::Read;
 use crate::runtime::subscription::Feed;
 use crate::sql::catalog::Oid;
-use crate::sql::statement::{Emit, Query, Subscribe};
+use crate::sql::statement::{Query, Subscribe};
 use crate::time::Timestamp;
 
 /// What a subscription shows.
@@ -88,7 +88,7 @@ impl Session {
         let bound = query::with_params(bind_query(query, &names)?, params)?;
         let columns = visible_names(&bound);
         let wanted = if query.to_stream { Wanted::InOrder } else { Wanted::Changes };
-        let request = Request { wanted, on_close: on_close(query.emit)?, clock: None };
+        let request = Request { wanted, ..Request::emitting(query.emit) };
         let plan = lower::continuous(bound, request, functions)?;
         Ok((plan, columns))
     }
@@ -257,22 +257,6 @@ fn forgotten(view: bool, clock: Clock) -> Error {
         format!("the content as of that time is not known: it is {before}"),
         hint,
     )
-}
-
-/// Returns whether an EMIT clause asks for final results only.
-pub(super) fn on_close(emit: Option<Emit>) -> Result<bool> {
-    match emit {
-        None | Some(Emit::Changes) => Ok(false),
-        Some(Emit::OnWindowClose) => Ok(true),
-        Some(Emit::AfterDelay(_)) => Err(Error::unsupported(
-            "EMIT AFTER DELAY is not supported yet",
-            "Use EMIT CHANGES or EMIT ON WINDOW CLOSE.",
-        )),
-        Some(Emit::Every(_)) => Err(Error::unsupported(
-            "EMIT EVERY is not supported yet",
-            "Use EMIT CHANGES or EMIT ON WINDOW CLOSE.",
-        )),
-    }
 }
 
 /// The object that a plan reads as it is, if it does nothing else.

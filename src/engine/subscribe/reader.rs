@@ -54,17 +54,7 @@ impl Reader {
         };
         let (start, ended, last_progress) = (Some(Vec::new()), false, None);
         let pending = Vec::new();
-        Ok(Self {
-            guard,
-            shape,
-            options,
-            upsert,
-            first,
-            start,
-            ended,
-            last_progress,
-            pending,
-        })
+        Ok(Self { guard, shape, options, upsert, first, start, ended, last_progress, pending })
     }
 
     /// The rows, as they come.

@@ -70,18 +70,16 @@ impl Shape {
         let mut key = Vec::with_capacity(names.len());
         for ident in names {
             let name = fold(ident);
-            let mut found = (0..self.columns.fields().len())
-                .filter(|i| *self.columns.field(*i).name() == name);
+            let mut found =
+                (0..self.columns.fields().len()).filter(|i| *self.columns.field(*i).name() == name);
             let error = match (found.next(), found.next()) {
                 (Some(index), None) if !key.contains(&index) => {
                     key.push(index);
                     continue;
                 }
-                (None, _) => Error::Undefined {
-                    kind: "column",
-                    name,
-                    sqlstate: SqlState::UNDEFINED_COLUMN,
-                },
+                (None, _) => {
+                    Error::Undefined { kind: "column", name, sqlstate: SqlState::UNDEFINED_COLUMN }
+                }
                 (Some(_), None) => Error::refused(
                     SqlState::DUPLICATE_COLUMN,
                     format!("column \"{name}\" appears twice in the key"),

@@ -11,9 +11,7 @@
 
 use std::collections::BTreeSet;
 
-use arrow::array::{
-    ArrayRef, StringArray, TimestampMicrosecondArray, UInt32Array, new_null_array,
-};
+use arrow::array::{ArrayRef, StringArray, TimestampMicrosecondArray, UInt32Array, new_null_array};
 use arrow::compute::interleave;
 use arrow::datatypes::{Schema, SchemaRef};
 
