@@ -22,6 +22,8 @@ sql_states! {
     WARNING = "01000";
     /// A feature that is not supported.
     FEATURE_NOT_SUPPORTED = "0A000";
+    /// A subquery used as a value has more than one row.
+    CARDINALITY_VIOLATION = "21000";
     /// A value that cannot be computed, for no reason with a code of its own.
     DATA_EXCEPTION = "22000";
     /// A text is longer than its type allows.
@@ -34,6 +36,10 @@ sql_states! {
     DATETIME_FIELD_OVERFLOW = "22008";
     /// Division by zero.
     DIVISION_BY_ZERO = "22012";
+    /// The argument of ntile is not positive.
+    INVALID_NTILE = "22014";
+    /// The argument of nth_value is not positive.
+    INVALID_NTH_VALUE = "22016";
     /// Bytes that are no text in the client's encoding.
     CHARACTER_NOT_IN_REPERTOIRE = "22021";
     /// A parameter or option has a value it cannot have.
@@ -84,6 +90,12 @@ sql_states! {
     UNDEFINED_COLUMN = "42703";
     /// Unknown object (type, setting).
     UNDEFINED_OBJECT = "42704";
+    /// Function exists already.
+    DUPLICATE_FUNCTION = "42723";
+    /// More than one function fits.
+    AMBIGUOUS_FUNCTION = "42725";
+    /// A function that cannot be defined so.
+    INVALID_FUNCTION_DEFINITION = "42P13";
     /// Column neither grouped nor aggregated.
     GROUPING_ERROR = "42803";
     /// Types that do not match.

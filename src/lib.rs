@@ -10,6 +10,7 @@ pub mod delta;
 pub mod demo;
 pub mod engine;
 pub mod error;
+pub mod functions;
 pub mod http;
 pub mod operators;
 pub mod planner;

@@ -14,7 +14,7 @@ macro_rules! with_ground {
 }
 
 /// Which modules a module may import, and which crates it must not name. Floors from the ground up.
-const FLOORS: [(&str, &[&str], &[&str]); 19] = [
+const FLOORS: [(&str, &[&str], &[&str]); 20] = [
     ("error", &[], &["tokio"]),
     ("time", &["error"], &["tokio"]),
     ("delta", &["error", "time"], &["tokio"]),
@@ -23,8 +23,13 @@ const FLOORS: [(&str, &[&str], &[&str]); 19] = [
     ("telemetry", &["error", "time", "clock", "config"], &[]),
     ("sql", &GROUND, &["tokio", "pgwire"]),
     ("storage", &GROUND, &["tokio", "pgwire", "sqlparser"]),
-    ("planner", &with_ground!["sql"], &["tokio", "pgwire"]),
-    ("operators", &["delta", "time", "error", "storage"], &["tokio", "tracing", "sqlparser"]),
+    ("functions", &GROUND, &["tokio", "pgwire"]),
+    ("planner", &with_ground!["sql", "functions"], &["tokio", "pgwire"]),
+    (
+        "operators",
+        &["delta", "time", "error", "storage", "functions"],
+        &["tokio", "tracing", "sqlparser"],
+    ),
     (
         "windows",
         &["delta", "time", "error", "storage", "operators"],
@@ -40,7 +45,16 @@ const FLOORS: [(&str, &[&str], &[&str]); 19] = [
     (
         "engine",
         // Of windows only their definition, of operators only how a row shows as text.
-        &with_ground!["sql", "planner", "runtime", "storage", "connectors", "windows", "operators"],
+        &with_ground![
+            "sql",
+            "functions",
+            "planner",
+            "runtime",
+            "storage",
+            "connectors",
+            "windows",
+            "operators"
+        ],
         &["pgwire"],
     ),
     ("wire", &with_ground!["engine", "sql"], &[]),

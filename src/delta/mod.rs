@@ -21,12 +21,14 @@
 //! # References
 //! Budiu et al., DBSP (VLDB 2023); McSherry et al., Differential dataflow (CIDR 2013).
 
+use std::sync::Arc;
+
 use arrow::array::{
     Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions,
     TimestampMicrosecondArray, UInt32Array,
 };
 use arrow::compute;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::row::{RowConverter, SortField};
 
@@ -277,6 +279,17 @@ impl Delta {
         self.take(&UInt32Array::from(order))
     }
 
+    /// Returns the end of the run of rows that begins with row `from` and has its instant.
+    pub fn end_of_instant(&self, from: usize) -> usize {
+        match &self.ts {
+            Instants::All(_) => self.len(),
+            Instants::Each(ts) => {
+                let ts = &ts.values()[from..];
+                from + ts.iter().position(|other| *other != ts[0]).unwrap_or(ts.len())
+            }
+        }
+    }
+
     /// Sorts by instant, and rows of one instant by their values.
     pub fn by_instant_and_row(self) -> Result<Self, ArrowError> {
         let columns = self.rows.columns();
@@ -317,6 +330,19 @@ pub fn batch(
 ) -> Result<RecordBatch, ArrowError> {
     let options = RecordBatchOptions::new().with_row_count(Some(len));
     RecordBatch::try_new_with_options(schema, columns, &options)
+}
+
+/// Adds a last column.
+pub fn append_column(
+    rows: &RecordBatch,
+    name: &str,
+    column: ArrayRef,
+) -> Result<RecordBatch, ArrowError> {
+    let field = Arc::new(Field::new(name, column.data_type().clone(), true));
+    let fields = rows.schema_ref().fields().iter().cloned().chain([field]);
+    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+    let columns = rows.columns().iter().cloned().chain([column]).collect();
+    batch(schema, columns, rows.num_rows())
 }
 
 /// Takes rows by index, also when there is no column.

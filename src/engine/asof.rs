@@ -10,7 +10,7 @@ use arrow::row::{OwnedRow, RowConverter, SortField};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{Expr, LogicalPlan, UserDefinedLogicalNodeCore};
 
-use super::query::window_expr;
+use super::nodes::window_expr;
 use crate::delta::Delta;
 use crate::planner::asof::{AsOfNode, Conditions};
 use crate::planner::relation::RelationSource;

@@ -6,15 +6,21 @@
 //! become anything, since a literal in quotes has no type of its own. All else has to be cast by
 //! the user.
 
+use std::cmp::Ordering;
+
 use arrow::datatypes::DataType;
-use datafusion::common::DFSchema;
+use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::logical_expr::{Cast, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder};
 use sqlparser::ast;
 use sqlparser::ast::Spanned;
 
 use super::{Error, Result};
 use crate::error::SqlState;
+use crate::planner::bind::bind_expr;
+use crate::planner::relation::Names;
 use crate::sql::catalog::{Column, Object};
+use crate::sql::names::fold_parts;
+use crate::sql::parse_expression;
 use crate::sql::types::pg_type_name;
 
 /// Kinds of types between which values are assigned freely.
@@ -91,6 +97,48 @@ pub(super) fn assigned(plan: LogicalPlan, object: &Object) -> Result<LogicalPlan
         exprs.push(cast.alias_qualified(qualifier.cloned(), field.name()));
     }
     Ok(LogicalPlanBuilder::from(plan).project(exprs)?.build()?)
+}
+
+/// Assigns the columns of a query to those named, or to all; the others get their defaults.
+/// DataFusion's own plan of INSERT takes every VALUES in the query for rows of the table.
+pub(super) fn columns_of_query(
+    query: LogicalPlan,
+    columns: &[ast::ObjectName],
+    object: &Object,
+    names: &Names<'_>,
+) -> Result<LogicalPlan> {
+    let named: Vec<String> = match columns {
+        [] => object.columns.iter().map(|column| column.name.clone()).collect(),
+        _ => columns.iter().filter_map(|column| fold_parts(column).pop()).collect(),
+    };
+    let schema = query.schema();
+    same_width(schema.fields().len(), named.len())?;
+    let exprs = object.columns.iter().map(|column| {
+        let value = match (named.iter().position(|name| *name == column.name), &column.default) {
+            (Some(i), _) => {
+                let value = Expr::Column(schema.qualified_field(i).into());
+                value.cast_to(&column.data_type, schema)?
+            }
+            (None, Some(text)) => {
+                let default = bind_expr(&parse_expression(text)?, &DFSchema::empty(), names)?;
+                default.cast_to(&column.data_type, &DFSchema::empty())?
+            }
+            (None, None) => Expr::Literal(ScalarValue::try_from(&column.data_type)?, None),
+        };
+        Ok(value.alias(&column.name))
+    });
+    let exprs = exprs.collect::<Result<Vec<_>>>()?;
+    Ok(LogicalPlanBuilder::from(query).project(exprs)?.build()?)
+}
+
+/// Refuses expressions that are more or fewer than the columns.
+pub(super) fn same_width(expressions: usize, columns: usize) -> Result<()> {
+    let message = match expressions.cmp(&columns) {
+        Ordering::Equal => return Ok(()),
+        Ordering::Less => "INSERT has more target columns than expressions",
+        Ordering::Greater => "INSERT has more expressions than target columns",
+    };
+    Err(Error::refused(SqlState::SYNTAX_ERROR, message))
 }
 
 /// Checks the rows of an INSERT as DataFusion planned it: a projection that casts columns of a

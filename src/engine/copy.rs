@@ -108,9 +108,10 @@ fn widen(object: &Object, indices: &[usize], rows: &RecordBatch) -> Result<Recor
     let schema = object.arrow_schema();
     let columns = schema.fields().iter().enumerate().map(|(i, field)| {
         match indices.iter().position(|index| *index == i) {
-            Some(position) => Arc::clone(rows.column(position)),
-            None => new_null_array(field.data_type(), rows.num_rows()),
+            Some(position) => super::dml::json_fitted(rows.column(position), field),
+            None => Ok(new_null_array(field.data_type(), rows.num_rows())),
         }
     });
-    Ok(crate::delta::batch(Arc::clone(&schema), columns.collect(), rows.num_rows())?)
+    let columns = columns.collect::<Result<Vec<_>>>()?;
+    Ok(crate::delta::batch(Arc::clone(&schema), columns, rows.num_rows())?)
 }

@@ -48,6 +48,8 @@ impl Session {
             StatementKind::AlterView { name, if_exists, change } => {
                 self.alter_view(name, *if_exists, change)?
             }
+            StatementKind::CreateFunction(create) => self.create_function(create, text)?,
+            StatementKind::DropFunction(drop) => self.drop_function(drop)?,
             StatementKind::Drop(drop) => self.drop(drop)?,
             StatementKind::CreateSchema { name, if_not_exists } => {
                 self.create_schema(name, *if_not_exists)?

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array};
 use arrow::compute::{CastOptions, cast_with_options, concat_batches};
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Field};
 use datafusion::catalog::MemTable;
 use datafusion::common::ScalarValue;
 use datafusion::datasource::provider_as_source;
@@ -12,7 +12,7 @@ use datafusion::logical_expr::LogicalPlan;
 use sqlparser::ast;
 use sqlparser::ast::Spanned;
 
-use super::assignment::check_insert;
+use super::assignment::{check_insert, columns_of_query, same_width};
 use super::outcome::{Description, Outcome};
 use super::parameters::parameter_types;
 use super::returning::{Changed, Returning};
@@ -21,14 +21,16 @@ use super::{Error, Result, query, update};
 use crate::connectors::format::TextLimit;
 use crate::delta::Delta;
 use crate::error::SqlState;
+use crate::functions::json;
 use crate::planner::bind::{bind_dml, bind_query};
 use crate::planner::relation::Names;
+use crate::planner::text_time;
 use crate::runtime::hub::Write;
 use crate::runtime::read::Keys;
 use crate::sql::catalog::{Column, Object, ObjectKind};
 use crate::sql::names::fold_parts;
 use crate::sql::parse_query_text;
-use crate::sql::statement::WindowSpec;
+use crate::sql::statement::{Query, WindowSpec};
 use crate::storage::{NONE, RowSet};
 use crate::time::Timestamp;
 
@@ -142,19 +144,22 @@ impl Session {
         let relations = self.relations();
         let names = Names::new(&relations, self.engine.functions(), Arc::clone(windows));
         let plain = plain_insert(insert, object, &names, windows)?;
+        let ast::Statement::Insert(ast::Insert { source: Some(source), columns, .. }) = &plain
+        else {
+            return Err(Error::Internal("INSERT has lost its rows".into()));
+        };
+        let ast::SetExpr::Values(values) = source.body.as_ref() else {
+            let windows = Arc::clone(windows);
+            let ast = source.clone();
+            let query = Query { ast, windows, emit: None, to_stream: false };
+            let plan = columns_of_query(bind_query(&query, &names)?, columns, object, &names)?;
+            check_insert(&plan, None, object)?;
+            return Ok(plan);
+        };
         let LogicalPlan::Dml(dml) = bind_dml(&plain, &names)? else {
             return Err(Error::Internal("INSERT was planned as something else".into()));
         };
-        let values = match &plain {
-            ast::Statement::Insert(ast::Insert { source: Some(source), .. }) => {
-                match source.body.as_ref() {
-                    ast::SetExpr::Values(values) => Some(values),
-                    _ => None,
-                }
-            }
-            _ => None,
-        };
-        check_insert(&dml.input, values, object)?;
+        check_insert(&dml.input, Some(values), object)?;
         Ok(dml.input.as_ref().clone())
     }
 
@@ -303,12 +308,8 @@ fn plain_insert(
     }
     if let (true, Some(source)) = (plain.columns.is_empty(), &plain.source) {
         let windows = Arc::clone(windows);
-        let query = crate::sql::statement::Query {
-            ast: source.clone(),
-            windows,
-            emit: None,
-            to_stream: false,
-        };
+        let ast = source.clone();
+        let query = Query { ast, windows, emit: None, to_stream: false };
         let width = match source.body.as_ref() {
             ast::SetExpr::Values(values) => values.rows.first().map_or(0, |row| row.len()),
             _ => bind_query(&query, names)?.schema().fields().len(),
@@ -350,13 +351,7 @@ fn check_columns(columns: &[ast::ObjectName], object: &Object) -> Result<()> {
 
 /// Refuses VALUES that are more or fewer than the columns named.
 fn check_width(values: &ast::Values, columns: usize) -> Result<()> {
-    let width = values.rows.first().map_or(columns, |row| row.len());
-    let message = match width.cmp(&columns) {
-        std::cmp::Ordering::Equal => return Ok(()),
-        std::cmp::Ordering::Less => "INSERT has more target columns than expressions",
-        std::cmp::Ordering::Greater => "INSERT has more expressions than target columns",
-    };
-    Err(Error::refused(SqlState::SYNTAX_ERROR, message))
+    same_width(values.rows.first().map_or(columns, |row| row.len()), columns)
 }
 
 /// Puts the columns' defaults where VALUES says DEFAULT.
@@ -417,20 +412,37 @@ fn conflict_key(object: &Object, conflict: &ast::OnConflict) -> Result<Vec<usize
 /// Casts columns to those of the object; a value that does not fit is an error.
 pub(super) fn fitted(object: &Object, columns: &[ArrayRef], rows: usize) -> Result<RecordBatch> {
     let schema = object.arrow_schema();
-    let options = CastOptions { safe: false, ..CastOptions::default() };
     let columns = columns.iter().zip(schema.fields()).map(|(column, field)| {
-        if column.data_type() == field.data_type() {
-            return Ok(Arc::clone(column));
-        }
-        cast_with_options(column, field.data_type(), &options)
+        let column = match column.data_type() == field.data_type() {
+            true => Arc::clone(column),
+            false => cast(column, field.data_type())?,
+        };
+        json_fitted(&column, field)
     });
-    let columns = columns.collect::<Result<Vec<_>, _>>()?;
+    let columns = columns.collect::<Result<Vec<_>>>()?;
     for (field, values) in schema.fields().iter().zip(&columns) {
         if let Some(error) = TextLimit::of(field).and_then(|limit| limit.first(values)) {
             return Err(Error::refused(error.sqlstate(), error.to_string()));
         }
     }
     Ok(crate::delta::batch(schema, columns, rows)?)
+}
+
+/// Casts values to a column's type, texts as Postgres reads them.
+fn cast(column: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
+    if let Some(texts) = column.as_string_opt::<i32>()
+        && let Some(values) = text_time::values(texts, to)?
+    {
+        return Ok(values);
+    }
+    let options = CastOptions { safe: false, ..CastOptions::default() };
+    Ok(cast_with_options(column, to, &options)?)
+}
+
+/// Brings values of a json or jsonb column into their form.
+pub(super) fn json_fitted(column: &ArrayRef, field: &Field) -> Result<ArrayRef> {
+    let declared = field.metadata().get("pg_type").map_or("", String::as_str);
+    Ok(json::fitted(column, declared)?)
 }
 
 /// Refuses to write into a stream that its query writes.

@@ -8,7 +8,9 @@ use datafusion::optimizer::{Analyzer, AnalyzerRule, Optimizer, OptimizerRule};
 use datafusion::prelude::SessionConfig;
 
 use crate::planner::coercion::PostgresTypes;
+use crate::planner::decorrelate::Decorrelate;
 use crate::planner::functions;
+use crate::planner::grouping::EmptyGroupingSets;
 use crate::planner::meaning::PostgresMeaning;
 use crate::planner::null_safe::JoinPairs;
 use crate::planner::operators::PostgresOperators;
@@ -37,6 +39,8 @@ pub fn session_state(threads: usize) -> SessionState {
     let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![Arc::new(PostgresTypes)];
     rules.extend(Analyzer::new().rules);
     rules.push(Arc::new(PostgresMeaning));
+    rules.push(Arc::new(EmptyGroupingSets));
+    rules.push(Arc::new(Decorrelate { uncorrelated: false }));
     let mut state = SessionStateBuilder::new()
         .with_config(config)
         .with_default_features()
@@ -50,6 +54,7 @@ pub fn session_state(threads: usize) -> SessionState {
         let registered = FunctionRegistry::register_udf(&mut state, function);
         registered.expect("a session's state takes functions");
     }
+    crate::functions::register(&mut state).expect("a session's state takes functions");
     // The system catalog answers these with our own facts.
     for name in ["version", "current_schema", "session_user", "current_user"] {
         // It may not have been there.

@@ -21,11 +21,13 @@ mod dml;
 mod drop;
 mod error;
 mod explain;
+mod function;
 mod functions;
 mod gauges;
 mod introspect;
 mod keys;
 mod locks;
+mod nodes;
 pub mod outcome;
 mod parameters;
 pub mod pg_catalog;
@@ -190,7 +192,7 @@ impl Engine {
     /// The functions, with `now()` at the current time.
     fn functions_now(&self) -> SessionState {
         let mut state = self.functions.clone();
-        let now = chrono::DateTime::from_timestamp_micros(self.hub.clock().now().0);
+        let now = chrono::DateTime::from_timestamp_micros(self.hub.now().0);
         state.execution_props_mut().query_execution_start_time = now;
         state
     }

@@ -17,36 +17,33 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{BooleanArray, RecordBatch};
+use arrow::array::{BooleanArray, Int64Array, RecordBatch};
 use arrow::compute::{concat_batches, filter_record_batch};
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
 use datafusion::catalog::MemTable;
-use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
-use datafusion::common::{DFSchema, ParamValues, ScalarValue};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{ParamValues, ScalarValue};
 use datafusion::datasource::provider_as_source;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
-use datafusion::execution::context::ExecutionProps;
-use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
-use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
-use datafusion::physical_plan::{SendableRecordBatchStream, execute_stream};
+use datafusion::logical_expr::{LogicalPlan, TableScan, TableScanBuilder};
+use datafusion::physical_plan::SendableRecordBatchStream;
 use futures::{StreamExt, TryStreamExt};
 
+use super::nodes::{break_ties, execute_plain, our_nodes, values_of, window_expr};
 use super::outcome::{RowStream, Rows};
 use super::{Engine, Error, Result, asof, keys};
 use crate::delta::{Delta, batch};
 use crate::error::SqlState;
 use crate::planner::arithmetic::checked_sums;
-use crate::planner::asof::asof_node;
 use crate::planner::bind::{settled, visible_names};
 use crate::planner::lower::{self, Request, Wanted, window_node};
 use crate::planner::plan::{Clock, ScanKind, Ticks};
 use crate::planner::relation::RelationSource;
+use crate::planner::temporal;
 use crate::planner::to_stream::{ToStreamNode, monotonic, scanned_stream, to_stream_node};
 use crate::planner::window::{WindowKind, WindowNode};
 use crate::runtime::history::Retained;
-use crate::runtime::operator::assigner;
 use crate::runtime::read::Read;
 use crate::sql::catalog::Oid;
 use crate::sql::derived::ToStream;
@@ -131,8 +128,7 @@ pub fn with_params(plan: LogicalPlan, params: &[ScalarValue]) -> Result<LogicalP
 /// The result's columns under the names that clients see.
 pub fn named_schema(plan: &LogicalPlan, names: &[String]) -> SchemaRef {
     let fields = plan.schema().fields().iter().zip(names).map(|(field, name)| {
-        arrow::datatypes::Field::new(name, field.data_type().clone(), true)
-            .with_metadata(field.metadata().clone())
+        Field::new(name, field.data_type().clone(), true).with_metadata(field.metadata().clone())
     });
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
@@ -170,18 +166,11 @@ async fn execute(
             snapshot.add(delta)?;
         }
     }
+    let plan = break_ties(plan)?;
     let streams = made_streams(engine, &plan, &reads).await?;
     let held = At { instant: event.then(|| last_closed(&reads, &oids)), reads, streams };
     let plan = held.replace(plan, &state).await?;
     execute_plain(&state, &plan).await
-}
-
-async fn execute_plain(
-    state: &SessionState,
-    plan: &LogicalPlan,
-) -> Result<SendableRecordBatchStream> {
-    let physical = state.create_physical_plan(plan).await?;
-    Ok(execute_stream(physical, state.task_ctx())?)
 }
 
 /// The last instant that the watermarks of all inputs have passed.
@@ -234,10 +223,22 @@ struct At {
 impl At {
     /// Replaces scans and windows by what they hold.
     async fn replace(&self, plan: LogicalPlan, state: &SessionState) -> Result<LogicalPlan> {
-        our_nodes(self.replace_scans(plan)?, state).await
+        let recursive = plan.exists(|n| Ok(matches!(n, LogicalPlan::RecursiveQuery(_))))?;
+        let mut plan = self.replace_scans(plan, recursive)?;
+        if recursive {
+            plan = plan.transform_up(|node| node.recompute_schema().map(Transformed::yes))?.data;
+        }
+        if let Some(instant) = self.instant {
+            plan = temporal::fix(plan, instant.0)?;
+        }
+        our_nodes(plan, state).await
     }
 
-    fn replace_scans(&self, plan: LogicalPlan) -> Result<LogicalPlan, DataFusionError> {
+    fn replace_scans(
+        &self,
+        plan: LogicalPlan,
+        recursive: bool,
+    ) -> Result<LogicalPlan, DataFusionError> {
         let plan = plan.transform_down_with_subqueries(|node| {
             if let Some(window) = window_node(&node)
                 && window.kind.is_bracket()
@@ -252,7 +253,7 @@ impl At {
             if let Some(to_stream) = to_stream_node(&node) {
                 if passes(to_stream) {
                     // The input is looked at in place of the node.
-                    let plan = self.replace_scans(to_stream.input.clone())?;
+                    let plan = self.replace_scans(to_stream.input.clone(), recursive)?;
                     return Ok(Transformed::new(plan, true, TreeNodeRecursion::Jump));
                 }
                 let rows = self.elements(&node, node.schema().as_arrow())?;
@@ -262,11 +263,9 @@ impl At {
             match scanned(&node) {
                 None => Ok(Transformed::no(node)),
                 Some(source) => {
-                    let rows = vec![vec![self.content(source)?]];
-                    let table = MemTable::try_new(Arc::clone(source.row_type()), rows)?;
-                    let LogicalPlan::TableScan(mut scan) = node else { unreachable!("scanned") };
-                    scan.source = provider_as_source(Arc::new(table));
-                    Ok(Transformed::yes(LogicalPlan::TableScan(scan)))
+                    let rows = self.content(source)?;
+                    let LogicalPlan::TableScan(scan) = node else { unreachable!("scanned") };
+                    Ok(Transformed::yes(scan_of(scan, rows, recursive)?))
                 }
             }
         })?;
@@ -302,14 +301,11 @@ impl At {
                 Ok(snapshot.all_rows()?.with_schema(schema)?)
             }
             Some(Read::Stream(retained, _)) => {
-                let rows = retained.iter().map(|retained| match source.kind() {
-                    ScanKind::Arrivals => Ok(retained.by_arrival()?.rows().clone()),
-                    _ => self.until_instant(&retained.delta),
+                let deltas = in_order(source, retained)?;
+                let rows = deltas.iter().map(|delta| match source.kind() {
+                    ScanKind::Arrivals => Ok(delta.rows().clone()),
+                    _ => self.until_instant(delta),
                 });
-                let named = |rows: RecordBatch| {
-                    batch(Arc::clone(&schema), rows.columns().to_vec(), rows.num_rows())
-                };
-                let rows = rows.map(|rows| Ok(named(rows?)?));
                 let rows = rows.collect::<Result<Vec<_>, DataFusionError>>()?;
                 Ok(concat_batches(&schema, &rows)?)
             }
@@ -327,21 +323,22 @@ impl At {
     fn windowed(&self, input: &LogicalPlan) -> Result<Delta, DataFusionError> {
         let elements = match scanned_stream(input) {
             Some(source) => match self.reads.get(&source.object.oid) {
-                Some(Read::Stream(retained, _)) => retained.as_slice(),
-                _ => &[],
+                Some(Read::Stream(retained, _)) => in_order(source, retained)?,
+                _ => Vec::new(),
             },
             None => {
                 let made = self.streams.iter().find(|(made, _)| made == input);
-                &made.expect("every stream is made before").1
+                let elements = &made.expect("every stream is made before").1;
+                elements.iter().map(|retained| retained.delta.clone()).collect()
             }
         };
         let schema: SchemaRef = Arc::new(input.schema().as_arrow().clone());
-        let named = |retained: &Retained| {
-            let rows = retained.delta.rows();
-            let rows = batch(Arc::clone(&schema), rows.columns().to_vec(), rows.num_rows())?;
-            Ok(retained.delta.clone().with_rows(rows))
+        let named = |delta: Delta| {
+            let columns = delta.rows().columns().to_vec();
+            let rows = batch(Arc::clone(&schema), columns, delta.len())?;
+            Ok(delta.with_rows(rows))
         };
-        let deltas = elements.iter().map(named);
+        let deltas = elements.into_iter().map(named);
         let deltas = deltas.collect::<Result<Vec<_>, arrow::error::ArrowError>>()?;
         Ok(Delta::concat(&schema, &deltas)?)
     }
@@ -374,88 +371,47 @@ impl At {
     }
 }
 
-/// A scan of given rows with the columns of the node it stands for.
-fn values_of(node: &LogicalPlan, rows: RecordBatch) -> Result<LogicalPlan, DataFusionError> {
-    let table = MemTable::try_new(rows.schema(), vec![vec![rows]])?;
-    let scan =
-        LogicalPlanBuilder::scan("$rows", provider_as_source(Arc::new(table)), None)?.build()?;
-    let columns = scan.schema().iter().zip(node.schema().iter()).map(|(new, (qualifier, old))| {
-        Expr::from(new).alias_qualified(qualifier.cloned(), old.name())
-    });
-    let columns = columns.collect::<Vec<_>>();
-    LogicalPlanBuilder::from(scan).project(columns)?.build()
-}
-
-/// The rows of a window function over these rows.
-fn windowed(window: &WindowNode, rows: &RecordBatch) -> Result<RecordBatch> {
-    let computed = window.exprs.iter().map(|expr| {
-        let expr = window_expr(expr, window.input.schema())?;
-        expr.evaluate(rows)?.into_array(rows.num_rows())
-    });
-    let computed = computed.collect::<Result<Vec<_>, DataFusionError>>()?;
-    let times = &computed[0];
-    Ok(match window.kind {
-        WindowKind::Assign(how) => snapshot::assign(rows, times, assigner(how))?,
-        WindowKind::Session(gap) => snapshot::sessions(rows, times, &computed[1..], gap)?,
-        _ => unreachable!("brackets are replaced before"),
-    })
-}
-
-/// Replaces our nodes, innermost first, by their rows.
-async fn our_nodes(mut plan: LogicalPlan, state: &SessionState) -> Result<LogicalPlan> {
-    while let Some(inner) = innermost(&plan)? {
-        let rows = match (window_node(&inner), asof_node(&inner)) {
-            (Some(window), _) => windowed(window, &collect_plain(state, &window.input).await?)?,
-            (None, join) => {
-                let join = join.expect("there are no other nodes of ours");
-                let left = collect_plain(state, &join.left).await?;
-                asof::joined(join, [&left, &collect_plain(state, &join.right).await?])?
-            }
+/// The rows of a stream in the row type of its scan: with times of arrival, and numbers in the
+/// order of arrival, if the plan reads these.
+fn in_order(source: &RelationSource, retained: &[Retained]) -> Result<Vec<Delta>, DataFusionError> {
+    let mut seq = 0..;
+    let numbered = retained.iter().map(|retained| {
+        let delta = match source.kind() {
+            ScanKind::Arrivals => retained.by_arrival()?,
+            _ => retained.delta.clone(),
         };
-        let mut rows = Some(rows);
-        plan = plan
-            .transform_down_with_subqueries(|node| {
-                let found = node == inner;
-                match rows.clone().filter(|_| found) {
-                    None => Ok(Transformed::no(node)),
-                    Some(batch) => {
-                        rows = rows.take();
-                        let values = values_of(&node, batch)?;
-                        Ok(Transformed::new(values, true, TreeNodeRecursion::Jump))
-                    }
-                }
-            })?
-            .data;
-    }
-    Ok(plan)
-}
-
-/// A key or time of a window, ready to be computed over its input.
-pub(super) fn window_expr(
-    expr: &Expr,
-    input: &DFSchema,
-) -> Result<Arc<dyn PhysicalExpr>, DataFusionError> {
-    let (props, context) = (ExecutionProps::new(), PhysicalPlanningContext::default());
-    create_physical_expr(expr, input, &props, &context)
-}
-
-async fn collect_plain(state: &SessionState, plan: &LogicalPlan) -> Result<RecordBatch> {
-    let rows = execute_plain(state, plan).await?;
-    let schema = rows.schema();
-    let batches: Vec<RecordBatch> = rows.try_collect().await?;
-    Ok(concat_batches(&schema, &batches)?)
-}
-
-/// A node of ours of which the inputs have no other.
-fn innermost(plan: &LogicalPlan) -> Result<Option<LogicalPlan>> {
-    let mut found = None;
-    plan.apply_with_subqueries(|node| {
-        if window_node(node).is_some() || asof_node(node).is_some() {
-            found = Some(node.clone());
+        let mut columns = delta.rows().columns().to_vec();
+        if source.has_seq() {
+            let seq = seq.by_ref().take(delta.len());
+            columns.push(Arc::new(Int64Array::from_iter_values(seq)));
         }
-        Ok(TreeNodeRecursion::Continue)
-    })?;
-    Ok(found)
+        let rows = batch(Arc::clone(source.row_type()), columns, delta.len())?;
+        Ok(delta.with_rows(rows))
+    });
+    numbered.collect()
+}
+
+/// A scan of given rows instead of an object. The terms of WITH RECURSIVE must agree in the types
+/// of their columns and in nothing else, so there columns forget what they are declared as.
+fn scan_of(
+    mut scan: TableScan,
+    rows: RecordBatch,
+    recursive: bool,
+) -> Result<LogicalPlan, DataFusionError> {
+    let plain = |field: &FieldRef| field.as_ref().clone().with_metadata(Default::default());
+    let schema = match recursive {
+        true => Arc::new(Schema::new(rows.schema().fields().iter().map(plain).collect::<Vec<_>>())),
+        false => rows.schema(),
+    };
+    let rows = batch(Arc::clone(&schema), rows.columns().to_vec(), rows.num_rows())?;
+    let source = provider_as_source(Arc::new(MemTable::try_new(schema, vec![vec![rows]])?));
+    if !recursive {
+        scan.source = source;
+        return Ok(LogicalPlan::TableScan(scan));
+    }
+    let builder = TableScanBuilder::new(scan.table_name, source);
+    let builder = builder.with_projection(scan.projection).with_filters(scan.filters);
+    Ok(LogicalPlan::TableScan(builder.build()?))
 }
 
 /// Returns whether a plan reads a stream, directly or through a maintained view, or has a window.

@@ -202,6 +202,8 @@ impl Session {
             | StatementKind::CreateTable(_)
             | StatementKind::CreateView(_)
             | StatementKind::Drop(_)
+            | StatementKind::CreateFunction(_)
+            | StatementKind::DropFunction(_)
             | StatementKind::CreateSchema { .. }
             | StatementKind::Heartbeat { .. }
             | StatementKind::AlterView { .. }

@@ -18,6 +18,7 @@ use crate::planner::explain::warnings;
 use crate::planner::lower::{self, Request, Wanted, window_node};
 use crate::planner::plan::{Clock, Plan, ScanKind};
 use crate::planner::relation::{Names, RelationSource};
+use crate::planner::temporal::asks_time;
 use crate::planner::to_stream::to_stream_node;
 use crate::planner::window::WindowKind;
 use crate::runtime::hub::JobSpec;
@@ -171,6 +172,8 @@ pub(super) fn is_maintained(object: &Object) -> bool {
 fn inlinable(plan: &LogicalPlan) -> Result<bool> {
     let (mut tables_only, mut stateless) = (true, true);
     plan.apply_with_subqueries(|node| {
+        // What compares with now() changes by itself.
+        stateless &= !asks_time(node);
         match node {
             LogicalPlan::TableScan(scan) => {
                 if let Some(source) = scan.source.downcast_ref::<RelationSource>() {
@@ -180,7 +183,7 @@ fn inlinable(plan: &LogicalPlan) -> Result<bool> {
             }
             LogicalPlan::Projection(_) | LogicalPlan::Filter(_) | LogicalPlan::SubqueryAlias(_) => {
             }
-            LogicalPlan::Union(_) => {}
+            LogicalPlan::Union(_) | LogicalPlan::Unnest(_) => {}
             other => {
                 let tvf = window_node(other)
                     .is_some_and(|window| matches!(window.kind, WindowKind::Assign(_)));

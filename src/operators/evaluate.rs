@@ -22,6 +22,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use super::{Output, Result, RowError};
 use crate::delta::{Delta, pretty};
 use crate::error::SqlState;
+use crate::functions::error as functions;
 
 /// A list of expressions over one row type.
 #[derive(Debug, Default)]
@@ -154,6 +155,9 @@ pub fn row_text(columns: &[ArrayRef], row: usize) -> String {
 
 /// Chooses the SQLSTATE of an expression's failure, and its message.
 pub fn classify(error: &DataFusionError) -> (SqlState, String) {
+    if let Some(of_function) = functions::Error::within(error) {
+        return (of_function.sqlstate, of_function.to_string());
+    }
     let root = error.find_root();
     let DataFusionError::ArrowError(arrow, _) = root else {
         return (SqlState::DATA_EXCEPTION, root.strip_backtrace());

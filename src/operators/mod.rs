@@ -6,11 +6,15 @@
 //! | [`Filter`]    | WHERE, HAVING                        | any       | none                    |
 //! | [`Project`]   | the select list                      | any       | none                    |
 //! | [`Union`]     | UNION ALL                            | any       | none                    |
+//! | [`Expand`]    | GROUPING SETS, ROLLUP, CUBE          | any       | none                    |
+//! | [`Unnest`]    | unnest, functions that give rows     | any       | none                    |
 //! | [`Constant`]  | VALUES                               | one       | whether it was emitted  |
 //! | [`Aggregate`] | GROUP BY; DISTINCT, without calls    | any       | per group               |
 //! | [`Join`]      | JOIN of every kind, EXISTS, IN       | inner any | both sides, by key      |
 //! | [`AsOf`]      | ASOF JOIN, FOR SYSTEM_TIME AS OF     | any, one  | a row per key, and open |
-//! | [`TopN`]      | ORDER BY .. LIMIT, ROW_NUMBER() <= n | one       | all rows, or the first  |
+//! | [`Except`]    | EXCEPT ALL, INTERSECT ALL            | one       | distinct rows of both   |
+//! | [`Over`]      | OVER (..)                            | any       | rows in order, results  |
+//! | [`TopN`]      | ORDER BY .. LIMIT, ROW_NUMBER() <= n | any       | all rows, or the first  |
 //! | [`OnClose`]   | EMIT ON WINDOW CLOSE                 | any       | rows that are not shown |
 //! | [`Pace`]      | EMIT EVERY, EMIT AFTER DELAY         | one       | changes not shown yet   |
 //! | [`Differences`] | ISTREAM, DSTREAM                   | any       | none, or since the tick |
@@ -47,6 +51,7 @@ use datafusion::error::DataFusionError;
 
 use crate::delta::Delta;
 use crate::error::{Classify, SqlState};
+use crate::functions::error as functions;
 use crate::time::{Timestamp, Watermark};
 
 pub mod aggregate;
@@ -55,10 +60,13 @@ pub mod asof;
 pub mod checked;
 mod constant;
 pub mod evaluate;
+mod except;
+mod expand;
 mod filter;
 mod finality;
 pub mod join;
 mod on_close;
+pub mod over;
 pub mod pace;
 mod project;
 mod stamp;
@@ -67,21 +75,26 @@ pub(crate) mod testing;
 pub mod to_stream;
 pub mod top_n;
 mod union;
+pub mod unnest;
 
 pub use aggregate::Aggregate;
 pub use arrange::Arrange;
 pub use asof::AsOf;
 pub use constant::Constant;
+pub use except::{Combination, Except};
+pub use expand::Expand;
 pub use filter::Filter;
 pub use finality::Frees;
 pub use join::Join;
 pub use on_close::OnClose;
+pub use over::Over;
 pub use pace::Pace;
 pub use project::Project;
 pub use stamp::Stamp;
 pub use to_stream::{Differences, Samples};
 pub use top_n::TopN;
 pub use union::Union;
+pub use unnest::Unnest;
 
 /// The number of an operator's input, from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -120,7 +133,10 @@ pub enum Error {
 impl Classify for Error {
     fn sqlstate(&self) -> SqlState {
         match self {
-            Error::Arrow(_) | Error::Expression(_) => SqlState::INTERNAL_ERROR,
+            Error::Arrow(_) => SqlState::INTERNAL_ERROR,
+            Error::Expression(error) => {
+                functions::sqlstate(error).unwrap_or(SqlState::INTERNAL_ERROR)
+            }
             Error::State { .. } => SqlState::DATA_CORRUPTED,
             Error::Limit { .. } => SqlState::PROGRAM_LIMIT_EXCEEDED,
         }
@@ -152,8 +168,8 @@ pub trait Operator: Send {
         Ok(())
     }
 
-    /// The commit time from which on it is to be called although nothing has changed; `None` if it
-    /// never is.
+    /// The time at which the operator has something to emit though nothing comes in: it wants a
+    /// commit then. Only operators of the ARRIVAL clock that let time pass.
     fn due(&self) -> Option<Timestamp> {
         None
     }

@@ -31,7 +31,9 @@ pub(crate) fn expr(schema: &SchemaRef, sql: &str) -> Arc<dyn PhysicalExpr> {
 
 /// Compiles aggregate calls such as `sum(v) FILTER (WHERE v > 1)` over a row type.
 pub(crate) fn calls(schema: &SchemaRef, sql: &str) -> Vec<Call> {
-    let context = SessionContext::new();
+    let mut state = SessionContext::new().state();
+    crate::functions::register(&mut state).unwrap();
+    let context = SessionContext::new_with_state(state);
     let table = datafusion::datasource::MemTable::try_new(schema.clone(), vec![vec![]]).unwrap();
     context.register_table("t", Arc::new(table)).unwrap();
     let state = context.state();

@@ -12,12 +12,15 @@ use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use sqlparser::ast::{self, Visit, VisitMut, Visitor, VisitorMut};
 
+use super::calls;
 use super::column_name::name_columns;
 use super::error::{Error, Result};
+use super::first_rows::WITH_TIES;
+use super::macros;
 use super::relation::Names;
-use super::{asof, subquery, using};
-use crate::error::{Classify, Location};
-use crate::sql::catalog::Object;
+use super::{asof, bag, subquery, using};
+use crate::error::{Classify, Location, SqlState};
+use crate::sql::catalog::{FunctionDef, Object};
 use crate::sql::names::fold;
 use crate::sql::statement::Query;
 
@@ -26,9 +29,10 @@ pub(super) const DUPLICATE_MARK: char = '\u{1}';
 
 /// Plans a query; its types are settled unless it has parameters.
 pub fn bind_query(query: &Query, names: &Names<'_>) -> Result<LogicalPlan> {
-    refuse_bag_difference(&query.ast)?;
     let mut ast = query.ast.as_ref().clone();
     let _ = VisitMut::visit(&mut ast, &mut NameColumns);
+    macros::expand(&mut ast, names)?;
+    calls::rewrite(&mut ast);
     let mut statement = ast.clone();
     if using::enclose(&mut statement, names.natural()) {
         // What NATURAL joins merge is known once they are planned.
@@ -40,7 +44,8 @@ pub fn bind_query(query: &Query, names: &Names<'_>) -> Result<LogicalPlan> {
     let statement = ast::Statement::Query(Box::new(statement));
     let plan = planner(names).sql_statement_to_plan(statement);
     let plan = plan.map_err(|error| placed(error.into(), query.ast.as_ref()))?;
-    let plan = subquery::spell_out(asof::place(using::unmark(plan)?)?)?;
+    let plan = bag::rewrite(asof::place(using::unmark(plan)?)?)?;
+    let plan = subquery::spell_out(plan)?;
     if plan.get_parameter_names()?.is_empty() { settled(plan, names.functions()) } else { Ok(plan) }
 }
 
@@ -90,50 +95,39 @@ fn placed(error: Error, tree: &impl Visit) -> Error {
     }
 }
 
-/// DataFusion plans EXCEPT ALL and INTERSECT ALL as joins that forget multiplicities.
-fn refuse_bag_difference(query: &ast::Query) -> Result<()> {
-    struct Find(Option<ast::SetOperator>);
-    impl Visitor for Find {
-        type Break = ();
-        fn pre_visit_query(&mut self, query: &ast::Query) -> ControlFlow<()> {
-            self.search(&query.body);
-            ControlFlow::Continue(())
-        }
-    }
-    impl Find {
-        fn search(&mut self, body: &ast::SetExpr) {
-            let ast::SetExpr::SetOperation { op, set_quantifier, left, right } = body else {
-                return;
-            };
-            let all = *set_quantifier == ast::SetQuantifier::All;
-            if all && matches!(op, ast::SetOperator::Except | ast::SetOperator::Intersect) {
-                self.0 = Some(*op);
-            }
-            self.search(left);
-            self.search(right);
-        }
-    }
-    let mut find = Find(None);
-    let _ = Visit::visit(query, &mut find);
-    match find.0 {
-        None => Ok(()),
-        Some(op) => Err(Error::Unsupported {
-            what: format!("{op} ALL is not supported yet"),
-            hint: format!("Use {op}, which compares sets."),
-        }),
-    }
-}
-
 /// Plans INSERT, UPDATE or DELETE, not yet analyzed.
 pub fn bind_dml(statement: &ast::Statement, names: &Names<'_>) -> Result<LogicalPlan> {
     let mut statement = statement.clone();
     name_statement(&mut statement);
-    Ok(subquery::spell_out(planner(names).sql_statement_to_plan(statement)?)?)
+    macros::expand(&mut statement, names)?;
+    calls::rewrite(&mut statement);
+    let plan = bag::rewrite(planner(names).sql_statement_to_plan(statement)?)?;
+    Ok(subquery::spell_out(plan)?)
+}
+
+/// Plans a call of a function with NULLs, so that a bad body is refused when it is defined.
+pub fn check_function(function: &FunctionDef, names: &Names<'_>) -> Result<()> {
+    if names.is_built_in(&function.name) {
+        return Err(Error::Invalid {
+            what: format!("function \"{}\" already exists", function.name),
+            sqlstate: SqlState::DUPLICATE_FUNCTION,
+            hint: Some("The language has a function of that name; choose another one.".into()),
+        });
+    }
+    let nulls = function.parameters.iter().map(|_| ast::Expr::Value(ast::Value::Null.into()));
+    let call = macros::inlined(function, nulls.collect(), names, 0)?;
+    let bound = bind_expr(&call, &DFSchema::empty(), names)?;
+    let plan = LogicalPlanBuilder::empty(true).project([bound.alias("value")])?.build()?;
+    settled(plan, names.functions())?;
+    Ok(())
 }
 
 /// Plans an expression over the columns of `schema`.
 pub fn bind_expr(expr: &ast::Expr, schema: &DFSchema, names: &Names<'_>) -> Result<Expr> {
-    Ok(planner(names).sql_to_expr(expr.clone(), schema, &mut PlannerContext::new())?)
+    let mut expr = expr.clone();
+    macros::expand(&mut expr, names)?;
+    calls::rewrite(&mut expr);
+    Ok(planner(names).sql_to_expr(expr, schema, &mut PlannerContext::new())?)
 }
 
 fn planner<'a>(names: &'a Names<'_>) -> SqlToRel<'a, Names<'a>> {
@@ -164,12 +158,14 @@ impl VisitorMut for NameColumns {
     }
 }
 
-/// `FETCH FIRST n ROWS ONLY` is LIMIT n.
+/// `FETCH FIRST n ROWS ONLY` is LIMIT n; WITH TIES is a mark on n.
 fn fetch_as_limit(query: &mut ast::Query) {
-    let plain = |fetch: &ast::Fetch| !fetch.with_ties && !fetch.percent;
-    let Some(fetch) = query.fetch.take_if(|fetch| plain(fetch)) else { return };
+    let Some(fetch) = query.fetch.take_if(|fetch| !fetch.percent) else { return };
     let one = || ast::Expr::Value(ast::Value::Number("1".into(), false).into());
-    let rows = Some(fetch.quantity.unwrap_or_else(one));
+    let mut rows = Some(fetch.quantity.unwrap_or_else(one));
+    if fetch.with_ties {
+        rows = rows.map(|rows| call(WITH_TIES, rows));
+    }
     match &mut query.limit_clause {
         Some(ast::LimitClause::LimitOffset { limit, .. }) => *limit = rows,
         _ => {
@@ -178,6 +174,25 @@ fn fetch_as_limit(query: &mut ast::Query) {
                 Some(ast::LimitClause::LimitOffset { limit: rows, offset, limit_by });
         }
     }
+}
+
+/// A call of a function with one argument.
+fn call(name: &str, argument: ast::Expr) -> ast::Expr {
+    let argument = ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(argument));
+    ast::Expr::Function(ast::Function {
+        name: ast::ObjectName::from(vec![ast::Ident::with_quote('"', name)]),
+        uses_odbc_syntax: false,
+        parameters: ast::FunctionArguments::None,
+        args: ast::FunctionArguments::List(ast::FunctionArgumentList {
+            duplicate_treatment: None,
+            args: vec![argument],
+            clauses: vec![],
+        }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: vec![],
+    })
 }
 
 /// Returns the names a client sees for the columns of a plan.

@@ -1,12 +1,12 @@
 //! Which clock a query block is on, and when its results come.
 //!
 //! # Semantics
-//! LANGUAGE 7.3, rule 1: a block is on the EVENT clock if it has a bracket window, joins by an
-//! interval or as of a time, or makes a stream of a relation that does more than grow. So is every
-//! stream that is to be made of elements with event times: an element's time is that of its
-//! instant. A block over tables alone has no event time; its instants are the commits.
-//! `WITH (clock = ..)` chooses otherwise, where that has a meaning: windows and ticks are made of
-//! event time.
+//! LANGUAGE 7.3, rule 1: a block is on the EVENT clock if it has a bracket window, joins by
+//! an interval or as of a time, compares a row that has event time with `now()`, or makes a stream
+//! of a relation that does more than grow. So is every stream that is to be made of elements with
+//! event times: an element's time is that of its instant. A block over tables alone has no event
+//! time; its instants are the commits. `WITH (clock = ..)` chooses otherwise, where that has a
+//! meaning: windows and ticks are made of event time.
 
 use super::error::{Error, Result};
 use super::join;
@@ -22,7 +22,7 @@ pub(super) fn of_block(root: &Node, request: Request) -> Result<Clock> {
         Op::ToStream(to_stream) if to_stream.ticks == Ticks::Instants => differences = true,
         Op::ToStream(_) => ticks = true,
         Op::Join(join) => in_time |= join::is_interval(join, &node.inputs),
-        Op::AsOf(_) => in_time |= !node.properties.timeless,
+        Op::AsOf(_) | Op::Temporal(_) => in_time |= !node.properties.timeless,
         _ => {}
     });
     if timeless && ticks {
@@ -58,9 +58,13 @@ pub fn in_order(node: &Node) -> bool {
     match &node.op {
         _ if node.properties.timeless => true,
         Op::Scan(_) => false,
-        Op::Filter(_) | Op::Project(_) | Op::Assign(_) | Op::Stamp | Op::Exchange(_) => {
-            node.inputs.iter().all(in_order)
-        }
+        Op::Filter(_)
+        | Op::Project(_)
+        | Op::Expand(_)
+        | Op::Unnest(_)
+        | Op::Assign(_)
+        | Op::Stamp
+        | Op::Exchange(_) => node.inputs.iter().all(in_order),
         // What comes as it arrives waits for the rest.
         Op::Union => node.inputs.iter().any(in_order),
         _ => true,

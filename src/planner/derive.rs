@@ -4,14 +4,18 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use datafusion::common::ScalarValue;
+use datafusion::logical_expr::{WindowFrameBound, WindowFrameUnits};
 use datafusion::physical_expr::expressions::{Column, Literal};
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 
+use super::ordered;
 use super::plan::{
-    self, Aggregate, Assigner, Close, Node, Op, Scan, ScanKind, Session, Ticks, Window,
+    self, Aggregate, Assigner, Close, Node, Op, Over, OverFunction, Scan, ScanKind, Session,
+    Temporal, Ticks, Unnest, Window,
 };
 use super::properties::{Finality, Properties, Size, TimeOf};
 use super::relation::RelationSource;
+use super::temporal::Bound;
 use crate::sql::derived::ToStream;
 
 type Exprs = [Arc<dyn PhysicalExpr>];
@@ -30,19 +34,28 @@ pub(super) fn node(op: Op, inputs: Vec<Node>, schema: SchemaRef) -> Node {
         Op::Stamp => stamped(&inputs[0]),
         Op::ToStream(to_stream) => streamed(to_stream, &inputs[0]),
         Op::Project(exprs) => project(exprs, &inputs[0]),
+        Op::Expand(lists) => expanded(lists, &inputs[0]),
+        Op::Unnest(unnest) => unnested(unnest, &inputs[0]),
         Op::Window(window) => windowed(window, &inputs[0]),
+        Op::Temporal(temporal) => lived(temporal, &inputs[0]),
         Op::Assign(assign) => assigned(assign.time.as_ref(), assign.assigner, &inputs[0]),
         Op::Session(session) => sessions(session, &inputs[0]),
         Op::Aggregate(aggregate) => aggregated(aggregate, &inputs[0]),
         Op::Join(join) => super::join::properties(join, &inputs),
         Op::AsOf(join) => super::join::asof_properties(join, &inputs),
         Op::Union => united(&inputs),
-        Op::TopN(_) => Properties {
-            append_only: false,
-            finality: vec![None; width],
-            size: Size::Constant,
-            ..Properties::default()
-        },
+        Op::Bag(_) => Properties { append_only: false, time_column: None, ..united(&inputs) },
+        Op::Over(over) => over_properties(over, &inputs[0]),
+        Op::TopN(top) => {
+            let partitioned = !top.partition.is_empty();
+            Properties {
+                append_only: false,
+                finality: of_partition(&top.partition, &inputs[0]),
+                size: if partitioned { Size::Keys } else { Size::Constant },
+                hashed_by: inputs[0].properties.hashed_by.clone(),
+                ..Properties::default()
+            }
+        }
         // A change comes later than it happens.
         Op::Pace(_) => Properties {
             finality: vec![None; width],
@@ -72,7 +85,12 @@ pub(super) fn scan(op: Op, source: &RelationSource, schema: SchemaRef) -> Node {
     let properties = match (scan.kind, &source.properties) {
         (ScanKind::Table, _) => Properties { size: Size::Keys, timeless: true, ..unknown(scan) },
         (ScanKind::Stream | ScanKind::View, Some(result)) => Properties {
-            finality: scan.projection.iter().map(|c| result.finality[*c]).collect(),
+            // What is not the object's own, such as the order of arrival, is final by nothing.
+            finality: scan
+                .projection
+                .iter()
+                .map(|c| result.finality.get(*c).copied().flatten())
+                .collect(),
             time_column: result.time_column.and_then(position),
             ordered: result.stream,
             ..result.clone()
@@ -191,6 +209,37 @@ fn project(exprs: &Exprs, input: &Node) -> Properties {
     }
 }
 
+/// Every list of expressions is a projection of the input; what is not proven of all is not proven.
+fn expanded(lists: &[Vec<Arc<dyn PhysicalExpr>>], input: &Node) -> Properties {
+    let parts: Vec<Properties> = lists.iter().map(|list| project(list, input)).collect();
+    let same = |i: usize| {
+        let first = parts[0].finality[i];
+        first.filter(|_| parts.iter().all(|part| part.finality[i] == first))
+    };
+    let width = parts.first().map_or(0, |part| part.finality.len());
+    Properties {
+        append_only: input.properties.append_only,
+        finality: (0..width).map(same).collect(),
+        size: input.properties.size,
+        ..Properties::default()
+    }
+}
+
+fn unnested(unnest: &Unnest, input: &Node) -> Properties {
+    let columns = || unnest.columns.iter();
+    let kept = |column: usize| columns().position(|c| *c == (column, false));
+    let of = &input.properties;
+    Properties {
+        append_only: of.append_only,
+        finality: columns().map(|(c, list)| of.finality[*c].filter(|_| !list)).collect(),
+        hashed_by: of.hashed_by.as_ref().and_then(|by| by.iter().map(|c| kept(*c)).collect()),
+        size: of.size,
+        time_column: of.time_column.and_then(kept),
+        ordered: of.ordered,
+        ..Properties::default()
+    }
+}
+
 fn windowed(window: &Window, input: &Node) -> Properties {
     let size = match window {
         Window::Range { .. } | Window::Current { .. } => Size::Window,
@@ -211,6 +260,18 @@ fn windowed(window: &Window, input: &Node) -> Properties {
             | Window::Partitioned { .. } => input.properties.time_column,
             Window::Range { .. } | Window::Rows { .. } => None,
         },
+        ..Properties::default()
+    }
+}
+
+/// Rows that only begin are never retracted; those that end are what time leaves.
+fn lived(temporal: &Temporal, input: &Node) -> Properties {
+    let ends = temporal.bounds.iter().any(|(_, of)| matches!(of, Bound::Until | Bound::Through));
+    Properties {
+        append_only: input.properties.append_only && !ends,
+        finality: vec![None; input.schema.fields().len()],
+        hashed_by: input.properties.hashed_by.clone(),
+        size: if ends { input.properties.size.min(Size::Window) } else { input.properties.size },
         ..Properties::default()
     }
 }
@@ -271,6 +332,68 @@ pub(super) fn frees(group: &Exprs, input: &Node) -> Option<Close> {
         finality.strict.then_some(Close { column, after: finality.after })
     });
     finality.min_by_key(|close| close.after)
+}
+
+/// Finality of columns by which rows are partitioned: nothing outside a partition changes it.
+fn of_partition(partition: &Exprs, input: &Node) -> Vec<Option<Finality>> {
+    let mut finality = vec![None; input.schema.fields().len()];
+    for column in partition.iter().filter_map(|e| column_index(e.as_ref())) {
+        finality[column] = input.properties.finality[column];
+    }
+    finality
+}
+
+/// Finality of a row with OVER by its first key: how long after the key's.
+fn by_first_key(over: &Over, input: &Node) -> Option<Finality> {
+    let (key, order) = over.keys.first()?;
+    if order.descending || order.nulls_first {
+        return None;
+    }
+    let key = finality_of(key.as_ref(), input)?;
+    let after = over.calls.iter().map(|call| match &call.function {
+        OverFunction::Number(_) => Some(0),
+        OverFunction::Shift { offset, .. } if *offset >= 0 => Some(0),
+        OverFunction::Pick { .. } | OverFunction::Aggregate(_) => {
+            match (&call.frame.end_bound, call.frame.units) {
+                (WindowFrameBound::CurrentRow | WindowFrameBound::Preceding(_), _) => Some(0),
+                (WindowFrameBound::Following(by), WindowFrameUnits::Range) if !by.is_null() => {
+                    ordered::extent(by)
+                }
+                _ => None,
+            }
+        }
+        _ => None,
+    });
+    let after = after.collect::<Option<Vec<_>>>()?.into_iter().max().unwrap_or(0);
+    Some(Finality { after: key.after.checked_add(after)?, ..key })
+}
+
+/// Says of an OVER when the watermark frees its state.
+pub(super) fn over_finality(over: Over, input: &Node) -> Over {
+    let key = over.keys.first().and_then(|(key, _)| finality_of(key.as_ref(), input));
+    let trims = by_first_key(&over, input).and(key).filter(|finality| finality.strict);
+    Over {
+        closes: frees(&over.partition, input),
+        trims: trims.map(|finality| Close { column: 0, after: finality.after }),
+        ..over
+    }
+}
+
+fn over_properties(over: &Over, input: &Node) -> Properties {
+    let mut finality = of_partition(&over.partition, input);
+    let key = over.keys.first().and_then(|(key, _)| column_index(key.as_ref()));
+    if let Some(key) = key
+        && finality[key].is_none()
+    {
+        finality[key] = by_first_key(over, input);
+    }
+    Properties {
+        append_only: false,
+        finality,
+        hashed_by: input.properties.hashed_by.clone(),
+        size: input.properties.size,
+        ..Properties::default()
+    }
 }
 
 fn united(inputs: &[Node]) -> Properties {

@@ -13,7 +13,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
 
 use super::derive;
-use super::plan::{Distribution, Node, Op, Pace, Session, Shows, Window};
+use super::plan::{Distribution, Node, Op, Over, Pace, Session, Shows, TopN, Window};
 use super::properties::Size;
 
 type Exprs = [Arc<dyn PhysicalExpr>];
@@ -45,7 +45,13 @@ pub(super) fn distribute(node: Node) -> Node {
             let keys = [&join.left_keys, &join.right_keys];
             (inputs, hashed_by) = pair(inputs, keys, JoinType::Left);
         }
-        Op::Session(Session { keys, .. }) => {
+        Op::Bag(_) => {
+            let (left, right) = (all_columns(&inputs[0]), all_columns(&inputs[1]));
+            (inputs, hashed_by) = pair(inputs, [&left, &right], JoinType::Full);
+        }
+        Op::Over(Over { partition: keys, .. })
+        | Op::TopN(TopN { partition: keys, .. })
+        | Op::Session(Session { keys, .. }) => {
             let input = inputs.remove(0);
             inputs.push(by_keys(input, keys));
         }
@@ -64,27 +70,19 @@ pub(super) fn distribute(node: Node) -> Node {
             hashed_by = Some(vec![]);
         }
         Op::ToStream(_) => inputs = to_stream(inputs),
-        Op::Union => {
-            // What lies on one shard must not share a fragment with what lies on all.
-            let spread = |input: Node| match &input.properties.hashed_by {
-                Some(by) if by.is_empty() => {
-                    let all = all_columns(&input);
-                    hash(input, &all)
-                }
-                _ => input,
-            };
-            inputs = inputs.into_iter().map(spread).collect();
-        }
+        Op::Union => inputs = inputs.into_iter().map(spread).collect(),
         Op::Scan(_)
         | Op::Values(_)
         | Op::Filter(_)
         | Op::Project(_)
+        | Op::Expand(_)
+        | Op::Unnest(_)
+        | Op::Temporal(_)
         | Op::Window(Window::Range { .. } | Window::Current { .. })
         | Op::Assign(_)
         | Op::Arrange
         | Op::Stamp
         | Op::OnClose(_)
-        | Op::TopN(_)
         | Op::Pace(_)
         | Op::Exchange(_) => {}
     }
@@ -95,13 +93,26 @@ pub(super) fn distribute(node: Node) -> Node {
     node
 }
 
+/// What lies on one shard must not share a fragment with what lies on all.
+fn spread(input: Node) -> Node {
+    match &input.properties.hashed_by {
+        Some(by) if by.is_empty() => {
+            let all = all_columns(&input);
+            hash(input, &all)
+        }
+        _ => input,
+    }
+}
+
 /// Whether an operator has to see all rows in one place.
 fn wants_all(op: &Op) -> bool {
     match op {
         Op::Aggregate(aggregate) => aggregate.group.is_empty(),
         Op::Session(session) => session.keys.is_empty(),
         Op::Pace(pace) => matches!(pace.shows, Shows::After(_)) && pace.key.is_empty(),
-        Op::TopN(_) => true,
+        Op::Over(Over { partition: keys, .. }) | Op::TopN(TopN { partition: keys, .. }) => {
+            keys.is_empty()
+        }
         _ => false,
     }
 }

@@ -7,6 +7,7 @@ use datafusion::error::DataFusionError;
 
 use super::wording::{type_name, wording};
 use crate::error::{Classify, Location, SqlState};
+use crate::functions::error as functions;
 use crate::sql;
 
 /// Result of planning.
@@ -131,6 +132,9 @@ fn own(error: &DataFusionError) -> Option<&Error> {
 fn data_fusion_message(error: &DataFusionError) -> String {
     if let Some(own) = own(error) {
         return own.to_string();
+    }
+    if let Some(of_function) = functions::Error::within(error) {
+        return of_function.to_string();
     }
     match root(error) {
         DataFusionError::SchemaError(schema, _) => schema_message(schema),
@@ -269,6 +273,8 @@ fn first_line(text: &str) -> &str {
 fn lower_first(text: &str) -> String {
     let mut chars = text.chars();
     match chars.next() {
+        // A key word stays as it is.
+        Some(_) if chars.clone().next().is_some_and(char::is_uppercase) => text.to_owned(),
         Some(first) => first.to_lowercase().collect::<String>() + chars.as_str(),
         None => String::new(),
     }
@@ -337,6 +343,9 @@ impl Classify for Error {
 /// this is
 /// the one place that looks at it.
 pub fn data_fusion_state(error: &DataFusionError) -> SqlState {
+    if let Some(of_function) = functions::Error::within(error) {
+        return of_function.sqlstate;
+    }
     let root = root(error);
     if let Some(wording) = spoken(root).and_then(|text| wording(&text)) {
         return wording.code;
@@ -374,8 +383,17 @@ fn plan_state(message: &str) -> SqlState {
         SqlState::UNDEFINED_FUNCTION
     } else if has("not found") && has("table") {
         SqlState::UNDEFINED_TABLE
-    } else if has("cannot be nested")
-        || has("ggregate functions are not")
+    } else if has("different number of columns") {
+        SqlState::SYNTAX_ERROR
+    } else if has("cannot be nested") {
+        SqlState::GROUPING_ERROR
+    } else if has("exactly one ORDER BY column") {
+        SqlState::WINDOWING_ERROR
+    } else if has("WITH TIES cannot be specified") {
+        SqlState::SYNTAX_ERROR
+    } else if has("Order by column out of bounds") || has("DISTINCT ON expressions must match") {
+        SqlState("42P10")
+    } else if has("ggregate functions are not")
         || has("GROUP BY")
         || has("aggregate function calls")
         || has("be resolved from available")
@@ -383,7 +401,7 @@ fn plan_state(message: &str) -> SqlState {
         SqlState::GROUPING_ERROR
     } else if has("unique expression names") || has("specified more than once") {
         SqlState::DUPLICATE_COLUMN
-    } else if has("Cannot coerce") || has("Cannot infer common") || has("No function matches") {
+    } else if has("Cannot coerce") || has("Cannot infer common") {
         SqlState::DATATYPE_MISMATCH
     } else if has("Cannot cast") || has("Unsupported CAST") {
         SqlState::CANNOT_COERCE

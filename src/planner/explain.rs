@@ -16,11 +16,13 @@ use std::fmt::{self, Write as _};
 
 use arrow::datatypes::DataType;
 
+use super::ordered::keys_text;
 use super::plan::{
-    AsOf, Assigner, Clock, Close, Distribution, Kind, Node, Op, Plan, ScanKind, Session, Shows,
-    Ticks, ToStream, Window,
+    AsOf, Assigner, Clock, Close, Counting, Distribution, Kind, Node, Op, Over, OverCall,
+    OverFunction, Plan, ScanKind, Session, Shows, Temporal, Ticks, ToStream, TopN, Unnest, Window,
 };
 use super::properties::Size;
+use super::temporal::Bound;
 use super::window::span_text;
 use crate::sql::derived;
 
@@ -73,6 +75,7 @@ fn describe(node: &Node) -> String {
         Op::Filter(predicate) => format!("Filter  {predicate}"),
         Op::Project(exprs) => format!("Project  [{}]", list(exprs)),
         Op::Window(window) => format!("Window  [{}]", window_text(window)),
+        Op::Temporal(temporal) => describe_temporal(temporal),
         Op::Assign(assign) => format!("Assign  {}", assigner_text(assign.assigner)),
         Op::Session(session) => {
             let held = if session.held { "  final ones only" } else { "" };
@@ -98,15 +101,18 @@ fn describe(node: &Node) -> String {
         }
         Op::AsOf(join) => describe_asof(join),
         Op::Union => "Union".to_owned(),
-        Op::TopN(top) => {
-            let keys = list(
-                top.keys
-                    .iter()
-                    .map(|(e, o)| format!("{e}{}", if o.descending { " DESC" } else { "" })),
-            );
-            let fetch = top.fetch.map_or("all".to_owned(), |n| n.to_string());
-            format!("TopN  order=[{keys}] limit={fetch} offset={}", top.skip)
+        Op::Expand(lists) => {
+            let lists = lists.iter().map(|exprs| format!("[{}]", list(exprs)));
+            format!("Expand  {}", list(lists))
         }
+        Op::Unnest(unnest) => describe_unnest(unnest, &node.inputs[0]),
+        Op::Bag(combination) => format!("{combination:?}  all"),
+        Op::Over(over) => {
+            let (partition, order) = (list(&over.partition), keys_text(&over.keys));
+            let calls = list(over.calls.iter().map(describe_call));
+            format!("Over  partition=[{partition}] order=[{order}] calls=[{calls}]")
+        }
+        Op::TopN(top) => describe_top(top),
         Op::ToStream(to_stream) => describe_to_stream(to_stream),
         Op::Arrange => "Arrange  in order of time and row".to_owned(),
         Op::Stamp => {
@@ -133,6 +139,25 @@ fn describe(node: &Node) -> String {
     }
 }
 
+fn describe_unnest(unnest: &Unnest, input: &Node) -> String {
+    let lists = unnest.columns.iter().filter(|(_, list)| *list);
+    let names = lists.map(|(column, _)| input.schema.field(*column).name());
+    format!("Unnest  [{}]", list(names))
+}
+
+fn describe_temporal(temporal: &Temporal) -> String {
+    let bounds = temporal.bounds.iter().map(|(at, bound)| {
+        let op = match bound {
+            Bound::From => ">=",
+            Bound::After => ">",
+            Bound::Until => "<",
+            Bound::Through => "<=",
+        };
+        format!("now() {op} {at}")
+    });
+    format!("TemporalFilter  {}", bounds.collect::<Vec<_>>().join(" AND "))
+}
+
 fn describe_asof(join: &AsOf) -> String {
     let keys = join.left_keys.iter().zip(&join.right_keys);
     let on = list(keys.map(|(l, r)| format!("{l} = {r}")));
@@ -146,6 +171,43 @@ fn describe_asof(join: &AsOf) -> String {
     let versions = if join.versions { " versions" } else { "" };
     let (left, right) = (&join.left_time, &join.right_time);
     format!("AsOf  {kind}{versions} on=[{on}] nearest={left} {op} {right}")
+}
+
+fn describe_top(top: &TopN) -> String {
+    let partition = match &top.partition[..] {
+        [] => String::new(),
+        keys => format!("partition=[{}] ", list(keys)),
+    };
+    let fetch = top.fetch.map_or("all".to_owned(), |n| n.to_string());
+    let counting = match top.counting {
+        Counting::Rows => "",
+        Counting::Ranks => " ranks",
+        Counting::Groups => " groups",
+    };
+    let keys = keys_text(&top.keys);
+    format!("TopN  {partition}order=[{keys}] limit={fetch}{counting} offset={}", top.skip)
+}
+
+fn describe_call(call: &OverCall) -> String {
+    let frame = &call.frame;
+    match &call.function {
+        OverFunction::Number(Counting::Rows) => "row_number".to_owned(),
+        OverFunction::Number(Counting::Ranks) => "rank".to_owned(),
+        OverFunction::Number(Counting::Groups) => "dense_rank".to_owned(),
+        OverFunction::PercentRank => "percent_rank".to_owned(),
+        OverFunction::CumeDist => "cume_dist".to_owned(),
+        OverFunction::Ntile(parts) => format!("ntile {parts}"),
+        OverFunction::Shift { value, offset, .. } if *offset < 0 => {
+            format!("lead {value} {}", offset.unsigned_abs())
+        }
+        OverFunction::Shift { value, offset, .. } => format!("lag {value} {offset}"),
+        OverFunction::Pick { value, place: -1, .. } => format!("last {value} {frame}"),
+        OverFunction::Pick { value, place, .. } => format!("nth {value} {place} {frame}"),
+        OverFunction::Aggregate(call) => {
+            let name = call.function.human_display().unwrap_or(call.function.name());
+            format!("{name} {frame}")
+        }
+    }
 }
 
 fn window_text(window: &Window) -> String {
@@ -233,6 +295,7 @@ pub fn state_of(node: &Node) -> State {
                 )
             }),
         },
+        Op::Temporal(_) => bounded("rows to come and to go"),
         Op::Aggregate(aggregate) if aggregate.frees.is_some() => {
             bounded("until the watermark closes")
         }
@@ -249,6 +312,25 @@ pub fn state_of(node: &Node) -> State {
         Op::Aggregate(_) => bounded(by_size(node.inputs[0].properties.size.min(Size::Keys))),
         Op::Join(join) => join_state(node, &join.frees),
         Op::AsOf(join) => asof_state(node, &join.frees),
+        Op::Over(Over { closes: Some(_), .. }) | Op::TopN(TopN { closes: Some(_), .. }) => {
+            bounded("until the watermark closes")
+        }
+        Op::Over(Over { trims: Some(_), .. }) => bounded("rows that frames still look at"),
+        Op::Over(_) if node.inputs[0].properties.size == Size::Unbounded => State {
+            bound: Some("unbounded".into()),
+            warning: Some((
+                "OVER keeps every row of its input".into(),
+                "ORDER BY the event time with a frame that ends at the current row, PARTITION BY \
+                 window_end, or put a window such as [RANGE 1 HOUR] on the stream."
+                    .into(),
+            )),
+        },
+        Op::TopN(TopN { fetch: Some(fetch), partition, skip, .. })
+            if node.inputs[0].properties.append_only =>
+        {
+            let rows = fetch.saturating_add(*skip);
+            bounded(&format!("{rows} rows{}", if partition.is_empty() { "" } else { " per key" }))
+        }
         Op::TopN(_) if node.inputs[0].properties.size == Size::Unbounded => State {
             bound: Some("unbounded".into()),
             warning: Some((
@@ -256,7 +338,7 @@ pub fn state_of(node: &Node) -> State {
                 "Put a window such as [RANGE 1 HOUR] on the stream, or group first.".into(),
             )),
         },
-        Op::TopN(_) => bounded(by_size(node.inputs[0].properties.size)),
+        Op::Over(_) | Op::TopN(_) | Op::Bag(_) => bounded(by_size(node.inputs[0].properties.size)),
         Op::OnClose(_) => bounded("until the watermark closes"),
         Op::Pace(_) => bounded("changes not shown yet"),
         Op::ToStream(to_stream) => to_stream_state(node, to_stream, by_size),
@@ -264,6 +346,8 @@ pub fn state_of(node: &Node) -> State {
         | Op::Values(_)
         | Op::Filter(_)
         | Op::Project(_)
+        | Op::Expand(_)
+        | Op::Unnest(_)
         | Op::Assign(_)
         | Op::Union
         | Op::Arrange

@@ -6,10 +6,10 @@ use arrow::array::timezone::Tz;
 use arrow::array::{AsArray, IntervalMonthDayNanoArray, TimestampMicrosecondArray};
 use arrow::compute::kernels::numeric;
 use arrow::datatypes::{
-    DataType, IntervalMonthDayNano, IntervalUnit, TimeUnit, TimestampMicrosecondType,
+    DataType, Field, IntervalMonthDayNano, IntervalUnit, TimeUnit, TimestampMicrosecondType,
 };
 use chrono::{DateTime, Datelike, Months, NaiveDateTime, Offset, TimeZone, Utc};
-use datafusion::common::{exec_datafusion_err, plan_err};
+use datafusion::common::{ScalarValue, exec_datafusion_err, plan_err};
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature,
@@ -17,9 +17,11 @@ use datafusion::logical_expr::{
 };
 use datafusion::physical_expr_common::datum::apply;
 
+use crate::sql::types::pg_type_name;
+
 /// Returns the functions.
 pub fn all() -> Vec<Arc<ScalarUDF>> {
-    let kinds = [Kind::Mod, Kind::Age, Kind::Timezone];
+    let kinds = [Kind::Mod, Kind::Age, Kind::Timezone, Kind::TypeOf];
     kinds.into_iter().map(|kind| Arc::new(ScalarUDF::from(Function::new(kind)))).collect()
 }
 
@@ -33,6 +35,8 @@ enum Kind {
     /// clocks
     /// show it, or the instant at which they show a time.
     Timezone,
+    /// `pg_typeof(any)`: the name of a value's type.
+    TypeOf,
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -51,6 +55,7 @@ impl Function {
     fn new(kind: Kind) -> Self {
         let signature = match kind {
             Kind::Mod => Signature::numeric(2, Volatility::Immutable),
+            Kind::TypeOf => Signature::any(1, Volatility::Immutable),
             Kind::Age => Signature::exact(vec![MICROS, MICROS], Volatility::Immutable),
             Kind::Timezone => Signature::one_of(
                 vec![
@@ -70,6 +75,7 @@ impl ScalarUDFImpl for Function {
             Kind::Mod => "mod",
             Kind::Age => "age",
             Kind::Timezone => "timezone",
+            Kind::TypeOf => "pg_typeof",
         }
     }
 
@@ -80,6 +86,7 @@ impl ScalarUDFImpl for Function {
     fn return_type(&self, args: &[DataType]) -> DfResult<DataType> {
         Ok(match (self.kind, args) {
             (Kind::Mod, [first, _]) => first.clone(),
+            (Kind::TypeOf, _) => DataType::Utf8,
             (Kind::Age, _) => DataType::Interval(IntervalUnit::MonthDayNano),
             (Kind::Timezone, [_, DataType::Timestamp(_, None)]) => instants(),
             (Kind::Timezone, [_, _]) => MICROS,
@@ -90,6 +97,10 @@ impl ScalarUDFImpl for Function {
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
         if self.kind == Kind::Mod {
             return apply(&args.args[0], &args.args[1], numeric::rem);
+        }
+        if self.kind == Kind::TypeOf {
+            let name = type_name(&args.arg_fields[0]);
+            return Ok(ColumnarValue::Scalar(ScalarValue::from(name)));
         }
         let arrays = ColumnarValue::values_to_arrays(&args.args)?;
         let times = arrays[1].as_primitive::<TimestampMicrosecondType>();
@@ -112,6 +123,16 @@ impl ScalarUDFImpl for Function {
         let moved = moved.collect::<DfResult<TimestampMicrosecondArray>>()?;
         let zone = (!instant).then(|| "UTC".into());
         Ok(ColumnarValue::Array(Arc::new(moved.with_timezone_opt::<Arc<str>>(zone))))
+    }
+}
+
+/// What Postgres calls the type of a column, without length and digits.
+fn type_name(field: &Field) -> String {
+    let declared = field.metadata().get("pg_type").cloned();
+    let name = declared.unwrap_or_else(|| pg_type_name(field.data_type()));
+    match (name.split_once('('), name.split_once(')')) {
+        (Some((before, _)), Some((_, behind))) => format!("{before}{behind}"),
+        _ => name,
     }
 }
 

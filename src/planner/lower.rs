@@ -11,31 +11,31 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::common::DFSchema;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::execution::SessionState;
 use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
-use datafusion::logical_expr::{self as logical, Expr, FetchType, LogicalPlan, SkipType};
+use datafusion::logical_expr::{self as logical, Expr, LogicalPlan};
 use datafusion::optimizer::{Optimizer, OptimizerContext, OptimizerRule};
 use datafusion::physical_expr::aggregate::LoweredAggregateBuilder;
-use datafusion::physical_expr::expressions::Literal;
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 
 use super::asof::asof_node;
+use super::decorrelate::Decorrelate;
 use super::derive;
 use super::error::{Error, Result};
 use super::null_safe::JoinPairs;
+use super::ordered::Ordered;
 use super::panes::Panes;
 use super::plan::{
-    self, Aggregate, Assign, Call, Clock, Kind, Node, Op, Plan, Scan, Session, Shows, Ticks, TopN,
-    Window,
+    Aggregate, Assign, Call, Clock, Kind, Node, Op, Plan, Scan, Session, Shows, Window,
 };
 use super::relation::{RelationSource, system_time_type};
-use super::to_stream::{self, ToStreamNode, to_stream_node};
+use super::temporal::{self, temporal_node};
+use super::to_stream::{self, to_stream_node};
 use super::window::{WindowKind, WindowNode};
 use super::{clock, distribute, late, on_close, pace};
-use crate::sql::derived::ToStream;
 use crate::sql::statement::Emit;
 
 /// DataFusion's rewrites that hold for changing bags, in order.
@@ -47,13 +47,12 @@ fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
         extract_equijoin_predicate::ExtractEquijoinPredicate,
         optimize_projections::OptimizeProjections, push_down_filter::PushDownFilter,
         replace_distinct_aggregate::ReplaceDistinctWithAggregate,
-        scalar_subquery_to_join::ScalarSubqueryToJoin, simplify_expressions::SimplifyExpressions,
+        simplify_expressions::SimplifyExpressions,
     };
     vec![
         Arc::new(SimplifyExpressions::new()),
         Arc::new(ReplaceDistinctWithAggregate::new()),
         Arc::new(DecorrelatePredicateSubquery::new()),
-        Arc::new(ScalarSubqueryToJoin::new()),
         Arc::new(ExtractEquijoinPredicate::new()),
         Arc::new(JoinPairs::default()),
         Arc::new(EliminateOuterJoin::new()),
@@ -168,14 +167,13 @@ pub fn continuous(plan: LogicalPlan, request: Request, state: &SessionState) -> 
 /// Rewrites and lowers an analyzed query, and finds its clock.
 fn lowered(analyzed: LogicalPlan, request: Request, state: &SessionState) -> Result<(Node, Clock)> {
     let options = state.config_options();
-    // A subquery that gives one value is a relation of one row here, which may change.
-    let mut options = options.as_ref().clone();
-    options.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
-    let config = OptimizerContext::new_with_config_options(Arc::new(options))
+    let analyzed = Decorrelate { uncorrelated: true }.rewrite(analyzed)?;
+    let analyzed = temporal::extract(analyzed)?;
+    let config = OptimizerContext::new_with_config_options(Arc::clone(options))
         .without_query_execution_start_time()
         .with_max_passes(3);
     let optimized = Optimizer::with_rules(rules()).optimize(analyzed, &config, |_, _| {})?;
-    let lower = |clock| Lowering { props: ExecutionProps::new(), clock }.node(&optimized);
+    let lower = |clock| Lowering::new(clock).node(&optimized);
     let root = lower(Clock::Arrival)?;
     match clock::of_block(&root, request)? {
         Clock::Arrival => Ok((root, Clock::Arrival)),
@@ -187,6 +185,9 @@ fn lowered(analyzed: LogicalPlan, request: Request, state: &SessionState) -> Res
 /// The clock of an analyzed query that is to run once. What has no continuous form is on the
 /// ARRIVAL clock, and so is what does not join.
 pub fn clock(analyzed: &LogicalPlan, state: &SessionState) -> Result<Clock> {
+    if temporal::on_event_time(analyzed)? {
+        return Ok(Clock::Event);
+    }
     let mut joins = false;
     analyzed.apply_with_subqueries(|node| {
         joins |= matches!(node, LogicalPlan::Join(_)) || asof_node(node).is_some();
@@ -207,8 +208,7 @@ pub fn window_node(plan: &LogicalPlan) -> Option<&WindowNode> {
     }
 }
 
-/// A maintained query has no "now" of its own except in temporal filters, which are not supported
-/// yet.
+/// A maintained query has no clock but `now()`, and that in temporal filters only.
 fn refuse_clock_functions(plan: &LogicalPlan) -> Result<()> {
     let mut found = None;
     plan.apply_with_subqueries(|node| {
@@ -216,7 +216,7 @@ fn refuse_clock_functions(plan: &LogicalPlan) -> Result<()> {
             expr.apply(|e| {
                 if let Expr::ScalarFunction(f) = e
                     && f.func.signature().volatility != logical::Volatility::Immutable
-                    && !matches!(f.func.name(), "to_timestamp" | "to_char" | "to_date" | "version")
+                    && !matches!(f.func.name(), "now" | "version")
                 {
                     found = Some(f.func.name().to_owned());
                 }
@@ -246,11 +246,20 @@ pub(super) fn later(what: impl Into<String>, hint: &str) -> Error {
 /// Logical nodes to ours, innermost first.
 pub(super) struct Lowering {
     props: ExecutionProps,
-    clock: Clock,
+    /// The clock of the block.
+    pub(super) clock: Clock,
 }
 
 impl Lowering {
+    pub(super) fn new(clock: Clock) -> Self {
+        Self { props: ExecutionProps::new(), clock }
+    }
+
     pub(super) fn node(&self, plan: &LogicalPlan) -> Result<Node> {
+        if let Some(ordered) = Ordered::of(plan) {
+            let inputs = plan.inputs().into_iter().map(|input| self.node(input));
+            return self.ordered(&ordered, inputs.collect::<Result<_>>()?);
+        }
         match plan {
             LogicalPlan::SubqueryAlias(alias) => {
                 let mut node = self.node(&alias.input)?;
@@ -259,6 +268,9 @@ impl Lowering {
             }
             LogicalPlan::TableScan(scan) => self.scan(scan),
             LogicalPlan::Filter(filter) => {
+                if let Some(top) = self.top_of_over(&filter.predicate, &filter.input)? {
+                    return Ok(top);
+                }
                 let input = self.node(&filter.input)?;
                 let predicate = self.expr(&filter.predicate, filter.input.schema())?;
                 let schema = Arc::clone(&input.schema);
@@ -283,18 +295,14 @@ impl Lowering {
                 Ok(constant(relaxed(&empty.schema), rows))
             }
             LogicalPlan::Extension(_) => self.own(plan),
-            LogicalPlan::Window(_) => {
-                Err(later("OVER (..)", "Use GROUP BY, or ORDER BY .. LIMIT for the top rows."))
-            }
-            LogicalPlan::Distinct(_) => Err(later("DISTINCT ON", "Use [PARTITION BY .. ROWS 1].")),
-            LogicalPlan::Unnest(_) => {
-                Err(later("unnest", "Unnest in the query that reads the view."))
-            }
+            LogicalPlan::Unnest(unnest) => self.unnest(unnest),
             LogicalPlan::RecursiveQuery(_) => {
                 Err(later("WITH RECURSIVE", "Run it as a one-shot query."))
             }
             LogicalPlan::Subquery(_) => Err(later("this subquery", "Write it as a join.")),
-            LogicalPlan::Repartition(_)
+            LogicalPlan::Window(_)
+            | LogicalPlan::Distinct(_)
+            | LogicalPlan::Repartition(_)
             | LogicalPlan::Statement(_)
             | LogicalPlan::Explain(_)
             | LogicalPlan::Analyze(_)
@@ -328,7 +336,7 @@ impl Lowering {
                 "Query it with SELECT.",
             ));
         };
-        let width = source.object.columns.len();
+        let width = source.row_type().fields().len();
         let projection = scan.projection.clone().unwrap_or_else(|| (0..width).collect());
         let place = |column: &usize| projection.iter().position(|read| read == column);
         let key: Option<Vec<usize>> = source.primary_key().iter().map(place).collect();
@@ -341,6 +349,7 @@ impl Lowering {
             untimed: source.stream_def().is_some_and(|def| def.event_time.is_none()),
             partitioned: source.stream_def().is_some_and(|def| def.partitioned),
             lateness: source.lateness(),
+            seq: source.has_seq(),
             progress: source.progress(),
         });
         let node = match source.versions() {
@@ -367,6 +376,9 @@ impl Lowering {
         }
         if let Some(node) = to_stream_node(plan) {
             return self.to_stream(node);
+        }
+        if let Some(filter) = temporal_node(plan) {
+            return self.temporal(filter);
         }
         match asof_node(plan) {
             Some(join) => self.asof(join),
@@ -400,56 +412,11 @@ impl Lowering {
         Ok(derive::node(op, vec![input], relaxed(window.schema())))
     }
 
-    /// ISTREAM and DSTREAM of what only grows are the elements themselves, and nothing.
-    fn to_stream(&self, node: &ToStreamNode) -> Result<Node> {
-        let mut inputs = node.relations().map(|input| self.node(input));
-        let input = inputs.next().expect("an operator has a relation")?;
-        let schema = Arc::clone(&input.schema);
-        if input.properties.append_only && node.ticks == Ticks::Instants {
-            return Ok(match node.operator {
-                ToStream::Dstream => {
-                    let none = Arc::new(Literal::new(ScalarValue::Boolean(Some(false))));
-                    derive::node(Op::Filter(none), vec![input], schema)
-                }
-                ToStream::Istream | ToStream::Rstream => input,
-            });
-        }
-        let (operator, ticks) = (node.operator, node.ticks.clone());
-        let op = Op::ToStream(plan::ToStream { operator, ticks });
-        let inputs = std::iter::once(Ok(input)).chain(inputs).collect::<Result<_>>()?;
-        Ok(derive::node(op, inputs, schema))
-    }
-
     fn aggregate(&self, aggregate: &logical::Aggregate) -> Result<Node> {
-        if aggregate.group_expr.iter().any(|e| matches!(e, Expr::GroupingSet(_))) {
-            return Err(later("GROUPING SETS", "Write a UNION ALL of the groupings."));
-        }
-        let input = self.node(&aggregate.input)?;
+        let (input, group) = self.grouped(self.node(&aggregate.input)?, aggregate)?;
         let logical_schema = aggregate.input.schema();
-        // A key that is grouped by twice is one column of the result.
-        let mut keys: Vec<Expr> = Vec::new();
-        for key in &aggregate.group_expr {
-            if !keys.contains(key) {
-                keys.push(key.clone());
-            }
-        }
-        let group = self.exprs(&keys, logical_schema)?;
-        let physical_schema = logical_schema.as_arrow().clone();
-        let calls = aggregate.aggr_expr.iter().map(|expr| {
-            let context = PhysicalPlanningContext::default();
-            let lowered = LoweredAggregateBuilder::new(
-                expr,
-                logical_schema,
-                &physical_schema,
-                &self.props,
-                &context,
-            )
-            .build()?;
-            if !lowered.order_bys.is_empty() {
-                return Err(later("ORDER BY inside an aggregate", "Order where the view is read."));
-            }
-            Ok(Call { function: lowered.aggregate, filter: lowered.filter })
-        });
+        let calls =
+            aggregate.aggr_expr.iter().map(|expr| self.aggregate_call(expr, logical_schema));
         let calls = calls.collect::<Result<Vec<_>>>()?;
         let op = Op::Aggregate(Aggregate {
             append_only: input.properties.append_only,
@@ -460,43 +427,13 @@ impl Lowering {
         Ok(derive::node(op, vec![input], relaxed(&aggregate.schema)))
     }
 
-    fn sort(&self, sort: &logical::Sort, skip: usize, fetch: Option<usize>) -> Result<Node> {
-        let input = self.node(&sort.input)?;
-        if skip == 0 && fetch.is_none() {
-            return Ok(input);
-        }
-        let keys = sort.expr.iter().map(|key| {
-            let options =
-                arrow::compute::SortOptions { descending: !key.asc, nulls_first: key.nulls_first };
-            Ok((self.expr(&key.expr, sort.input.schema())?, options))
-        });
-        let keys = keys.collect::<Result<Vec<_>>>()?;
-        let schema = Arc::clone(&input.schema);
-        Ok(derive::node(Op::TopN(TopN { keys, skip, fetch }), vec![input], schema))
-    }
-
-    fn limit(&self, limit: &logical::Limit) -> Result<Node> {
-        let not_constant = || later("a LIMIT that is not a constant", "Write the number.");
-        let SkipType::Literal(skip) = limit.get_skip_type()? else { return Err(not_constant()) };
-        let FetchType::Literal(fetch) = limit.get_fetch_type()? else { return Err(not_constant()) };
-        match limit.input.as_ref() {
-            LogicalPlan::Sort(sort) if sort.fetch.is_none() => self.sort(sort, skip, fetch),
-            // ORDER BY a column that is not selected: the projection stands above the sort.
-            LogicalPlan::Projection(projection) if sorts(&projection.input) => {
-                let LogicalPlan::Sort(sort) = projection.input.as_ref() else {
-                    unreachable!("matched above")
-                };
-                let input = self.sort(sort, skip, fetch)?;
-                let exprs = self.exprs(&projection.expr, projection.input.schema())?;
-                Ok(derive::node(Op::Project(exprs), vec![input], relaxed(&projection.schema)))
-            }
-            _ => {
-                let input = self.node(&limit.input)?;
-                let schema = Arc::clone(&input.schema);
-                let top = TopN { keys: vec![], skip, fetch };
-                Ok(derive::node(Op::TopN(top), vec![input], schema))
-            }
-        }
+    /// Lowers a call of an aggregate function and its filter.
+    pub(super) fn aggregate_call(&self, expr: &Expr, schema: &DFSchema) -> Result<Call> {
+        let context = PhysicalPlanningContext::default();
+        let physical = schema.as_arrow();
+        let lowered = LoweredAggregateBuilder::new(expr, schema, physical, &self.props, &context);
+        let lowered = lowered.build()?;
+        Ok(Call { function: lowered.aggregate, filter: lowered.filter })
     }
 
     fn values(&self, values: &logical::Values) -> Result<Node> {
@@ -519,17 +456,13 @@ impl Lowering {
     }
 }
 
-fn sorts(plan: &LogicalPlan) -> bool {
-    matches!(plan, LogicalPlan::Sort(sort) if sort.fetch.is_none())
-}
-
 /// One row without columns, over which constants are computed.
 pub(super) fn one_row() -> Result<RecordBatch> {
     let options = RecordBatchOptions::new().with_row_count(Some(1));
     Ok(RecordBatch::try_new_with_options(Arc::new(Schema::empty()), vec![], &options)?)
 }
 
-fn constant(schema: SchemaRef, rows: usize) -> Node {
+pub(super) fn constant(schema: SchemaRef, rows: usize) -> Node {
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
     let columns = schema.fields().iter().map(|f| arrow::array::new_null_array(f.data_type(), rows));
     let batch = RecordBatch::try_new_with_options(Arc::clone(&schema), columns.collect(), &options);

@@ -34,9 +34,11 @@ pub(super) fn place(node: Node) -> Result<Node> {
         }
         _ => Err(Error::Windowing {
             what: "EMIT ON WINDOW CLOSE needs a column that the watermark closes".into(),
-            hint: "Group by window_end or window_start of TUMBLE or HOP over a stream with a \
-                   watermark, or by date_trunc of its event time."
-                .into(),
+            hint:
+                "Group or PARTITION BY window_end or window_start of TUMBLE or HOP over a stream \
+                   with a watermark, group by date_trunc of its event time, or ORDER BY it in OVER \
+                   with a frame that does not end behind the row by ROWS or GROUPS."
+                    .into(),
         }),
     }
 }

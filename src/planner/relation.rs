@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, TableReference};
@@ -22,14 +22,19 @@ use sqlparser::ast;
 
 use super::asof::{DELETED, marker};
 use super::error::Error;
+use super::first_rows;
 use super::plan::ScanKind;
+use super::postgres_names::{SqlTypes, synonym};
 use super::properties::Properties;
+use super::rows::RowFunctions;
 use super::tvf::WindowPlanner;
 use super::using::{Natural, UsingPlanner};
 use super::window::span_text;
 use crate::error::SqlState;
 use crate::sql;
-use crate::sql::catalog::{Catalog, Column, Object, ObjectKind, Oid, StreamDef, ViewDef};
+use crate::sql::catalog::{
+    Catalog, Column, FunctionDef, Object, ObjectKind, Oid, StreamDef, ViewDef,
+};
 use crate::sql::types::SqlType;
 
 /// Where names are looked up.
@@ -55,6 +60,8 @@ pub struct RelationSource {
     pub properties: Option<Properties>,
     /// Whether a stream's rows are read with the time at which they arrived.
     arrivals: bool,
+    /// Whether a stream's rows are read with the order in which they arrived.
+    seq: bool,
     schema: SchemaRef,
     defaults: BTreeMap<String, Expr>,
     primary_key: Vec<usize>,
@@ -62,6 +69,9 @@ pub struct RelationSource {
 
 /// The column that `arrivals` adds.
 pub const ARRIVAL: &str = "$arrival";
+
+/// The column that numbers a stream's rows in the order in which they arrived.
+pub const SEQ: &str = "$seq";
 
 /// Lets a plan that scans a stream, and does nothing else, read arrival times, as a last column.
 pub(super) fn arrivals(plan: LogicalPlan) -> DfResult<LogicalPlan> {
@@ -111,8 +121,9 @@ impl RelationSource {
         let schema = object.arrow_schema();
         let defaults = BTreeMap::new();
         let primary_key = self.primary_key.clone();
-        let (object, properties, arrivals) = (Arc::new(object), None, false);
-        Some(Self { object, properties, arrivals, schema, defaults, primary_key })
+        let (arrivals, seq) = (false, false);
+        let (object, properties) = (Arc::new(object), None);
+        Some(Self { object, properties, arrivals, seq, schema, defaults, primary_key })
     }
 
     /// The stream with arrival times.
@@ -186,6 +197,22 @@ impl RelationSource {
         self.stream_def().map_or(0, |def| def.lateness)
     }
 
+    /// Returns a stream with a last column that numbers its rows in the order in which they
+    /// arrived; nothing for other relations.
+    pub(super) fn with_seq(&self) -> Option<Self> {
+        if !self.arrivals && !self.is_stream() {
+            return None;
+        }
+        let seq = Arc::new(Field::new(SEQ, DataType::Int64, true));
+        let fields: Vec<_> = self.schema.fields().iter().cloned().chain([seq]).collect();
+        Some(Self { seq: true, schema: Arc::new(Schema::new(fields)), ..self.clone() })
+    }
+
+    /// Whether the last column numbers the rows.
+    pub fn has_seq(&self) -> bool {
+        self.seq
+    }
+
     /// Returns the index of the column with the times that a stream's rows carry.
     pub fn event_time(&self) -> Option<usize> {
         match &self.object.kind {
@@ -253,7 +280,7 @@ impl<'a> Names<'a> {
         let natural = Natural::default();
         let using = UsingPlanner { natural: Arc::clone(&natural) };
         let window_planners: Vec<Arc<dyn RelationPlanner>> =
-            vec![Arc::new(WindowPlanner::new(windows)), Arc::new(using)];
+            vec![Arc::new(RowFunctions), Arc::new(WindowPlanner::new(windows)), Arc::new(using)];
         let used = RefCell::default();
         Self { relations, functions, window_planners, natural, search_path: None, depth: 0, used }
     }
@@ -278,6 +305,37 @@ impl<'a> Names<'a> {
     /// Objects that were named so far, not those that inlined views name.
     pub fn used(&self) -> BTreeSet<Oid> {
         self.used.borrow().clone()
+    }
+
+    /// Returns the user's function that a call means, and notes it as used. Functions of the
+    /// language come first.
+    pub(super) fn function(
+        &self,
+        name: &ast::ObjectName,
+        count: usize,
+    ) -> Option<Arc<FunctionDef>> {
+        let mut parts = sql::names::fold_parts(name);
+        let last = parts.pop()?;
+        let catalog = self.relations.catalog();
+        let found = match parts.pop() {
+            Some(schema) => catalog.function(&schema, &last, count),
+            None if self.is_built_in(&last) => None,
+            None => {
+                let path = self.search_path.as_deref().unwrap_or(self.relations.search_path());
+                path.iter().find_map(|schema| catalog.function(schema, &last, count))
+            }
+        };
+        let found = found.cloned();
+        self.used.borrow_mut().extend(found.as_ref().map(|f| f.oid));
+        found
+    }
+
+    /// Whether the language has a function of that name.
+    pub fn is_built_in(&self, name: &str) -> bool {
+        self.functions.scalar_functions().contains_key(name)
+            || self.functions.aggregate_functions().contains_key(name)
+            || self.functions.window_functions().contains_key(name)
+            || super::rows::gives_rows(name).is_some()
     }
 
     /// Names for the text of a view inside.
@@ -337,8 +395,16 @@ impl<'a> Names<'a> {
             ObjectKind::Table(table) => table.primary_key.clone(),
             ObjectKind::Stream(_) | ObjectKind::View(_) | ObjectKind::Sink(_) => Vec::new(),
         };
-        let arrivals = false;
-        Ok(Arc::new(RelationSource { object, properties, arrivals, schema, defaults, primary_key }))
+        let (arrivals, seq) = (false, false);
+        Ok(Arc::new(RelationSource {
+            object,
+            properties,
+            arrivals,
+            seq,
+            schema,
+            defaults,
+            primary_key,
+        }))
     }
 }
 
@@ -393,7 +459,19 @@ impl ContextProvider for Names<'_> {
         Ok(provider_as_source(function.create_table_provider_with_args(args)?))
     }
 
+    fn create_cte_work_table(
+        &self,
+        name: &str,
+        schema: SchemaRef,
+    ) -> DfResult<Arc<dyn TableSource>> {
+        use datafusion::datasource::cte_worktable::CteWorkTable;
+        Ok(datafusion::datasource::provider_as_source(Arc::new(CteWorkTable::new(name, schema))))
+    }
+
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        if name == first_rows::WITH_TIES {
+            return Some(first_rows::with_ties_function());
+        }
         let name = synonym(name);
         marker(name).or_else(|| self.functions.scalar_functions().get(name).cloned())
     }
@@ -433,32 +511,5 @@ impl ContextProvider for Names<'_> {
 
     fn udwf_names(&self) -> Vec<String> {
         self.functions.window_functions().keys().cloned().collect()
-    }
-}
-
-/// What DataFusion calls a function of Postgres.
-fn synonym(name: &str) -> &str {
-    match name {
-        "every" => "bool_and",
-        "variance" => "var_samp",
-        "ceiling" => "ceil",
-        "sign" => "signum",
-        "gen_random_uuid" => "uuid",
-        "statement_timestamp" | "transaction_timestamp" => "now",
-        "array_remove" => "array_remove_all",
-        "array_replace" => "array_replace_all",
-        other => other,
-    }
-}
-
-/// Types in expressions are the types of columns.
-#[derive(Debug)]
-struct SqlTypes;
-
-impl TypePlanner for SqlTypes {
-    fn plan_type_field(&self, sql_type: &ast::DataType) -> DfResult<Option<FieldRef>> {
-        let (_, data_type) =
-            sql::types::column_type(sql_type).map_err(|e| DataFusionError::from(Error::Sql(e)))?;
-        Ok(Some(Arc::new(Field::new("", data_type, true))))
     }
 }

@@ -4,6 +4,7 @@
 //! What Arrow reads, and besides: times without seconds (`2024-05-01 10:00`), `infinity`,
 //! `-infinity` and
 //! `epoch`; intervals as [`Interval`] reads them; and bytea as `\x` with hexadecimal digits.
+//! Casts between text and json or jsonb are calls of [`crate::functions::json`].
 //!
 //! # Why
 //! Arrow's cast refuses these, and people type them. A rule of the analyzer puts this function
@@ -30,6 +31,7 @@ use datafusion::logical_expr::{
 };
 
 use super::error::Error;
+use crate::functions::json;
 use crate::sql;
 use crate::sql::array::elements;
 use crate::sql::interval::{Interval, Malformed};
@@ -113,6 +115,10 @@ impl ScalarUDFImpl for TextTime {
 }
 
 impl TextTime {
+    fn new(to: &DataType) -> Self {
+        Self { to: to.clone(), signature: Signature::any(1, Volatility::Immutable) }
+    }
+
     fn values(&self, texts: &StringArray) -> DfResult<ArrayRef> {
         fn each<T>(
             texts: &StringArray,
@@ -159,99 +165,59 @@ impl TextTime {
     }
 }
 
-/// Replaces a cast of text to one of these types.
-pub(super) fn rewrite(expr: Expr, schema: &DFSchema) -> DfResult<Transformed<Expr>> {
-    let (inner, to) = match &expr {
-        Expr::ScalarFunction(function) if function.func.name() == "to_char" => {
-            return Ok(postgres_format(expr));
-        }
-        Expr::Cast(cast) => (&cast.expr, cast.field.data_type()),
-        _ => return Ok(Transformed::no(expr)),
-    };
-    let read_here = matches!(
+fn is_read_here(to: &DataType) -> bool {
+    matches!(
         to,
         DataType::Timestamp(TimeUnit::Microsecond, _)
             | DataType::Binary
             | DataType::Interval(IntervalUnit::MonthDayNano)
             | DataType::List(_)
-    );
+    )
+}
+
+/// Reads texts as values of one of these types; nothing for other types.
+pub fn values(texts: &StringArray, to: &DataType) -> DfResult<Option<ArrayRef>> {
+    is_read_here(to).then(|| TextTime::new(to).values(texts)).transpose()
+}
+
+/// Replaces a cast of text to one of these types.
+pub(super) fn rewrite(expr: Expr, schema: &DFSchema) -> DfResult<Transformed<Expr>> {
+    if let Some(json) = json_cast(&expr, schema) {
+        return Ok(Transformed::yes(json));
+    }
+    let (inner, to) = match &expr {
+        Expr::Cast(cast) => (&cast.expr, cast.field.data_type()),
+        _ => return Ok(Transformed::no(expr)),
+    };
     let from = inner.get_type(schema);
     let text = matches!(from, Ok(DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View));
-    if !read_here || !text {
+    if !is_read_here(to) || !text {
         return Ok(Transformed::no(expr));
     }
-    let signature = Signature::any(1, Volatility::Immutable);
-    let function = ScalarUDF::from(TextTime { to: to.clone(), signature });
+    let function = ScalarUDF::from(TextTime::new(to));
     Ok(Transformed::yes(function.call(vec![inner.as_ref().clone()])))
 }
 
-/// Turns a constant pattern of `to_char` from Postgres's language into chrono's.
-fn postgres_format(expr: Expr) -> Transformed<Expr> {
-    let Expr::ScalarFunction(mut function) = expr else { return Transformed::no(expr) };
-    let Some(Expr::Literal(pattern, _)) = function.args.get_mut(1) else {
-        return Transformed::no(Expr::ScalarFunction(function));
+/// A cast of text to json or jsonb, or of these to text, as a call.
+fn json_cast(expr: &Expr, schema: &DFSchema) -> Option<Expr> {
+    let Expr::Cast(cast) = expr else { return None };
+    let (_, from) = cast.expr.to_field(schema).ok()?;
+    let text = |of: &DataType| {
+        matches!(of, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null)
     };
-    let text = pattern.try_as_str().flatten().map(str::to_owned);
-    if let Some(text) = text.filter(|text| !text.contains('%')) {
-        *pattern = ScalarValue::Utf8(Some(chrono_format(&text)));
-    }
-    Transformed::yes(Expr::ScalarFunction(function))
-}
-
-/// Patterns of `to_char`, longer ones before their beginnings, and chrono's for them.
-const PATTERNS: [(&str, &str); 22] = [
-    ("YYYY", "%Y"),
-    ("YY", "%y"),
-    ("Month", "%B"),
-    ("Mon", "%b"),
-    ("MM", "%m"),
-    ("MI", "%M"),
-    ("MS", "%3f"),
-    ("DDD", "%j"),
-    ("DD", "%d"),
-    ("Day", "%A"),
-    ("Dy", "%a"),
-    ("ID", "%u"),
-    ("IYYY", "%G"),
-    ("IW", "%V"),
-    ("HH24", "%H"),
-    ("HH12", "%I"),
-    ("HH", "%I"),
-    ("SS", "%S"),
-    ("US", "%6f"),
-    ("AM", "%p"),
-    ("PM", "%p"),
-    ("TZ", "%Z"),
-];
-
-fn chrono_format(postgres: &str) -> String {
-    let mut chrono = String::new();
-    let mut rest = postgres;
-    while let Some(next) = rest.chars().next() {
-        if let Some(quoted) = rest.strip_prefix('"') {
-            let end = quoted.find('"').unwrap_or(quoted.len());
-            chrono.push_str(&quoted[..end]);
-            rest = quoted[end..].trim_start_matches('"');
-        } else if let Some((from, to)) = PATTERNS.iter().find(|(from, _)| rest.starts_with(from)) {
-            chrono.push_str(to);
-            rest = &rest[from.len()..];
-        } else {
-            chrono.push(next);
-            rest = &rest[next.len_utf8()..];
-        }
-    }
-    chrono
+    let to = cast.field.metadata().get("pg_type").map(String::as_str);
+    let name = match to {
+        Some("json") if text(from.data_type()) => "json_in",
+        Some("jsonb") if text(from.data_type()) => "jsonb_in",
+        _ if json::is_json(&from) && text(cast.field.data_type()) => "json_out",
+        _ => return None,
+    };
+    Some(json::call(name, cast.expr.as_ref().clone()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn patterns_of_to_char_are_translated() {
-        assert_eq!(chrono_format("YYYY-MM-DD HH24:MI"), "%Y-%m-%d %H:%M");
-        assert_eq!(chrono_format("\"Day\" DD"), "Day %d");
-    }
 
     #[test]
     fn seconds_may_be_left_out() {

@@ -27,14 +27,17 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
-use datafusion::common::{DFSchemaRef, JoinType};
+use datafusion::common::{DFSchemaRef, JoinType, ScalarValue};
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::{
     Expr, Extension, LogicalPlan, LogicalPlanBuilder, UserDefinedLogicalNodeCore, lit,
 };
+use datafusion::physical_expr::expressions::Literal;
 
+use super::derive;
 use super::error::Error;
-use super::plan::{ScanKind, Ticks};
+use super::lower::Lowering;
+use super::plan::{self, Node, Op, ScanKind, Ticks};
 use super::relation::RelationSource;
 use super::window::{WindowKind, WindowNode};
 use crate::error::SqlState;
@@ -309,5 +312,27 @@ impl UserDefinedLogicalNodeCore for ToStreamNode {
         let mut inputs = inputs.into_iter();
         let input = inputs.next().expect("an operator has a relation");
         Ok(Self { input, arrivals: inputs.collect(), ..self.clone() })
+    }
+}
+
+impl Lowering {
+    /// ISTREAM and DSTREAM of what only grows are the elements themselves, and nothing.
+    pub(super) fn to_stream(&self, node: &ToStreamNode) -> Result<Node, Error> {
+        let mut inputs = node.relations().map(|input| self.node(input));
+        let input = inputs.next().expect("an operator has a relation")?;
+        let schema = Arc::clone(&input.schema);
+        if input.properties.append_only && node.ticks == Ticks::Instants {
+            return Ok(match node.operator {
+                ToStream::Dstream => {
+                    let none = Arc::new(Literal::new(ScalarValue::Boolean(Some(false))));
+                    derive::node(Op::Filter(none), vec![input], schema)
+                }
+                ToStream::Istream | ToStream::Rstream => input,
+            });
+        }
+        let (operator, ticks) = (node.operator, node.ticks.clone());
+        let op = Op::ToStream(plan::ToStream { operator, ticks });
+        let inputs = std::iter::once(Ok(input)).chain(inputs).collect::<Result<_, Error>>()?;
+        Ok(derive::node(op, inputs, schema))
     }
 }

@@ -21,6 +21,7 @@ pub(super) fn current(versions: &RelationSource, scan: &logical::TableScan) -> N
         object: versions.object.oid,
         name: versions.object.name.clone(),
         kind: ScanKind::Stream,
+        seq: false,
         projection: (0..=shown).collect(),
         untimed: false,
         partitioned: false,

@@ -117,6 +117,11 @@ fn clause(message: &str) -> Option<Wording> {
         let text = "for SELECT DISTINCT, ORDER BY expressions must appear in select list";
         return plain(reference, text);
     }
+    if has("n an aggregate with DISTINCT, ORDER BY") {
+        let text =
+            "in an aggregate with DISTINCT, ORDER BY expressions must appear in argument list";
+        return plain(reference, text);
+    }
     if has("LIMIT must be >=") {
         return plain(SqlState("2201W"), "LIMIT must not be negative");
     }

@@ -16,7 +16,7 @@ use super::pool::Ready;
 use super::publication::Publication;
 use super::stage::{Feed, PortState, Stage};
 use super::task::{Supervisor, Task};
-use crate::planner::plan::{Node, Op, Plan, ScanKind};
+use crate::planner::plan::{Node, Op, Plan, Scan, ScanKind};
 use crate::sql::catalog::Oid;
 
 /// Builds queries.
@@ -45,6 +45,7 @@ struct Reading {
     object: Oid,
     kind: ScanKind,
     append_only: bool,
+    seq: bool,
 }
 
 /// A node of a fragment and where its inputs come from.
@@ -95,13 +96,14 @@ impl<'a> Fragments<'a> {
                 return port;
             }
             Op::Scan(scan) => {
+                let Scan { object, kind, seq, .. } = *scan;
                 let append_only = node.properties.append_only;
-                let reading = Reading { object: scan.object, kind: scan.kind, append_only };
+                let reading = Reading { object, kind, append_only, seq };
                 ports.push(self.group(fragment, Group::Entry(reading)));
             }
             Op::Values(_) => {
-                let (kind, append_only) = (ScanKind::Table, false);
-                let reading = Reading { object: TICK, kind, append_only };
+                let (kind, append_only, seq) = (ScanKind::Table, false, false);
+                let reading = Reading { object: TICK, kind, append_only, seq };
                 ports.push(self.group(fragment, Group::Entry(reading)));
             }
             _ => {
@@ -163,9 +165,9 @@ impl Builder {
             }
             let mut channel = 0;
             for group in &fragments.list[number].groups {
-                if let Group::Entry(Reading { object, kind, append_only }) = *group {
+                if let Group::Entry(Reading { object, kind, append_only, seq }) = *group {
                     let targets = of_fragment.clone();
-                    entries.push(Entry { object, kind, append_only, targets, channel });
+                    entries.push(Entry { object, kind, append_only, seq, targets, channel });
                 }
                 channel += self.channels(&fragments, group);
             }
@@ -177,7 +179,7 @@ impl Builder {
 
     fn channels(&self, fragments: &Fragments<'_>, group: &Group) -> usize {
         match group {
-            Group::Entry(..) => 1,
+            Group::Entry(_) => 1,
             Group::Edge(from) => fragments.width(*from, self.shards),
         }
     }

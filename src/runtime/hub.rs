@@ -11,7 +11,7 @@
 //! 1. A commit is taken whole or not at all: what can fail is checked before anything changes.
 //! 2. Commit times are strictly increasing.
 //! 3. A query is told of a commit if it reads, directly or through views, an object that the commit
-//!    changed.
+//!    changed, or if it compares with the time of commits.
 //! 4. Lock order: hub, publication, task.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -208,6 +208,15 @@ impl Hub {
         }
     }
 
+    /// The time of what happens now: the clock's, and not before the last commit.
+    pub fn now(&self) -> Timestamp {
+        self.time(&self.lock())
+    }
+
+    pub(super) fn time(&self, state: &State) -> Timestamp {
+        state.time.map_or(self.clock.now(), |last| last.max(self.clock.now()))
+    }
+
     /// The time that a commit has now.
     fn next_time(&self, state: &State) -> Timestamp {
         let now = self.clock.now();
@@ -215,7 +224,7 @@ impl Hub {
     }
 
     /// Takes the next position and time.
-    fn next_commit(&self, state: &mut State) -> Commit {
+    pub(super) fn next_commit(&self, state: &mut State) -> Commit {
         let time = self.next_time(state);
         state.time = Some(time);
         state.position = Position(state.position.0 + 1);
@@ -271,16 +280,18 @@ impl Hub {
         }
     }
 
-    /// Lets time pass: idle partitions, and streams on the system clock that a window watches.
+    /// Lets time pass: idle partitions, streams on the system clock that a window watches, and
+    /// queries that compare with the time of commits.
     pub fn on_clock(&self) {
         let mut guard = self.lock();
         let state = &mut *guard;
         if state.closed {
             return;
         }
-        let now = state.time.map_or(self.clock.now(), |last| last.max(self.clock.now()));
-        let Passed { changes, views, due } = state.on_clock(now, self.next_time(state));
-        if !changes.is_empty() || !views.is_empty() || !due.is_empty() {
+        let next = self.next_time(state);
+        let Passed { changes, views, due } = state.on_clock(self.time(state), next);
+        let waited = !due.is_empty() || state.is_due(next);
+        if !changes.is_empty() || !views.is_empty() || waited {
             let commit = self.next_commit(state);
             state.dispatch(commit, &changes, &views, due);
         }
@@ -321,7 +332,7 @@ impl Hub {
             job.publication.with_state(|state| state.subscribe(feed));
         }
         state.first_packets(&job, commit)?;
-        state.add_job(&job);
+        state.add_job(&job, spec.plan);
         Ok((job, since))
     }
 
@@ -389,7 +400,7 @@ impl Hub {
                 predecessor.bequeath(heir, commit, replacement.keeps, oids.clone());
             }
             state.first_packets(job, commit)?;
-            state.add_job(job);
+            state.add_job(job, replacement.spec.plan);
         }
         state.pass_on(commit, &told, &jobs);
         Ok(())

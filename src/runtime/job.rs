@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
+use arrow::array::Int64Array;
 use arrow::error::ArrowError;
 
 use super::errors::ErrorLog;
@@ -14,12 +15,13 @@ use super::hub::Keeps;
 use super::packet::{Commit, Packet};
 use super::publication::{Inheritance, Publication, State};
 use super::task::{Supervisor, Task};
-use crate::delta::{Delta, partition};
+use crate::delta::{Delta, append_column, partition};
 use crate::error::SqlState;
 use crate::operators::{RowError, Waiting};
 use crate::planner::plan::ScanKind;
+use crate::planner::relation::SEQ;
 use crate::sql::catalog::Oid;
-use crate::time::{Timestamp, Watermark};
+use crate::time::{Position, Timestamp, Watermark};
 
 /// Why a query stopped.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +63,8 @@ pub struct Entry {
     pub kind: ScanKind,
     /// Whether its rows only ever come, in an order that may count.
     pub append_only: bool,
+    /// Whether rows get a column with the order of their arrival.
+    pub seq: bool,
     /// The tasks that read it, one per shard.
     pub targets: Vec<Arc<Task>>,
     /// The channel of those tasks.
@@ -111,8 +115,10 @@ impl Supervisor for Watch {
 
     fn suspend(&self, fault: Fault) {
         if !self.stopped.swap(true, Ordering::AcqRel) {
-            let (query, message) = (&self.name, &fault.message);
-            tracing::error!(%query, sqlstate = %fault.sqlstate, "query suspended: {message}");
+            let (query, message, sqlstate) = (&self.name, &fault.message, &fault.sqlstate);
+            if *sqlstate != SqlState::ADMIN_SHUTDOWN {
+                tracing::error!(%query, %sqlstate, "query suspended: {message}");
+            }
             self.publication.fail(&fault);
         }
     }
@@ -141,7 +147,7 @@ pub struct Job {
 }
 
 impl Job {
-    /// A query made of entries and a result.
+    /// A query made of entries and a result; `timed` tasks let commit time pass.
     pub fn new(
         id: JobId,
         oid: Option<Oid>,
@@ -156,6 +162,12 @@ impl Job {
         let publication = Arc::clone(&watch.publication);
         let name = watch.name.clone();
         Arc::new(Self { id, oid, name, inputs, publication, entries, tasks, watch, batch_rows })
+    }
+
+    /// Whether the query may change by itself by a commit at `next`: as far as is known while it
+    /// works on commits.
+    pub fn is_due(&self, next: Timestamp) -> bool {
+        self.publication.in_flight() > 0 || self.tasks.iter().any(|task| task.due() <= next)
     }
 
     /// Lets rows of a stream into the query, at every place where it is read: by its own times, or
@@ -195,18 +207,9 @@ impl Job {
         self.entries.iter().any(|e| e.object == object && e.kind == ScanKind::Arrivals)
     }
 
-    /// Whether something in it waits for a commit at `next`; it may do so once it has worked off
-    /// the commits on their way.
-    pub fn due(&self, next: Timestamp) -> bool {
-        let waits = |task: &Arc<Task>| {
-            task.timed() && (task.due() <= next || self.publication.in_flight() > 0)
-        };
-        self.publication.due(next) || self.tasks.iter().any(waits)
-    }
-
     fn enter_at(&self, entries: &[&Entry], packet: &Packet) {
         for entry in entries {
-            let mut parts = match entry.split(&packet.deltas) {
+            let mut parts = match entry.split(packet) {
                 Ok(parts) => parts,
                 Err(error) => return self.suspend(Fault::internal(&error)),
             };
@@ -288,11 +291,14 @@ impl Job {
 impl Entry {
     /// Where rows only come, any split will do, and contiguous slices keep their order. A row that
     /// may be retracted later must go to the same shard both times.
-    fn split(&self, deltas: &[Delta]) -> Result<Vec<Vec<Delta>>, ArrowError> {
+    fn split(&self, packet: &Packet) -> Result<Vec<Vec<Delta>>, ArrowError> {
         let shards = self.targets.len();
         let mut parts = vec![Vec::new(); shards];
-        let Some(first) = deltas.first() else { return Ok(parts) };
-        let whole = Delta::concat(&first.schema(), deltas)?;
+        let Some(first) = packet.deltas.first() else { return Ok(parts) };
+        let mut whole = Delta::concat(&first.schema(), &packet.deltas)?;
+        if self.seq {
+            whole = with_seq(whole, packet.commit.position)?;
+        }
         let pieces = match self.append_only {
             true => partition::by_slice(&whole, shards, SLICE_ROWS_MIN),
             false => partition::by_hash(&whole, whole.rows().columns(), shards)?,
@@ -304,6 +310,19 @@ impl Entry {
         }
         Ok(parts)
     }
+}
+
+/// Appends a column that orders the rows of a commit: by their places, and below the numbers of the
+/// next commit.
+fn with_seq(delta: Delta, commit: Position) -> Result<Delta, ArrowError> {
+    /// Rows of a commit that have numbers of their own, 2^24; more reach into those of the commits
+    /// before, which matters to rows of equal event time alone.
+    const PLACE_BITS: u32 = 24;
+    let end = i64::try_from(commit.0 << PLACE_BITS).expect("fewer than 2^39 commits");
+    let rows = i64::try_from(delta.len()).expect("a commit has fewer than 2^63 rows");
+    let seq = Int64Array::from_iter_values(end - rows..end);
+    let numbered = append_column(delta.rows(), SEQ, Arc::new(seq))?;
+    Ok(delta.with_rows(numbered))
 }
 
 /// Cuts deltas into pieces of at most `rows_max` rows.

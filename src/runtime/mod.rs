@@ -14,6 +14,7 @@ pub mod history;
 pub mod hub;
 pub mod ingest;
 pub mod job;
+pub mod once;
 pub mod packet;
 pub mod pool;
 pub mod publication;

@@ -12,19 +12,23 @@ use super::stage::Order;
 use crate::operators::aggregate::{AggregateOptions, Call};
 use crate::operators::asof::{AsOfOptions, AsOfSide, Nearest};
 use crate::operators::join::{JoinKind, JoinOptions, JoinSide};
+use crate::operators::over::{OverCall, OverFunction, OverOptions};
 use crate::operators::pace::{Beat, Shows};
 use crate::operators::to_stream::{Every, Side, Ticks};
-use crate::operators::top_n::TopNOptions;
+use crate::operators::top_n::{Counting, TopNOptions};
+use crate::operators::unnest::UnnestColumn;
 use crate::operators::{
-    Aggregate, Arrange, AsOf, Constant, Differences, Filter, Frees, Instantwise, Join, OnClose,
-    Operator, Pace, Project, Samples, Stamp, TopN, Union,
+    Aggregate, Arrange, AsOf, Combination, Constant, Differences, Except, Expand, Filter, Frees,
+    Instantwise, Join, OnClose, Operator, Over, Pace, Project, Samples, Stamp, TopN, Union, Unnest,
 };
 use crate::planner::clock::in_order;
 use crate::planner::plan::{self, Clock, Close, Node, Op, Window};
+use crate::planner::temporal as planner;
 use crate::sql::derived;
+use crate::windows::temporal::{Bound, Time};
 use crate::windows::{
     AssignWindows, Assigner, Expiring, PartitionedRows, PartitionedRowsOptions, Rows,
-    SessionOptions, Sessions, TimeWindow,
+    SessionOptions, Sessions, TemporalFilter, TimeWindow,
 };
 
 /// How a node sees time in a block of that clock.
@@ -34,8 +38,17 @@ pub(super) fn order(node: &Node, clock: Clock) -> Order {
         (Op::Scan(_) | Op::Values(_), Clock::Arrival) | (Op::Values(_), Clock::Event) => {
             Order::Commits
         }
-        (Op::Scan(_) | Op::Filter(_) | Op::Project(_) | Op::Assign(_), _) => Order::Passing,
-        (Op::Stamp, _) | (Op::Union, Clock::Arrival) => Order::Passing,
+        (
+            Op::Scan(_)
+            | Op::Filter(_)
+            | Op::Project(_)
+            | Op::Expand(_)
+            | Op::Unnest(_)
+            | Op::Assign(_)
+            | Op::Stamp,
+            _,
+        ) => Order::Passing,
+        (Op::Union, Clock::Arrival) => Order::Passing,
         (Op::Union, Clock::Event) if !in_order(node) => Order::Passing,
         (_, Clock::Arrival) => Order::Commits,
         (_, Clock::Event) if node.properties.timeless => Order::Commits,
@@ -47,7 +60,8 @@ fn instantwise(node: &Node) -> Instantwise {
     match &node.op {
         Op::Join(join) if join.kind == JoinType::Inner => Instantwise::Any,
         Op::AsOf(join) if join.settled => Instantwise::Any,
-        Op::Window(_) | Op::Union | Op::OnClose(_) => Instantwise::Any,
+        Op::Window(_) | Op::Temporal(_) | Op::Union => Instantwise::Any,
+        Op::OnClose(_) | Op::Over(_) | Op::TopN(_) => Instantwise::Any,
         Op::ToStream(to_stream) if to_stream.operator != derived::ToStream::Rstream => {
             Differences::INSTANTS
         }
@@ -74,9 +88,12 @@ pub(super) fn operator(node: &Node, shard: usize) -> Result<Box<dyn Operator>> {
         Op::Values(rows) => Box::new(Constant::new(rows.slice(0, 0))),
         Op::Filter(predicate) => Box::new(Filter::new(Arc::clone(predicate))),
         Op::Project(exprs) => Box::new(Project::new(exprs.clone(), schema())),
+        Op::Expand(lists) => Box::new(Expand::new(lists.clone(), &node.schema)),
+        Op::Unnest(unnest) => Box::new(self::unnest(unnest, schema())),
         Op::Union => Box::new(Union::new(schema())),
         Op::Exchange(_) => unreachable!("exchanges are edges"),
         Op::Window(window) => self::window(window, node)?,
+        Op::Temporal(temporal) => Box::new(self::temporal(temporal)),
         Op::Assign(assign) => {
             let assigner = assigner(assign.assigner);
             Box::new(AssignWindows::new(Arc::clone(&assign.time), assigner, schema()))
@@ -93,11 +110,7 @@ pub(super) fn operator(node: &Node, shard: usize) -> Result<Box<dyn Operator>> {
         Op::Aggregate(aggregate) => Box::new(Aggregate::new(AggregateOptions {
             input: input(),
             groups: aggregate.group.clone(),
-            calls: aggregate
-                .calls
-                .iter()
-                .map(|c| Call { function: Arc::clone(&c.function), filter: c.filter.clone() })
-                .collect(),
+            calls: aggregate.calls.iter().map(call).collect(),
             output: schema(),
             append_only: aggregate.append_only,
             frees: aggregate.frees.map(frees),
@@ -106,15 +119,19 @@ pub(super) fn operator(node: &Node, shard: usize) -> Result<Box<dyn Operator>> {
         Op::AsOf(join) => Box::new(asof(join, node)?),
         Op::TopN(top) => Box::new(TopN::new(TopNOptions {
             input: input(),
-            partition: vec![],
+            partition: top.partition.clone(),
             keys: top.keys.clone(),
+            ties: top.ties.clone(),
+            counting: counting(top.counting),
             skip: top.skip,
             fetch: top.fetch,
-            numbered: false,
+            numbered: top.numbered,
             append_only: node.inputs[0].properties.append_only,
-            frees: None,
+            frees: top.closes.map(frees),
             output: schema(),
         })?),
+        Op::Bag(how) => Box::new(Except::new(schema(), combination(*how))?),
+        Op::Over(over) => Box::new(self::over(over, node)?),
         Op::ToStream(to_stream) => self::to_stream(to_stream, schema())?,
         Op::Arrange => Box::new(Arrange::new(schema())),
         Op::Stamp => Box::new(Stamp::new(schema())),
@@ -155,6 +172,35 @@ pub fn assigner(assigner: plan::Assigner) -> Assigner {
             Assigner::Cumulate { step, size, offset }
         }
     }
+}
+
+fn call(call: &plan::Call) -> Call {
+    Call { function: Arc::clone(&call.function), filter: call.filter.clone() }
+}
+
+fn unnest(unnest: &plan::Unnest, schema: SchemaRef) -> Unnest {
+    let columns = unnest.columns.iter().map(|(column, list)| match list {
+        true => UnnestColumn::Elements(*column),
+        false => UnnestColumn::Repeated(*column),
+    });
+    Unnest::new(columns.collect(), unnest.keep_empty, schema)
+}
+
+fn temporal(temporal: &plan::Temporal) -> TemporalFilter {
+    let bounds = temporal.bounds.iter().map(|(at, bound)| {
+        let bound = match bound {
+            planner::Bound::From => Bound::From,
+            planner::Bound::After => Bound::After,
+            planner::Bound::Until => Bound::Until,
+            planner::Bound::Through => Bound::Through,
+        };
+        (Arc::clone(at), bound)
+    });
+    let time = match temporal.clock {
+        Clock::Event => Time::Event,
+        Clock::Arrival => Time::Commits,
+    };
+    TemporalFilter::new(bounds.collect(), time)
 }
 
 fn window(window: &Window, node: &Node) -> Result<Box<dyn Operator>> {
@@ -239,6 +285,54 @@ fn pace(pace: &plan::Pace, schema: SchemaRef) -> Result<Pace> {
         Clock::Event => Beat::Watermark,
     };
     Ok(Pace::new(schema, pace.key.clone(), shows, beat)?)
+}
+
+fn counting(counting: plan::Counting) -> Counting {
+    match counting {
+        plan::Counting::Rows => Counting::Rows,
+        plan::Counting::Ranks => Counting::Ranks,
+        plan::Counting::Groups => Counting::Groups,
+    }
+}
+
+fn combination(how: plan::Combination) -> Combination {
+    match how {
+        plan::Combination::Except => Combination::Except,
+        plan::Combination::Intersect => Combination::Intersect,
+    }
+}
+
+fn over(over: &plan::Over, node: &Node) -> Result<Over> {
+    Ok(Over::new(OverOptions {
+        input: node.inputs[0].schema.clone(),
+        partition: over.partition.clone(),
+        keys: over.keys.clone(),
+        ties: over.ties.clone(),
+        calls: over.calls.iter().map(over_call).collect(),
+        closes: over.closes.map(frees),
+        trims: over.trims.map(frees),
+        output: node.schema.clone(),
+    })?)
+}
+
+fn over_call(call: &plan::OverCall) -> OverCall {
+    use plan::OverFunction as Planned;
+    let function = match call.function.clone() {
+        Planned::Number(plan::Counting::Rows) => OverFunction::RowNumber,
+        Planned::Number(plan::Counting::Ranks) => OverFunction::Rank,
+        Planned::Number(plan::Counting::Groups) => OverFunction::DenseRank,
+        Planned::PercentRank => OverFunction::PercentRank,
+        Planned::CumeDist => OverFunction::CumeDist,
+        Planned::Ntile(parts) => OverFunction::Ntile(parts),
+        Planned::Shift { value, offset, default, ignore_nulls } => {
+            OverFunction::Shift { value, offset, default, ignore_nulls }
+        }
+        Planned::Pick { value, place, ignore_nulls } => {
+            OverFunction::Pick { value, place, ignore_nulls }
+        }
+        Planned::Aggregate(aggregate) => OverFunction::Aggregate(self::call(&aggregate)),
+    };
+    OverCall { function, frame: call.frame.clone() }
 }
 
 fn frees(close: Close) -> Frees {

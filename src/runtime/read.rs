@@ -1,6 +1,6 @@
 //! Reading: objects at one log position, and views followed from one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array};
@@ -20,10 +20,15 @@ use crate::time::{Position, Watermark};
 
 impl Hub {
     /// Reads objects at one log position: streams as retained, tables and views as they are. Of a
-    /// table with an entry in `keys` only the rows with these primary keys are read.
+    /// table with an entry in `keys` only the rows with these primary keys are read. What
+    /// time alone has changed by then is a commit before.
     pub fn read(&self, oids: &[Oid], keys: &BTreeMap<Oid, Keys>) -> Result<Reads> {
         let mut guard = self.lock();
         let state = &mut *guard;
+        if state.is_due(self.time(state)) {
+            let commit = self.next_commit(state);
+            state.dispatch(commit, &BTreeMap::new(), &BTreeSet::new(), vec![]);
+        }
         let time = state.time.unwrap_or_else(|| self.clock().now());
         let commit = Commit { position: state.position, time };
         let mut reads = Reads { commit, ready: BTreeMap::new(), waiting: BTreeMap::new() };

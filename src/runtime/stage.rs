@@ -141,14 +141,14 @@ impl Stage {
     }
 
     fn commit(&mut self, at: Timestamp, deltas: Vec<Vec<Delta>>, out: &mut Output) -> Result<()> {
-        let changed = deltas.iter().any(|port| !port.is_empty())
-            || self.operator.due().is_some_and(|due| due <= at);
+        let changed = deltas.iter().any(|port| !port.is_empty());
         for (port, deltas) in deltas.into_iter().enumerate() {
             for delta in deltas {
                 self.operator.on_delta(Port(port), delta.at(at), out)?;
             }
         }
-        if changed || !self.started {
+        let due = self.operator.due().is_some_and(|due| due <= at);
+        if changed || due || !self.started {
             self.operator.on_instant(at, out)?;
         }
         Ok(())

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use super::history::Retained;
 use super::hub::{Receipt, Write};
 use super::ingest::{Admission, Ingest};
-use super::job::{Fault, Job, JobId};
+use super::job::{Fault, Job, JobId, TICK};
 use super::packet::{Commit, Packet};
 use super::sink::SinkProgress;
 use super::stream::Stream;
 use super::table::Table;
 use super::{Error, Result};
 use crate::delta::{Delta, Instants, Weights};
-use crate::planner::plan::{Clock, Kind};
+use crate::planner::plan::{Clock, Kind, Plan};
 use crate::sql::catalog::Oid;
 use crate::time::{Position, Timestamp, Watermark};
 
@@ -46,15 +46,16 @@ pub(super) struct Passed {
     pub(super) changes: BTreeMap<Oid, Changed>,
     /// Derived streams that are as far as the clock is.
     pub(super) views: BTreeSet<Oid>,
-    /// Queries in which something waited for this time.
+    /// Queries of which a subscriber waited for this time.
     pub(super) due: Vec<Arc<Job>>,
 }
 
 impl State {
     /// Adds a running query.
-    pub(super) fn add_job(&mut self, job: &Arc<Job>) {
+    pub(super) fn add_job(&mut self, job: &Arc<Job>, plan: &Plan) {
         self.jobs.insert(job.id, Arc::clone(job));
-        for oid in &job.inputs {
+        let time = plan.timed().then_some(&TICK);
+        for oid in job.inputs.iter().chain(time) {
             self.reads.entry(*oid).or_default().insert(job.id);
         }
         if let Some(oid) = job.oid {
@@ -65,7 +66,7 @@ impl State {
     /// Removes a running query.
     pub(super) fn remove_job(&mut self, id: JobId) -> Option<Arc<Job>> {
         let job = self.jobs.remove(&id)?;
-        for oid in &job.inputs {
+        for oid in job.inputs.iter().chain([&TICK]) {
             if let Some(readers) = self.reads.get_mut(oid) {
                 readers.remove(&id);
                 if readers.is_empty() {
@@ -200,11 +201,12 @@ impl State {
                 changes.insert(*oid, Changed { deltas: vec![], watermark });
             }
         }
-        let due = self.jobs.values().filter(|job| job.due(next)).cloned().collect();
+        let due = self.jobs.values().filter(|job| job.publication.due(next)).cloned().collect();
         Passed { changes, views, due }
     }
 
-    /// Queries that read one of these objects, directly or through views.
+    /// Queries that a commit concerns: those that read one of these objects and those that compare
+    /// with the time of commits, directly or through views.
     pub(super) fn readers(&self, changed: &BTreeSet<Oid>) -> BTreeMap<JobId, Arc<Job>> {
         self.concerned(changed, vec![])
     }
@@ -212,7 +214,7 @@ impl State {
     /// These queries, and those that read them or one of these objects, directly or through views.
     fn concerned(&self, changed: &BTreeSet<Oid>, due: Vec<Arc<Job>>) -> BTreeMap<JobId, Arc<Job>> {
         let results = due.iter().filter_map(|job| job.oid);
-        let mut open: Vec<Oid> = changed.iter().copied().chain(results).collect();
+        let mut open: Vec<Oid> = changed.iter().copied().chain(results).chain([TICK]).collect();
         let mut readers: BTreeMap<JobId, Arc<Job>> =
             due.into_iter().map(|job| (job.id, job)).collect();
         while let Some(oid) = open.pop() {
@@ -234,6 +236,12 @@ impl State {
             own.max(job.map_or(Timestamp::MIN, |job| self.unchanged_since(&job.inputs)))
         };
         objects.iter().map(since).max().unwrap_or(Timestamp::MIN)
+    }
+
+    /// Whether a query may change by a commit at `next` though nothing comes in.
+    pub(super) fn is_due(&self, next: Timestamp) -> bool {
+        let mut timed = self.reads.get(&TICK).into_iter().flatten();
+        timed.any(|id| self.jobs[id].is_due(next))
     }
 
     /// Lets a commit into the queries that it concerns. It concerns those in `due` and readers of

@@ -53,12 +53,10 @@ pub struct Task {
     channels: Mutex<Vec<VecDeque<Packet>>>,
     body: Mutex<Body>,
     state: AtomicU8,
+    /// When the task wants a commit though nothing comes in, in microseconds.
+    due: AtomicI64,
     ready: Arc<Ready>,
     supervisor: Arc<dyn Supervisor>,
-    /// Whether an operator of it waits for commit times.
-    timed: bool,
-    /// The earliest of these, in microseconds.
-    due: AtomicI64,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -74,13 +72,11 @@ impl Task {
         ready: Arc<Ready>,
         supervisor: Arc<dyn Supervisor>,
     ) -> Arc<Self> {
-        let timed = stages.iter().any(|stage| stage.operator.due().is_some());
         Arc::new(Self {
-            timed,
-            due: AtomicI64::new(i64::MAX),
             channels: Mutex::new(vec![VecDeque::new(); channels]),
             body: Mutex::new(Body { stages, sender }),
             state: AtomicU8::new(IDLE),
+            due: AtomicI64::new(i64::MAX),
             ready,
             supervisor,
         })
@@ -96,6 +92,11 @@ impl Task {
         if complete {
             self.wake();
         }
+    }
+
+    /// When the task wants a commit though nothing comes in; the end of time if never.
+    pub fn due(&self) -> Timestamp {
+        Timestamp(self.due.load(Ordering::Acquire))
     }
 
     fn wake(self: &Arc<Self>) {
@@ -131,16 +132,6 @@ impl Task {
             self.state.store(QUEUED, Ordering::Release);
             self.ready.push(Arc::clone(self));
         }
-    }
-
-    /// Whether an operator of it waits for commit times.
-    pub fn timed(&self) -> bool {
-        self.timed
-    }
-
-    /// The commit time for which an operator of it waits, as far as it has come.
-    pub fn due(&self) -> Timestamp {
-        Timestamp(self.due.load(Ordering::Acquire))
     }
 
     /// What its stages hold until the watermark moves on.

@@ -1,6 +1,7 @@
 //! Everything a user can name: statements, types, settings, the catalog.
 
 pub mod derived;
+pub mod function;
 pub mod statement;
 
 mod parser;

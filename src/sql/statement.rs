@@ -6,6 +6,7 @@ use std::sync::Arc;
 use sqlparser::ast;
 
 use super::derived::{CreateSink, CreateStreamAs};
+use super::function::{CreateFunction, DropFunction};
 
 /// One statement of the user's text.
 #[derive(Clone, Debug)]
@@ -37,6 +38,10 @@ pub enum StatementKind {
     CreateTable(CreateTable),
     /// `CREATE [MATERIALIZED] VIEW name AS query`.
     CreateView(CreateView),
+    /// `CREATE [OR REPLACE] FUNCTION`.
+    CreateFunction(CreateFunction),
+    /// `DROP FUNCTION`.
+    DropFunction(DropFunction),
     /// `DROP STREAM | TABLE | VIEW | MATERIALIZED VIEW | SINK | SCHEMA`.
     Drop(Drop),
     /// `CREATE SCHEMA [IF NOT EXISTS] name`.

@@ -14,7 +14,7 @@
 //!
 //! # Cost
 //! A binary search over the runs, one within a run, and a move of half a run on average: 2.5 KiB.
-//! No allocation per row.
+//! No allocation per row. [`OrderedRows::nth`] steps over whole runs.
 //!
 //! # Why
 //! A `BTreeMap` needs the bytes in its keys, which is an allocation per row, or a comparison that
@@ -37,6 +37,8 @@ pub struct OrderedRows {
     runs: Vec<Vec<Key>>,
     /// The first key of each run.
     firsts: Vec<Key>,
+    /// The sum of the weights in each run.
+    sums: Vec<i64>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +63,7 @@ impl OrderedRows {
         match self.locate(owner, bytes) {
             (place, true) => {
                 let slot = self.runs[place.run][place.key].slot;
+                self.sums[place.run] += weight;
                 let sum = &mut self.weights[slot as usize];
                 *sum += weight;
                 (slot, *sum)
@@ -84,10 +87,12 @@ impl OrderedRows {
         assert!(found, "a row that is removed is there");
         let run = &mut self.runs[place.run];
         run.remove(place.key);
+        self.sums[place.run] -= self.weights[slot as usize];
         match run.first() {
             None => {
                 self.runs.remove(place.run);
                 self.firsts.remove(place.run);
+                self.sums.remove(place.run);
             }
             Some(first) if place.key == 0 => self.firsts[place.run] = *first,
             Some(_) => {}
@@ -148,6 +153,31 @@ impl OrderedRows {
         let rest = self.runs[..to.run].iter().rev().flat_map(|run| run.iter().rev());
         let keys = here.iter().rev().chain(rest);
         keys.take_while(move |key| key.owner == owner).map(|key| key.slot)
+    }
+
+    /// The slot of the row at position `n`, from 0, of an owner whose weights are not negative: a
+    /// row of weight w takes w positions.
+    pub fn nth(&self, owner: u32, n: i64) -> Option<u32> {
+        let (Place { mut run, mut key }, _) = self.locate(owner, &[]);
+        let mut before = 0;
+        while let Some(keys) = self.runs.get(run) {
+            let whole = key == 0 && keys.last().is_some_and(|last| last.owner == owner);
+            if whole && before + self.sums[run] <= n {
+                before += self.sums[run];
+            } else {
+                for at in &keys[key..] {
+                    if at.owner != owner {
+                        return None;
+                    }
+                    before += self.weight(at.slot);
+                    if before > n {
+                        return Some(at.slot);
+                    }
+                }
+            }
+            (run, key) = (run + 1, 0);
+        }
+        None
     }
 
     /// The weight of a live slot's row.
@@ -212,12 +242,15 @@ impl OrderedRows {
     }
 
     fn insert(&mut self, place: Place, key: Key) {
+        let weight = self.weights[key.slot as usize];
         let Some(run) = self.runs.get_mut(place.run) else {
             self.runs.push(vec![key]);
             self.firsts.push(key);
+            self.sums.push(weight);
             return;
         };
         run.insert(place.key, key);
+        self.sums[place.run] += weight;
         if place.key == 0 {
             self.firsts[place.run] = key;
         }
@@ -225,6 +258,9 @@ impl OrderedRows {
             // Ascending input leaves full runs behind.
             let at = if place.key == RUN_KEYS { RUN_KEYS } else { RUN_KEYS / 2 };
             let upper = run.split_off(at);
+            let moved = upper.iter().map(|key| self.weights[key.slot as usize]).sum::<i64>();
+            self.sums[place.run] -= moved;
+            self.sums.insert(place.run + 1, moved);
             self.firsts.insert(place.run + 1, upper[0]);
             self.runs.insert(place.run + 1, upper);
         }
@@ -288,6 +324,23 @@ mod tests {
                 let reversed: Vec<_> = rows.reversed(owner)
                     .map(|s| (rows.get(s).to_vec(), rows.weight(s))).collect();
                 prop_assert!(reversed.iter().eq(expected.iter().rev()));
+                if expected.iter().all(|(_, weight)| *weight >= 0) {
+                    let rows_at = expected.iter().flat_map(|(bytes, weight)| {
+                        std::iter::repeat_n(bytes, usize::try_from(*weight).unwrap())
+                    });
+                    let rows_at: Vec<_> = rows_at.collect();
+                    let at = |n: usize| rows.nth(owner, i64::try_from(n).unwrap());
+                    for (n, bytes) in rows_at.iter().enumerate() {
+                        prop_assert_eq!(at(n).map(|s| rows.get(s)), Some(&bytes[..]));
+                    }
+                    prop_assert_eq!(at(rows_at.len()), None);
+                }
+                let middle = [&[9; 11][..], &350u16.to_be_bytes()].concat();
+                let from = expected.partition_point(|(bytes, _)| *bytes < middle);
+                let slots = rows.of_from(owner, &middle).chain(rows.of_before(owner, &middle));
+                let around: Vec<_> = slots.map(|s| rows.get(s).to_vec()).collect();
+                let expected = expected[from..].iter().chain(expected[..from].iter().rev());
+                prop_assert!(around.iter().eq(expected.map(|(bytes, _)| bytes)));
             }
             prop_assert_eq!(rows.len(), model.len());
             model.keys().map(|(owner, _)| *owner).for_each(|owner| rows.clear(owner));

@@ -28,9 +28,10 @@
 //! Both changes could be emitted at once, the retraction stamped in the future, and this operator
 //! would need no state. Then every stateful operator downstream would have to hold future rows.
 
-use arrow::array::{BooleanArray, TimestampMicrosecondArray};
+use arrow::array::BooleanArray;
 
 use super::future::Future;
+use super::temporal::moved;
 use super::validity::{TimeWindow, Validity};
 use crate::delta::{Delta, Instants};
 use crate::operators::{Instantwise, Operator, Output, Port, Result, StateReader, StateWriter};
@@ -94,14 +95,6 @@ impl Operator for Expiring {
     fn load(&mut self, from: &mut StateReader) -> Result<()> {
         self.future.load(from)
     }
-}
-
-/// Lets changes take effect at other times; those without one are left out.
-fn moved(delta: &Delta, times: Vec<Option<i64>>) -> Result<Delta> {
-    let keep: BooleanArray = times.iter().map(|time| Some(time.is_some())).collect();
-    let times = TimestampMicrosecondArray::from_iter_values(times.into_iter().flatten());
-    let kept = delta.filter(&keep)?;
-    Ok(Delta::new(kept.rows().clone(), Instants::Each(times), kept.weights().clone()))
 }
 
 #[cfg(test)]

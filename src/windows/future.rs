@@ -10,7 +10,7 @@
 
 use crate::delta::{Delta, codec};
 use crate::operators::{Result, StateReader, StateWriter};
-use crate::time::Watermark;
+use crate::time::{Timestamp, Watermark};
 
 /// Rows from which a run is not merged with later ones.
 const RUN_ROWS: usize = 8192;
@@ -51,6 +51,11 @@ impl Future {
         self.runs.retain(|run| !run.is_empty());
         let Some(first) = due.first() else { return Ok(None) };
         Ok(Some(Delta::concat(&first.schema(), &due)?.by_instant()?))
+    }
+
+    /// The instant of the first change.
+    pub(super) fn next(&self) -> Option<Timestamp> {
+        self.runs.iter().map(|run| run.ts_at(0)).min()
     }
 
     /// Number of changes.

@@ -7,6 +7,7 @@
 //! ```text
 //!  kind        window                      changes with     operator
 //!  lifetime    NOW, RANGE, SLIDE, CURRENT  event time       Expiring
+//!  lifetime    WHERE now() < ..            time             TemporalFilter
 //!  last rows   ROWS, PARTITION BY .. ROWS  later rows       Rows, PartitionedRows
 //!  assignment  TUMBLE, HOP, CUMULATE       nothing          AssignWindows
 //!  session     SESSION                     other rows       Sessions
@@ -85,6 +86,7 @@ mod queue;
 mod rows;
 mod session;
 pub mod snapshot;
+pub mod temporal;
 mod validity;
 
 pub use assign::{AssignWindows, Assigner};
@@ -92,4 +94,5 @@ pub use expiring::Expiring;
 pub use partitioned::{PartitionedRows, PartitionedRowsOptions};
 pub use rows::Rows;
 pub use session::{SessionOptions, Sessions};
+pub use temporal::TemporalFilter;
 pub use validity::{TimeWindow, Validity};

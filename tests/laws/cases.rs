@@ -18,15 +18,18 @@ use highwater::operators::asof::{AsOfOptions, AsOfSide, Nearest};
 use highwater::operators::join::{JoinKind, JoinOptions, JoinSide};
 use highwater::operators::pace::{Beat, Shows};
 use highwater::operators::to_stream::{Every, Side, Ticks};
-use highwater::operators::top_n::TopNOptions;
+use highwater::operators::top_n::{Counting, TopNOptions};
 use highwater::operators::{
-    Aggregate, Arrange, AsOf, Differences, Filter, Frees, Instantwise, Join, OnClose, Operator,
-    Pace, Project, Samples, Stamp, TopN,
+    Aggregate, Arrange, AsOf, Combination, Differences, Except, Expand, Filter, Frees, Instantwise,
+    Join, OnClose, Operator, Pace, Project, Samples, Stamp, TopN, Union,
 };
+use highwater::windows::temporal::{Bound, TemporalFilter, Time};
 use highwater::windows::{
     AssignWindows, Assigner, Expiring, PartitionedRows, PartitionedRowsOptions, Rows,
     SessionOptions, Sessions, TimeWindow,
 };
+
+use crate::over::overs;
 
 /// The row type of every port.
 pub const INPUT: &str = "k:int8 | v:int8 | t:text";
@@ -77,8 +80,10 @@ pub fn expr(schema: &SchemaRef, sql: &str) -> Arc<dyn PhysicalExpr> {
     context.create_physical_expr(parsed, &schema).unwrap()
 }
 
-fn calls(schema: &SchemaRef, sql: &str) -> Vec<Call> {
-    let context = SessionContext::new();
+pub fn calls(schema: &SchemaRef, sql: &str) -> Vec<Call> {
+    let mut state = SessionContext::new().state();
+    highwater::functions::register(&mut state).unwrap();
+    let context = SessionContext::new_with_state(state);
     let table = MemTable::try_new(schema.clone(), vec![vec![]]).unwrap();
     context.register_table("s", Arc::new(table)).unwrap();
     let state = context.state();
@@ -134,11 +139,20 @@ fn aggregates() -> Vec<Case> {
         Case { output, stream, drains, cancels, instants, ..Case::new(name, "", make) }
     };
     let grouped = aggregate(&["k"], all);
+    let more = "stddev(v), var_pop(DISTINCT v), corr(v, k), regr_slope(v, k), array_agg(t ORDER BY v), \
+                string_agg(t, ',') FILTER (WHERE v > 0), first_value(t ORDER BY v DESC), \
+                mode() WITHIN GROUP (ORDER BY t), percentile_disc(0.5) WITHIN GROUP (ORDER BY v), \
+                percentile_cont(0.3) WITHIN GROUP (ORDER BY v DESC), json_agg(v ORDER BY t)";
     let some =
         aggregate(&["k"], "count(*), sum(v), min(t), max(v), array_agg(distinct k), bit_xor(v)");
     vec![
         case("aggregate", grouped.clone()),
         case("aggregate, one group", aggregate(&[], all)),
+        case("aggregate, in order", aggregate(&["k"], more)),
+        case(
+            "aggregate, in order, append-only",
+            AggregateOptions { append_only: true, ..aggregate(&["k"], more) },
+        ),
         case("aggregate, failing groups", aggregate(&["10 / v"], "count(*)")),
         case("distinct", aggregate(&["k", "t"], "")),
         case("aggregate, append-only", AggregateOptions { append_only: true, ..some.clone() }),
@@ -264,6 +278,8 @@ pub fn top_n(skip: usize, fetch: Option<usize>, numbered: bool, append_only: boo
     TopNOptions {
         partition: vec![expr(&input, "k")],
         keys: vec![(expr(&input, "v"), sort(true)), (expr(&input, "t"), sort(false))],
+        ties: vec![],
+        counting: Counting::Rows,
         skip,
         fetch,
         numbered,
@@ -272,6 +288,12 @@ pub fn top_n(skip: usize, fetch: Option<usize>, numbered: bool, append_only: boo
         output: schema(&format!("{INPUT}{place}")),
         input,
     }
+}
+
+/// The same with the first key alone, so that there are peers.
+pub fn by_value(mut options: TopNOptions) -> TopNOptions {
+    options.keys.truncate(1);
+    options
 }
 
 fn top_ns() -> Vec<Case> {
@@ -290,6 +312,26 @@ fn top_ns() -> Vec<Case> {
         case("numbered", top_n(1, None, true, false)),
         case("top 2, append-only", top_n(0, Some(2), false, true)),
         case("top 2, whole", TopNOptions { partition: vec![], ..top_n(0, Some(2), false, false) }),
+        case(
+            "top 2 with ties",
+            TopNOptions { counting: Counting::Ranks, ..by_value(top_n(0, Some(2), false, false)) },
+        ),
+        case(
+            "top 2 with ties after 1, append-only",
+            TopNOptions { counting: Counting::Ranks, ..by_value(top_n(1, Some(2), false, true)) },
+        ),
+        case(
+            "rank <= 2",
+            TopNOptions { counting: Counting::Ranks, ..by_value(top_n(0, Some(2), true, false)) },
+        ),
+        case(
+            "dense_rank <= 2",
+            TopNOptions { counting: Counting::Groups, ..by_value(top_n(0, Some(2), true, false)) },
+        ),
+        case(
+            "dense_rank <= 1, append-only",
+            TopNOptions { counting: Counting::Groups, ..by_value(top_n(0, Some(1), true, true)) },
+        ),
         case(
             "top 2, freed",
             TopNOptions { frees: Some(frees(0)), ..top_n(0, Some(2), false, false) },
@@ -376,6 +418,24 @@ pub fn cases() -> Rc<Vec<Case>> {
     CASES.with(Rc::clone)
 }
 
+/// Set operations on bags.
+fn bags() -> Vec<Case> {
+    let combined = |combination: Combination| Case {
+        ports: 2,
+        instants: Except::INSTANTS,
+        drains: false,
+        ..Case::new(format!("{combination:?} ALL"), INPUT, move || {
+            Box::new(Except::new(schema(INPUT), combination).unwrap())
+        })
+    };
+    let union = Case::new("UNION ALL", INPUT, || Box::new(Union::new(schema(INPUT))));
+    vec![
+        combined(Combination::Except),
+        combined(Combination::Intersect),
+        Case { ports: 2, ..union },
+    ]
+}
+
 fn all_cases() -> Vec<Case> {
     let input = schema(INPUT);
     let bounds = format!("{INPUT} | window_start:int8 | window_end:int8 | window_time:int8");
@@ -402,6 +462,21 @@ fn all_cases() -> Vec<Case> {
         Case::new("project", "a:int8", move || {
             Box::new(Project::new(vec![Arc::clone(&sum)], schema("a:int8")))
         }),
+        Case::new("expand", "a:int8 | t:text", {
+            let list = |sql: [&str; 2]| sql.map(|sql| expr(&input, sql)).to_vec();
+            let lists = vec![list(["v", "t"]), list(["k", "nullif(t, t)"])];
+            move || Box::new(Expand::new(lists.clone(), &schema("a:int8 | t:text")))
+        }),
+        Case {
+            cancels: false,
+            ..Case::new("temporal filter", INPUT, {
+                let at = |sql: &str| {
+                    expr(&input, &format!("arrow_cast({sql}, 'Timestamp(Microsecond, None)')"))
+                };
+                let bounds = vec![(at("v"), Bound::From), (at("v + 3"), Bound::Until)];
+                move || Box::new(TemporalFilter::new(bounds.clone(), Time::Event))
+            })
+        },
         assign("TUMBLE", Assigner::Tumble { size: 3, offset: 1 }),
         assign("HOP", Assigner::Hop { slide: 2, size: 5, offset: 0 }),
         assign("CUMULATE", Assigner::Cumulate { step: 1, size: 3, offset: 0 }),
@@ -436,10 +511,12 @@ fn all_cases() -> Vec<Case> {
             })
         },
     ];
+    all.extend(bags());
     all.extend(aggregates());
     all.extend(joins());
     all.extend(asof_joins());
     all.extend(top_ns());
+    all.extend(overs());
     all.extend(streams());
     all.extend(windows());
     all

@@ -11,16 +11,20 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::concat_batches;
 use datafusion::datasource::MemTable;
+use datafusion::logical_expr::WindowFrameUnits;
 use datafusion::prelude::SessionContext;
 use highwater::delta::{Delta, Weights, pretty};
+use highwater::operators::top_n::{Counting, TopNOptions};
 use highwater::operators::{Aggregate, Operator, TopN};
 use highwater::time::Timestamp;
 use highwater::windows::snapshot::{Spec, relation_at, sessions};
 use proptest::prelude::*;
+use proptest::sample::Index;
 
 use crate::Delivery;
-use crate::cases::{Case, aggregate, cases, top_n};
+use crate::cases::{Case, aggregate, by_value, cases, top_n};
 use crate::drive::{Change, Script, Step, run, scripts};
+use crate::over;
 
 type Content = BTreeMap<String, i64>;
 
@@ -90,6 +94,20 @@ fn windows(key: ArrayRef) -> Vec<(&'static str, Spec)> {
     ]
 }
 
+/// Asserts that OVER is at every instant what the batch engine says.
+fn over_equals(
+    script: &Script,
+    order: &[(&str, bool)],
+    sql: &str,
+    drawn: &[over::Drawn],
+) -> Result<(), TestCaseError> {
+    let clause = format!("PARTITION BY k ORDER BY {sql}");
+    let calls = drawn.iter().map(|d| format!("{} OVER ({clause} {})", d.sql, d.frame));
+    let query = format!("SELECT *, {} FROM s", calls.collect::<Vec<_>>().join(", "));
+    let case = over::case(query.as_str(), over::over(order, drawn));
+    equals(&case, script, |changes| batch(&query, changes))
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
 
@@ -135,6 +153,46 @@ proptest! {
             let query =
                 format!("SELECT {columns} FROM ({numbers}) WHERE n > {skip} AND n <= {last}");
             equals(&case, &script, |changes| batch(&query, changes))?;
+        }
+    }
+
+    #[test]
+    fn ranks_equal_batch_ranks(script in scripts(false)) {
+        let shapes = [(Counting::Ranks, "rank"), (Counting::Groups, "dense_rank")];
+        for (counting, function) in shapes {
+            let options = top_n(0, Some(2), true, false);
+            let options = TopNOptions { counting, ..by_value(options) };
+            let output = options.output.clone();
+            let make =
+                move || -> Box<dyn Operator> { Box::new(TopN::new(options.clone()).unwrap()) };
+            let case = Case { output, instants: TopN::INSTANTS, ..Case::new("ranks", "", make) };
+            let over = "OVER (PARTITION BY k ORDER BY v DESC NULLS FIRST)";
+            let query = format!(
+                "SELECT * FROM (SELECT *, {function}() {over} AS n FROM s) WHERE n <= 2"
+            );
+            equals(&case, &script, |changes| batch(&query, changes))?;
+        }
+    }
+
+    #[test]
+    fn over_equals_batch_windows(script in scripts(false), drawn in any::<[Index; 4]>()) {
+        let all = "v DESC NULLS FIRST, t DESC NULLS FIRST";
+        let order = [("v", true), ("t", true)];
+        let lists = [
+            over::numbers(),
+            over::shares(),
+            over::neighbors(),
+            over::neighbors_without_null(),
+        ];
+        over_equals(&script, &order, all, drawn[0].get::<Vec<over::Drawn>>(&lists))?;
+        let one = "v DESC NULLS FIRST";
+        let frames = &over::frames()[..];
+        for (units, start, end) in drawn[1..].iter().map(|drawn| *drawn.get(frames)) {
+            let list = over::framed(units, start, end);
+            match units {
+                WindowFrameUnits::Range => over_equals(&script, &order[..1], one, &list[..5])?,
+                _ => over_equals(&script, &order, all, &list)?,
+            }
         }
     }
 

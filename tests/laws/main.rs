@@ -20,6 +20,7 @@ mod broken;
 mod cases;
 mod definition;
 mod drive;
+mod over;
 
 use proptest::prelude::*;
 use proptest::sample::Index;

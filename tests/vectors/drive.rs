@@ -69,12 +69,8 @@ pub fn run(server: &Server, time: TimeType, vector: &Vector, check: &Check) {
         how => {
             let inputs = notation::inputs(&vector.inputs, columns);
             assert!(!inputs.is_empty(), "{} has inputs", vector.id);
-            let ticks = match time {
-                TimeType::BigInt => "5",
-                TimeType::Timestamp => "INTERVAL '5 microseconds'",
-            };
-            let sql = &check.sql.replace("FIVE_TICKS", ticks);
-            let run = Run { server, time, vector, inputs, sql, expected };
+            let sql = time.distances(check.sql);
+            let run = Run { server, time, vector, inputs, sql: &sql, expected };
             run.listed(how);
         }
     }

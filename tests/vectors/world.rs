@@ -17,6 +17,17 @@ pub enum TimeType {
     Timestamp,
 }
 
+impl TimeType {
+    /// Writes `{n}` as a distance of n instants.
+    pub fn distances(self, sql: &str) -> String {
+        let (open, close) = match self {
+            TimeType::BigInt => ("", ""),
+            TimeType::Timestamp => ("INTERVAL '", " microseconds'"),
+        };
+        sql.replace('{', open).replace('}', close)
+    }
+}
+
 /// A schema with a vector's streams and tables.
 pub struct World<'a> {
     server: &'a Server,

@@ -3,6 +3,7 @@
 use super::objects::{relations, schema_oid};
 use super::relation::{Row, row};
 use super::view::CatalogView;
+use crate::functions::quote::quote_ident;
 use crate::sql::catalog::{Object, ObjectKind, Oid};
 
 /// Added to a table's oid, gives the oid of its key's index.
@@ -37,17 +38,6 @@ pub(super) fn view_definition(object: &Object) -> Option<String> {
     match &object.kind {
         ObjectKind::View(view) => Some(format!(" {};", view.query.trim().trim_end_matches(';'))),
         ObjectKind::Stream(_) | ObjectKind::Table(_) | ObjectKind::Sink(_) => None,
-    }
-}
-
-/// Quotes a name if it has to be.
-pub(super) fn quote_ident(name: &str) -> String {
-    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-    let starts = |c: char| c.is_ascii_lowercase() || c == '_';
-    if name.starts_with(starts) && name.chars().all(plain) {
-        name.to_owned()
-    } else {
-        format!("\"{}\"", name.replace('"', "\"\""))
     }
 }
 

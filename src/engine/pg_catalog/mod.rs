@@ -17,6 +17,7 @@ mod information_schema;
 mod keys;
 mod objects;
 mod pg_type;
+mod procedures;
 mod relation;
 mod rewrite;
 mod schema;

@@ -19,7 +19,7 @@ use crate::planner::bind::name_statement;
 use super::relation::{RELATIONS, Row};
 use super::rewrite::{parameters, rewrite, without_rows};
 use super::view::CatalogView;
-use super::{dump, functions, information_schema, keys, objects, server};
+use super::{dump, functions, information_schema, keys, objects, procedures, server};
 
 /// Makes the system catalog known to a context: both schemas of its default catalog, and the
 /// functions.
@@ -104,7 +104,7 @@ pub(super) fn always_empty(name: &str) -> bool {
 }
 
 /// The relations of `pg_catalog` that [`rows`] fills.
-const FILLED: [&str; 24] = [
+const FILLED: [&str; 25] = [
     "pg_attrdef",
     "pg_attribute",
     "pg_authid",
@@ -117,6 +117,7 @@ const FILLED: [&str; 24] = [
     "pg_indexes",
     "pg_matviews",
     "pg_namespace",
+    "pg_proc",
     "pg_rewrite",
     "pg_roles",
     "pg_settings",
@@ -178,6 +179,7 @@ fn rows(schema: &str, name: &str, view: &dyn CatalogView) -> Vec<Row> {
         ("pg_catalog", "pg_indexes") => keys::pg_indexes(view),
         ("pg_catalog", "pg_matviews") => keys::pg_matviews(view),
         ("pg_catalog", "pg_namespace") => objects::pg_namespace(view),
+        ("pg_catalog", "pg_proc") => procedures::pg_proc(view),
         ("pg_catalog", "pg_rewrite") => keys::pg_rewrite(view),
         ("pg_catalog", "pg_roles" | "pg_authid") => server::pg_roles(view),
         ("pg_catalog", "pg_settings") => server::pg_settings(view),

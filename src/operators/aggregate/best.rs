@@ -11,7 +11,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, Int64Type};
 
 use super::extremum::{End, Recorded};
-use super::fold::{Arguments, Changes, Fold, Rows, apply_all};
+use super::fold::{Arguments, Changes, Failure, Fold, Rows, apply_all};
 use super::saved;
 use crate::operators::{Result, StateReader, StateWriter};
 use crate::storage::{NONE, RowCodec, Slab};
@@ -64,7 +64,7 @@ impl Fold for BestNumber {
         Ok(())
     }
 
-    fn record(&mut self, groups: &[u32], _: &mut [bool]) -> Result<()> {
+    fn record(&mut self, groups: &[u32], _: &mut [Option<Failure>]) -> Result<()> {
         self.recorded.extend(groups.iter().map(|group| self.best[*group as usize]));
         Ok(())
     }
@@ -164,7 +164,7 @@ impl Fold for BestBytes {
         Ok(())
     }
 
-    fn record(&mut self, groups: &[u32], _: &mut [bool]) -> Result<()> {
+    fn record(&mut self, groups: &[u32], _: &mut [Option<Failure>]) -> Result<()> {
         let mut recorded = std::mem::take(&mut self.recorded);
         groups.iter().for_each(|group| recorded.push(self.value(*group)));
         self.recorded = recorded;

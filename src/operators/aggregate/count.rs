@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array};
 
-use super::fold::{Changes, Fold, Rows};
+use super::fold::{Changes, Failure, Fold, Rows};
 use super::saved;
 use crate::operators::{Result, StateReader, StateWriter};
 
@@ -26,7 +26,7 @@ impl Fold for Count {
         Ok(())
     }
 
-    fn record(&mut self, groups: &[u32], _: &mut [bool]) -> Result<()> {
+    fn record(&mut self, groups: &[u32], _: &mut [Option<Failure>]) -> Result<()> {
         self.recorded.extend(groups.iter().map(|group| self.counts[*group as usize]));
         Ok(())
     }

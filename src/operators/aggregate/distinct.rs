@@ -12,7 +12,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, UInt32Array};
 use arrow::datatypes::{DataType, UInt32Type};
 
-use super::fold::{Arguments, Changes, Fold, Rows};
+use super::fold::{Arguments, Changes, Failure, Fold, Rows};
 use super::saved;
 use crate::operators::{Result, StateReader, StateWriter};
 use crate::storage::GroupedRows;
@@ -57,7 +57,7 @@ impl Fold for Distinct {
         self.inner.apply(changes, &Rows::Listed(&turns))
     }
 
-    fn record(&mut self, groups: &[u32], failed: &mut [bool]) -> Result<()> {
+    fn record(&mut self, groups: &[u32], failed: &mut [Option<Failure>]) -> Result<()> {
         self.inner.record(groups, failed)
     }
 

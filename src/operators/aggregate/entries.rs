@@ -12,9 +12,8 @@ use arrow::array::{
 use arrow::compute::{self, kernels::cmp};
 use arrow::datatypes::SchemaRef;
 
-use super::fold::Fold;
+use super::fold::{Failure, Fold};
 use crate::delta::{Delta, Instants, Weights, batch};
-use crate::error::SqlState;
 use crate::operators::evaluate::row_text;
 use crate::operators::{Output, Result, RowError};
 use crate::storage::{RowCodec, RowSet};
@@ -26,8 +25,8 @@ pub(super) struct Entries {
     groups: Vec<u32>,
     instants: Vec<i64>,
     weights: Vec<i64>,
-    /// Whether a value is out of range.
-    failed: Vec<bool>,
+    /// Why there is no result.
+    failed: Vec<Option<Failure>>,
     /// Entries of one group and instant, before and after it.
     pairs: Vec<(u32, u32)>,
 }
@@ -46,7 +45,7 @@ impl Entries {
         self.groups.extend_from_slice(groups);
         self.instants.resize(bound, at.0);
         self.weights.resize(bound, weight);
-        self.failed.resize(bound, false);
+        self.failed.resize(bound, None);
         for fold in folds {
             fold.record(groups, &mut self.failed[first..])?;
         }
@@ -69,7 +68,7 @@ impl Entries {
         }
     }
 
-    /// Emits what has changed, and reports values that are out of range.
+    /// Emits what has changed, and reports groups without a result.
     pub(super) fn emit(
         self,
         folds: &mut [Box<dyn Fold>],
@@ -82,10 +81,10 @@ impl Entries {
         let (mut rows, mut groups) = (Vec::new(), Vec::new());
         for row in changed {
             let group = self.groups[row as usize];
-            if self.failed[row as usize] {
+            if let Some(failure) = self.failed[row as usize] {
                 out.quarantine(RowError {
-                    sqlstate: SqlState::NUMERIC_VALUE_OUT_OF_RANGE,
-                    message: "the value of an aggregate is out of range".to_owned(),
+                    sqlstate: failure.sqlstate(),
+                    message: failure.message().to_owned(),
                     row: row_text(&keys.decode(&[group])?, 0),
                     weight: self.weights[row as usize],
                 });

@@ -87,6 +87,16 @@ impl ExactSums {
         }
     }
 
+    /// Returns the floats whose exact sum is the group's, least first; none if it has NaN, an
+    /// infinity or a number beyond 2^900.
+    pub(super) fn expansion(&self, group: usize) -> Option<Vec<f64>> {
+        if self.specials.contains_key(&group) || self.huge.contains_key(&group) {
+            return None;
+        }
+        let short = [self.short[group].1, self.short[group].0];
+        Some(self.long.get(&group).map_or(&short[..], Vec::as_slice).to_vec())
+    }
+
     pub(super) fn clear(&mut self, group: usize) {
         self.short[group] = (0.0, 0.0);
         self.long.remove(&group);
@@ -158,6 +168,26 @@ impl ExactSums {
             self.specials.remove(&group);
         }
     }
+}
+
+/// Returns the exact product of two numbers as a rounded one and its error.
+#[inline]
+pub(super) fn two_product(a: f64, b: f64) -> (f64, f64) {
+    let product = a * b;
+    (product, a.mul_add(b, -product))
+}
+
+/// Returns `n * a - b * c` of three expansions, rounded once.
+pub(super) fn scaled_difference(n: f64, a: &[f64], b: &[f64], c: &[f64]) -> f64 {
+    let mut parts = Vec::new();
+    let mut add = |x: f64, y: f64| {
+        let (product, error) = two_product(x, y);
+        grow_expansion(&mut parts, error);
+        grow_expansion(&mut parts, product);
+    };
+    a.iter().for_each(|part| add(n, *part));
+    b.iter().for_each(|b| c.iter().for_each(|c| add(-b, *c)));
+    rounded(&parts)
 }
 
 /// Returns the rounded sum and the exact error of it.

@@ -7,13 +7,11 @@
 //! # State
 //! All values of each group in order, so that the runner-up returns when the best one goes.
 
-use std::sync::Arc;
-
-use arrow::array::{ArrayRef, AsArray, Int64Array, UInt32Array, new_null_array};
+use arrow::array::{Array, ArrayRef, new_null_array};
 use arrow::compute::interleave;
-use arrow::datatypes::{DataType, UInt32Type};
+use arrow::datatypes::DataType;
 
-use super::fold::{Arguments, Changes, Fold, Rows, apply_all};
+use super::fold::{Arguments, Changes, Failure, Fold, Rows};
 use super::saved;
 use crate::operators::{Result, StateReader, StateWriter};
 use crate::storage::{OrderedRows, RowCodec};
@@ -79,7 +77,7 @@ impl Fold for Extremum {
         Ok(())
     }
 
-    fn record(&mut self, groups: &[u32], _: &mut [bool]) -> Result<()> {
+    fn record(&mut self, groups: &[u32], _: &mut [Option<Failure>]) -> Result<()> {
         let mut recorded = std::mem::take(&mut self.recorded);
         groups.iter().for_each(|group| recorded.push(self.value(*group)));
         self.recorded = recorded;
@@ -95,22 +93,14 @@ impl Fold for Extremum {
     }
 
     fn save(&self, groups: &[u32], name: &str, to: &mut StateWriter) -> Result<()> {
-        let numbered = groups.iter().zip(0u32..);
-        let rows = numbered.flat_map(|(g, number)| self.values.of(*g).map(move |s| (number, s)));
-        let (owners, slots): (Vec<u32>, Vec<u32>) = rows.unzip();
-        let weights = slots.iter().map(|slot| self.values.weight(*slot));
-        let weights: ArrayRef = Arc::new(Int64Array::from_iter_values(weights));
-        let owners: ArrayRef = Arc::new(UInt32Array::from(owners));
-        let values = self.codec.decode(slots.iter().map(|slot| self.values.get(*slot)))?.remove(0);
-        saved::put(to, name, vec![("group", owners), ("weight", weights), ("value", values)])
+        saved::save_ordered(&self.values, &self.codec, groups, name, to)
     }
 
     fn load(&mut self, name: &str, from: &mut StateReader) -> Result<()> {
-        let columns = saved::take(from, name, 3)?;
-        let owners = columns[0].as_primitive_opt::<UInt32Type>();
-        let owners = owners.ok_or_else(|| saved::misfit("a group is not a number".to_owned()))?;
-        let weights = Some(&saved::read(&columns[1])?.values()[..]);
-        apply_all(self, owners.values(), weights, &columns[2..3])
+        let Self { codec, values, .. } = self;
+        saved::load_ordered(codec, name, from, |group, bytes, weight| {
+            values.add(group, bytes, weight);
+        })
     }
 }
 

@@ -7,14 +7,16 @@
 //! recorded
 //! before and after it. All recorded values come back as one column.
 //!
-//! | call                | append-only input       | retracting input                  |
-//! |---------------------|-------------------------|-----------------------------------|
-//! | count, sum, avg     | `Count`, `Sum`          | the same                          |
-//! | .. DISTINCT         | `Distinct` before these | the same                          |
-//! | min, max            | the best value          | `Extremum`, an ordered multiset   |
-//! | bool_and, bool_or   | `Truth`                 | the same                          |
-//! | others, no ORDER BY | `Kept`, if repeatable   | `Recomputed` from the group's rows |
-//! | others              | `Recomputed`            | `Recomputed`                      |
+//! | call                     | append-only input   | retracting input            |
+//! |--------------------------|---------------------|-----------------------------|
+//! | count, sum, avg          | `Count`, `Sum`      | the same                    |
+//! | variance .. regression   | `Moments`           | the same                    |
+//! | bool_and, bool_or        | `Truth`             | the same                    |
+//! | .. DISTINCT              | `Distinct` before   | the same                    |
+//! | min, max                 | the best value      | `Extremum`, in order        |
+//! | mode, percentiles        | `Ranked`, in order  | the same                    |
+//! | first_value, last_value  | `Ends`, in order    | the same                    |
+//! | others                   | `Kept` or the next  | `Recomputed` from all rows  |
 //!
 //! # Why
 //! On the EVENT clock most instants have one row. Kernels that run once per instant would cost more
@@ -27,19 +29,26 @@ use arrow::array::{ArrayRef, BooleanArray};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, SchemaRef};
 
+use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
+
 use super::Call;
 use super::best::best;
 use super::count::Count;
 use super::distinct::Distinct;
 use super::extremum::{End, Extremum};
+use super::moments::Moments;
 use super::other::{Kept, Recomputed};
+use super::ranked::Ranked;
+use super::sorted::{Ends, Single};
 use super::sum::Sum;
 use super::truth::Truth;
+use crate::error::SqlState;
+use crate::functions::single_value::MORE_THAN_ONE_ROW;
 use crate::operators::{Result, StateReader, StateWriter};
 use crate::storage::Encoded;
 
 /// The state of one aggregate call for all groups.
-pub(super) trait Fold: Send {
+pub(in crate::operators) trait Fold: Send {
     /// Makes room for the groups below `bound`.
     fn grow(&mut self, bound: usize);
 
@@ -57,8 +66,8 @@ pub(super) trait Fold: Send {
     fn apply(&mut self, changes: &Changes<'_>, rows: &Rows<'_>) -> Result<()>;
 
     /// Appends the value of each group to what is recorded: NULL for one it has marked as failed
-    /// because its value is out of range.
-    fn record(&mut self, groups: &[u32], failed: &mut [bool]) -> Result<()>;
+    /// with the reason.
+    fn record(&mut self, groups: &[u32], failed: &mut [Option<Failure>]) -> Result<()>;
 
     /// Returns all recorded values, and forgets them.
     fn recorded(&mut self) -> Result<ArrayRef>;
@@ -73,15 +82,40 @@ pub(super) trait Fold: Send {
     fn load(&mut self, name: &str, from: &mut StateReader) -> Result<()>;
 }
 
+/// Why a group has no result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::operators) enum Failure {
+    /// A value does not fit its type.
+    OutOfRange,
+    /// A scalar subquery has more than one row.
+    MoreThanOneRow,
+}
+
+impl Failure {
+    pub(super) fn sqlstate(self) -> SqlState {
+        match self {
+            Failure::OutOfRange => SqlState::NUMERIC_VALUE_OUT_OF_RANGE,
+            Failure::MoreThanOneRow => SqlState::CARDINALITY_VIOLATION,
+        }
+    }
+
+    pub(super) fn message(self) -> &'static str {
+        match self {
+            Failure::OutOfRange => "the value of an aggregate is out of range",
+            Failure::MoreThanOneRow => MORE_THAN_ONE_ROW,
+        }
+    }
+}
+
 /// Arguments of a round.
-pub(super) struct Arguments {
-    pub(super) values: Vec<ArrayRef>,
+pub(in crate::operators) struct Arguments {
+    pub(in crate::operators) values: Vec<ArrayRef>,
     /// The rows of them, if they are needed.
-    pub(super) encoded: Option<Encoded>,
+    pub(in crate::operators) encoded: Option<Encoded>,
 }
 
 /// Weighted argument rows of one call, for a round.
-pub(super) struct Changes<'a> {
+pub(in crate::operators) struct Changes<'a> {
     /// The group of each row.
     groups: &'a [u32],
     /// The weight of each row; none means all 1.
@@ -92,16 +126,18 @@ pub(super) struct Changes<'a> {
 }
 
 /// Some rows of a round.
-pub(super) enum Rows<'a> {
+pub(in crate::operators) enum Rows<'a> {
     /// Those of an instant.
     Range(Range<usize>),
+    /// These, taken back.
+    Removed(Range<usize>),
     /// These, with weights of their own.
     Listed(&'a [(u32, i64)]),
 }
 
 impl<'a> Changes<'a> {
     /// Prepares the arguments of a round; `filter` tells which rows count.
-    pub(super) fn new(
+    pub(in crate::operators) fn new(
         fold: &dyn Fold,
         groups: &'a [u32],
         weights: Option<&'a [i64]>,
@@ -118,22 +154,28 @@ impl<'a> Changes<'a> {
     }
 
     /// The prepared arguments.
-    pub(super) fn values(&self) -> &[ArrayRef] {
+    pub(in crate::operators) fn values(&self) -> &[ArrayRef] {
         &self.arguments.values
     }
 
     /// The encoded arguments, of folds that prepare them.
-    pub(super) fn encoded(&self) -> &Encoded {
+    pub(in crate::operators) fn encoded(&self) -> &Encoded {
         self.arguments.encoded.as_ref().expect("a fold that reads encoded arguments encodes them")
     }
 
     /// Calls `f(group, row, weight)` for each of the rows that count.
     #[inline]
-    pub(super) fn each(&self, rows: &Rows<'_>, mut f: impl FnMut(usize, usize, i64)) {
+    pub(in crate::operators) fn each(&self, rows: &Rows<'_>, mut f: impl FnMut(usize, usize, i64)) {
         let group = |row: usize| self.groups[row] as usize;
         match (rows, &self.mask, self.weights) {
             (Rows::Listed(rows), _, _) => {
                 rows.iter().for_each(|(row, w)| f(group(*row as usize), *row as usize, *w));
+            }
+            (Rows::Removed(rows), mask, weights) => {
+                let counts = |row: &usize| mask.as_ref().is_none_or(|mask| mask.is_valid(*row));
+                for row in rows.clone().filter(counts) {
+                    f(group(row), row, -weights.map_or(1, |weights| weights[row]));
+                }
             }
             (Rows::Range(rows), None, None) => rows.clone().for_each(|row| f(group(row), row, 1)),
             (Rows::Range(rows), None, Some(weights)) => {
@@ -149,7 +191,7 @@ impl<'a> Changes<'a> {
 }
 
 /// Applies whole columns.
-pub(super) fn apply_all(
+pub(in crate::operators) fn apply_all(
     fold: &mut dyn Fold,
     groups: &[u32],
     weights: Option<&[i64]>,
@@ -160,30 +202,50 @@ pub(super) fn apply_all(
 }
 
 /// Chooses the state for a call.
-pub(super) fn choose(call: &Call, input: &SchemaRef, append_only: bool) -> Result<Box<dyn Fold>> {
+pub(in crate::operators) fn choose(
+    call: &Call,
+    input: &SchemaRef,
+    append_only: bool,
+) -> Result<Box<dyn Fold>> {
     let function = &call.function;
     let types = argument_types(call, input)?;
     let output = function.field().data_type().clone();
-    let plain: Option<Box<dyn Fold>> = match function.fun().name() {
+    let name = function.fun().name();
+    let plain: Option<Box<dyn Fold>> = match name {
         "count" => Some(Box::new(Count::default())),
         "sum" => Sum::total(&output).map(|sum| Box::new(sum) as _),
         "avg" => Sum::average(&types[0], &output).map(|avg| Box::new(avg) as _),
-        _ => None,
+        "bool_and" | "bool_or" => Some(Box::new(Truth::new(name == "bool_and"))),
+        _ => Moments::named(name, &output).map(|moments| Box::new(moments) as _),
     };
-    match (plain, function.fun().name()) {
-        (Some(plain), _) if function.is_distinct() => Ok(Box::new(Distinct::new(types, plain)?)),
-        (Some(plain), _) => Ok(plain),
-        (None, name @ ("min" | "max")) if types[0] == output => {
+    if let Some(plain) = plain {
+        return match function.is_distinct() {
+            true => Ok(Box::new(Distinct::new(types, plain)?)),
+            false => Ok(plain),
+        };
+    }
+    if let Some(ranked) = Ranked::of_call(function, &types[0])? {
+        return Ok(Box::new(ranked));
+    }
+    match name {
+        "min" | "max" if types[0] == output => {
             let end = if name == "min" { End::Least } else { End::Greatest };
             Ok(match append_only {
                 true => best(output, end)?,
                 false => Box::new(Extremum::new(output, end)?),
             })
         }
-        (None, name @ ("bool_and" | "bool_or")) => Ok(Box::new(Truth::new(name == "bool_and"))),
+        "single_value" => Ok(Box::new(Single::new(function, &types)?)),
+        "first_value" | "last_value" => Ok(Box::new(Ends::new(function, &types)?)),
         _ if append_only && Kept::suits(function) => Ok(Box::new(Kept::new(function)?)),
-        _ => Ok(Box::new(Recomputed::new(function, types)?)),
+        _ => Ok(Box::new(Recomputed::new(function, &types)?)),
     }
+}
+
+/// Whether a call's state gives rows back exactly and in any order, so that a frame can slide.
+pub(in crate::operators) fn slides(function: &AggregateFunctionExpr) -> bool {
+    const SLIDING: [&str; 7] = ["count", "sum", "avg", "min", "max", "bool_and", "bool_or"];
+    SLIDING.contains(&function.fun().name())
 }
 
 /// Returns the types of a call's arguments and of what it orders them by.

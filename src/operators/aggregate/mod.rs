@@ -57,10 +57,13 @@ mod distinct;
 mod entries;
 mod exact;
 mod extremum;
-mod fold;
+pub(super) mod fold;
+mod moments;
 mod other;
+mod ranked;
 mod save;
-mod saved;
+pub(super) mod saved;
+mod sorted;
 mod sum;
 #[cfg(test)]
 mod tests;
@@ -121,7 +124,7 @@ struct CallInput {
 
 impl Call {
     /// Returns the arguments, then what they are ordered by.
-    fn arguments(&self) -> Vec<Arc<dyn PhysicalExpr>> {
+    pub(super) fn arguments(&self) -> Vec<Arc<dyn PhysicalExpr>> {
         let all = self.function.all_expressions();
         all.args.into_iter().chain(all.order_by_exprs).collect()
     }

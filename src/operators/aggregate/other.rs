@@ -1,10 +1,10 @@
 //! Every other aggregate, by DataFusion's accumulators.
 //!
 //! # Semantics
-//! [`Kept`], for input that is never retracted: one accumulator per group, fed in arrival order.
-//! [`Recomputed`]: the multiset of argument rows per group; the value of a touched group is
-//! computed from all of them with a fresh accumulator, a row as often as its weight says, in the
-//! order of the call's ORDER BY, ties and calls without it by first arrival.
+//! [`Kept`], for input that is never retracted and functions that do not see the order of rows: one
+//! accumulator per group. [`Recomputed`]: the argument rows of a group in order
+//! ([`super::sorted`]); the value of a touched group is computed from all of them with a fresh
+//! accumulator, a row as often as its weight says, with DISTINCT once.
 //!
 //! # Cost
 //! `Recomputed` costs the size of the group at every change of it, once per instant. The last value
@@ -14,41 +14,20 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, UInt32Array};
-use arrow::compute::{self, SortColumn, lexsort_to_indices};
+use arrow::compute;
 use arrow::datatypes::DataType;
 use datafusion::logical_expr::Accumulator;
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 use datafusion::scalar::ScalarValue;
 
-use super::distinct::{load_rows, save_rows};
-use super::fold::{Arguments, Changes, Fold, Rows};
+use super::fold::{Arguments, Changes, Failure, Fold, Rows};
 use super::saved;
+use super::sorted::Sorted;
 use crate::operators::{Result, StateReader, StateWriter};
-use crate::storage::GroupedRows;
 
-/// Functions whose accumulators can be read again and again; others may give their state away.
-const REPEATABLE: [&str; 20] = [
-    "approx_distinct",
-    "array_agg",
-    "bit_and",
-    "bit_or",
-    "bit_xor",
-    "corr",
-    "covar_pop",
-    "covar_samp",
-    "first_value",
-    "last_value",
-    "regr_avgx",
-    "regr_avgy",
-    "regr_count",
-    "regr_intercept",
-    "regr_r2",
-    "regr_slope",
-    "stddev",
-    "stddev_pop",
-    "var",
-    "var_pop",
-];
+/// Functions that do not depend on the order of rows and whose accumulators can be read again and
+/// again.
+const REPEATABLE: [&str; 4] = ["approx_distinct", "bit_and", "bit_or", "bit_xor"];
 
 /// One accumulator per group.
 pub(super) struct Kept {
@@ -108,7 +87,7 @@ impl Fold for Kept {
         Ok(())
     }
 
-    fn record(&mut self, groups: &[u32], _: &mut [bool]) -> Result<()> {
+    fn record(&mut self, groups: &[u32], _: &mut [Option<Failure>]) -> Result<()> {
         for group in groups {
             self.recorded.push(self.groups[*group as usize].get_mut().evaluate()?);
         }
@@ -150,47 +129,27 @@ impl Fold for Kept {
     }
 }
 
-/// The rows of each group, from which touched groups are computed again.
+/// The rows of each group in order, from which touched groups are computed again.
 pub(super) struct Recomputed {
     function: Arc<AggregateFunctionExpr>,
-    rows: GroupedRows,
+    rows: Sorted,
     /// By group: its value, unless a row has changed since.
     values: Vec<Option<ScalarValue>>,
     recorded: Vec<ScalarValue>,
 }
 
 impl Recomputed {
-    pub(super) fn new(function: &Arc<AggregateFunctionExpr>, types: Vec<DataType>) -> Result<Self> {
+    pub(super) fn new(function: &Arc<AggregateFunctionExpr>, types: &[DataType]) -> Result<Self> {
         function.create_accumulator()?;
-        let rows = GroupedRows::new(types)?;
-        Ok(Self { function: Arc::clone(function), rows, values: Vec::new(), recorded: Vec::new() })
+        let (rows, function) = (Sorted::new(function, types)?, Arc::clone(function));
+        Ok(Self { function, rows, values: Vec::new(), recorded: Vec::new() })
     }
 
     /// Computes the value of a group from its rows.
     fn compute(&self, group: u32) -> Result<ScalarValue> {
-        let slots = self.rows.of(group).flat_map(|slot| {
-            let times = usize::try_from(self.rows.weight(slot)).unwrap_or(0);
-            std::iter::repeat_n(slot, times)
-        });
-        let slots: Vec<u32> = slots.collect();
-        let mut columns = self.rows.decode(&slots)?;
-        let order_bys = self.function.order_bys();
-        if !order_bys.is_empty() {
-            let sort = order_bys.iter().zip(&columns[columns.len() - order_bys.len()..]);
-            let mut sort: Vec<SortColumn> = sort
-                .map(|(by, values)| SortColumn {
-                    values: Arc::clone(values),
-                    options: Some(by.options),
-                })
-                .collect();
-            let arrival = UInt32Array::from_iter_values((0..).take(slots.len()));
-            sort.push(SortColumn { values: Arc::new(arrival), options: None });
-            let order = lexsort_to_indices(&sort, None)?;
-            let sorted = columns.iter().map(|column| compute::take(column, &order, None));
-            columns = sorted.collect::<std::result::Result<_, _>>()?;
-        }
+        let columns = self.rows.of(group, self.function.is_distinct())?;
         let mut accumulator = self.function.create_accumulator()?;
-        if !slots.is_empty() {
+        if columns.first().is_some_and(|column| !column.is_empty()) {
             accumulator.update_batch(&columns)?;
         }
         Ok(accumulator.evaluate()?)
@@ -207,26 +166,17 @@ impl Fold for Recomputed {
     }
 
     fn prepare(&self, values: Vec<ArrayRef>) -> Result<Arguments> {
-        let len = values.first().map_or(0, |value| value.len());
-        let encoded = Some(self.rows.codec().encode(&values, len)?);
-        Ok(Arguments { values, encoded })
+        self.rows.prepare(values)
     }
 
     fn apply(&mut self, changes: &Changes<'_>, rows: &Rows<'_>) -> Result<()> {
-        let encoded = changes.encoded();
-        let (kept, values) = (&mut self.rows, &mut self.values);
-        changes.each(rows, |group, row, weight| {
-            values[group] = None;
-            let group = u32::try_from(group).expect("groups are u32");
-            let change = kept.add(group, encoded.get(row), weight);
-            if change.after == 0 {
-                kept.remove(change.slot);
-            }
-        });
+        let values = &mut self.values;
+        changes.each(rows, |group, _, _| values[group] = None);
+        self.rows.apply(changes, rows);
         Ok(())
     }
 
-    fn record(&mut self, groups: &[u32], _: &mut [bool]) -> Result<()> {
+    fn record(&mut self, groups: &[u32], _: &mut [Option<Failure>]) -> Result<()> {
         for group in groups {
             let value = match self.values[*group as usize].take() {
                 Some(value) => value,
@@ -248,16 +198,16 @@ impl Fold for Recomputed {
     }
 
     fn save(&self, groups: &[u32], name: &str, to: &mut StateWriter) -> Result<()> {
-        save_rows(&self.rows, groups, name, to)
+        self.rows.save(groups, name, to)
     }
 
     fn load(&mut self, name: &str, from: &mut StateReader) -> Result<()> {
-        load_rows(&mut self.rows, name, from)
+        self.rows.load(name, from)
     }
 }
 
 /// Builds a column of a function's results.
-fn column(values: Vec<ScalarValue>, of: &AggregateFunctionExpr) -> Result<ArrayRef> {
+pub(super) fn column(values: Vec<ScalarValue>, of: &AggregateFunctionExpr) -> Result<ArrayRef> {
     let field = of.field();
     if values.is_empty() {
         return Ok(arrow::array::new_empty_array(field.data_type()));

@@ -19,7 +19,7 @@ use arrow::datatypes::{
 };
 
 use super::exact::ExactSums;
-use super::fold::{Arguments, Changes, Fold, Rows};
+use super::fold::{Arguments, Changes, Failure, Fold, Rows};
 use super::saved;
 use crate::operators::{Result, StateReader, StateWriter};
 
@@ -142,7 +142,7 @@ impl Fold for Sum {
         Ok(())
     }
 
-    fn record(&mut self, groups: &[u32], failed: &mut [bool]) -> Result<()> {
+    fn record(&mut self, groups: &[u32], failed: &mut [Option<Failure>]) -> Result<()> {
         for (group, failed) in groups.iter().zip(failed) {
             let (group, count) = (*group as usize, self.counts[*group as usize]);
             if let Sums::Floats(sums) = &self.sums {
@@ -156,7 +156,9 @@ impl Fold for Sum {
                 self.recorded.exact.push(None);
             } else {
                 let value = self.exact(group);
-                *failed |= value.is_none();
+                if value.is_none() {
+                    *failed = Some(Failure::OutOfRange);
+                }
                 self.recorded.exact.push(value);
             }
         }
@@ -285,7 +287,12 @@ fn times(value: i256, weight: i64) -> i256 {
     if weight == 1 { value } else { value.wrapping_mul(i256::from(weight)) }
 }
 
-fn save_parts(sums: &ExactSums, groups: &[u32], name: &str, to: &mut StateWriter) -> Result<()> {
+pub(super) fn save_parts(
+    sums: &ExactSums,
+    groups: &[u32],
+    name: &str,
+    to: &mut StateWriter,
+) -> Result<()> {
     let parts = groups.iter().zip(0u32..).flat_map(|(group, number)| {
         sums.parts(*group as usize).into_iter().map(move |(part, weight)| (number, part, weight))
     });
@@ -296,7 +303,7 @@ fn save_parts(sums: &ExactSums, groups: &[u32], name: &str, to: &mut StateWriter
     saved::put(to, name, vec![("group", groups), ("part", values), ("weight", weights)])
 }
 
-fn load_parts(sums: &mut ExactSums, columns: &[ArrayRef]) -> Result<()> {
+pub(super) fn load_parts(sums: &mut ExactSums, columns: &[ArrayRef]) -> Result<()> {
     let groups = columns[0].as_primitive_opt::<UInt32Type>();
     let parts = columns[1].as_primitive_opt::<Float64Type>();
     let (Some(groups), Some(parts)) = (groups, parts) else {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, BooleanArray};
 
-use super::fold::{Changes, Fold, Rows};
+use super::fold::{Changes, Failure, Fold, Rows};
 use super::saved;
 use crate::operators::{Result, StateReader, StateWriter};
 
@@ -40,7 +40,7 @@ impl Fold for Truth {
         Ok(())
     }
 
-    fn record(&mut self, groups: &[u32], _: &mut [bool]) -> Result<()> {
+    fn record(&mut self, groups: &[u32], _: &mut [Option<Failure>]) -> Result<()> {
         let value = |group: &u32| match (self.trues[*group as usize], self.falses[*group as usize])
         {
             (0, 0) => None,

@@ -2,9 +2,10 @@
 //!
 //! # Semantics
 //! Of each partition the rows from the `skip`-th, `fetch` of them, in the order of the keys; ties
-//! are broken by the whole row, column by column, so that the result is a function of the relation.
-//! Without `fetch` all rows from the `skip`-th. With `numbered` each row also gets its place, from
-//! 1: `ROW_NUMBER() OVER (PARTITION BY .. ORDER BY ..)`.
+//! are broken by the tie expressions, then by the whole row, column by column, so that the result
+//! is a function of the relation. Without `fetch` all rows from the `skip`-th. What is counted are
+//! rows, ranks (peers of the last row stay: WITH TIES), or groups of peers. With `numbered` each
+//! row also gets its number, from 1: `row_number()`, `rank()` or `dense_rank()` `<= n`.
 //!
 //! # Example
 //! ```text
@@ -24,7 +25,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Array};
+use arrow::array::{ArrayRef, Int64Array, TimestampMicrosecondArray};
 use arrow::compute::SortOptions;
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::physical_expr::PhysicalExpr;
@@ -35,12 +36,23 @@ use super::{Instantwise, Operator, Output, Port, Result, StateReader, StateWrite
 use crate::delta::{Delta, Instants, Weights, batch};
 use crate::storage::{OrderedRows, RowCodec, RowSet};
 use crate::time::{Timestamp, Watermark};
-use shown::{Change, Shown};
+use shown::{Changes, Peers, Shown};
 
 mod save;
 mod shown;
 #[cfg(test)]
 mod tests;
+
+/// What is counted, and by what rows are numbered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counting {
+    /// Rows, as `row_number()`.
+    Rows,
+    /// The position of the first peer, as `rank()`.
+    Ranks,
+    /// Groups of peers, as `dense_rank()`.
+    Groups,
+}
 
 /// What a [`TopN`] is to compute.
 #[derive(Clone, Debug)]
@@ -51,6 +63,10 @@ pub struct TopNOptions {
     pub partition: Vec<Arc<dyn PhysicalExpr>>,
     /// ORDER BY.
     pub keys: Vec<(Arc<dyn PhysicalExpr>, SortOptions)>,
+    /// What orders rows of equal keys.
+    pub ties: Vec<Arc<dyn PhysicalExpr>>,
+    /// What `fetch` counts.
+    pub counting: Counting,
     /// OFFSET.
     pub skip: usize,
     /// LIMIT.
@@ -68,28 +84,34 @@ pub struct TopNOptions {
 /// ORDER BY .. LIMIT as a relation.
 pub struct TopN {
     options: TopNOptions,
-    /// Partition, then keys.
+    /// Partition, keys, ties.
     expressions: Expressions,
     partitions: RowSet,
-    /// Keys, then the row.
+    /// Keys, ties, then the row.
     codec: RowCodec,
+    /// The keys alone, unless rows are counted.
+    keys: Option<RowCodec>,
     rows: OrderedRows,
+    /// By slot: the length of its key, unless rows are counted.
+    key_lengths: Vec<usize>,
     /// By partition.
     shown: Vec<Shown>,
-    /// Partitions to look at when the instant is complete, in order.
+    /// Partitions to look at when the instant is complete, in order; empty between calls.
     dirty: Vec<u32>,
-    /// Rows of which the weight became 0, with their partition.
+    /// Rows of which the weight became 0, with their partition; empty between calls.
     zeros: Vec<(u32, u32)>,
+    /// Partitions that had no rows at some time of this round; empty between calls.
+    empty: Vec<u32>,
     /// By slot: zero, but while two lists are compared.
     net: Vec<i64>,
-    /// Without a limit: the input of this instant, which is shown but for the rows skipped.
-    passed: Vec<Delta>,
+    /// Rows of this round.
+    pending: Vec<Delta>,
     finality: Option<Finality>,
 }
 
 impl TopN {
-    /// What is shown is compared once per instant.
-    pub const INSTANTS: Instantwise = Instantwise::One;
+    /// Instants of a round are told apart by their rows.
+    pub const INSTANTS: Instantwise = Instantwise::Any;
 
     /// The first rows of nothing.
     pub fn new(options: TopNOptions) -> Result<Self> {
@@ -100,11 +122,20 @@ impl TopN {
         for (key, order) in &options.keys {
             columns.push((key.data_type(input)?, *order));
         }
+        let peers = options.counting != Counting::Rows;
+        let key_codec = peers.then(|| RowCodec::sorted(columns.clone())).transpose()?;
+        for tie in &options.ties {
+            columns.push((tie.data_type(input)?, SortOptions::default()));
+        }
         let row = input.fields().iter().map(|f| (f.data_type().clone(), SortOptions::default()));
         columns.extend(row);
         let keys = options.keys.iter().map(|(key, _)| Arc::clone(key));
         Ok(Self {
-            expressions: Expressions::new(options.partition.iter().cloned().chain(keys)),
+            expressions: Expressions::new(
+                options.partition.iter().cloned().chain(keys).chain(options.ties.iter().cloned()),
+            ),
+            keys: key_codec,
+            key_lengths: Vec::new(),
             partitions: RowSet::new(types)?,
             codec: RowCodec::sorted(columns)?,
             rows: OrderedRows::default(),
@@ -112,7 +143,8 @@ impl TopN {
             dirty: Vec::new(),
             zeros: Vec::new(),
             net: Vec::new(),
-            passed: Vec::new(),
+            empty: Vec::new(),
+            pending: Vec::new(),
             finality: options.frees.map(Finality::new),
             options,
         })
@@ -132,85 +164,143 @@ impl TopN {
         }
     }
 
-    /// Adds encoded rows to the order.
-    fn add(&mut self, partitions: &[u32], delta: &Delta, keys: &[ArrayRef]) -> Result<()> {
-        let columns: Vec<ArrayRef> =
-            keys.iter().chain(delta.rows().columns()).map(Arc::clone).collect();
-        let encoded = self.codec.encode(&columns, delta.len())?;
-        let limit = self.limit();
-        // Without retractions a row behind the limit will never be shown.
-        let drops = self.options.append_only && !self.complement();
-        for (i, partition) in partitions.iter().enumerate() {
-            let bytes = encoded.get(i);
-            let shown = &mut self.shown[*partition as usize];
-            let behind = shown.count >= limit
-                && shown.rows.last().is_none_or(|(last, _)| bytes > self.rows.get(*last));
-            if behind && drops {
-                continue;
-            }
-            let (slot, weight) = self.rows.add(*partition, bytes, delta.weight(i));
-            if weight == 0 {
-                self.zeros.push((*partition, slot));
-            }
-            if !behind && !shown.dirty {
-                shown.dirty = true;
-                self.dirty.push(*partition);
-            }
+    /// Folds the rows of a round, instant by instant; returns the changes of what is looked at, and
+    /// the rows that had values for their expressions.
+    fn round(&mut self, out: &mut Output) -> Result<(Changes, Delta)> {
+        let pending = std::mem::take(&mut self.pending);
+        let delta = Delta::concat(&self.options.input, &pending)?.by_instant()?;
+        let (mut delta, mut columns) = self.expressions.evaluate(delta, out)?;
+        if let Some(finality) = &self.finality
+            && let Some(open) = finality.open(&columns)?
+        {
+            delta = delta.filter(&open)?;
+            let kept = columns.iter().map(|column| arrow::compute::filter(column, &open));
+            columns = kept.collect::<std::result::Result<_, _>>()?;
         }
-        Ok(())
+        let mut changes = Changes::default();
+        if self.limit() == 0 {
+            // Nothing is shown, or nothing is left out.
+            return Ok((changes, delta));
+        }
+        let (partition, keys) = columns.split_at(self.options.partition.len());
+        let partitions = self.partitions.intern(partition, delta.len())?;
+        self.shown.resize_with(self.partitions.bound(), Shown::default);
+        if let Some(finality) = &mut self.finality {
+            finality.watch(&partitions, partition)?;
+        }
+        let row: Vec<ArrayRef> =
+            keys.iter().chain(delta.rows().columns()).map(Arc::clone).collect();
+        let encoded = self.codec.encode(&row, delta.len())?;
+        let lengths = self.key_lengths(&keys[..self.options.keys.len()], delta.len())?;
+        let mut from = 0;
+        while from < delta.len() {
+            let to = delta.end_of_instant(from);
+            for (row, partition) in (from..to).zip(&partitions[from..to]) {
+                let length = lengths.get(row).copied().unwrap_or(0);
+                self.add(*partition, (encoded.get(row), length), delta.weight(row));
+            }
+            changes.at = delta.ts_at(from).0;
+            self.refresh(&mut changes);
+            self.sweep();
+            from = to;
+        }
+        Ok((changes, delta))
     }
 
-    /// Compares what is shown with what is to be shown.
-    fn refresh(&mut self) -> Vec<Change> {
+    /// The length of each encoded key, unless rows are counted.
+    fn key_lengths(&self, keys: &[ArrayRef], len: usize) -> Result<Vec<usize>> {
+        let Some(codec) = &self.keys else { return Ok(Vec::new()) };
+        let encoded = codec.encode(keys, len)?;
+        Ok((0..len).map(|row| encoded.get(row).len()).collect())
+    }
+
+    /// What tells whether rows are peers.
+    fn peers(&self) -> Peers<'_> {
+        Peers { rows: &self.rows, key_lengths: &self.key_lengths, counting: self.options.counting }
+    }
+
+    /// Adds an encoded row, which begins with a key of that length, to the order.
+    fn add(&mut self, partition: u32, (bytes, key): (&[u8], usize), weight: i64) {
+        let drops = self.drops();
+        let behind = self.shown[partition as usize].behind(self.limit(), self.peers(), bytes, key);
+        let shown = &mut self.shown[partition as usize];
+        // Without retractions a row behind the limit will never be shown.
+        if behind && drops {
+            return;
+        }
+        let (slot, weight) = self.rows.add(partition, bytes, weight);
+        if weight == 0 {
+            self.zeros.push((partition, slot));
+        }
+        if self.keys.is_some() {
+            self.key_lengths.resize(self.rows.bound(), 0);
+            self.key_lengths[slot as usize] = key;
+        }
+        if !behind && !shown.dirty {
+            shown.dirty = true;
+            self.dirty.push(partition);
+        }
+    }
+
+    /// Whether rows that are not looked at are not kept.
+    fn drops(&self) -> bool {
+        self.options.append_only && !self.complement()
+    }
+
+    /// Adds the changes between what is shown and what is to be shown.
+    fn refresh(&mut self, changes: &mut Changes) {
         let (limit, skip) = (self.limit(), self.options.skip);
-        let visible = if self.complement() { 0..skip } else { skip..limit };
-        let mut changes = Vec::new();
+        let visible = match self.options.counting {
+            _ if self.complement() => 0..skip,
+            Counting::Rows => skip..limit,
+            Counting::Ranks | Counting::Groups => skip..usize::MAX,
+        };
         self.net.resize(self.rows.bound(), 0);
         for partition in std::mem::take(&mut self.dirty) {
-            let new = Shown::first(&self.rows, partition, limit);
+            let new = Shown::first(self.peers(), partition, limit);
             let old = std::mem::replace(&mut self.shown[partition as usize], new);
             let new = &self.shown[partition as usize];
             if self.options.numbered {
-                old.numbered_changes(new, visible.clone(), &mut changes);
+                old.numbered_changes(new, &visible, self.peers(), changes);
             } else {
-                old.changes(new, visible.clone(), &mut self.net, &mut changes);
+                old.changes(new, &visible, (&self.rows, &mut self.net), changes);
             }
-            if self.options.append_only && !self.complement() {
-                let last = new.rows.len();
-                let behind: Vec<u32> = self.rows.of(partition).skip(last).collect();
-                self.zeros.extend(behind.into_iter().map(|slot| (partition, slot)));
+            if self.drops() {
+                let behind = self.rows.of(partition).skip(new.rows.len());
+                self.zeros.extend(behind.map(|slot| (partition, slot)));
             }
         }
-        changes
     }
 
-    /// Gives changes the row type of the output.
-    fn delta(&self, changes: &[Change], at: Timestamp) -> Result<Delta> {
-        let rows = changes.iter().map(|change| self.rows.get(change.slot));
-        let mut columns = self.codec.decode(rows)?.split_off(self.options.keys.len());
-        if self.options.numbered {
-            let places = changes.iter().map(|change| i64::try_from(change.place + 1).ok());
-            let places: ArrayRef = Arc::new(places.collect::<Int64Array>());
-            let kind = self.options.output.field(columns.len()).data_type().clone();
-            columns.push(arrow::compute::cast(&places, &kind)?);
-        }
-        let rows = batch(self.options.output.clone(), columns, changes.len())?;
-        let weights = Int64Array::from_iter_values(changes.iter().map(|change| change.weight));
-        Ok(Delta::new(rows, Instants::All(at), Weights::Each(weights)))
-    }
-
-    /// Removes rows without weight, or behind the limit, and partitions without rows.
+    /// Removes rows without weight, or behind the limit.
     fn sweep(&mut self) {
         for (partition, slot) in std::mem::take(&mut self.zeros) {
-            let unused = self.rows.contains(slot)
-                && (self.rows.weight(slot) == 0 || self.options.append_only);
+            let unused = self.rows.contains(slot) && (self.rows.weight(slot) == 0 || self.drops());
             if unused {
                 self.rows.remove(partition, slot);
                 if self.rows.first(partition).is_none() {
-                    self.free(partition);
+                    self.empty.push(partition);
                 }
             }
         }
+    }
+
+    /// Gives changes the row type of the output.
+    fn delta(&self, changes: Changes) -> Result<Delta> {
+        let leading = self.options.keys.len() + self.options.ties.len();
+        let mut columns = self.codec.decode(changes.rows())?.split_off(leading);
+        let Changes { weights, instants, places, .. } = changes;
+        if self.options.numbered {
+            let places: ArrayRef = Arc::new(Int64Array::from(places));
+            let kind = self.options.output.field(columns.len()).data_type().clone();
+            columns.push(arrow::compute::cast(&places, &kind)?);
+        }
+        let rows = batch(self.options.output.clone(), columns, weights.len())?;
+        let instants = match (instants.first(), instants.last()) {
+            (Some(first), Some(last)) if first == last => Instants::All(Timestamp(*first)),
+            _ => Instants::Each(TimestampMicrosecondArray::from(instants)),
+        };
+        Ok(Delta::new(rows, instants, Weights::Each(Int64Array::from(weights))))
     }
 
     fn free(&mut self, partition: u32) {
@@ -224,47 +314,28 @@ impl TopN {
 }
 
 impl Operator for TopN {
-    fn on_delta(&mut self, _: Port, delta: Delta, out: &mut Output) -> Result<()> {
-        if self.limit() == 0 {
-            // Nothing is shown, or nothing is left out.
-            self.passed.extend(self.complement().then_some(delta));
-            return Ok(());
-        }
-        let (mut delta, mut columns) = self.expressions.evaluate(delta, out)?;
-        if let Some(finality) = &self.finality
-            && let Some(open) = finality.open(&columns)?
-        {
-            delta = delta.filter(&open)?;
-            let kept = columns.iter().map(|column| arrow::compute::filter(column, &open));
-            columns = kept.collect::<std::result::Result<_, _>>()?;
-        }
-        let (partition, keys) = columns.split_at(self.options.partition.len());
-        let partitions = self.partitions.intern(partition, delta.len())?;
-        self.shown.resize_with(self.partitions.bound(), Shown::default);
-        if let Some(finality) = &mut self.finality {
-            finality.watch(&partitions, partition)?;
-        }
-        self.add(&partitions, &delta, keys)?;
-        if self.complement() {
-            self.passed.push(delta);
-        }
+    fn on_delta(&mut self, _: Port, delta: Delta, _: &mut Output) -> Result<()> {
+        self.pending.push(delta);
         Ok(())
     }
 
-    fn on_instant(&mut self, at: Timestamp, out: &mut Output) -> Result<()> {
-        let changes = self.refresh();
-        let changed = self.delta(&changes, at)?;
-        self.sweep();
-        if !self.complement() {
+    fn on_instant(&mut self, _: Timestamp, out: &mut Output) -> Result<()> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        let (changes, input) = self.round(out)?;
+        let changed = self.delta(changes)?;
+        if self.complement() {
+            let parts = [input, changed.negate()];
+            out.push(Delta::concat(&self.options.output, &parts)?.consolidate()?);
+        } else {
             out.push(changed);
-            return Ok(());
         }
-        let mut parts = std::mem::take(&mut self.passed);
-        if parts.is_empty() {
-            return Ok(());
+        for partition in std::mem::take(&mut self.empty) {
+            if self.rows.first(partition).is_none() && self.partitions.contains(partition) {
+                self.free(partition);
+            }
         }
-        parts.push(changed.negate());
-        out.push(Delta::concat(&self.options.output, &parts)?.at(at).consolidate()?);
         Ok(())
     }
 

@@ -1,20 +1,20 @@
-//! Saves and loads a top-n, also in the middle of an instant.
+//! Saves and loads a top-n, also in the middle of a round.
 //!
-//! Sections: `rows` (copies shown, whether the partition is dirty, weight, partition, keys and
-//! row), `passed` and `watermark`.
+//! Sections: `rows` (copies shown, weight, partition, keys, ties and row), `pending` and
+//! `watermark`.
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::{Field, Int64Type, Schema};
 
-use super::{Shown, TopN};
+use super::{Peers, Shown, TopN};
 use crate::delta::codec;
 use crate::operators::{Error, Result, StateReader, StateWriter};
 use crate::time::{Timestamp, Watermark};
 
 /// Columns before the partition.
-const LEADING: usize = 3;
+const LEADING: usize = 2;
 
 impl TopN {
     pub(super) fn save_state(&self, to: &mut StateWriter) -> Result<()> {
@@ -24,11 +24,9 @@ impl TopN {
             copies[*slot as usize] = i64::try_from(*count).expect("copies are at most a weight");
         }
         let shown = slots.iter().map(|slot| copies[*slot as usize]);
-        let dirty = owners.iter().map(|owner| Some(self.shown[*owner as usize].dirty));
         let weights = slots.iter().map(|slot| self.rows.weight(*slot));
         let mut columns: Vec<ArrayRef> = vec![
             Arc::new(Int64Array::from_iter_values(shown)),
-            Arc::new(dirty.collect::<BooleanArray>()),
             Arc::new(Int64Array::from_iter_values(weights)),
         ];
         columns.extend(self.partitions.decode(&owners)?);
@@ -36,8 +34,8 @@ impl TopN {
         let fields = columns.iter().map(|column| Field::new("", column.data_type().clone(), true));
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
         to.put("rows", RecordBatch::try_new(schema, columns)?);
-        for delta in &self.passed {
-            to.put("passed", codec::encode(delta)?);
+        for delta in &self.pending {
+            to.put("pending", codec::encode(delta)?);
         }
         let watermark = self.finality.as_ref().map_or(Watermark::MIN, |f| f.watermark());
         let watermark: ArrayRef = Arc::new(Int64Array::from(vec![watermark.0.0]));
@@ -59,27 +57,25 @@ impl TopN {
             finality.watch(&partitions, partition)?;
         }
         let encoded = self.codec.encode(&columns[keys_from..], saved.num_rows())?;
-        let (copies, weights) = (numbers(&columns[0])?, numbers(&columns[2])?);
-        let dirty = columns[1].as_boolean_opt().ok_or_else(misfit)?;
+        let keys = &columns[keys_from..][..self.options.keys.len()];
+        let lengths = self.key_lengths(keys, saved.num_rows())?;
+        let (copies, weights) = (numbers(&columns[0])?, numbers(&columns[1])?);
         // Rows of a partition stand in order.
         for (i, partition) in partitions.iter().enumerate() {
-            let (slot, weight) = self.rows.add(*partition, encoded.get(i), weights.value(i));
-            if weight == 0 {
-                self.zeros.push((*partition, slot));
+            let (slot, _) = self.rows.add(*partition, encoded.get(i), weights.value(i));
+            if let Some(length) = lengths.get(i) {
+                self.key_lengths.resize(self.rows.bound(), 0);
+                self.key_lengths[slot as usize] = *length;
             }
-            let shown = &mut self.shown[*partition as usize];
             let count = usize::try_from(copies.value(i)).map_err(|_| misfit())?;
             if count > 0 {
-                shown.rows.push((slot, count));
-                shown.count += count;
-            }
-            if dirty.value(i) && !shown.dirty {
-                shown.dirty = true;
-                self.dirty.push(*partition);
+                let (rows, key_lengths) = (&self.rows, &self.key_lengths[..]);
+                let peers = Peers { rows, key_lengths, counting: self.options.counting };
+                self.shown[*partition as usize].push(peers, slot, count);
             }
         }
-        while let Some(passed) = from.take("passed") {
-            self.passed.push(codec::decode(&passed)?);
+        while let Some(delta) = from.take("pending") {
+            self.pending.push(codec::decode(&delta)?);
         }
         let watermark = from.take("watermark").ok_or_else(misfit)?;
         if let Some(finality) = &mut self.finality {

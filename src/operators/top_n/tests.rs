@@ -3,7 +3,7 @@
 use expect_test::{Expect, expect};
 
 use super::*;
-use crate::operators::testing::{Emitted, expr, hand_over, run, schema};
+use crate::operators::testing::{Emitted, expr, hand_over, run, run_whole, schema};
 
 /// `ORDER BY order LIMIT fetch OFFSET skip` over `input`.
 fn options(input: &str, order: &str, skip: usize, fetch: Option<usize>) -> TopNOptions {
@@ -20,6 +20,8 @@ fn options(input: &str, order: &str, skip: usize, fetch: Option<usize>) -> TopNO
         partition: Vec::new(),
         skip,
         fetch,
+        ties: Vec::new(),
+        counting: Counting::Rows,
         numbered: false,
         append_only: false,
         frees: None,
@@ -29,7 +31,10 @@ fn options(input: &str, order: &str, skip: usize, fetch: Option<usize>) -> TopNO
 }
 
 fn check(options: TopNOptions, table: &str, expected: Expect) {
-    expected.assert_eq(&run(&mut TopN::new(options).unwrap(), &[table], None).text());
+    let one_by_one = run(&mut TopN::new(options.clone()).unwrap(), &[table], None).text();
+    expected.assert_eq(&one_by_one);
+    let together = run_whole(&mut TopN::new(options).unwrap(), &[table], None);
+    assert_eq!(together.text(), one_by_one);
 }
 
 const D3: &str = " w | ts | v:int8

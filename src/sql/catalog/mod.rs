@@ -180,12 +180,59 @@ impl Object {
     }
 }
 
+/// A function of the user.
+#[derive(Clone, Debug)]
+pub struct FunctionDef {
+    /// Identity.
+    pub oid: Oid,
+    /// Schema.
+    pub schema: String,
+    /// Name; functions of one name differ in the number of their parameters.
+    pub name: String,
+    /// Parameters in order.
+    pub parameters: Vec<FunctionParameter>,
+    /// The type of the result.
+    pub returns: SqlType,
+    /// Its text.
+    pub returns_text: String,
+    /// Whether NULL among the arguments gives NULL.
+    pub strict: bool,
+    /// `i`, `s` or `v`.
+    pub volatility: char,
+    /// An expression, or a query that selects one.
+    pub body: Arc<str>,
+    /// The CREATE statement as the user wrote it.
+    pub sql: Arc<str>,
+    /// Functions it calls and objects it reads.
+    pub depends_on: BTreeSet<Oid>,
+}
+
+/// A parameter of a function.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FunctionParameter {
+    /// Its name; else it is `$n`.
+    pub name: Option<String>,
+    /// Its type.
+    pub sql_type: SqlType,
+    /// The text of its type.
+    pub type_text: String,
+}
+
+impl FunctionDef {
+    /// Returns its name with the types of its parameters.
+    pub fn signature(&self) -> String {
+        let types: Vec<&str> = self.parameters.iter().map(|p| p.sql_type.name.as_str()).collect();
+        format!("{}({})", self.name, types.join(","))
+    }
+}
+
 /// All schemas and objects.
 #[derive(Clone, Debug)]
 pub struct Catalog {
     schemas: BTreeMap<String, Oid>,
     objects: BTreeMap<Oid, Arc<Object>>,
     names: BTreeMap<(String, String), Oid>,
+    functions: BTreeMap<Oid, Arc<FunctionDef>>,
     next_oid: Oid,
 }
 
@@ -195,6 +242,7 @@ impl Default for Catalog {
             schemas: BTreeMap::from([(PUBLIC.to_owned(), 2200)]),
             objects: BTreeMap::new(),
             names: BTreeMap::new(),
+            functions: BTreeMap::new(),
             next_oid: FIRST_OID,
         }
     }
@@ -262,6 +310,43 @@ impl Catalog {
     pub fn find(&self, schema: &str, name: &str) -> Option<&Arc<Object>> {
         let oid = self.names.get(&(schema.to_owned(), name.to_owned()))?;
         self.objects.get(oid)
+    }
+
+    /// Functions by oid.
+    pub fn functions(&self) -> impl Iterator<Item = &Arc<FunctionDef>> {
+        self.functions.values()
+    }
+
+    /// Returns the function of that schema, name and number of parameters.
+    pub fn function(&self, schema: &str, name: &str, count: usize) -> Option<&Arc<FunctionDef>> {
+        let is = |f: &&Arc<FunctionDef>| {
+            f.schema == schema && f.name == name && f.parameters.len() == count
+        };
+        self.functions.values().find(is)
+    }
+
+    /// Adds or replaces a function.
+    pub fn insert_function(&mut self, function: FunctionDef) {
+        self.functions.insert(function.oid, Arc::new(function));
+    }
+
+    /// Removes a function.
+    pub fn remove_function(&mut self, oid: Oid) {
+        self.functions.remove(&oid);
+    }
+
+    /// Returns the functions that call or read `oid`, directly or through others.
+    pub fn callers(&self, oid: Oid) -> Vec<Arc<FunctionDef>> {
+        let (mut found, mut open): (Vec<Arc<FunctionDef>>, Vec<Oid>) = (Vec::new(), vec![oid]);
+        while let Some(oid) = open.pop() {
+            for function in self.functions.values().filter(|f| f.depends_on.contains(&oid)) {
+                if found.iter().all(|known| known.oid != function.oid) {
+                    open.push(function.oid);
+                    found.push(Arc::clone(function));
+                }
+            }
+        }
+        found
     }
 
     /// Adds or replaces an object.

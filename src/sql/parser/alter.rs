@@ -3,6 +3,7 @@
 use sqlparser::ast;
 use sqlparser::tokenizer::Token;
 
+use super::function;
 use super::reader::Reader;
 use super::statement::statement_name;
 use crate::sql::Result;
@@ -41,6 +42,9 @@ pub const OTHER_KINDS: [&str; 27] = [
 
 /// Reads what follows DROP.
 pub fn drop(mut reader: Reader<'_>) -> Result<StatementKind> {
+    if reader.eat(&["FUNCTION"]) {
+        return function::drop(reader);
+    }
     let kinds = ["STREAM", "TABLE", "VIEW", "MATERIALIZED", "SINK", "SCHEMA"];
     let kind = match reader.eat_any(&kinds) {
         Some("STREAM") => DropKind::Stream,

@@ -6,6 +6,7 @@ use sqlparser::tokenizer::Token;
 
 use super::alter::OTHER_KINDS;
 use super::columns::Columns;
+use super::function;
 use super::options::with_clause;
 use super::query::query;
 use super::reader::Reader;
@@ -32,6 +33,9 @@ pub fn create(mut reader: Reader<'_>) -> Result<StatementKind> {
     if reader.sees(&["SCHEMA"]) && !or_replace {
         reader.skip(1);
         return schema(reader);
+    }
+    if reader.eat(&["FUNCTION"]) {
+        return function::create(reader, or_replace);
     }
     if reader.sees(&["STREAM"]) || reader.sees(&["TABLE"]) {
         return Err(start.unsupported(

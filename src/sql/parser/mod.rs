@@ -24,6 +24,7 @@ mod columns;
 mod copy;
 mod create;
 mod cursor;
+mod function;
 mod options;
 mod query;
 mod session;

@@ -7,7 +7,8 @@
 //! | `float` | `double precision` | DataFusion's is 32 bits wide |
 //! | `character varying`, `bpchar`, .. | `varchar` | DataFusion knows one name |
 //! | `dec` | `decimal` | as above |
-//! | `uuid`, `json`, `jsonb` | `text` | they are kept as text |
+//! | `uuid` | `text` | it is kept as text |
+//! | `j ->-1` | `j -> -1` | the tokenizer takes `->-` for an operator |
 //! | `INTERVAL '1 day 02:03'` | its months, days and seconds | DataFusion reads fewer forms |
 //! | `x = ANY ('{1,2}')`, `x <> ALL ($1)` | an operator of its own | the array has the type of x |
 //! | `x AT TIME ZONE z` | `timezone(z, x)` | DataFusion leaves an instant an instant |
@@ -58,6 +59,10 @@ impl VisitorMut for Normalizer {
             return ControlFlow::Break(Box::new(error));
         }
         let wanted = match expr {
+            Expr::BinaryOp { op, right, .. } => {
+                split_minus(op, right);
+                return ControlFlow::Continue(());
+            }
             Expr::Cast { data_type, .. } => data_type,
             Expr::TypedString(literal) => &mut literal.data_type,
             Expr::Interval(literal) => {
@@ -86,6 +91,18 @@ impl VisitorMut for Normalizer {
         }
         ControlFlow::Continue(())
     }
+}
+
+/// Gives the minus of `->-` and `->>-` to the right side.
+fn split_minus(op: &mut BinaryOperator, right: &mut Expr) {
+    let BinaryOperator::Custom(text) = op else { return };
+    *op = match text.as_str() {
+        "->-" => BinaryOperator::Arrow,
+        "->>-" => BinaryOperator::LongArrow,
+        _ => return,
+    };
+    let positive = Box::new(std::mem::replace(right, Expr::Wildcard(AttachedToken::empty())));
+    *right = Expr::UnaryOp { op: UnaryOperator::Minus, expr: positive };
 }
 
 /// Replaces operators that DataFusion does not know.
@@ -252,7 +269,7 @@ fn normal_type(data_type: &mut DataType) -> Result<bool> {
         DataType::Character(length)
         | DataType::CharacterVarying(length)
         | DataType::CharVarying(length) => *data_type = DataType::Varchar(*length),
-        DataType::Uuid | DataType::JSON | DataType::JSONB => *data_type = DataType::Text,
+        DataType::Uuid => *data_type = DataType::Text,
         DataType::Custom(name, _) if name.to_string().eq_ignore_ascii_case("bpchar") => {
             *data_type = DataType::Varchar(None);
         }

@@ -7,18 +7,16 @@ use datafusion::common::ScalarValue;
 use super::names::relation_oid;
 use super::{Function, int_arg, oid_arg, text_arg};
 use crate::engine::pg_catalog::keys::{
-    CONSTRAINT, INDEX, RULE, constraint_definition, index_definition, primary_key, quote_ident,
-    view_definition,
+    CONSTRAINT, INDEX, RULE, constraint_definition, index_definition, primary_key, view_definition,
 };
+use crate::engine::pg_catalog::procedures::arguments;
 use crate::engine::pg_catalog::view::CatalogView;
+use crate::functions::quote::quote_ident;
+use crate::sql::catalog::FunctionDef;
 
 /// Functions that give nothing, because there is nothing of that kind.
-const NOTHING: [&str; 12] = [
-    "pg_get_function_arguments",
-    "pg_get_function_identity_arguments",
-    "pg_get_function_result",
+const NOTHING: [&str; 8] = [
     "pg_get_function_sqlbody",
-    "pg_get_functiondef",
     "pg_get_partition_constraintdef",
     "pg_get_partkeydef",
     "pg_get_serial_sequence",
@@ -79,6 +77,17 @@ pub(super) fn functions(view: &Arc<dyn CatalogView>) -> Vec<Function> {
             catalog.get(oid_arg(args, 0)?)?.columns.get(number)?.comment.clone()
         }),
     ];
+    let of_function = |name: &'static str, show: fn(&FunctionDef) -> String| {
+        let view = shared();
+        Function::text(name, move |args| {
+            let (catalog, oid) = (view.catalog(), oid_arg(args, 0)?);
+            catalog.functions().find(|function| function.oid == oid).map(|f| show(f))
+        })
+    };
+    functions.push(of_function("pg_get_function_arguments", arguments));
+    functions.push(of_function("pg_get_function_identity_arguments", arguments));
+    functions.push(of_function("pg_get_function_result", |f| f.returns.name.clone()));
+    functions.push(of_function("pg_get_functiondef", |f| f.sql.to_string()));
     functions.extend(NOTHING.map(|name| Function::text(name, |_| None)));
     functions.extend(SIZES.map(|name| Function::int8(name, |_| Some(0))));
     functions

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use datafusion::common::ScalarValue;
 
 use super::{Function, int_arg, oid_arg, text_arg};
-use crate::engine::pg_catalog::keys::{CONSTRAINT, INDEX, RULE, key_name, quote_ident};
+use crate::engine::pg_catalog::keys::{CONSTRAINT, INDEX, RULE, key_name};
 use crate::engine::pg_catalog::objects::{SYSTEM, schema_oid, schemas};
 use crate::engine::pg_catalog::pg_type::{format_type, oid_of};
 use crate::engine::pg_catalog::relation::RELATIONS;
 use crate::engine::pg_catalog::server::roles;
 use crate::engine::pg_catalog::view::CatalogView;
+use crate::functions::quote::quote_ident;
 use crate::sql::catalog::Oid;
 
 /// Functions that tell whether an object other than a relation is seen: all are Postgres's own.

@@ -26,7 +26,7 @@ pub(super) use parameters::parameters;
 
 /// What makes a statement one about the server, besides names that begin with `pg_`: functions that
 /// only the catalog knows.
-const WORDS: [&str; 20] = [
+const WORDS: [&str; 17] = [
     "information_schema",
     "version(",
     "current_catalog",
@@ -39,9 +39,6 @@ const WORDS: [&str; 20] = [
     "format_type(",
     "getdatabaseencoding(",
     "obj_description(",
-    "quote_ident(",
-    "quote_literal(",
-    "quote_nullable(",
     "session_user",
     "set_config(",
     "shobj_description(",

@@ -9,16 +9,19 @@
 //!    one
 //!    shard, or its input already lies so.
 
+mod ordered;
+
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::compute::SortOptions;
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::JoinType;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 
+pub use self::ordered::{Counting, Over, OverCall, OverFunction, SortKeys, TopN};
 use super::properties::Properties;
+use super::temporal::Bound;
 use crate::sql::catalog::Oid;
 use crate::sql::derived;
 
@@ -89,8 +92,14 @@ pub enum Op {
     Filter(Arc<dyn PhysicalExpr>),
     /// Computes columns.
     Project(Vec<Arc<dyn PhysicalExpr>>),
+    /// Repeats each row under several lists of expressions.
+    Expand(Vec<Vec<Arc<dyn PhysicalExpr>>>),
+    /// Replaces arrays by their elements.
+    Unnest(Unnest),
     /// A bracket window over a stream.
     Window(Window),
+    /// Keeps rows while the clock is within their lifetime.
+    Temporal(Temporal),
     /// A window TVF: appends `window_start`, `window_end`, `window_time`.
     Assign(Assign),
     /// SESSION: appends the same columns, by all rows of a key.
@@ -103,6 +112,10 @@ pub enum Op {
     AsOf(AsOf),
     /// Bag union of the inputs.
     Union,
+    /// EXCEPT ALL and INTERSECT ALL.
+    Bag(Combination),
+    /// Functions of the rows around each row.
+    Over(Over),
     /// The first rows of an order.
     TopN(TopN),
     /// Makes a stream of a relation, its first input; arrivals on the others are ticks.
@@ -141,7 +154,8 @@ pub struct Scan {
     pub name: String,
     /// Its kind.
     pub kind: ScanKind,
-    /// Columns read, in order.
+    /// Columns read, in order. Those after the object's own are the time of arrival, if the kind is
+    /// arrivals, and the number in the order of arrival.
     pub projection: Vec<usize>,
     /// Whether it is a stream without event time.
     pub untimed: bool,
@@ -151,6 +165,8 @@ pub struct Scan {
     pub key: Option<Vec<usize>>,
     /// How late rows of a stream may be: microseconds, or units of a BIGINT time.
     pub lateness: i64,
+    /// Whether rows are numbered in the order of arrival.
+    pub seq: bool,
     /// How a stream gets its watermark and what becomes of refused rows, for display.
     pub progress: Option<String>,
 }
@@ -188,6 +204,24 @@ pub enum Window {
         /// Further bound by time, in microseconds.
         range: Option<i64>,
     },
+}
+
+/// A temporal filter.
+#[derive(Clone, Debug)]
+pub struct Temporal {
+    /// Instants in microseconds, and what they say of a row's lifetime.
+    pub bounds: Vec<(Arc<dyn PhysicalExpr>, Bound)>,
+    /// Whose time it is.
+    pub clock: Clock,
+}
+
+/// Unnests list columns side by side.
+#[derive(Clone, Debug)]
+pub struct Unnest {
+    /// Per output column: the input column, and whether it is a list whose elements come out.
+    pub columns: Vec<(usize, bool)>,
+    /// Whether rows without elements stay, with NULLs.
+    pub keep_empty: bool,
 }
 
 /// A window TVF.
@@ -388,15 +422,13 @@ pub struct AsOf {
     pub frees: [Option<Close>; 2],
 }
 
-/// The first rows of an order.
-#[derive(Clone, Debug)]
-pub struct TopN {
-    /// Sort keys.
-    pub keys: Vec<(Arc<dyn PhysicalExpr>, SortOptions)>,
-    /// Rows left out at the start.
-    pub skip: usize,
-    /// Rows kept after those; `None` keeps the rest.
-    pub fetch: Option<usize>,
+/// How the multiplicities of a row are combined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Combination {
+    /// EXCEPT ALL.
+    Except,
+    /// INTERSECT ALL.
+    Intersect,
 }
 
 /// Where rows have to lie.
@@ -411,6 +443,19 @@ pub enum Distribution {
 }
 
 impl Plan {
+    /// Whether the passing of commit time alone changes the result.
+    pub fn timed(&self) -> bool {
+        let mut timed = false;
+        self.root.visit(&mut |node| {
+            timed |= match &node.op {
+                Op::Temporal(filter) => filter.clock == Clock::Arrival,
+                Op::Pace(pace) => pace.clock == Clock::Arrival,
+                _ => false,
+            };
+        });
+        timed
+    }
+
     /// What other queries may count on when they read this one's result.
     pub fn output_properties(&self) -> Properties {
         let stream = self.is_stream();

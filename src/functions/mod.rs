@@ -1,0 +1,54 @@
+//! Functions of Postgres that DataFusion has not, for one-shot and continuous queries alike.
+//!
+//! A function here is a value of DataFusion's: it knows its name, its types and what it does with a
+//! batch, and nothing of plans, streams or sessions.
+
+use std::sync::Arc;
+
+use datafusion::execution::{FunctionRegistry, SessionState};
+use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
+
+mod aggregates;
+mod array;
+pub mod error;
+pub mod json;
+mod now;
+mod number;
+mod number_format;
+pub mod ordered_set;
+pub mod quote;
+mod scalar;
+mod series;
+pub mod single_value;
+mod text;
+mod time;
+mod time_format;
+mod time_read;
+
+/// Adds all functions to a session's.
+pub fn register(state: &mut SessionState) -> datafusion::error::Result<()> {
+    for function in ordered_set::functions() {
+        state.register_udaf(Arc::new(AggregateUDF::from(function)))?;
+    }
+    for name in json::AGGREGATES {
+        state.register_udaf(Arc::new(AggregateUDF::from(json::Aggregate::new(name))))?;
+    }
+    state.register_udf(Arc::new(ScalarUDF::from(now::Now::default())))?;
+    let scalars = [
+        json::functions(),
+        series::functions(),
+        text::functions(),
+        quote::functions(),
+        number::functions(),
+        time::functions(),
+        array::functions(),
+    ];
+    for function in scalars.into_iter().flatten() {
+        // DataFusion's of that name goes with its other names, under which it could come back.
+        let _ = state.deregister_udf(function.name)?;
+        state.register_udf(Arc::new(function.udf()))?;
+    }
+    state.register_expr_planner(Arc::new(aggregates::Aggregates))?;
+    state.register_expr_planner(Arc::new(json::operators::JsonOperators::new(state)))?;
+    Ok(())
+}

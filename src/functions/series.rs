@@ -1,0 +1,177 @@
+//! `generate_series`, and the numbers of an array's elements.
+//!
+//! # Semantics
+//! From a first to a last value, both included, by steps; nothing if the step leads away from the
+//! last one. Integers, and timestamps by intervals, where a month is a calendar month. A call gives
+//! at most [`ROWS_MAX`] values, which it holds at once.
+
+use arrow::array::Array;
+use arrow::datatypes::{DataType, Field, FieldRef, IntervalMonthDayNano, IntervalUnit, TimeUnit};
+use chrono::{DateTime, Months, Utc};
+use datafusion::common::{Result, ScalarValue};
+
+use super::error::failure;
+use super::scalar::{Kind, Row, Scalar};
+use crate::error::SqlState;
+
+/// Values of one call: 80 MB of them.
+const ROWS_MAX: usize = 10_000_000;
+
+const MICROS_PER_DAY: i64 = 86_400_000_000;
+
+/// The functions.
+pub(super) fn functions() -> Vec<Scalar> {
+    vec![
+        Scalar {
+            name: "$generate_series",
+            arguments: &[Kind::Any, Kind::Any, Kind::Any],
+            required: 2,
+            variadic: false,
+            returns: |given| (list_of(element(given.fields)), None),
+            strict: true,
+            body: series,
+        },
+        Scalar {
+            name: "$ordinality",
+            arguments: &[Kind::Array],
+            required: 1,
+            variadic: true,
+            returns: |_| (list_of(DataType::Int64), None),
+            strict: false,
+            body: ordinality,
+        },
+        Scalar {
+            name: "$generate_subscripts",
+            arguments: &[Kind::Array, Kind::Int],
+            required: 2,
+            variadic: false,
+            returns: |_| (list_of(DataType::Int32), None),
+            strict: true,
+            body: |row| {
+                let count = if row.int(1) == 1 { lengths(row).max().unwrap_or(0) } else { 0 };
+                let numbers = (1..).take(count).map(|n| ScalarValue::Int32(Some(n)));
+                Ok(list(numbers, &DataType::Int32))
+            },
+        },
+    ]
+}
+
+fn list_of(element: DataType) -> DataType {
+    DataType::List(Field::new_list_field(element, true).into())
+}
+
+fn list(values: impl Iterator<Item = ScalarValue>, element: &DataType) -> ScalarValue {
+    ScalarValue::List(ScalarValue::new_list_nullable(&values.collect::<Vec<_>>(), element))
+}
+
+/// The type of the values: that of the first argument, integers as the widest.
+fn element(fields: &[FieldRef]) -> DataType {
+    match fields[0].data_type() {
+        timestamp @ DataType::Timestamp(..) => timestamp.clone(),
+        DataType::Date32 => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+        DataType::Int8 | DataType::Int16 | DataType::Int32
+            if fields.iter().all(|field| *field.data_type() != DataType::Int64) =>
+        {
+            DataType::Int32
+        }
+        _ => DataType::Int64,
+    }
+}
+
+fn too_many() -> datafusion::error::DataFusionError {
+    let what = format!("generate_series gives more than {ROWS_MAX} rows at once");
+    failure(SqlState::PROGRAM_LIMIT_EXCEEDED, what)
+}
+
+fn no_step() -> datafusion::error::DataFusionError {
+    failure(SqlState::INVALID_PARAMETER_VALUE, "step size cannot equal zero")
+}
+
+fn series(row: &Row<'_>) -> Result<ScalarValue> {
+    let element = element(row.fields);
+    if let DataType::Timestamp(..) = element {
+        return times(row, &element);
+    }
+    let number = |i: usize| match row.values.get(i).map(|v| v.cast_to(&DataType::Int64)) {
+        None => Ok(1),
+        Some(Ok(ScalarValue::Int64(Some(number)))) => Ok(number),
+        Some(_) => Err(failure(
+            SqlState::UNDEFINED_FUNCTION,
+            "function generate_series does not exist for arguments of these types",
+        )),
+    };
+    let (first, last, step) = (number(0)?, number(1)?, number(2)?);
+    if step == 0 {
+        return Err(no_step());
+    }
+    let mut values = Vec::new();
+    let mut next = Some(first);
+    while let Some(value) = next.filter(|v| if step > 0 { *v <= last } else { *v >= last }) {
+        if values.len() >= ROWS_MAX {
+            return Err(too_many());
+        }
+        values.push(value);
+        next = value.checked_add(step);
+    }
+    let values = values.into_iter().map(|v| ScalarValue::Int64(Some(v)).cast_to(&element));
+    Ok(list(values.collect::<Result<Vec<_>>>()?.into_iter(), &element))
+}
+
+fn times(row: &Row<'_>, element: &DataType) -> Result<ScalarValue> {
+    let time = |i: usize| match row.values[i].cast_to(element)? {
+        ScalarValue::TimestampMicrosecond(Some(micros), _) => Ok(micros),
+        other => datafusion::common::exec_err!("{other} is no timestamp"),
+    };
+    let (first, last) = (time(0)?, time(1)?);
+    let interval = DataType::Interval(IntervalUnit::MonthDayNano);
+    let step = row.values.get(2).map(|step| step.cast_to(&interval)).transpose()?;
+    let Some(ScalarValue::IntervalMonthDayNano(Some(step))) = step else {
+        return Err(failure(
+            SqlState::UNDEFINED_FUNCTION,
+            "generate_series of timestamps needs an interval as its step",
+        ));
+    };
+    let forward = match step.months.signum() + step.days.signum() + step.nanoseconds.signum() as i32
+    {
+        0 => return Err(no_step()),
+        sign => sign > 0,
+    };
+    let mut values = Vec::new();
+    let mut next = Some(first);
+    while let Some(value) = next.filter(|v| if forward { *v <= last } else { *v >= last }) {
+        next = after(value, step);
+        if values.len() >= ROWS_MAX {
+            return Err(too_many());
+        }
+        values.push(ScalarValue::TimestampMicrosecond(Some(value), None).cast_to(element)?);
+    }
+    Ok(list(values.into_iter(), element))
+}
+
+/// The time that is a step after another.
+fn after(time: i64, step: IntervalMonthDayNano) -> Option<i64> {
+    let start = DateTime::<Utc>::from_timestamp_micros(time)?;
+    let span = Months::new(step.months.unsigned_abs());
+    let moved = if step.months < 0 {
+        start.checked_sub_months(span)?
+    } else {
+        start.checked_add_months(span)?
+    };
+    let rest = i64::from(step.days).checked_mul(MICROS_PER_DAY)?;
+    let rest = rest.checked_add(step.nanoseconds / 1_000)?;
+    moved.timestamp_micros().checked_add(rest)
+}
+
+/// The lengths of the arrays among the arguments; none of NULL.
+fn lengths<'a>(row: &'a Row<'_>) -> impl Iterator<Item = usize> + 'a {
+    row.values.iter().filter_map(|value| match value {
+        ScalarValue::List(list) if !list.is_null(0) => Some(list.value(0).len()),
+        _ => None,
+    })
+}
+
+/// The numbers from 1 to the length of the longest array.
+fn ordinality(row: &Row<'_>) -> Result<ScalarValue> {
+    let count = lengths(row).max().unwrap_or(0);
+    Ok(list((1..).take(count).map(|n| ScalarValue::Int64(Some(n))), &DataType::Int64))
+}

@@ -1,0 +1,266 @@
+//! Functions of the user: their bodies, put where they are called.
+//!
+//! # Semantics
+//! A call is its body with the arguments, cast to the declared types, in place of the parameters,
+//! and that cast to the declared result. STRICT makes it NULL where an argument is. So a function
+//! costs nothing by itself, and works in continuous queries as what it stands for. An argument that
+//! the body names twice is computed twice. A parameter hides a column of the same name. Where the
+//! body has a subquery, the arguments are columns beside it, so that its names do not capture
+//! theirs.
+//!
+//! DataFusion's own functions come first, so a name of theirs cannot be defined without a schema.
+
+use std::ops::ControlFlow;
+
+use sqlparser::ast::{
+    self, CastKind, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, SetExpr, VisitMut,
+    VisitorMut,
+};
+
+use super::error::{Error, Result};
+use super::relation::Names;
+use crate::error::SqlState;
+use crate::sql;
+use crate::sql::catalog::FunctionDef;
+
+/// Calls within calls beyond which a function calls itself.
+const DEPTH_MAX: usize = 64;
+
+/// Replaces the calls of a tree.
+pub(super) fn expand(tree: &mut impl VisitMut, names: &Names<'_>) -> Result<()> {
+    expand_at(tree, names, 0)
+}
+
+fn expand_at(tree: &mut impl VisitMut, names: &Names<'_>, depth: usize) -> Result<()> {
+    match VisitMut::visit(tree, &mut Macros { names, depth }) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(error) => Err(*error),
+    }
+}
+
+struct Macros<'a> {
+    names: &'a Names<'a>,
+    depth: usize,
+}
+
+impl VisitorMut for Macros<'_> {
+    type Break = Box<Error>;
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Box<Error>> {
+        let Expr::Function(call) = expr else { return ControlFlow::Continue(()) };
+        let plain = call.over.is_none() && call.filter.is_none() && call.within_group.is_empty();
+        let Some(arguments) = arguments(call).filter(|_| plain) else {
+            return ControlFlow::Continue(());
+        };
+        let Some(function) = self.names.function(&call.name, arguments.len()) else {
+            return ControlFlow::Continue(());
+        };
+        match inlined(&function, arguments, self.names, self.depth + 1) {
+            Ok(inlined) => {
+                *expr = inlined;
+                ControlFlow::Continue(())
+            }
+            Err(error) => ControlFlow::Break(Box::new(error)),
+        }
+    }
+}
+
+/// The arguments of a call, if they are nothing but expressions.
+fn arguments(call: &ast::Function) -> Option<Vec<Expr>> {
+    let list = match &call.args {
+        FunctionArguments::List(list) => list,
+        FunctionArguments::None | FunctionArguments::Subquery(_) => return None,
+    };
+    if list.duplicate_treatment.is_some() || !list.clauses.is_empty() {
+        return None;
+    }
+    let argument = |arg: &FunctionArg| match arg {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr.clone()),
+        _ => None,
+    };
+    list.args.iter().map(argument).collect()
+}
+
+/// What a call stands for.
+pub(super) fn inlined(
+    function: &FunctionDef,
+    arguments: Vec<Expr>,
+    names: &Names<'_>,
+    depth: usize,
+) -> Result<Expr> {
+    if depth > DEPTH_MAX {
+        return Err(Error::Invalid {
+            what: format!("function \"{}\" calls itself without end", function.name),
+            sqlstate: SqlState::PROGRAM_LIMIT_EXCEEDED,
+            hint: None,
+        });
+    }
+    let mut body = body(function)?;
+    let mut strict = None;
+    let mut given = Vec::new();
+    for (argument, parameter) in arguments.into_iter().zip(&function.parameters) {
+        if function.strict {
+            let null = Expr::IsNull(Box::new(Expr::Nested(Box::new(argument.clone()))));
+            strict = Some(match strict {
+                None => null,
+                Some(before) => Expr::BinaryOp {
+                    left: Box::new(before),
+                    op: ast::BinaryOperator::Or,
+                    right: Box::new(null),
+                },
+            });
+        }
+        given.push((parameter.name.clone(), cast(argument, &parameter.type_text)?));
+    }
+    let value = match asks(&mut body) && !given.is_empty() {
+        false => {
+            let _ = VisitMut::visit(&mut body, &mut Parameters { function, given: &given });
+            expand_at(&mut body, names, depth)?;
+            body
+        }
+        true => {
+            let columns = (0..given.len()).map(argument_column);
+            let named = given.iter().map(|(name, _)| name.clone()).zip(columns);
+            let named: Vec<_> = named.collect();
+            let _ = VisitMut::visit(&mut body, &mut Parameters { function, given: &named });
+            expand_at(&mut body, names, depth)?;
+            beside_arguments(body, given.into_iter().map(|(_, argument)| argument))?
+        }
+    };
+    let value = cast(value, &function.returns_text)?;
+    Ok(match strict {
+        None => value,
+        Some(condition) => Expr::Case {
+            case_token: ast::helpers::attached_token::AttachedToken::empty(),
+            end_token: ast::helpers::attached_token::AttachedToken::empty(),
+            operand: None,
+            conditions: vec![ast::CaseWhen {
+                condition,
+                result: Expr::Value(ast::Value::Null.into()),
+            }],
+            else_result: Some(Box::new(value)),
+        },
+    })
+}
+
+/// Whether an expression has a subquery, in which names mean something else than where the call
+/// stands.
+fn asks(expr: &mut Expr) -> bool {
+    struct Find(bool);
+    impl VisitorMut for Find {
+        type Break = ();
+        fn pre_visit_query(&mut self, _: &mut ast::Query) -> ControlFlow<()> {
+            self.0 = true;
+            ControlFlow::Break(())
+        }
+    }
+    let mut find = Find(false);
+    let _ = VisitMut::visit(expr, &mut find);
+    find.0
+}
+
+/// The relation of a call's arguments, and its columns.
+const ARGUMENTS: &str = "$arguments";
+
+fn argument_column(number: usize) -> Expr {
+    Expr::CompoundIdentifier(vec![
+        ast::Ident::with_quote('"', ARGUMENTS),
+        ast::Ident::with_quote('"', format!("${number}")),
+    ])
+}
+
+/// `(SELECT body FROM (SELECT argument AS "$0", ..) AS "$arguments")`: the arguments are computed
+/// where the call stands.
+fn beside_arguments(body: Expr, arguments: impl Iterator<Item = Expr>) -> Result<Expr> {
+    let frame = format!("SELECT NULL AS value FROM (SELECT NULL AS a) AS \"{ARGUMENTS}\"");
+    let mut query = sql::parse_query_text(&frame)?.ast;
+    if let SetExpr::Select(outer) = query.body.as_mut() {
+        if let [ast::SelectItem::ExprWithAlias { expr, .. }] = outer.projection.as_mut_slice() {
+            *expr = body;
+        }
+        if let ast::TableFactor::Derived { subquery, .. } = &mut outer.from[0].relation
+            && let SetExpr::Select(inner) = subquery.body.as_mut()
+        {
+            let item = |(number, expr)| ast::SelectItem::ExprWithAlias {
+                expr,
+                alias: ast::Ident::with_quote('"', format!("${number}")),
+            };
+            inner.projection = arguments.enumerate().map(item).collect();
+        }
+    }
+    Ok(Expr::Subquery(query))
+}
+
+/// The body as an expression: of a SELECT without FROM what it selects, of others the subquery.
+fn body(function: &FunctionDef) -> Result<Expr> {
+    let first = function.body.split_whitespace().next().unwrap_or_default();
+    if !["select", "with", "values"].contains(&first.to_lowercase().as_str()) {
+        return Ok(sql::parse_expression(&function.body)?);
+    }
+    let query = sql::parse_query_text(&function.body)?;
+    if !query.windows.is_empty() || query.emit.is_some() {
+        return Err(Error::Unsupported {
+            what: "a window in a function is not supported".into(),
+            hint: "Put the query into a view, and read that.".into(),
+        });
+    }
+    let mut ast = query.ast;
+    if let SetExpr::Select(select) = ast.body.as_mut()
+        && select.from.is_empty()
+        && select.selection.is_none()
+        && let [ast::SelectItem::UnnamedExpr(expr) | ast::SelectItem::ExprWithAlias { expr, .. }] =
+            select.projection.as_slice()
+    {
+        return Ok(expr.clone());
+    }
+    Ok(Expr::Subquery(ast))
+}
+
+/// A cast to a type given as text.
+fn cast(expr: Expr, to: &str) -> Result<Expr> {
+    let mut cast = sql::parse_expression(&format!("CAST(NULL AS {to})"))?;
+    let mut inner = &mut cast;
+    // A type may be reached by two casts.
+    while let Expr::Cast { expr, .. } = inner {
+        inner = expr;
+    }
+    *inner = Expr::Nested(Box::new(expr));
+    debug_assert!(matches!(cast, Expr::Cast { kind: CastKind::Cast, .. }));
+    Ok(cast)
+}
+
+/// Puts arguments in place of parameters.
+struct Parameters<'a> {
+    function: &'a FunctionDef,
+    given: &'a [(Option<String>, Expr)],
+}
+
+impl VisitorMut for Parameters<'_> {
+    type Break = ();
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        let named = |name: &ast::Ident| {
+            let name = sql::names::fold(name);
+            self.given.iter().find(|(of, _)| of.as_ref() == Some(&name))
+        };
+        let found = match expr {
+            Expr::Identifier(ident) => named(ident),
+            Expr::CompoundIdentifier(parts) => match parts.as_slice() {
+                [function, name] if sql::names::fold(function) == self.function.name => named(name),
+                _ => None,
+            },
+            Expr::Value(value) => match &value.value {
+                ast::Value::Placeholder(place) => {
+                    let number = place.trim_start_matches('$').parse::<usize>().ok();
+                    number.and_then(|n| self.given.get(n.checked_sub(1)?))
+                }
+                _ => None,
+            },
+            _ => None,
+        };
+        if let Some((_, argument)) = found {
+            *expr = argument.clone();
+        }
+        ControlFlow::Continue(())
+    }
+}
