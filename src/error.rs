@@ -56,6 +56,8 @@ sql_states! {
     CHECK_VIOLATION = "23514";
     /// A statement that may not run inside a transaction.
     ACTIVE_SQL_TRANSACTION = "25001";
+    /// A change in a transaction that may only read.
+    READ_ONLY_SQL_TRANSACTION = "25006";
     /// COMMIT or ROLLBACK outside a transaction.
     NO_ACTIVE_SQL_TRANSACTION = "25P01";
     /// The transaction is aborted until its end.
@@ -134,6 +136,8 @@ sql_states! {
     TOO_MANY_CONNECTIONS = "53300";
     /// A limit of the server was reached.
     PROGRAM_LIMIT_EXCEEDED = "54000";
+    /// A statement that would take too long to plan, or too much stack.
+    STATEMENT_TOO_COMPLEX = "54001";
     /// The object is not in a state that allows this.
     OBJECT_NOT_IN_PREREQUISITE_STATE = "55000";
     /// Canceled by the user or a timeout.

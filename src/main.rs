@@ -64,7 +64,12 @@ fn reject(error: &dyn std::error::Error) -> ! {
 fn run(server: impl Future<Output = Result<(), Box<dyn std::error::Error>>>) -> ExitCode {
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = runtime.enable_all().thread_stack_size(STACK_BYTES).build();
-    let result = runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(server));
+    let result = runtime.map_err(Into::into).and_then(|runtime| {
+        let result = runtime.block_on(server);
+        // A thread may be waiting for bytes that never come, as of a pipe that nobody writes to.
+        runtime.shutdown_background();
+        result
+    });
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

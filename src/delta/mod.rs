@@ -38,6 +38,7 @@ pub mod codec;
 mod consolidate;
 pub mod partition;
 pub mod pretty;
+pub mod span;
 
 pub use consolidate::{consolidate, consolidate_batch};
 
@@ -92,6 +93,16 @@ impl Delta {
     /// Number of triples.
     pub fn len(&self) -> usize {
         self.rows.num_rows()
+    }
+
+    /// About how many bytes it takes, of those that others share with it only its part.
+    pub fn bytes(&self) -> usize {
+        let size = |column: &ArrayRef| {
+            let shared = column.get_array_memory_size();
+            column.to_data().get_slice_memory_size().unwrap_or(shared)
+        };
+        // Its time and weight are beside each row.
+        self.rows.columns().iter().map(size).sum::<usize>() + self.len() * 16
     }
 
     /// Whether there is no triple.

@@ -11,7 +11,7 @@ use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{Expr, LogicalPlan, UserDefinedLogicalNodeCore};
 
 use super::nodes::window_expr;
-use crate::delta::Delta;
+use crate::delta::{Delta, span};
 use crate::planner::asof::{AsOfNode, Conditions};
 use crate::planner::relation::RelationSource;
 use crate::time::Timestamp;
@@ -29,7 +29,8 @@ pub(super) fn current(
     let schema = table.object.arrow_schema();
     let Some(first) = versions.first() else { return Ok(RecordBatch::new_empty(schema)) };
     let all = Delta::concat(&first.schema(), versions)?;
-    let keys = table.primary_key().iter().map(|i| Arc::clone(all.rows().column(*i))).collect();
+    let keys = table.primary_key().iter().map(|i| Arc::clone(all.rows().column(*i)));
+    let keys = span::keys(keys);
     let last = relation_at(&Spec::Rows { count: 1, keys }, &all, instant)?;
     let deleted = last.column(schema.fields().len()).as_boolean();
     let there = filter_record_batch(&last, &not(deleted)?)?;

@@ -241,7 +241,7 @@ impl Session {
         }
         let schema = DFSchema::try_from(arrow_schema(columns).as_ref().clone())?;
         let relations = self.relations();
-        let state = self.engine.functions_now();
+        let state = relations.functions_now();
         let names = Names::new(&relations, &state, Arc::from([]));
         let bound = bind_expr(&clause.expr, &schema, &names)?;
         let watermark: Arc<dyn PhysicalExpr> = state.create_physical_expr(bound, &schema)?;
@@ -312,11 +312,11 @@ impl Session {
                 let plan = {
                     let relations = self.relations();
                     let windows = Arc::clone(&query.windows);
-                    let names = Names::new(&relations, self.engine.functions(), windows);
+                    let names = Names::new(&relations, &relations.functions, windows);
                     bind_query(query, &names)?
                 };
                 let names = visible_names(&plan);
-                let rows = query::collect(&self.engine, plan, &[], &self.pending()).await?;
+                let rows = query::collect(&self.once(), plan, &[]).await?;
                 (columns_of(&rows.schema(), &names)?, Some(rows))
             }
         };

@@ -54,10 +54,10 @@ impl Session {
             StatementKind::CreateSchema { name, if_not_exists } => {
                 self.create_schema(name, *if_not_exists)?
             }
-            StatementKind::Heartbeat { stream: Some(stream), at } => {
-                self.heartbeat(stream, at).await?
+            StatementKind::Heartbeat { stream: Some(stream), table, at } => {
+                self.heartbeat(stream, *table, at).await?
             }
-            StatementKind::Heartbeat { stream: None, at } => self.system_heartbeat(at)?,
+            StatementKind::Heartbeat { stream: None, at, .. } => self.system_heartbeat(at)?,
             StatementKind::Comment { kind, name, text } => {
                 self.comment(kind, name, text.as_deref())?
             }
@@ -160,19 +160,37 @@ impl Session {
         Ok("CREATE SCHEMA".into())
     }
 
-    async fn heartbeat(&mut self, name: &ast::ObjectName, at: &ast::Expr) -> Result<String> {
+    async fn heartbeat(
+        &mut self,
+        name: &ast::ObjectName,
+        table: bool,
+        at: &ast::Expr,
+    ) -> Result<String> {
         let object = self.find(name)?;
-        let (oid, event_time, tag) = match &object.kind {
-            ObjectKind::Stream(def) => (object.oid, def.event_time.is_some(), "ALTER STREAM"),
-            ObjectKind::Table(def) if def.versions.is_some() => {
-                let stream = def.versions.as_ref().map_or(object.oid, |v| v.stream);
-                (stream, true, "ALTER TABLE")
+        let wrong_kind = |kind: &str, hint: &str| {
+            let text = format!("\"{}\" is not a {kind}", object.name);
+            Error::hinted(SqlState::WRONG_OBJECT_TYPE, text, hint)
+        };
+        let (oid, event_time, tag) = match (&object.kind, table) {
+            (ObjectKind::Stream(def), false) => {
+                (object.oid, def.event_time.is_some(), "ALTER STREAM")
             }
-            ObjectKind::Table(_) | ObjectKind::View(_) | ObjectKind::Sink(_) => {
-                return Err(Error::refused(
-                    SqlState::WRONG_OBJECT_TYPE,
-                    format!("\"{}\" is not a stream", object.name),
-                ));
+            (ObjectKind::Table(def), true) => match &def.versions {
+                Some(versions) => (versions.stream, true, "ALTER TABLE"),
+                None => {
+                    let hint = "Only a table VERSIONED BY a time has a watermark.";
+                    return Err(wrong_kind("table that keeps versions", hint));
+                }
+            },
+            (ObjectKind::Stream(_), true) => {
+                return Err(wrong_kind("table", "Use ALTER STREAM .. HEARTBEAT."));
+            }
+            (ObjectKind::Table(def), false) if def.versions.is_some() => {
+                return Err(wrong_kind("stream", "Use ALTER TABLE .. HEARTBEAT."));
+            }
+            (ObjectKind::Table(_) | ObjectKind::View(_) | ObjectKind::Sink(_), _) => {
+                let hint = "Only streams, and tables VERSIONED BY a time, have watermarks.";
+                return Err(wrong_kind(if table { "table" } else { "stream" }, hint));
             }
         };
         if matches!(&object.kind, ObjectKind::Stream(def) if def.query.is_some()) {
@@ -214,7 +232,7 @@ impl Session {
             return Ok(Timestamp::MAX);
         }
         let relations = self.relations();
-        let state = self.engine.functions_now();
+        let state = relations.functions_now();
         let names = Names::new(&relations, &state, Arc::from([]));
         let value = constant(at, &names, &state)?;
         timestamp_value(&value).ok_or_else(|| {

@@ -142,7 +142,7 @@ impl Session {
         clock: Option<Clock>,
     ) -> Result<(Plan, Vec<String>, BTreeSet<u32>)> {
         let relations = self.relations();
-        let functions = self.engine.functions();
+        let functions = &*relations.functions;
         let names = Names::new(&relations, functions, Arc::clone(&create.query.windows));
         let bound = query::with_params(bind_query(&create.query, &names)?, &[])?;
         let mut columns = visible_names(&bound);

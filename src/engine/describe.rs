@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use arrow::datatypes::DataType;
 
-use super::parameters::parameter_types;
+use super::parameters::{parameter, parameter_types};
 use super::session::Session;
-use super::{Description, Result, explain, pg_catalog, query, subscribe};
+use super::{Description, Result, aside, explain, pg_catalog, query, subscribe};
 use crate::planner::bind::visible_names;
 use crate::sql::names::fold;
 use crate::sql::statement::{Query, Statement, StatementKind};
@@ -15,6 +15,14 @@ impl Session {
     /// Tells the types of a statement's parameters and result. `declared` are the types the client
     /// gave.
     pub async fn describe(
+        &mut self,
+        statement: &Statement,
+        declared: &[Option<DataType>],
+    ) -> Result<Description> {
+        aside::run(Box::pin(self.description(statement, declared))).await
+    }
+
+    async fn description(
         &mut self,
         statement: &Statement,
         declared: &[Option<DataType>],
@@ -62,7 +70,10 @@ impl Session {
         let (plan, about_server) = self.either_plan(text, ordinary).await?;
         let columns = query::named_schema(&plan, &visible_names(&plan));
         let parameters = match about_server {
-            true => pg_catalog::parameter_types(&plan, text, declared)?,
+            true => {
+                let types = pg_catalog::parameter_types(&plan, text, declared)?;
+                types.into_iter().map(parameter).collect()
+            }
             false => parameter_types(&plan, declared)?,
         };
         Ok(Description { parameters, columns: Some(columns) })

@@ -19,7 +19,7 @@ use super::returning::{Changed, Returning};
 use super::session::Session;
 use super::{Error, Result, query, update};
 use crate::connectors::format::TextLimit;
-use crate::delta::Delta;
+use crate::delta::{Delta, span};
 use crate::error::SqlState;
 use crate::functions::json;
 use crate::planner::bind::{bind_dml, bind_query};
@@ -61,7 +61,7 @@ impl Session {
         declared: &[Option<DataType>],
     ) -> Result<Description> {
         let relations = self.relations();
-        let names = Names::new(&relations, self.engine.functions(), Arc::clone(windows));
+        let names = Names::new(&relations, &relations.functions, Arc::clone(windows));
         let plan = match statement {
             ast::Statement::Insert(insert) => {
                 let object = self.insert_target(insert)?;
@@ -97,7 +97,7 @@ impl Session {
         }
         refuse_derived(&object)?;
         let plan = self.insert_plan(insert, &object, windows)?;
-        let rows = query::collect(&self.engine, plan, params, &self.pending()).await?;
+        let rows = query::collect(&self.once(), plan, params).await?;
         let rows = fitted(&object, rows.columns(), rows.num_rows())?;
         check_not_null(&object, &rows)?;
         let _writing = match &object.kind {
@@ -142,7 +142,7 @@ impl Session {
         windows: &Arc<[WindowSpec]>,
     ) -> Result<LogicalPlan> {
         let relations = self.relations();
-        let names = Names::new(&relations, self.engine.functions(), Arc::clone(windows));
+        let names = Names::new(&relations, &relations.functions, Arc::clone(windows));
         let plain = plain_insert(insert, object, &names, windows)?;
         let ast::Statement::Insert(ast::Insert { source: Some(source), columns, .. }) = &plain
         else {
@@ -182,17 +182,15 @@ impl Session {
     ) -> Result<(Delta, RecordBatch)> {
         let key = conflict_key(object, conflict)?;
         let columns = |rows: &RecordBatch| -> Vec<ArrayRef> {
-            key.iter().map(|i| Arc::clone(rows.column(*i))).collect()
+            span::keys(key.iter().map(|i| Arc::clone(rows.column(*i))))
         };
         let keys = Keys { columns: columns(&rows), len: rows.num_rows() };
         let present = update::with_keys(self, object, Some(keys)).await?;
-        let types =
-            key.iter().map(|i| rows.schema().field(*i).data_type().clone()).collect::<Vec<_>>();
-        let mut index = RowSet::new(types)?;
+        let types = columns(&rows).iter().map(|c| c.data_type().clone()).collect::<Vec<_>>();
+        let mut index = RowSet::new(types.clone())?;
         index.intern(&columns(&present), present.num_rows())?;
         let found = index.find(&columns(&rows), rows.num_rows())?;
-        let mut seen =
-            RowSet::new(key.iter().map(|i| rows.schema().field(*i).data_type().clone()))?;
+        let mut seen = RowSet::new(types)?;
         let slots = seen.intern(&columns(&rows), rows.num_rows())?;
         let mut first = vec![true; seen.bound()];
         let (mut fresh, mut clashing) = (Vec::new(), Vec::new());
@@ -477,7 +475,7 @@ pub(super) fn describe_plan(
     windows: &Arc<[WindowSpec]>,
 ) -> Result<String> {
     let relations = session.relations();
-    let names = Names::new(&relations, session.engine.functions(), Arc::clone(windows));
+    let names = Names::new(&relations, &relations.functions, Arc::clone(windows));
     let plan = match statement {
         ast::Statement::Insert(insert) => {
             let object = session.insert_target(insert)?;

@@ -74,10 +74,10 @@ pub(super) async fn explain(
 fn plan_text(session: &Session, query: &Query, params: &[ScalarValue]) -> Result<String> {
     let reads_stream = {
         let relations = session.relations();
-        let names = Names::new(&relations, session.engine.functions(), Arc::clone(&query.windows));
+        let names = Names::new(&relations, &relations.functions, Arc::clone(&query.windows));
         let bound = query::with_params(bind_query(query, &names)?, params)?;
         if !query::reads_stream(&bound)? {
-            let plan = session.engine.functions().optimize(&bound)?;
+            let plan = session.relations().functions.optimize(&bound)?;
             return Ok(format!("One-shot query\n{}", indented(&plan.display_indent().to_string())));
         }
         bound
@@ -85,7 +85,7 @@ fn plan_text(session: &Session, query: &Query, params: &[ScalarValue]) -> Result
     match continuous_text(session, query, params, false) {
         Ok(text) => Ok(text),
         Err(error) => {
-            let plan = session.engine.functions().optimize(&reads_stream)?;
+            let plan = session.relations().functions.optimize(&reads_stream)?;
             let text = indented(&plan.display_indent().to_string());
             Ok(format!("One-shot query; not continuous: {error}\n{text}"))
         }

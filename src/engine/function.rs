@@ -67,7 +67,7 @@ impl Session {
             depends_on: Default::default(),
         };
         let relations = self.relations();
-        let names = Names::new(&relations, self.engine.functions(), Arc::default());
+        let names = Names::new(&relations, &relations.functions, Arc::default());
         check_function(&function, &names)?;
         function.depends_on = names.used();
         if function.depends_on.contains(&oid) {

@@ -11,9 +11,11 @@ use crate::planner::coercion::PostgresTypes;
 use crate::planner::decorrelate::Decorrelate;
 use crate::planner::functions;
 use crate::planner::grouping::EmptyGroupingSets;
+use crate::planner::interval_order::IntervalOrder;
 use crate::planner::meaning::PostgresMeaning;
 use crate::planner::null_safe::JoinPairs;
 use crate::planner::operators::PostgresOperators;
+use crate::planner::zone::SessionZone;
 
 /// DataFusion's rules, with ours in the place of one.
 fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
@@ -22,6 +24,13 @@ fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
         if rule.name() == pairs.name() { Arc::new(JoinPairs::default()) } else { rule }
     };
     Optimizer::new().rules.into_iter().map(ours).collect()
+}
+
+/// Returns the same functions for sessions in a time zone.
+pub fn in_zone(functions: &SessionState, zone: &str) -> SessionState {
+    let mut config = functions.config().clone();
+    config.options_mut().extensions.insert(SessionZone(zone.into()));
+    SessionStateBuilder::new_from_existing(functions.clone()).with_config(config).build()
 }
 
 /// Returns the functions, planners and settings that every statement shares.
@@ -41,6 +50,7 @@ pub fn session_state(threads: usize) -> SessionState {
     rules.push(Arc::new(PostgresMeaning));
     rules.push(Arc::new(EmptyGroupingSets));
     rules.push(Arc::new(Decorrelate { uncorrelated: false }));
+    rules.push(Arc::new(IntervalOrder));
     let mut state = SessionStateBuilder::new()
         .with_config(config)
         .with_default_features()

@@ -12,6 +12,7 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SessionContext;
 use futures::StreamExt;
 
+use super::activity::Live;
 use super::outcome::{RowStream, Rows};
 use super::pg_catalog::{
     self, Activity, CatalogView, Identity, Setting, SystemRelation, is_catalog_statement,
@@ -70,22 +71,35 @@ impl CatalogView for View {
     }
 
     fn sessions(&self) -> Vec<Activity> {
-        let activity = |client: Client| Activity {
-            pid: client.pid,
-            database: client.database,
-            user: client.user,
-            application_name: client.application_name,
-            address: client.address,
-            started: self.started(),
-            query_started: None,
-            state: if client.pid == self.client.pid { "active" } else { "idle" },
-            query: String::new(),
+        let activity = |live: Arc<Live>| {
+            let (client, doing) = (&live.client, live.doing());
+            Activity {
+                pid: client.pid,
+                database: client.database.clone(),
+                user: client.user.clone(),
+                application_name: doing.application_name,
+                address: client.address,
+                started: live.started,
+                query_started: doing.query_started,
+                state: doing.state,
+                query: doing.query,
+            }
         };
         self.engine.sessions().into_iter().map(activity).collect()
     }
 
     fn started(&self) -> Timestamp {
         self.engine.started
+    }
+
+    fn cancel(&self, pid: i32) -> bool {
+        let found = self.engine.sessions().into_iter().find(|live| live.client.pid == pid);
+        found.inspect(|live| live.client.interrupt.cancel()).is_some()
+    }
+
+    fn terminate(&self, pid: i32) -> bool {
+        let found = self.engine.sessions().into_iter().find(|live| live.client.pid == pid);
+        found.inspect(|live| live.client.interrupt.terminate()).is_some()
     }
 }
 
@@ -105,7 +119,7 @@ impl Session {
                 client: self.client.clone(),
                 settings: Arc::clone(&facts),
             };
-            let context = SessionContext::new_with_state(self.engine.functions().clone());
+            let context = SessionContext::new_with_state(self.engine.functions.as_ref().clone());
             pg_catalog::install(&context, Arc::new(view))?;
             self.introspection = Some(Introspection { context, facts });
         }

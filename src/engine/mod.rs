@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use datafusion::execution::SessionState;
 use tokio::task::JoinHandle;
 
+mod activity;
+mod aside;
 mod asof;
 mod assignment;
 mod columns;
@@ -47,7 +49,7 @@ mod view;
 
 pub use error::{Error, Result};
 pub use gauges::Gauge;
-pub use outcome::{Client, Description, Notice, Outcome, TransactionStatus};
+pub use outcome::{Client, Description, Interrupt, Notice, Outcome, TransactionStatus};
 pub use session::Session;
 
 use crate::clock::Clock;
@@ -55,12 +57,16 @@ use crate::planner::properties::Properties;
 use crate::runtime::hub::Hub;
 use crate::sql::catalog::{Catalog, Oid};
 use crate::time::Timestamp;
+use activity::Live;
 use locks::TableLocks;
 use sink::SinkStatus;
 use source::SourceStatus;
 
 /// How often idle partitions and the system clock are looked at, in milliseconds.
 const TICK_MS: u64 = 100;
+
+/// How many time zones are kept ready.
+const ZONES_MAX: usize = 64;
 
 /// What an engine is started with.
 #[derive(Clone, Copy, Debug)]
@@ -76,7 +82,9 @@ pub struct EngineOptions {
 /// The server: catalog, commits, running views. One per process.
 pub struct Engine {
     hub: Arc<Hub>,
-    functions: SessionState,
+    functions: Arc<SessionState>,
+    /// The functions in the time zones of sessions.
+    zones: Mutex<BTreeMap<String, Arc<SessionState>>>,
     options: EngineOptions,
     catalog: RwLock<Arc<Catalog>>,
     /// What is proven of the maintained views' results.
@@ -86,7 +94,7 @@ pub struct Engine {
     locks: Arc<TableLocks>,
     sources: Mutex<BTreeMap<Oid, Arc<SourceStatus>>>,
     sinks: Mutex<BTreeMap<Oid, Arc<SinkStatus>>>,
-    sessions: Mutex<BTreeMap<i32, Client>>,
+    sessions: Mutex<BTreeMap<i32, Arc<Live>>>,
     ticker: Mutex<Option<JoinHandle<()>>>,
     started: Timestamp,
 }
@@ -101,7 +109,8 @@ impl Engine {
         let started = clock.now();
         let hub = Hub::start(clock, options.shards, options.threads, options.batch_rows)?;
         let engine = Arc::new(Self {
-            functions: functions::session_state(options.threads),
+            functions: Arc::new(functions::session_state(options.threads)),
+            zones: Mutex::default(),
             hub,
             options,
             catalog: RwLock::default(),
@@ -143,8 +152,9 @@ impl Engine {
 
     /// Opens a session for a client.
     pub fn session(self: &Arc<Self>, client: Client) -> Session {
-        lock(&self.sessions).insert(client.pid, client.clone());
-        Session::new(Arc::clone(self), client)
+        let live = Arc::new(Live::new(client.clone(), self.hub.clock().now()));
+        lock(&self.sessions).insert(client.pid, Arc::clone(&live));
+        Session::new(Arc::clone(self), client, live)
     }
 
     fn close_session(&self, pid: i32) {
@@ -152,7 +162,7 @@ impl Engine {
     }
 
     /// Open sessions.
-    pub fn sessions(&self) -> Vec<Client> {
+    fn sessions(&self) -> Vec<Arc<Live>> {
         lock(&self.sessions).values().cloned().collect()
     }
 
@@ -184,14 +194,26 @@ impl Engine {
         };
     }
 
-    /// The functions of the language.
-    fn functions(&self) -> &SessionState {
-        &self.functions
+    /// The functions of the language, in a time zone.
+    fn functions(&self, zone: &str) -> Arc<SessionState> {
+        if zone == "UTC" {
+            return Arc::clone(&self.functions);
+        }
+        let mut zones = lock(&self.zones);
+        if let Some(known) = zones.get(zone) {
+            return Arc::clone(known);
+        }
+        if zones.len() >= ZONES_MAX {
+            zones.clear();
+        }
+        let functions = Arc::new(functions::in_zone(&self.functions, zone));
+        zones.insert(zone.to_owned(), Arc::clone(&functions));
+        functions
     }
 
-    /// The functions, with `now()` at the current time.
-    fn functions_now(&self) -> SessionState {
-        let mut state = self.functions.clone();
+    /// These functions, with `now()` at the current time.
+    fn at_present(&self, functions: &SessionState) -> SessionState {
+        let mut state = functions.clone();
         let now = chrono::DateTime::from_timestamp_micros(self.hub.now().0);
         state.execution_props_mut().query_execution_start_time = now;
         state

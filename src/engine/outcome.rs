@@ -1,7 +1,9 @@
 //! What a statement comes to.
 
+use std::sync::Arc;
+
 use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{Field, SchemaRef};
 use futures::stream::BoxStream;
 
 use super::{Result, Session};
@@ -60,7 +62,7 @@ pub trait CopySink: Send {
 #[derive(Clone, Debug)]
 pub struct Description {
     /// Types of `$1`, `$2`, ..
-    pub parameters: Vec<DataType>,
+    pub parameters: Vec<Field>,
     /// Columns of its result, if it has one.
     pub columns: Option<SchemaRef>,
 }
@@ -102,4 +104,14 @@ pub struct Client {
     pub address: Option<std::net::SocketAddr>,
     /// Process id given to it, for cancel requests and pg_stat_activity.
     pub pid: i32,
+    /// How others end what it does.
+    pub interrupt: Arc<dyn Interrupt>,
+}
+
+/// Ends what a session does, from outside.
+pub trait Interrupt: std::fmt::Debug + Send + Sync {
+    /// Cancels the statement that runs, if one does.
+    fn cancel(&self);
+    /// Ends the session.
+    fn terminate(&self);
 }

@@ -50,6 +50,16 @@ use crate::sql::derived::ToStream;
 use crate::time::{Timestamp, Watermark};
 use crate::windows::snapshot::{self, Spec};
 
+/// What a query runs against.
+pub struct Once {
+    /// The engine.
+    pub engine: Arc<Engine>,
+    /// The functions of the language, in the session's time zone.
+    pub functions: Arc<SessionState>,
+    /// Changes of tables that its transaction has made and not committed.
+    pub pending: Vec<(Oid, Delta)>,
+}
+
 /// Returns the stream, table or maintained view that a node scans, if it scans one.
 pub(super) fn scanned(plan: &LogicalPlan) -> Option<&RelationSource> {
     match plan {
@@ -85,16 +95,11 @@ pub(super) fn passes(node: &ToStreamNode) -> bool {
 }
 
 /// Runs a bound query; its rows come as they are computed.
-pub async fn run(
-    engine: &Engine,
-    plan: LogicalPlan,
-    params: &[ScalarValue],
-    pending: &[(Oid, Delta)],
-) -> Result<Rows> {
+pub async fn run(once: &Once, plan: LogicalPlan, params: &[ScalarValue]) -> Result<Rows> {
     let names = visible_names(&plan);
-    let plan = settled(with_params(plan, params)?, engine.functions())?;
+    let plan = settled(with_params(plan, params)?, &once.functions)?;
     let schema = named_schema(&plan, &names);
-    let stream = execute(engine, plan, pending).await?;
+    let stream = execute(once, plan).await?;
     let out = Arc::clone(&schema);
     let stream: RowStream = stream
         .map(move |batch| {
@@ -135,24 +140,20 @@ pub fn named_schema(plan: &LogicalPlan, names: &[String]) -> SchemaRef {
 
 /// Runs a bound query and collects its rows.
 pub async fn collect(
-    engine: &Engine,
+    once: &Once,
     plan: LogicalPlan,
     params: &[ScalarValue],
-    pending: &[(Oid, Delta)],
 ) -> Result<RecordBatch> {
     let plan = with_params(plan, params)?;
-    let stream = execute(engine, plan, pending).await?;
+    let stream = execute(once, plan).await?;
     let schema = stream.schema();
     let batches: Vec<RecordBatch> = stream.try_collect().await?;
     Ok(concat_batches(&schema, &batches)?)
 }
 
-async fn execute(
-    engine: &Engine,
-    plan: LogicalPlan,
-    pending: &[(Oid, Delta)],
-) -> Result<SendableRecordBatchStream> {
-    let state = engine.functions_now();
+async fn execute(once: &Once, plan: LogicalPlan) -> Result<SendableRecordBatchStream> {
+    let Once { engine, functions, pending } = once;
+    let state = engine.at_present(functions);
     // Keys and times of windows are computed on the way, so types are settled first.
     let plan = checked_sums(settled(plan, &state)?)?;
     let (oids, instants) = inputs(&plan)?;
@@ -167,7 +168,7 @@ async fn execute(
         }
     }
     let plan = break_ties(plan)?;
-    let streams = made_streams(engine, &plan, &reads).await?;
+    let streams = made_streams(once, &plan, &reads).await?;
     let held = At { instant: event.then(|| last_closed(&reads, &oids)), reads, streams };
     let plan = held.replace(plan, &state).await?;
     execute_plain(&state, &plan).await
@@ -184,7 +185,7 @@ fn last_closed(reads: &BTreeMap<Oid, Read>, timed: &BTreeMap<Oid, bool>) -> Time
 /// The streams that a query makes of relations, or puts windows on, with their elements: what a
 /// continuous query over the same rows gives. One within another is part of that query.
 async fn made_streams(
-    engine: &Engine,
+    once: &Once,
     plan: &LogicalPlan,
     reads: &BTreeMap<Oid, Read>,
 ) -> Result<Vec<(LogicalPlan, Vec<Retained>)>> {
@@ -203,8 +204,9 @@ async fn made_streams(
     let mut made = Vec::new();
     for plan in wanted {
         let request = Request { wanted: Wanted::Stream, ..Request::default() };
-        let continuous = lower::continuous(plan.clone(), request, engine.functions())?;
-        let Read::Stream(elements, _) = engine.hub().evaluate(&continuous, reads).await? else {
+        let continuous = lower::continuous(plan.clone(), request, &once.functions)?;
+        let Read::Stream(elements, _) = once.engine.hub().evaluate(&continuous, reads).await?
+        else {
             return Err(Error::Internal("a stream was made as something else".into()));
         };
         made.push((plan, elements));

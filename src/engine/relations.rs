@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use datafusion::execution::SessionState;
 use datafusion::logical_expr::TableSource;
 
 use super::{Engine, system};
 use crate::planner::properties::Properties;
 use crate::planner::relation::Relations;
-use crate::sql::catalog::{Catalog, Object, Oid};
+use crate::sql::catalog::{Catalog, Object, Oid, ViewDef};
 
 /// Names as one statement sees them.
 pub struct StatementRelations {
@@ -16,6 +17,8 @@ pub struct StatementRelations {
     pub catalog: Arc<Catalog>,
     search_path: Vec<String>,
     engine: Arc<Engine>,
+    /// The functions of the language, in the statement's time zone.
+    pub functions: Arc<SessionState>,
     /// Relations that only this statement has, such as `excluded`.
     pub local: BTreeMap<String, Arc<dyn TableSource>>,
     /// Properties of views that this statement is about to define.
@@ -23,26 +26,35 @@ pub struct StatementRelations {
 }
 
 impl StatementRelations {
-    /// Names through a search path.
-    pub fn new(engine: &Arc<Engine>, search_path: Vec<String>) -> Self {
+    /// Names through a search path, in a time zone.
+    pub fn new(engine: &Arc<Engine>, search_path: Vec<String>, zone: &str) -> Self {
         Self {
             catalog: engine.catalog(),
             search_path,
             engine: Arc::clone(engine),
+            functions: engine.functions(zone),
             local: BTreeMap::new(),
             properties: BTreeMap::new(),
         }
     }
 
-    /// The same objects, through another search path.
-    pub fn with_path(&self, search_path: Vec<String>) -> Self {
+    /// The same objects, through the search path of a view and in its time zone.
+    pub fn of_view(&self, view: &ViewDef) -> Self {
         Self {
             catalog: Arc::clone(&self.catalog),
-            search_path,
+            search_path: view.search_path.clone(),
             engine: Arc::clone(&self.engine),
+            functions: self.engine.functions(&view.time_zone),
             local: self.local.clone(),
             properties: self.properties.clone(),
         }
+    }
+}
+
+impl StatementRelations {
+    /// The functions, with `now()` at the current time.
+    pub fn functions_now(&self) -> SessionState {
+        self.engine.at_present(&self.functions)
     }
 }
 

@@ -115,7 +115,7 @@ impl Session {
         };
         let query = crate::sql::parse_query_text(&def.query)?;
         let names: Vec<_> = view.columns.iter().map(|c| c.name.clone()).collect();
-        let relations = relations.with_path(def.search_path.clone());
+        let relations = relations.of_view(def);
         let clock = QueryOptions::new(&def.options)?.clock;
         let how = Maintained { always: def.maintained, clock };
         self.plan_view(&relations, &query, &names, how)

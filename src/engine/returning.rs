@@ -16,6 +16,7 @@ use futures::{StreamExt, stream};
 use sqlparser::ast;
 
 use super::outcome::{Outcome, Rows};
+use super::query::Once;
 use super::session::Session;
 use super::{Result, query};
 use crate::planner::bind::{bind_query, visible_names};
@@ -68,7 +69,7 @@ impl Session {
         let mut relations = self.relations();
         let table = MemTable::try_new(rows.schema(), vec![vec![rows]])?;
         relations.local.insert(ROWS.to_owned(), provider_as_source(Arc::new(table)));
-        let names = Names::new(&relations, self.engine.functions(), Arc::clone(&query.windows));
+        let names = Names::new(&relations, &relations.functions, Arc::clone(&query.windows));
         Ok(bind_query(&query, &names)?)
     }
 
@@ -96,7 +97,7 @@ impl Session {
             return Ok(Outcome::Done(format!("{tag} {}", rows.num_rows())));
         };
         let plan = self.returning_plan(object, rows, &returning)?;
-        let answer = query::run(&self.engine, plan, params, &[]).await?;
+        let answer = query::run(&Once { pending: vec![], ..self.once() }, plan, params).await?;
         let batches = answer.stream.collect::<Vec<_>>().await;
         let batches = batches.into_iter().collect::<Result<Vec<_>>>()?;
         let stream = stream::iter(batches.into_iter().map(Ok)).boxed();

@@ -3,20 +3,23 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::LogicalPlan;
 use sqlparser::ast;
 
+use super::activity::Live;
 use super::cursor::Cursor;
 use super::introspect::Introspection;
 use super::outcome::Rows;
+use super::query::Once;
 use super::relations::StatementRelations;
 use super::transaction::Block;
 use super::{
-    Client, Engine, Error, Notice, Outcome, Result, cursor, explain, query, stall, subscribe,
+    Client, Engine, Error, Notice, Outcome, Result, aside, cursor, explain, query, stall, subscribe,
 };
 use crate::error::SqlState;
-use crate::planner::bind::bind_query;
+use crate::planner::bind::{bind_query, constant};
 use crate::planner::relation::Names;
 use crate::sql;
 use crate::sql::names::fold;
@@ -27,6 +30,7 @@ use crate::sql::variables::Variables;
 pub struct Session {
     pub(super) engine: Arc<Engine>,
     pub(super) client: Client,
+    pub(super) live: Arc<Live>,
     pub(super) block: Option<Block>,
     /// Whether statements outside a block are one transaction until the end of the message.
     pub(super) together: bool,
@@ -52,13 +56,14 @@ impl Drop for Session {
 }
 
 impl Session {
-    pub(super) fn new(engine: Arc<Engine>, client: Client) -> Self {
+    pub(super) fn new(engine: Arc<Engine>, client: Client, live: Arc<Live>) -> Self {
         let mut variables = Variables::default();
         // An application name of any text is fine.
         let _ = variables.set_startup("application_name", &client.application_name);
         Self {
             engine,
             client,
+            live,
             block: None,
             together: false,
             variables,
@@ -72,7 +77,7 @@ impl Session {
 
     /// Parses a string of statements. An error carries the location within `sql`.
     pub fn parse(&self, sql: &str) -> Result<Vec<Statement>> {
-        Ok(sql::parse(sql)?)
+        Ok(aside::compute(|| sql::parse(sql))?)
     }
 
     /// Takes the notices that came up since the last call.
@@ -129,7 +134,13 @@ impl Session {
 
     /// Names as a statement that starts now sees them.
     pub(super) fn relations(&self) -> StatementRelations {
-        StatementRelations::new(&self.engine, self.search_path())
+        StatementRelations::new(&self.engine, self.search_path(), &self.variables.time_zone())
+    }
+
+    /// What a query that starts now runs against.
+    pub(super) fn once(&self) -> Once {
+        let functions = self.engine.functions(&self.variables.time_zone());
+        Once { engine: Arc::clone(&self.engine), functions, pending: self.pending() }
     }
 
     /// Runs a statement. Dropping the future or the outcome cancels it.
@@ -138,12 +149,13 @@ impl Session {
         statement: &Statement,
         params: &[ScalarValue],
     ) -> Result<Outcome> {
+        self.show_active(&statement.text);
         self.open_transaction(&statement.kind)?;
         for (long, short) in &statement.cut_names {
             let text = format!("identifier \"{long}\" will be truncated to \"{short}\"");
             self.notice(SqlState::NAME_TOO_LONG, text);
         }
-        let result = Box::pin(self.dispatch(statement, params)).await;
+        let result = aside::run(Box::pin(self.dispatch(statement, params))).await;
         if result.is_err() {
             self.fail();
         }
@@ -151,6 +163,7 @@ impl Session {
     }
 
     async fn dispatch(&mut self, statement: &Statement, params: &[ScalarValue]) -> Result<Outcome> {
+        self.check_read_only(&statement.kind)?;
         match &statement.kind {
             StatementKind::Query(query) if query.endless() => {
                 let options = subscribe::Options::default();
@@ -189,7 +202,7 @@ impl Session {
             StatementKind::Set { .. } | StatementKind::Reset(_) | StatementKind::NoOp(_) => {
                 self.control(&statement.kind)
             }
-            StatementKind::Begin
+            StatementKind::Begin { .. }
             | StatementKind::Commit
             | StatementKind::Rollback
             | StatementKind::Savepoint(_) => {
@@ -216,13 +229,13 @@ impl Session {
         let ordinary = self.ordinary_plan(query);
         match self.either_plan(text, ordinary).await? {
             (plan, true) => self.run_catalog(plan, params).await,
-            (plan, false) => query::run(&self.engine, plan, params, &self.pending()).await,
+            (plan, false) => query::run(&self.once(), plan, params).await,
         }
     }
 
     pub(super) fn ordinary_plan(&self, query: &Query) -> Result<LogicalPlan> {
         let relations = self.relations();
-        let names = Names::new(&relations, self.engine.functions(), Arc::clone(&query.windows));
+        let names = Names::new(&relations, &relations.functions, Arc::clone(&query.windows));
         Ok(bind_query(query, &names)?)
     }
 
@@ -237,7 +250,12 @@ impl Session {
                     self.variables.set_local(name, value.as_deref())?;
                 } else {
                     let code = SqlState::NO_ACTIVE_SQL_TRANSACTION;
-                    self.warning(code, "SET LOCAL can only be used in transaction blocks", None);
+                    let command = match name.as_str() {
+                        "transaction_read_only" => "SET TRANSACTION",
+                        _ => "SET LOCAL",
+                    };
+                    let text = format!("{command} can only be used in transaction blocks");
+                    self.warning(code, text, None);
                 }
                 done("SET")
             }
@@ -329,19 +347,31 @@ impl Session {
     /// Computes the arguments of EXECUTE.
     fn arguments(&self, prepared: &Prepared, args: &[ast::Expr]) -> Result<Vec<ScalarValue>> {
         let relations = self.relations();
-        let state = self.engine.functions_now();
+        let state = relations.functions_now();
         let names = Names::new(&relations, &state, Arc::from([]));
         let values = args.iter().enumerate().map(|(i, arg)| {
-            let value = crate::planner::bind::constant(arg, &names, &state)?;
-            match prepared.types.get(i) {
-                None => Ok(value),
-                Some(declared) => {
-                    let (_, data_type) = sql::types::column_type(declared)?;
-                    Ok(value.cast_to(&data_type)?)
-                }
-            }
+            let Some(declared) = prepared.types.get(i) else {
+                return Ok(constant(arg, &names, &state)?);
+            };
+            let (_, data_type) = sql::types::column_type(declared)?;
+            let value = match data_type {
+                DataType::Timestamp(..) => constant(&cast_to(arg, declared), &names, &state)?,
+                _ => constant(arg, &names, &state)?,
+            };
+            Ok(value.cast_to(&data_type)?)
         });
         values.collect()
+    }
+}
+
+/// The expression that casts a value as SQL does, which reads times in all forms and in the zone.
+fn cast_to(expr: &ast::Expr, data_type: &ast::DataType) -> ast::Expr {
+    ast::Expr::Cast {
+        kind: ast::CastKind::DoubleColon,
+        expr: Box::new(expr.clone()),
+        data_type: data_type.clone(),
+        array: false,
+        format: None,
     }
 }
 

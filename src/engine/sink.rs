@@ -89,7 +89,7 @@ impl Session {
         options: &QueryOptions,
     ) -> Result<(Plan, BTreeSet<Oid>)> {
         let relations = self.relations();
-        let functions = self.engine.functions();
+        let functions = &*relations.functions;
         let names = Names::new(&relations, functions, Arc::clone(&create.query.windows));
         let bound = query::with_params(bind_query(&create.query, &names)?, &[])?;
         let appends = matches!(into.kind, ObjectKind::Stream(_));

@@ -316,11 +316,11 @@ fn sessions(engine: &Engine) -> Table {
     let rows = engine.sessions();
     let each = || rows.iter();
     Table::new()
-        .count("pid", each().map(|c| u64::try_from(c.pid).unwrap_or(0)))
-        .text("user_name", each().map(|c| Some(c.user.clone())))
-        .text("database", each().map(|c| Some(c.database.clone())))
-        .text("application_name", each().map(|c| Some(c.application_name.clone())))
-        .text("client_address", each().map(|c| c.address.map(|a| a.to_string())))
+        .count("pid", each().map(|c| u64::try_from(c.client.pid).unwrap_or(0)))
+        .text("user_name", each().map(|c| Some(c.client.user.clone())))
+        .text("database", each().map(|c| Some(c.client.database.clone())))
+        .text("application_name", each().map(|c| Some(c.doing().application_name)))
+        .text("client_address", each().map(|c| c.client.address.map(|a| a.to_string())))
 }
 
 impl Session {

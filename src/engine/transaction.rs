@@ -5,7 +5,7 @@
 //! transaction of their own, up to the message's end or a COMMIT among them. In a transaction
 //! writes (INSERT, UPDATE, DELETE, COPY, HEARTBEAT) are gathered and committed together, at one log
 //! position. Its own reads see what it did to tables, not what it sent to streams. Definitions take
-//! effect at once and are not undone.
+//! effect at once and are not undone. A READ ONLY one refuses both.
 
 use std::collections::BTreeMap;
 
@@ -102,10 +102,21 @@ impl Session {
         }
     }
 
+    /// Refuses a statement that changes something in a transaction that may only read.
+    pub(super) fn check_read_only(&self, statement: &StatementKind) -> Result<()> {
+        match statement.changes() {
+            Some(command) if self.variables.read_only() => Err(Error::refused(
+                SqlState::READ_ONLY_SQL_TRANSACTION,
+                format!("cannot execute {command} in a read-only transaction"),
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// BEGIN, COMMIT, ROLLBACK and savepoints; returns the command tag.
     pub(super) async fn transact(&mut self, kind: &StatementKind) -> Result<String> {
         match kind {
-            StatementKind::Begin => {
+            StatementKind::Begin { read_only } => {
                 match &mut self.block {
                     Some(block) if block.implicit => block.implicit = false,
                     Some(_) => {
@@ -116,6 +127,9 @@ impl Session {
                         self.block = Some(Block::default());
                         self.variables.begin();
                     }
+                }
+                if let Some(read_only) = read_only {
+                    self.variables.set_read_only(*read_only);
                 }
                 Ok("BEGIN".into())
             }

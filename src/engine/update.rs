@@ -78,10 +78,10 @@ impl Session {
         let _writing = self.lock_table(object.oid).await?;
         let relations = self.relations();
         let plan = {
-            let names = Names::new(&relations, self.engine.functions(), Arc::clone(&query.windows));
+            let names = Names::new(&relations, &relations.functions, Arc::clone(&query.windows));
             bind_query(&query, &names)?
         };
-        let rows = query::collect(&self.engine, plan, params, &self.pending()).await?;
+        let rows = query::collect(&self.once(), plan, params).await?;
         let rows = fitted(&object, rows.columns(), rows.num_rows())?;
         let changed = Changed { tag: "DELETE", rows: rows.clone() };
         let returning = returning(delete.returning.as_ref(), table);
@@ -331,13 +331,12 @@ pub(super) async fn run_pairs(
     params: &[ScalarValue],
 ) -> Result<Pairs> {
     let plan = {
-        let functions = session.engine.functions();
-        let names = Names::new(relations, functions, Arc::clone(&query.windows));
+        let names = Names::new(relations, &relations.functions, Arc::clone(&query.windows));
         bind_query(query, &names)?
     };
-    let plan = settled(query::with_params(plan, params)?, session.engine.functions())?;
+    let plan = settled(query::with_params(plan, params)?, &relations.functions)?;
     let plan = assigned(plan, object)?;
-    let rows = query::collect(&session.engine, plan, &[], &session.pending()).await?;
+    let rows = query::collect(&session.once(), plan, &[]).await?;
     let width = object.columns.len();
     let (old, new) = rows.columns().split_at(width);
     Ok(Pairs {

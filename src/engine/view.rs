@@ -73,6 +73,7 @@ impl Session {
             maintained,
             query: Arc::clone(&create.query_text),
             search_path: self.search_path(),
+            time_zone: self.variables.time_zone(),
             fail_on_error,
             options: create.options.clone(),
         };
@@ -114,7 +115,7 @@ impl Session {
         names: &[String],
         how: Maintained,
     ) -> Result<NewView> {
-        let functions = self.engine.functions();
+        let functions = &*relations.functions;
         let scope = Names::new(relations, functions, Arc::clone(&query.windows));
         let scope = if how.always { scope } else { scope.of_view() };
         let bound = query::with_params(bind_query(query, &scope)?, &[])?;

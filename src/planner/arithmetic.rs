@@ -9,6 +9,8 @@
 //! A function stands for the operation from the analyzer on, so constants that are computed while
 //! planning, one-shot queries and continuous ones all fail alike.
 
+use std::fmt::Write;
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, Datum};
@@ -24,6 +26,7 @@ use datafusion::logical_expr::{
     Volatility,
 };
 use datafusion::physical_expr_common::datum::apply;
+use foldhash::quality::FixedState;
 
 use crate::sql::types::pg_type_name;
 
@@ -32,7 +35,35 @@ use crate::sql::types::pg_type_name;
 struct Checked {
     operator: Operator,
     data_type: DataType,
+    /// Names the column that it makes; of the first operands only the names.
+    label: String,
     signature: Signature,
+}
+
+/// The longest label, in bytes. Of a longer one the beginning stays, and what tells it from others.
+const LABEL_MAX: usize = 200;
+
+/// Names an operation. A chain of operations is as deep as it is long: names that grew with it
+/// would make planning it take time with the square of its length and more.
+fn label(operator: Operator, args: &[Expr]) -> String {
+    let mut label = format!("{} {operator} {}", args[0].schema_name(), args[1].schema_name());
+    if label.len() > LABEL_MAX {
+        let hash = FixedState::with_seed(0).hash_one(&label);
+        label.truncate(label.floor_char_boundary(LABEL_MAX / 2));
+        let _ = write!(label, " .. {hash:x}");
+    }
+    label
+}
+
+/// The type of an expression. DataFusion looks through the whole of a chain of operations; here the
+/// last one tells.
+pub(super) fn type_of(expr: &Expr, schema: &DFSchema) -> DfResult<DataType> {
+    if let Expr::ScalarFunction(function) = expr
+        && let Some(checked) = function.func.inner().downcast_ref::<Checked>()
+    {
+        return Ok(checked.data_type.clone());
+    }
+    expr.get_type(schema)
 }
 
 impl ScalarUDFImpl for Checked {
@@ -53,8 +84,8 @@ impl ScalarUDFImpl for Checked {
         Ok(self.data_type.clone())
     }
 
-    fn schema_name(&self, args: &[Expr]) -> DfResult<String> {
-        Ok(format!("{} {} {}", args[0].schema_name(), self.operator, args[1].schema_name()))
+    fn schema_name(&self, _: &[Expr]) -> DfResult<String> {
+        Ok(self.label.clone())
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
@@ -136,7 +167,7 @@ pub fn checked_sums(plan: LogicalPlan) -> DfResult<LogicalPlan> {
 pub(super) fn rewrite(expr: Expr, schema: &DFSchema) -> DfResult<Transformed<Expr>> {
     let (operator, data_type) = match &expr {
         Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
-            let (Ok(left), Ok(right)) = (left.get_type(schema), right.get_type(schema)) else {
+            let (Ok(left), Ok(right)) = (type_of(left, schema), type_of(right, schema)) else {
                 return Ok(Transformed::no(expr));
             };
             let wraps = matches!(op, Operator::Plus | Operator::Minus | Operator::Multiply);
@@ -148,7 +179,7 @@ pub(super) fn rewrite(expr: Expr, schema: &DFSchema) -> DfResult<Transformed<Exp
             (*op, left)
         }
         Expr::Negative(inner) if !matches!(**inner, Expr::Literal(..)) => {
-            match inner.get_type(schema) {
+            match type_of(inner, schema) {
                 Ok(data_type) if data_type.is_signed_integer() => (Operator::Minus, data_type),
                 _ => return Ok(Transformed::no(expr)),
             }
@@ -163,6 +194,7 @@ pub(super) fn rewrite(expr: Expr, schema: &DFSchema) -> DfResult<Transformed<Exp
         other => return Ok(Transformed::no(other)),
     };
     let signature = Signature::exact(vec![data_type.clone(); 2], Volatility::Immutable);
-    let function = ScalarUDF::from(Checked { operator, data_type, signature });
+    let label = label(operator, &args);
+    let function = ScalarUDF::from(Checked { operator, data_type, label, signature });
     Ok(Transformed::yes(Arc::new(function).call(args)))
 }

@@ -225,9 +225,9 @@ pub(super) fn constant_expr(expr: Expr, state: &SessionState) -> DfResult<Expr> 
         .with_query_execution_start_time(state.execution_props().query_execution_start_time)
         .build();
     let simplifier = ExprSimplifier::new(context);
-    let typed = super::coercion::rewrite(expr, &DFSchema::empty())?;
+    let typed = super::coercion::rewrite(expr, &DFSchema::empty(), state.config_options())?;
     let coerced = simplifier.coerce(typed.data, &DFSchema::empty())?;
-    let meant = super::meaning::rewrite(coerced, &DFSchema::empty())?;
+    let meant = super::meaning::rewrite(coerced, &DFSchema::empty(), state.config_options())?;
     simplifier.simplify(meant.data)
 }
 

@@ -3,22 +3,22 @@
 //! # Semantics
 //! A number cast to an integer is rounded: a double to the nearest even one in the middle, a
 //! numeric
-//! away from zero. A timestamp cast to text looks as Postgres shows it (ISO, time zone UTC).
+//! away from zero. A value cast to text looks as Postgres shows it, instants in the session's zone.
 
 use std::sync::Arc;
 
-use arrow::array::{AsArray, Float64Array, StringArray};
+use arrow::array::{AsArray, Float64Array};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Float64Type, TimeUnit, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Float64Type};
 use datafusion::common::DFSchema;
 use datafusion::common::tree_node::Transformed;
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::{
-    Cast, ColumnarValue, Expr, ExprSchemable, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
-    Signature, Volatility,
+    Cast, ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 
-use crate::time::Timestamp;
+use super::arithmetic::type_of;
+use super::text_output::{differs, texts};
 
 /// The function that stands between a value and its cast.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -27,12 +27,12 @@ struct Prepared {
     signature: Signature,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum What {
     /// Rounds a double, half to even.
     Round,
-    /// Shows a timestamp; with a zone its text ends with `+00`.
-    Show { zone: bool },
+    /// Shows a value as text; an instant as a zone's clocks show it, with their offset.
+    Show { zone: Option<Arc<str>> },
 }
 
 impl Prepared {
@@ -63,43 +63,26 @@ impl ScalarUDFImpl for Prepared {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
         let arrays = ColumnarValue::values_to_arrays(&args.args)?;
-        Ok(ColumnarValue::Array(match self.what {
+        Ok(ColumnarValue::Array(match &self.what {
             What::Round => {
                 let values = cast(&arrays[0], &DataType::Float64)?;
                 let rounded: Float64Array =
                     values.as_primitive::<Float64Type>().unary(f64::round_ties_even);
                 Arc::new(rounded)
             }
-            What::Show { zone } => {
-                let micros = DataType::Timestamp(TimeUnit::Microsecond, None);
-                let values = cast(&cast(&arrays[0], &DataType::Int64)?, &micros)?;
-                let values = values.as_primitive::<TimestampMicrosecondType>();
-                Arc::new(values.iter().map(|v| Some(shown(v?, zone))).collect::<StringArray>())
-            }
+            What::Show { zone } => Arc::new(texts(&arrays[0], zone.as_deref())?),
         }))
     }
 }
 
-/// Shows microseconds since the Unix epoch.
-fn shown(micros: i64, zone: bool) -> String {
-    match micros {
-        i64::MAX => "infinity".to_owned(),
-        i64::MIN => "-infinity".to_owned(),
-        micros => {
-            let text = Timestamp(micros).to_string();
-            let text = match text.contains('.') {
-                true => text.trim_end_matches('0'),
-                false => &text,
-            };
-            format!("{text}{}", if zone { "+00" } else { "" })
-        }
-    }
-}
-
 /// Replaces a cast that would cut where Postgres rounds, or show otherwise.
-pub(super) fn rewrite(expr: Expr, schema: &DFSchema) -> DfResult<Transformed<Expr>> {
+pub(super) fn rewrite(
+    expr: Expr,
+    schema: &DFSchema,
+    session: Option<&Arc<str>>,
+) -> DfResult<Transformed<Expr>> {
     let Expr::Cast(Cast { expr: inner, field }) = &expr else { return Ok(Transformed::no(expr)) };
-    let Ok(from) = inner.get_type(schema) else { return Ok(Transformed::no(expr)) };
+    let Ok(from) = type_of(inner, schema) else { return Ok(Transformed::no(expr)) };
     let inner = || inner.as_ref().clone();
     let prepared = match (from, field.data_type()) {
         (DataType::Float16 | DataType::Float32 | DataType::Float64, to) if to.is_integer() => {
@@ -109,8 +92,12 @@ pub(super) fn rewrite(expr: Expr, schema: &DFSchema) -> DfResult<Transformed<Exp
             let whole = DataType::Decimal128(precision, 0);
             Expr::Cast(Cast::new(Box::new(inner()), whole))
         }
-        (DataType::Timestamp(TimeUnit::Microsecond, zone), DataType::Utf8) => {
-            let zone = zone.is_some();
+        (from, DataType::Utf8) if differs(&from) => {
+            let zone = match from {
+                DataType::Timestamp(_, Some(zone)) => Some(session.cloned().unwrap_or(zone)),
+                DataType::List(_) => session.cloned(),
+                _ => None,
+            };
             return Ok(Transformed::yes(Prepared::call(What::Show { zone }, inner())));
         }
         _ => return Ok(Transformed::no(expr)),

@@ -8,6 +8,7 @@
 //! | `date + interval` | `timestamp` | DataFusion's stays a date |
 //! | `date + integer`, `date - date` | a number of days | it must not become the line above |
 //! | `round(numeric, n)` | the scale `n` | DataFusion forgets a constant that it casts |
+//! | text in quotes compared with a time | a time of that type | it may be written in all forms |
 //!
 //! Together means: operands of an operator, arguments of COALESCE, GREATEST, LEAST and NULLIF,
 //! results of
@@ -26,6 +27,9 @@ use datafusion::logical_expr::{
 };
 use datafusion::optimizer::AnalyzerRule;
 
+use super::interval_order::compares;
+use super::{text_time, zone};
+
 /// Functions whose arguments have one type.
 const OF_ONE_TYPE: [&str; 4] = ["coalesce", "greatest", "least", "nullif"];
 
@@ -39,7 +43,7 @@ const INTERVAL: DataType = DataType::Interval(IntervalUnit::MonthDayNano);
 pub struct PostgresTypes;
 
 impl AnalyzerRule for PostgresTypes {
-    fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> DfResult<LogicalPlan> {
+    fn analyze(&self, plan: LogicalPlan, config: &ConfigOptions) -> DfResult<LogicalPlan> {
         let plan = plan.transform_up_with_subqueries(|node| {
             let node = match node {
                 LogicalPlan::Union(union) => return union_of_one_type(union),
@@ -52,7 +56,7 @@ impl AnalyzerRule for PostgresTypes {
             let names = NamePreserver::new(&node);
             let node = node.map_expressions(|expr| {
                 let name = names.save(&expr);
-                Ok(rewrite(expr, &schema)?.update_data(|expr| name.restore(expr)))
+                Ok(rewrite(expr, &schema, config)?.update_data(|expr| name.restore(expr)))
             })?;
             if node.transformed { node.map_data(LogicalPlan::recompute_schema) } else { Ok(node) }
         })?;
@@ -65,18 +69,30 @@ impl AnalyzerRule for PostgresTypes {
 }
 
 /// Rewrites an expression over `schema`.
-pub(super) fn rewrite(expr: Expr, schema: &DFSchema) -> DfResult<Transformed<Expr>> {
+pub(super) fn rewrite(
+    expr: Expr,
+    schema: &DFSchema,
+    config: &ConfigOptions,
+) -> DfResult<Transformed<Expr>> {
+    let zone = zone::of(config);
+    let read_times = |parts: &mut [&mut Expr]| text_time::read_beside(parts, schema, zone.as_ref());
     expr.transform_up(|expr| match expr {
-        Expr::BinaryExpr(binary) => operation(binary, schema),
+        Expr::BinaryExpr(mut binary) => {
+            let read =
+                compares(binary.op) && read_times(&mut [&mut *binary.left, &mut *binary.right]);
+            let mut typed = operation(binary, schema)?;
+            typed.transformed |= read;
+            Ok(typed)
+        }
         Expr::Between(mut between) => {
             let mut parts = [&mut *between.expr, &mut *between.low, &mut *between.high];
-            let changed = float_wins(&mut parts, schema);
+            let changed = float_wins(&mut parts, schema) | read_times(&mut parts);
             Ok(transformed(changed, Expr::Between(between)))
         }
         Expr::InList(mut list) => {
             let mut parts: Vec<&mut Expr> =
                 std::iter::once(&mut *list.expr).chain(&mut list.list).collect();
-            let changed = float_wins(&mut parts, schema);
+            let changed = float_wins(&mut parts, schema) | read_times(&mut parts);
             Ok(transformed(changed, Expr::InList(list)))
         }
         Expr::Case(mut case) => {

@@ -3,26 +3,39 @@
 use std::sync::Arc;
 
 use arrow::array::timezone::Tz;
-use arrow::array::{AsArray, IntervalMonthDayNanoArray, TimestampMicrosecondArray};
+use arrow::array::{
+    ArrayRef, AsArray, Decimal128Array, IntervalMonthDayNanoArray, TimestampMicrosecondArray,
+};
+use arrow::compute::cast;
 use arrow::compute::kernels::numeric;
 use arrow::datatypes::{
-    DataType, Field, IntervalMonthDayNano, IntervalUnit, TimeUnit, TimestampMicrosecondType,
+    DataType, Field, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, TimeUnit,
+    TimestampMicrosecondType,
 };
-use chrono::{DateTime, Datelike, Months, NaiveDateTime, Offset, TimeZone, Utc};
+use chrono::{DateTime, Datelike, Months, NaiveDateTime, Offset, TimeDelta, TimeZone, Utc};
 use datafusion::common::{ScalarValue, exec_datafusion_err, plan_err};
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::{
-    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature,
+    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature,
     Volatility,
 };
 use datafusion::physical_expr_common::datum::apply;
 
+use super::scaled_interval::INTERVAL;
+use crate::sql::SECONDS;
 use crate::sql::types::pg_type_name;
+
+const TIME: DataType = DataType::Time64(TimeUnit::Microsecond);
 
 /// Returns the functions.
 pub fn all() -> Vec<Arc<ScalarUDF>> {
-    let kinds = [Kind::Mod, Kind::Age, Kind::Timezone, Kind::TypeOf];
+    let kinds = [Kind::Mod, Kind::Age, Kind::Timezone, Kind::TypeOf, Kind::Seconds];
     kinds.into_iter().map(|kind| Arc::new(ScalarUDF::from(Function::new(kind)))).collect()
+}
+
+/// `timezone(zone, time)`.
+pub(super) fn timezone(zone: Expr, time: Expr) -> Expr {
+    ScalarUDF::from(Function::new(Kind::Timezone)).call(vec![zone, time])
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -31,6 +44,8 @@ enum Kind {
     Mod,
     /// `age(timestamp, timestamp)`: the time between, in years, months and days.
     Age,
+    /// `extract(second from x)`: seconds with fractions.
+    Seconds,
     /// `timezone(zone, time)`, also written `time AT TIME ZONE zone`: an instant as the zone's
     /// clocks
     /// show it, or the instant at which they show a time.
@@ -45,9 +60,9 @@ struct Function {
     signature: Signature,
 }
 
-const MICROS: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);
+pub(super) const MICROS: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);
 
-fn instants() -> DataType {
+pub(super) fn instants() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
 }
 
@@ -57,6 +72,11 @@ impl Function {
             Kind::Mod => Signature::numeric(2, Volatility::Immutable),
             Kind::TypeOf => Signature::any(1, Volatility::Immutable),
             Kind::Age => Signature::exact(vec![MICROS, MICROS], Volatility::Immutable),
+            Kind::Seconds => {
+                let types = [MICROS, instants(), TIME, INTERVAL];
+                let types = types.map(|data_type| TypeSignature::Exact(vec![data_type]));
+                Signature::one_of(types.to_vec(), Volatility::Immutable)
+            }
             Kind::Timezone => Signature::one_of(
                 vec![
                     TypeSignature::Exact(vec![DataType::Utf8, MICROS]),
@@ -76,6 +96,7 @@ impl ScalarUDFImpl for Function {
             Kind::Age => "age",
             Kind::Timezone => "timezone",
             Kind::TypeOf => "pg_typeof",
+            Kind::Seconds => SECONDS,
         }
     }
 
@@ -87,7 +108,8 @@ impl ScalarUDFImpl for Function {
         Ok(match (self.kind, args) {
             (Kind::Mod, [first, _]) => first.clone(),
             (Kind::TypeOf, _) => DataType::Utf8,
-            (Kind::Age, _) => DataType::Interval(IntervalUnit::MonthDayNano),
+            (Kind::Age, _) => INTERVAL,
+            (Kind::Seconds, _) => DataType::Decimal128(8, 6),
             (Kind::Timezone, [_, DataType::Timestamp(_, None)]) => instants(),
             (Kind::Timezone, [_, _]) => MICROS,
             _ => return plan_err!("{} takes two arguments", self.name()),
@@ -103,6 +125,9 @@ impl ScalarUDFImpl for Function {
             return Ok(ColumnarValue::Scalar(ScalarValue::from(name)));
         }
         let arrays = ColumnarValue::values_to_arrays(&args.args)?;
+        if self.kind == Kind::Seconds {
+            return Ok(ColumnarValue::Array(Arc::new(seconds(&arrays[0])?)));
+        }
         let times = arrays[1].as_primitive::<TimestampMicrosecondType>();
         if self.kind == Kind::Age {
             let firsts = arrays[0].as_primitive::<TimestampMicrosecondType>();
@@ -136,12 +161,26 @@ fn type_name(field: &Field) -> String {
     }
 }
 
+/// The seconds of times and spans.
+fn seconds(values: &ArrayRef) -> DfResult<Decimal128Array> {
+    const MINUTE_MICROS: i64 = 60_000_000;
+    let micros: Decimal128Array = match values.data_type() {
+        DataType::Interval(_) => values
+            .as_primitive::<IntervalMonthDayNanoType>()
+            .unary(|span| i128::from(span.nanoseconds / 1_000 % MINUTE_MICROS)),
+        _ => cast(values, &DataType::Int64)?
+            .as_primitive::<Int64Type>()
+            .unary(|micros| i128::from(micros.rem_euclid(MINUTE_MICROS))),
+    };
+    Ok(micros.with_precision_and_scale(8, 6)?)
+}
+
 fn naive(micros: i64) -> DfResult<NaiveDateTime> {
     let time = DateTime::from_timestamp_micros(micros);
     Ok(time.ok_or_else(|| exec_datafusion_err!("timestamp out of range"))?.naive_utc())
 }
 
-fn zone(name: &str) -> DfResult<Tz> {
+pub(super) fn zone(name: &str) -> DfResult<Tz> {
     // Names in Postgres have no case.
     let known = name.parse().or_else(|_| name.to_uppercase().parse());
     known.map_err(|_| exec_datafusion_err!("time zone \"{name}\" not recognized"))
@@ -154,12 +193,13 @@ fn clock_time(name: &str, micros: i64) -> DfResult<i64> {
 }
 
 /// The first instant at which the clocks of a zone show a time, or would if none were skipped.
-fn instant_of(name: &str, micros: i64) -> DfResult<i64> {
+pub(super) fn instant_of(name: &str, micros: i64) -> DfResult<i64> {
     let zone = zone(name)?;
     let local = naive(micros)?;
     let offset = match zone.offset_from_local_datetime(&local).earliest() {
         Some(offset) => offset,
-        None => zone.offset_from_utc_datetime(&local),
+        // Postgres goes on with the offset that was in force before.
+        None => zone.offset_from_utc_datetime(&(local - TimeDelta::days(1))),
     };
     Ok(micros - i64::from(offset.fix().local_minus_utc()) * 1_000_000)
 }

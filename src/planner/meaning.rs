@@ -1,7 +1,8 @@
 //! Gives analyzed expressions Postgres's meaning where DataFusion's is another.
 //!
-//! One rule of the analyzer, after types are settled: casts of text (`text_time`), other casts
-//! (`casts`) and arithmetic (`arithmetic`).
+//! One rule of the analyzer, after types are settled: the session's time zone (`zone`), casts of
+//! text (`text_time`), other casts
+//! (`casts`), arithmetic (`arithmetic`) and the order of intervals (`interval_order`).
 
 use datafusion::common::DFSchema;
 use datafusion::common::config::ConfigOptions;
@@ -11,14 +12,26 @@ use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::optimizer::AnalyzerRule;
 
-use super::{arithmetic, casts, text_time};
+use super::{arithmetic, casts, interval_order, logarithm, text_time, zone};
 
 /// Rewrites an expression over `schema`.
-pub fn rewrite(expr: Expr, schema: &DFSchema) -> DfResult<Transformed<Expr>> {
+pub fn rewrite(
+    expr: Expr,
+    schema: &DFSchema,
+    config: &ConfigOptions,
+) -> DfResult<Transformed<Expr>> {
+    let zone = zone::of(config);
     expr.transform_up(|expr| {
-        text_time::rewrite(expr, schema)?
-            .transform_data(|expr| casts::rewrite(expr, schema))?
-            .transform_data(|expr| arithmetic::rewrite(expr, schema))
+        let zoned = match &zone {
+            Some(zone) => zone::rewrite(expr, schema, zone)?,
+            None => Transformed::no(expr),
+        };
+        zoned
+            .transform_data(|expr| text_time::rewrite(expr, schema, zone.as_ref()))?
+            .transform_data(|expr| casts::rewrite(expr, schema, zone.as_ref()))?
+            .transform_data(|expr| arithmetic::rewrite(expr, schema))?
+            .transform_data(|expr| Ok(logarithm::rewrite(expr)))?
+            .transform_data(|expr| interval_order::rewrite(expr, schema))
     })
 }
 
@@ -27,7 +40,7 @@ pub fn rewrite(expr: Expr, schema: &DFSchema) -> DfResult<Transformed<Expr>> {
 pub struct PostgresMeaning;
 
 impl AnalyzerRule for PostgresMeaning {
-    fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> DfResult<LogicalPlan> {
+    fn analyze(&self, plan: LogicalPlan, config: &ConfigOptions) -> DfResult<LogicalPlan> {
         let plan = plan.transform_up_with_subqueries(|node| {
             let mut schema = DFSchema::empty();
             for input in node.inputs() {
@@ -37,7 +50,7 @@ impl AnalyzerRule for PostgresMeaning {
             let names = NamePreserver::new(&node);
             node.map_expressions(|expr| {
                 let name = names.save(&expr);
-                Ok(rewrite(expr, &schema)?.update_data(|expr| name.restore(expr)))
+                Ok(rewrite(expr, &schema, config)?.update_data(|expr| name.restore(expr)))
             })
         })?;
         Ok(plan.data)

@@ -30,14 +30,17 @@ use datafusion::logical_expr::{
     Volatility,
 };
 
+use super::arithmetic::type_of;
 use super::error::Error;
+use super::functions;
 use crate::functions::json;
 use crate::sql;
 use crate::sql::array::elements;
 use crate::sql::interval::{Interval, Malformed};
 
-/// Reads a timestamp, in microseconds since the Unix epoch.
-fn read(text: &str) -> Option<i64> {
+/// Reads a timestamp, in microseconds since the Unix epoch. Without a zone an offset in the text
+/// says nothing, as in Postgres; with one, it goes before the zone.
+fn read(text: &str, zone: Option<&str>) -> Option<i64> {
     let text = text.trim();
     match text.to_ascii_lowercase().as_str() {
         "infinity" => return Some(i64::MAX),
@@ -45,8 +48,24 @@ fn read(text: &str) -> Option<i64> {
         "epoch" => return Some(0),
         _ => {}
     }
-    let parsed = |text: &str| Some(string_to_datetime(&Utc, text).ok()?.timestamp_micros());
+    let utc = |text: &str| Some(string_to_datetime(&Utc, text).ok()?.timestamp_micros());
+    let parsed = |text: &str| match zone {
+        None => utc(without_offset(text)),
+        Some("UTC") => utc(text),
+        Some(zone) => match string_to_datetime(&functions::zone(zone).ok()?, text) {
+            Ok(time) => Some(time.timestamp_micros()),
+            // A time that the zone's clocks skip.
+            Err(_) => functions::instant_of(zone, utc(text)?).ok(),
+        },
+    };
     parsed(text).or_else(|| parsed(&with_seconds(text)?))
+}
+
+/// Cuts an offset or zone after a time.
+fn without_offset(text: &str) -> &str {
+    let Some(time) = text.find(':') else { return text };
+    let offset = text[time..].find(|c: char| !c.is_ascii_digit() && !matches!(c, ':' | '.'));
+    offset.map_or(text, |offset| text[..time + offset].trim_end())
 }
 
 /// Reads bytea: `\x` and hexadecimal digits, or the text's own bytes.
@@ -86,6 +105,8 @@ fn with_seconds(text: &str) -> Option<String> {
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct TextTime {
     to: DataType,
+    /// In which zone times are that do not say.
+    zone: Option<Arc<str>>,
     signature: Signature,
 }
 
@@ -115,8 +136,13 @@ impl ScalarUDFImpl for TextTime {
 }
 
 impl TextTime {
-    fn new(to: &DataType) -> Self {
-        Self { to: to.clone(), signature: Signature::any(1, Volatility::Immutable) }
+    /// Times without a zone are in that of the session, or else in that of the type.
+    fn new(to: &DataType, session: Option<&Arc<str>>) -> Self {
+        let zone = match to {
+            DataType::Timestamp(_, Some(zone)) => Some(session.unwrap_or(zone).clone()),
+            _ => None,
+        };
+        Self { to: to.clone(), zone, signature: Signature::any(1, Volatility::Immutable) }
     }
 
     fn values(&self, texts: &StringArray) -> DfResult<ArrayRef> {
@@ -140,7 +166,7 @@ impl TextTime {
             _ => None,
         };
         let times = each(texts, |text| {
-            read(text).ok_or_else(|| {
+            read(text, self.zone.as_deref()).ok_or_else(|| {
                 exec_datafusion_err!("invalid input syntax for type timestamp: \"{text}\"")
             })
         });
@@ -177,11 +203,15 @@ fn is_read_here(to: &DataType) -> bool {
 
 /// Reads texts as values of one of these types; nothing for other types.
 pub fn values(texts: &StringArray, to: &DataType) -> DfResult<Option<ArrayRef>> {
-    is_read_here(to).then(|| TextTime::new(to).values(texts)).transpose()
+    is_read_here(to).then(|| TextTime::new(to, None).values(texts)).transpose()
 }
 
 /// Replaces a cast of text to one of these types.
-pub(super) fn rewrite(expr: Expr, schema: &DFSchema) -> DfResult<Transformed<Expr>> {
+pub(super) fn rewrite(
+    expr: Expr,
+    schema: &DFSchema,
+    session: Option<&Arc<str>>,
+) -> DfResult<Transformed<Expr>> {
     if let Some(json) = json_cast(&expr, schema) {
         return Ok(Transformed::yes(json));
     }
@@ -189,13 +219,43 @@ pub(super) fn rewrite(expr: Expr, schema: &DFSchema) -> DfResult<Transformed<Exp
         Expr::Cast(cast) => (&cast.expr, cast.field.data_type()),
         _ => return Ok(Transformed::no(expr)),
     };
-    let from = inner.get_type(schema);
+    let from = type_of(inner, schema);
     let text = matches!(from, Ok(DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View));
     if !is_read_here(to) || !text {
         return Ok(Transformed::no(expr));
     }
-    let function = ScalarUDF::from(TextTime::new(to));
-    Ok(Transformed::yes(function.call(vec![inner.as_ref().clone()])))
+    Ok(Transformed::yes(input(inner.as_ref().clone(), to, session)))
+}
+
+/// Reads the texts among operands that are compared with a timestamp; returns whether there are
+/// any.
+pub(super) fn read_beside(
+    parts: &mut [&mut Expr],
+    schema: &DFSchema,
+    session: Option<&Arc<str>>,
+) -> bool {
+    let text = |expr: &Expr| matches!(expr, Expr::Literal(ScalarValue::Utf8(Some(_)), _));
+    if !parts.iter().any(|part| text(part)) {
+        return false;
+    }
+    let types = parts.iter().filter_map(|part| part.get_type(schema).ok());
+    let Some(to) = types.into_iter().find(|t| matches!(t, DataType::Timestamp(..))) else {
+        return false;
+    };
+    let zone = match &to {
+        DataType::Timestamp(_, zone) => zone.clone(),
+        _ => None,
+    };
+    let to = DataType::Timestamp(TimeUnit::Microsecond, zone);
+    for part in parts.iter_mut().filter(|part| text(part)) {
+        **part = input(std::mem::take(*part), &to, session);
+    }
+    true
+}
+
+/// The value of a type that a text is.
+fn input(text: Expr, to: &DataType, session: Option<&Arc<str>>) -> Expr {
+    ScalarUDF::from(TextTime::new(to, session)).call(vec![text])
 }
 
 /// A cast of text to json or jsonb, or of these to text, as a call.
@@ -221,6 +281,7 @@ mod tests {
 
     #[test]
     fn seconds_may_be_left_out() {
+        let read = |text| read(text, Some("UTC"));
         assert_eq!(read("1970-01-01 00:01"), Some(60_000_000));
         assert_eq!(read("1970-01-01 01:00+01"), Some(0));
         assert_eq!(read("1970-01-01T00:00:01.5Z"), Some(1_500_000));
@@ -228,5 +289,18 @@ mod tests {
         assert_eq!(read("infinity"), Some(i64::MAX));
         assert_eq!(read("10:00"), None);
         assert_eq!(read("yesterday"), None);
+    }
+
+    #[test]
+    fn times_without_a_zone_are_those_of_the_session() {
+        const HOUR: i64 = 3_600_000_000;
+        assert_eq!(read("1970-01-01 01:00", Some("Europe/Vienna")), Some(0));
+        assert_eq!(read("1970-01-01 01:00+02", Some("Europe/Vienna")), Some(-HOUR));
+        assert_eq!(read("1970-01-01 01:00+02", None), Some(HOUR));
+        assert_eq!(read("1970-01-01T01:00:00.5Z", None), Some(HOUR + 500_000));
+        // Clocks go from 2 to 3.
+        let skipped =
+            [read("2024-03-31 02:30", Some("Europe/Vienna")), read("2024-03-31 01:30", None)];
+        assert_eq!(skipped[0], skipped[1]);
     }
 }

@@ -161,6 +161,12 @@ fn value(message: &str) -> Option<Wording> {
     if has("annot take square root of a negative number") {
         return plain(SqlState("2201F"), "cannot take square root of a negative number");
     }
+    for what in ["zero", "a negative number"] {
+        let text = format!("cannot take logarithm of {what}");
+        if has(&text) {
+            return plain(SqlState("2201E"), text);
+        }
+    }
     if has("negative count not allowed") {
         return plain(SqlState("22011"), "negative substring length not allowed");
     }

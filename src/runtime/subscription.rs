@@ -29,8 +29,9 @@ pub struct Change {
 
 #[derive(Default)]
 struct Queue {
-    changes: VecDeque<Change>,
-    rows: usize,
+    /// Changes with their sizes.
+    changes: VecDeque<(Change, usize)>,
+    bytes: usize,
     closed: bool,
     fault: Option<Fault>,
 }
@@ -39,7 +40,7 @@ struct Queue {
 pub struct Feed {
     queue: Mutex<Queue>,
     arrived: Notify,
-    rows_max: usize,
+    bytes_max: usize,
     /// Whether commits without a change are passed on, for their progress.
     progress: bool,
     /// Times that the reader waits for the progress to reach.
@@ -47,10 +48,11 @@ pub struct Feed {
 }
 
 impl Feed {
-    /// An empty queue that holds at most `rows_max` rows.
-    pub fn new(rows_max: usize, progress: bool) -> Self {
+    /// An empty queue that holds at most `bytes_max` bytes, or one change that
+    /// is larger.
+    pub fn new(bytes_max: usize, progress: bool) -> Self {
         let alarms = Vec::new();
-        Self { queue: Mutex::default(), arrived: Notify::new(), rows_max, progress, alarms }
+        Self { queue: Mutex::default(), arrived: Notify::new(), bytes_max, progress, alarms }
     }
 
     /// The queue of a reader that waits for progress to reach these times.
@@ -77,25 +79,27 @@ impl Feed {
         if delta.is_empty() && !self.progress {
             return true;
         }
-        if queue.rows + delta.len() > self.rows_max && queue.rows > 0 {
+        let bytes = delta.bytes();
+        if queue.bytes + bytes > self.bytes_max && queue.bytes > 0 {
             queue.closed = true;
             queue.changes.clear();
             queue.fault = Some(Fault {
                 sqlstate: SqlState::PROGRAM_LIMIT_EXCEEDED,
                 message: format!(
-                    "the subscription fell more than {} rows behind (subscribe_buffer)",
-                    self.rows_max
+                    "the subscription fell more than {} bytes behind (subscribe_buffer)",
+                    self.bytes_max
                 ),
             });
         } else {
             if delta.is_empty()
-                && let Some(last) = queue.changes.back_mut()
+                && let Some((last, _)) = queue.changes.back_mut()
             {
                 last.progress = last.progress.max(progress);
                 last.commit = commit;
             } else {
-                queue.rows += delta.len();
-                queue.changes.push_back(Change { delta: delta.clone(), progress, commit });
+                queue.bytes += bytes;
+                let change = Change { delta: delta.clone(), progress, commit };
+                queue.changes.push_back((change, bytes));
             }
         }
         let open = !queue.closed;
@@ -121,8 +125,8 @@ impl Feed {
         loop {
             {
                 let mut queue = self.lock();
-                if let Some(change) = queue.changes.pop_front() {
-                    queue.rows -= change.delta.len();
+                if let Some((change, bytes)) = queue.changes.pop_front() {
+                    queue.bytes -= bytes;
                     return Some(Ok(change));
                 }
                 if queue.closed {

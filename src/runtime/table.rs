@@ -20,7 +20,7 @@ use arrow::error::ArrowError;
 
 use super::ingest::micros;
 use super::{Error, Result};
-use crate::delta::Delta;
+use crate::delta::{Delta, span};
 use crate::operators::evaluate::row_text;
 use crate::planner::asof::DELETED;
 use crate::sql::catalog::Oid;
@@ -52,7 +52,8 @@ impl Table {
         let index = match primary_key.is_empty() {
             true => None,
             false => {
-                let types = primary_key.iter().map(|i| schema.field(*i).data_type().clone());
+                let types =
+                    primary_key.iter().map(|i| span::key_type(schema.field(*i).data_type()));
                 let keys = RowSet::new(types)?;
                 Some(Index { columns: primary_key, keys, rows: Vec::new() })
             }
@@ -131,7 +132,7 @@ impl Table {
             let copies = &mut copies[*slot as usize];
             *copies += delta.weight(i);
             if *copies > 1 {
-                return Err(self.duplicate(index, &columns, i));
+                return Err(self.duplicate(index, delta.rows(), i));
             }
         }
         Ok(())
@@ -150,11 +151,12 @@ impl Table {
         Ok(())
     }
 
-    fn duplicate(&self, index: &Index, key: &[ArrayRef], row: usize) -> Error {
+    fn duplicate(&self, index: &Index, rows: &RecordBatch, row: usize) -> Error {
         let schema = self.bag.schema();
         let names = index.columns.iter().map(|i| schema.field(*i).name().as_str());
         let names = names.collect::<Vec<_>>().join(", ");
-        let detail = format!("Key ({names})={} already exists.", row_text(key, row));
+        let key: Vec<_> = index.columns.iter().map(|i| Arc::clone(rows.column(*i))).collect();
+        let detail = format!("Key ({names})={} already exists.", row_text(&key, row));
         Error::DuplicateKey { table: self.name.clone(), detail }
     }
 
@@ -184,7 +186,7 @@ impl Table {
     /// Returns the rows that have one of these primary keys.
     pub fn lookup(&self, keys: &[ArrayRef], len: usize) -> Result<RecordBatch, ArrowError> {
         let Some(index) = &self.index else { return self.bag.rows(&[]) };
-        let mut slots = index.keys.find(keys, len)?;
+        let mut slots = index.keys.find(&span::keys(keys.iter().cloned()), len)?;
         slots.retain(|slot| *slot != NONE);
         slots.sort_unstable();
         slots.dedup();
@@ -208,7 +210,7 @@ impl Table {
 
 impl Index {
     fn key(&self, rows: &RecordBatch) -> Vec<ArrayRef> {
-        self.columns.iter().map(|i| Arc::clone(rows.column(*i))).collect()
+        span::keys(self.columns.iter().map(|i| Arc::clone(rows.column(*i))))
     }
 
     /// Takes a change that the bag has taken.

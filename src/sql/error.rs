@@ -194,7 +194,7 @@ impl Classify for Error {
             Error::UndefinedColumn { .. } => SqlState::UNDEFINED_COLUMN,
             Error::DuplicateColumn { .. } => SqlState::DUPLICATE_COLUMN,
             Error::InvalidDefinition { .. } => SqlState::INVALID_OBJECT_DEFINITION,
-            Error::TooComplex => SqlState::PROGRAM_LIMIT_EXCEEDED,
+            Error::TooComplex => SqlState::STATEMENT_TOO_COMPLEX,
             Error::FixedVariable { .. } => SqlState("55P02"),
         }
     }

@@ -4,6 +4,8 @@ pub mod derived;
 pub mod function;
 pub mod statement;
 
+mod changes;
+
 mod parser;
 
 pub mod array;
@@ -12,11 +14,12 @@ mod dialect;
 pub mod error;
 pub mod interval;
 pub mod names;
+pub mod output;
 pub mod types;
 pub mod variables;
 
 pub use dialect::StreamSql;
 pub use error::{Error, Result};
 pub use parser::{
-    IN_ARRAY, NOT_IN_ARRAY, VERSIONS_FUNCTION, parse, parse_expression, parse_query_text,
+    IN_ARRAY, NOT_IN_ARRAY, SECONDS, VERSIONS_FUNCTION, parse, parse_expression, parse_query_text,
 };

@@ -51,10 +51,12 @@ pub enum StatementKind {
         /// Whether an existing one is fine.
         if_not_exists: bool,
     },
-    /// `ALTER STREAM name | ALTER SYSTEM HEARTBEAT expr`.
+    /// `ALTER STREAM name | ALTER TABLE name | ALTER SYSTEM HEARTBEAT expr`.
     Heartbeat {
-        /// The stream; `None` is the system, whose time is that of commits.
+        /// The stream or table; `None` is the system, whose time is that of commits.
         stream: Option<ast::ObjectName>,
+        /// Whether the name was said to be that of a table.
+        table: bool,
         /// A constant timestamp expression.
         at: ast::Expr,
     },
@@ -145,7 +147,10 @@ pub enum StatementKind {
     /// `RESET name | ALL` (`None`).
     Reset(Option<String>),
     /// BEGIN, START TRANSACTION.
-    Begin,
+    Begin {
+        /// READ ONLY or READ WRITE, if it says so.
+        read_only: Option<bool>,
+    },
     /// COMMIT, END.
     Commit,
     /// ROLLBACK, ABORT.

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+use crate::engine::{self, Interrupt as _};
 
 /// The connections that cancel requests can name, by process id.
 #[derive(Debug, Default)]
@@ -16,13 +18,13 @@ pub(super) struct Registry {
 }
 
 impl Registry {
-    /// Gives a connection its process id and secret.
-    pub(super) fn register(self: &Arc<Self>) -> Registration {
+    /// Gives a connection its process id and secret; `end` ends it.
+    pub(super) fn register(self: &Arc<Self>, end: CancellationToken) -> Registration {
         let pid = self.last_pid.fetch_add(1, Ordering::Relaxed).wrapping_add(1) & i32::MAX;
         // `RandomState` is seeded by the operating system.
         let bytes = RandomState::new().hash_one(pid).to_be_bytes();
         let secret = i32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
-        let running = Arc::new(Running::default());
+        let running = Arc::new(Running { statement: Mutex::default(), end });
         self.lock().insert(pid, (secret, Arc::clone(&running)));
         Registration { registry: Arc::clone(self), pid, secret, running }
     }
@@ -36,7 +38,7 @@ impl Registry {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<i32, (i32, Arc<Running>)>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<i32, (i32, Arc<Running>)>> {
         // Every critical section leaves the map whole.
         self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -62,26 +64,40 @@ impl Drop for Registration {
 
 /// What a connection is running; nothing between statements, so that a late cancel request has no
 /// effect.
-#[derive(Debug, Default)]
-pub(super) struct Running(Mutex<Option<CancellationToken>>);
+#[derive(Debug)]
+pub(super) struct Running {
+    statement: Mutex<Option<CancellationToken>>,
+    /// Ends the connection.
+    end: CancellationToken,
+}
+
+impl engine::Interrupt for Running {
+    fn cancel(&self) {
+        if let Some(token) = &*self.statement() {
+            token.cancel();
+        }
+    }
+
+    fn terminate(&self) {
+        self.end.cancel();
+    }
+}
 
 impl Running {
+    fn statement(&self) -> MutexGuard<'_, Option<CancellationToken>> {
+        self.statement.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Begins something that can be canceled, until the next `begin` or `end`.
     pub(super) fn begin(&self) -> CancellationToken {
         let token = CancellationToken::new();
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(token.clone());
+        *self.statement() = Some(token.clone());
         token
     }
 
     /// From now on there is nothing to cancel.
     pub(super) fn end(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
-    }
-
-    fn cancel(&self) {
-        if let Some(token) = &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
-            token.cancel();
-        }
+        *self.statement() = None;
     }
 }
 
@@ -143,7 +159,7 @@ mod tests {
     #[test]
     fn a_cancel_request_reaches_only_what_runs_and_needs_the_secret() {
         let registry = Arc::new(Registry::default());
-        let connection = registry.register();
+        let connection = registry.register(CancellationToken::new());
         registry.cancel(connection.pid, connection.secret);
         let token = connection.running.begin();
         registry.cancel(connection.pid, connection.secret.wrapping_add(1));

@@ -5,7 +5,8 @@
 //!    questions.
 //! 2. Nothing waits without watching [`Signals`], but for the socket to take a short answer.
 //! 3. After an error in the extended protocol, messages are skipped until Sync, as Postgres does.
-//! 4. Portals do not outlive the transaction block they were opened in.
+//! 4. What the extended protocol runs up to a Sync, outside a block, is one transaction.
+//! 5. Portals do not outlive the transaction block they were opened in.
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
@@ -33,6 +34,9 @@ use crate::wire::extended::{Portal, Prepared};
 /// A client's socket, seen as messages.
 pub(super) type Socket = Framed<MaybeTls, Codec>;
 
+/// A message, or why there is none.
+type Received = Result<Inbound>;
+
 /// One client's connection, after startup.
 pub(super) struct Connection {
     /// Where messages come from and go to.
@@ -51,6 +55,8 @@ pub(super) struct Connection {
     pub(super) ends_message: bool,
     /// Whether messages are skipped until the next Sync.
     skipping: bool,
+    /// A message that was read before its turn.
+    ahead: Option<Option<Received>>,
     /// Makes cancel requests find this connection.
     registration: Registration,
 }
@@ -72,6 +78,7 @@ impl Connection {
             portals: BTreeMap::new(),
             ends_message: false,
             skipping: false,
+            ahead: None,
             registration,
         }
     }
@@ -79,19 +86,7 @@ impl Connection {
     /// Answers messages until the client leaves or the connection fails.
     pub(super) async fn serve(&mut self) -> Result<()> {
         loop {
-            let message = tokio::select! {
-                biased;
-                () = self.signals.shutdown.cancelled() => Err(Error::from(Interrupt::Shutdown)),
-                message = self.socket.next() => match message {
-                    None | Some(Ok(Inbound::Message(PgWireFrontendMessage::Terminate(_)))) => {
-                        return Ok(());
-                    }
-                    Some(Ok(message)) => Ok(message),
-                    Some(Err(error)) => {
-                        Err(Error::fatal(SqlState::PROTOCOL_VIOLATION, error.to_string()))
-                    }
-                },
-            };
+            let Some(message) = self.receive().await else { return Ok(()) };
             let (extended, result) = match message {
                 Ok(Inbound::Message(message)) => {
                     (message.is_extended_query(), self.handle(message).await)
@@ -112,6 +107,41 @@ impl Connection {
                 Err(closed @ Error::Closed(_)) => return Err(closed),
             }
         }
+    }
+
+    /// Takes the next message; `None` when there are no more.
+    async fn receive(&mut self) -> Option<Received> {
+        if let Some(message) = self.ahead.take() {
+            return message;
+        }
+        tokio::select! {
+            biased;
+            () = self.signals.shutdown.cancelled() => Some(Err(Error::from(Interrupt::Shutdown))),
+            message = self.socket.next() => match message {
+                None | Some(Ok(Inbound::Message(PgWireFrontendMessage::Terminate(_)))) => None,
+                Some(Ok(message)) => Some(Ok(message)),
+                Some(Err(error)) => {
+                    Some(Err(Error::fatal(SqlState::PROTOCOL_VIOLATION, error.to_string())))
+                }
+            },
+        }
+    }
+
+    /// Whether the next message is Sync. A client that wants an answer sends one, or Flush, so it
+    /// is no loss to wait for it.
+    pub(super) async fn sync_follows(&mut self) -> bool {
+        let next = self.receive().await;
+        let sync = matches!(&next, Some(Ok(Inbound::Message(PgWireFrontendMessage::Sync(_)))));
+        self.ahead = Some(next);
+        sync
+    }
+
+    /// Passes over a Sync that was read ahead: while a client sends COPY data, it says nothing.
+    pub(super) fn forget_sync(&mut self) {
+        let sync = |next: &mut Option<Received>| {
+            matches!(next, Some(Ok(Inbound::Message(PgWireFrontendMessage::Sync(_)))))
+        };
+        self.ahead.take_if(sync);
     }
 
     /// Handles a message; a panic becomes an error, and the connection survives it.
@@ -139,6 +169,9 @@ impl Connection {
             PgWireFrontendMessage::Flush(_) => Ok(self.socket.flush().await?),
             PgWireFrontendMessage::Sync(_) => {
                 self.skipping = false;
+                // What a pipeline did is committed before the client reads that it is over.
+                let committed = self.session.end_message().await;
+                committed.map_err(|error| Error::engine(&error, ""))?;
                 self.ready().await
             }
             // What a client still sends of a COPY that has failed.
@@ -165,6 +198,7 @@ impl Connection {
 
     /// Ends a round of messages: the client may send the next query.
     pub(super) async fn ready(&mut self) -> Result<()> {
+        self.session.show_idle();
         self.send_parameters().await?;
         let status = match self.session.transaction() {
             TransactionStatus::Idle => Status::Idle,

@@ -2,7 +2,8 @@
 //!
 //! # Semantics
 //! Parse asks the engine for the types of a statement's parameters and columns, Bind decodes
-//! parameters, Execute runs. A portal that gave as many rows as were asked for is suspended: its
+//! parameters, Execute runs. What is executed up to a Sync is one transaction, unless BEGIN and
+//! COMMIT say otherwise. A portal that gave as many rows as were asked for is suspended: its
 //! stream stays where it is until the next Execute. A name given to Describe that is no portal of
 //! the protocol may be a cursor of DECLARE: to clients they are one kind.
 
@@ -26,7 +27,7 @@ use crate::wire::connection::Connection;
 use crate::wire::decode;
 use crate::wire::encode::{Format, Layout};
 use crate::wire::error::{Error, Result};
-use crate::wire::pg_type::{in_memory, natural};
+use crate::wire::pg_type::{in_memory, parameter};
 use crate::wire::rows::{Feed, Progress};
 
 /// A statement that was parsed and described.
@@ -83,9 +84,9 @@ impl Connection {
             Some(statement) => self.ask(statement, &declared, &text).await?,
             None => Description { parameters: Vec::new(), columns: None },
         };
-        let parameters = description.parameters.into_iter().enumerate().map(|(i, data_type)| {
+        let parameters = description.parameters.into_iter().enumerate().map(|(i, field)| {
             let declared = declared.get(i).cloned().flatten().filter(|t| *t != Type::UNKNOWN);
-            (declared.unwrap_or_else(|| natural(&data_type)), data_type)
+            (declared.unwrap_or_else(|| parameter(&field)), field.data_type().clone())
         });
         let prepared = Prepared {
             statement,
@@ -188,7 +189,13 @@ impl Connection {
         // A portal that fails is gone.
         let mut portal = self.portals.remove(&name).ok_or_else(|| undefined_portal(&name))?;
         let limit = u64::try_from(message.max_rows).ok().filter(|limit| *limit > 0);
+        // The last statement before Sync ends the transaction; one alone needs none.
+        self.ends_message = self.sync_follows().await;
+        if !self.ends_message {
+            self.session.begin_message();
+        }
         self.advance(&mut portal, limit).await?;
+        self.ends_message = false;
         self.portals.insert(name, portal);
         Ok(())
     }
@@ -209,7 +216,10 @@ impl Connection {
                 match self.execute(statement, &portal.params, text).await? {
                     Outcome::Empty => return self.send_empty().await,
                     Outcome::Done(tag) => return self.complete(tag).await,
-                    Outcome::CopyIn(copy) => return self.copy_in(copy, deadline, text).await,
+                    Outcome::CopyIn(copy) => {
+                        self.forget_sync();
+                        return self.copy_in(copy, deadline, text).await;
+                    }
                     Outcome::CopyOut(rows, options) => {
                         return self.copy_out(rows, &options, deadline, text).await;
                     }

@@ -247,6 +247,15 @@ fn holds(declared: &Type, data_type: &DataType) -> bool {
     }
 }
 
+/// Returns the type in which a client is to send a parameter: as the column was declared where a
+/// driver has values of its own for that, else by the values in memory.
+pub(super) fn parameter(field: &Field) -> Type {
+    match ColumnType::of(field).pg_type {
+        declared @ (Type::UUID | Type::UUID_ARRAY | Type::JSON | Type::JSONB) => declared,
+        _ => natural(field.data_type()),
+    }
+}
+
 /// Returns the scalar type of that name, in SQL's spelling or the catalog's.
 fn named(name: &str) -> Option<Type> {
     Some(match name {

@@ -86,7 +86,8 @@ async fn attend(
         Ok(watched) => watched,
         Err(error) => return tracing::warn!(%error, "client not served"),
     };
-    let signals = Signals { cancel: CancellationToken::new(), hang_up, shutdown: shutdown.clone() };
+    let end = shutdown.child_token();
+    let signals = Signals { cancel: CancellationToken::new(), hang_up, shutdown: end };
     let starting = startup::start(stream, engine, registry, signals, admitted);
     let started = tokio::select! {
         biased;

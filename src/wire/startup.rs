@@ -18,7 +18,7 @@ use tokio_util::codec::Framed;
 
 use crate::engine::{Client, Engine};
 use crate::error::SqlState;
-use crate::wire::cancel::{Registration, Registry, Signals};
+use crate::wire::cancel::{Registration, Registry, Running, Signals};
 use crate::wire::codec::Codec;
 use crate::wire::connection::Connection;
 use crate::wire::error::{Error, Result, error_response};
@@ -74,7 +74,7 @@ pub(super) async fn start(
     }
     // From here on the codec expects queries.
     socket.set_state(PgWireConnectionState::ReadyForQuery);
-    let registration = registry.register();
+    let registration = registry.register(signals.shutdown.clone());
     let client = client(&startup, address, &registration);
     let mut connection =
         Connection::new(socket.map_codec(Codec), engine.session(client), signals, registration);
@@ -113,6 +113,7 @@ fn client(startup: &Startup, address: std::net::SocketAddr, registration: &Regis
         application_name: parameter("application_name").cloned().unwrap_or_default(),
         address: Some(address),
         pid: registration.pid,
+        interrupt: Arc::<Running>::clone(&registration.running),
         user,
     }
 }

@@ -1,4 +1,4 @@
-//! Real clients against a real server: a Rust driver, psql, and psycopg 3.
+//! Real clients against a real server: a Rust driver, psql, psycopg 3 and asyncpg.
 
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "every test program uses its own part of the support")]
@@ -6,5 +6,5 @@ mod support;
 
 mod outside;
 mod psql;
-mod psycopg;
+mod python;
 mod tokio_postgres;

@@ -11,6 +11,8 @@ use tokio_postgres::error::{ErrorPosition, SqlState};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{AsyncMessage, Client, Error, NoTls, SimpleQueryMessage};
 
+mod sessions;
+
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "other test programs use the rest")]
 mod support;

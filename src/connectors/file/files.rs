@@ -4,6 +4,10 @@
 //! A file that as a whole is not of its format, or lacks a declared column, is one bad record, and
 //! is not read any more; so is the rest of a file that turns out to be damaged.
 //!
+//! A followed file that was renamed is read on under its new name, whether or not that is one of
+//! the source's, and what has come in its place is read from its beginning. So is a file that has
+//! shrunk, which is told as a bad record: what was in it and not read is gone.
+//!
 //! # State
 //! How far each file was read and, of followed files, the beginning of a last line that has no end
 //! yet: a line that grows is not read again from its start.
@@ -11,7 +15,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use super::listing::{file_name, is_glob, list};
 use super::progress::Progress;
@@ -28,6 +34,10 @@ pub struct Chunk {
     pub rows: Decoded,
 }
 
+/// Tells a file from all others, whatever its path: its device, its number there, and when it was
+/// made, since numbers are used again.
+type Identity = (u64, u64, Option<SystemTime>);
+
 /// The files of a source, one after the other.
 pub struct Files {
     settings: Settings,
@@ -40,6 +50,10 @@ pub struct Files {
     /// Length of each followed file when it was last opened; it is not opened again before that
     /// changes.
     seen: BTreeMap<PathBuf, u64>,
+    /// Which file was found under each followed path.
+    identities: BTreeMap<PathBuf, Identity>,
+    /// Files that were found to be shorter than what was read of them.
+    truncated: VecDeque<PathBuf>,
     /// Beginnings of lines that have no end yet.
     rests: BTreeMap<PathBuf, Rest>,
     /// Files that are not of their format.
@@ -54,6 +68,8 @@ impl Files {
             queue: VecDeque::new(),
             current: None,
             seen: BTreeMap::new(),
+            identities: BTreeMap::new(),
+            truncated: VecDeque::new(),
             rests: BTreeMap::new(),
             refused: BTreeSet::new(),
             settings,
@@ -89,6 +105,9 @@ impl Files {
         let follow = self.settings.follow;
         let mut looked = !follow;
         loop {
+            if let Some(file) = self.truncated.pop_front() {
+                return Ok(Some(self.shrunk(file)));
+            }
             let (file, mut reader) = match self.current.take() {
                 Some(current) => current,
                 None => match self.open_next() {
@@ -97,7 +116,11 @@ impl Files {
                     None if looked => return Ok(None),
                     None => {
                         looked = true;
-                        self.queue.extend(self.list()?);
+                        let found = self.list()?;
+                        self.queue = self.renamed().into();
+                        let other = |file: &PathBuf| !self.queue.contains(file);
+                        let found: Vec<_> = found.into_iter().filter(other).collect();
+                        self.queue.extend(found);
                         continue;
                     }
                 },
@@ -128,6 +151,41 @@ impl Files {
         Ok(Chunk { file, rows: Decoded { bad: vec![(0, record)], ..rows } })
     }
 
+    /// Says that a file has shrunk.
+    fn shrunk(&self, file: PathBuf) -> Chunk {
+        let reason = "the file has shrunk; it is read again from its beginning".to_owned();
+        let (place, flaw) = (file_name(&file), Flaw::malformed(reason));
+        let record = BadRecord { place, flaw, raw: String::new() };
+        let rows = Decoded::empty(&self.settings.schema, Mark::default());
+        Chunk { file, rows: Decoded { bad: vec![(0, record)], ..rows } }
+    }
+
+    /// Finds the files that have other names than before, and keeps what is known of them under
+    /// these.
+    fn renamed(&mut self) -> Vec<PathBuf> {
+        let gone = |(path, identity): &(&PathBuf, &Identity)| identity_of(path) != Some(**identity);
+        let gone = self.identities.iter().filter(gone);
+        let moves: Vec<(PathBuf, Option<PathBuf>)> =
+            gone.map(|(path, identity)| (path.clone(), sibling(path, *identity))).collect();
+        let forget = |from: &PathBuf| {
+            let identity = self.identities.remove(from);
+            (identity, self.seen.remove(from), self.rests.remove(from), self.read.remove(from))
+        };
+        let known: Vec<_> = moves.iter().map(|(from, _)| from).map(forget).collect();
+        let mut renamed = Vec::new();
+        for ((_, to), (identity, seen, rest, read)) in moves.into_iter().zip(known) {
+            let Some(to) = to else { continue };
+            self.identities.extend(identity.map(|identity| (to.clone(), identity)));
+            self.seen.extend(seen.map(|seen| (to.clone(), seen)));
+            self.rests.extend(rest.map(|rest| (to.clone(), rest)));
+            if let Some(read) = read {
+                self.read.set(&to, read, true);
+            }
+            renamed.push(to);
+        }
+        renamed
+    }
+
     /// Returns the files that are there; a path that is followed may come later.
     fn list(&self) -> Result<Vec<PathBuf>> {
         match list(&self.settings.path, self.settings.only) {
@@ -156,8 +214,10 @@ impl Files {
                 if self.settings.format != FileFormat::Parquet && length < known {
                     (from, rest) = (Mark::default(), None);
                     self.read.set(&path, from, true);
+                    self.truncated.push_back(path.clone());
                 }
                 self.seen.insert(path.clone(), length);
+                self.identities.extend(identity_of(&path).map(|id| (path.clone(), id)));
             }
             let reader = Reader::open(&self.settings, &path, from, rest, !follow);
             return Some((path, reader));
@@ -176,6 +236,19 @@ impl Files {
         let readable = self.settings.format != FileFormat::Parquet || has_footer(path);
         Ok((changed && readable).then_some(length))
     }
+}
+
+fn identity_of(path: &Path) -> Option<Identity> {
+    let metadata = std::fs::metadata(path).ok()?;
+    Some((metadata.dev(), metadata.ino(), metadata.created().ok()))
+}
+
+/// Finds a file under another name of its folder.
+fn sibling(path: &Path, identity: Identity) -> Option<PathBuf> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let entries = std::fs::read_dir(folder.unwrap_or(Path::new("."))).ok()?;
+    let mut paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    paths.find(|path| identity_of(path) == Some(identity))
 }
 
 /// Returns whether a Parquet file is whole: it ends with its magic bytes.

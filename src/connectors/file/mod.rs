@@ -4,8 +4,9 @@
 //! Files are read in name order, each from its beginning to its end. Without `follow` the source
 //! ends with the last file that was there when it was opened, and a last line needs no line end.
 //! With `follow` it goes on: files that grow and files that come are read as they do, and a line
-//! counts once its line end is written; a file that has shrunk is read from its beginning. A
-//! Parquet file counts once its footer is written. A path where there is nothing is an error,
+//! counts once its line end is written; a file that was renamed is read on, and one that has shrunk
+//! is read from its beginning, which is told as a bad record. A Parquet file counts once its
+//! footer is written. A path where there is nothing is an error,
 //! unless it is followed.
 //!
 //! # Example

@@ -53,6 +53,12 @@ impl Progress {
         self.files.insert(key.into_owned(), (mark.offset, mark.line));
     }
 
+    /// Forgets a file; returns how far it was read.
+    pub fn remove(&mut self, file: &Path) -> Option<Mark> {
+        let (offset, line) = self.files.remove(&*file.to_string_lossy())?;
+        Some(Mark { offset, line })
+    }
+
     /// Returns whether a bounded reader is done with a file: it comes before the noted one.
     pub fn is_past(&self, file: &Path) -> bool {
         self.files.keys().next().is_some_and(|noted| file < Path::new(noted))

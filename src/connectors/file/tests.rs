@@ -372,3 +372,43 @@ async fn a_line_that_grows_is_waited_for_and_may_become_too_long() {
     fixture.append("a.ndjson", ":4}\n");
     assert_eq!(now(&mut source, 100).await, (vec![4], 0));
 }
+
+#[tokio::test]
+async fn a_renamed_file_is_read_on_and_never_twice() {
+    let fixture = Fixture::new(&[("app.ndjson", "{\"id\":1}\n{\"id\":2}\n")]);
+    let rename = |from: &str, to: &str| {
+        fs::rename(fixture.dir.path().join(from), fixture.dir.path().join(to)).unwrap();
+    };
+    for path in ["app.ndjson", "*.ndjson"] {
+        let mut source = fixture.open(path, &[("follow", "true")]);
+        assert_eq!(now(&mut source, 100).await, (vec![1, 2], 0), "{path}");
+        // What was written before and after it was renamed comes, and then the new file.
+        fixture.append("app.ndjson", "{\"id\":3}\n{\"id\":");
+        rename("app.ndjson", "app.1.ndjson");
+        fixture.append("app.1.ndjson", "4}\n");
+        fixture.append("app.ndjson", "{\"id\":5}\n");
+        let mut ids = Vec::new();
+        for _ in 0..4 {
+            ids.extend(now(&mut source, 100).await.0);
+        }
+        assert_eq!(ids, [3, 4, 5], "{path}");
+        fs::remove_file(fixture.dir.path().join("app.1.ndjson")).unwrap();
+        fs::write(fixture.dir.path().join("app.ndjson"), "{\"id\":1}\n{\"id\":2}\n").unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_has_shrunk_is_told_and_read_again() {
+    let fixture = Fixture::new(&[("a.ndjson", "{\"id\":1}\n{\"id\":2}\n")]);
+    let mut source = fixture.open("a.ndjson", &[("follow", "true")]);
+    assert_eq!(now(&mut source, 100).await, (vec![1, 2], 0));
+    fs::write(fixture.dir.path().join("a.ndjson"), "{\"id\":3}\n").unwrap();
+    let mut ids = Vec::new();
+    let mut told = 0;
+    for _ in 0..3 {
+        let (more, bad) = now(&mut source, 100).await;
+        ids.extend(more);
+        told += bad;
+    }
+    assert_eq!((ids, told), (vec![3], 1));
+}

@@ -83,7 +83,7 @@ impl Session {
         params: &[ScalarValue],
     ) -> Result<(Plan, Vec<String>)> {
         let relations = self.relations();
-        let functions = self.engine.functions();
+        let functions = &*relations.functions;
         let names = Names::new(&relations, functions, Arc::clone(&query.windows));
         let bound = query::with_params(bind_query(query, &names)?, params)?;
         let columns = visible_names(&bound);
@@ -142,8 +142,8 @@ impl Session {
     ) -> Result<Rows> {
         let (plan, columns) = self.subscription(query, &options, params)?;
         let shape = self.shape(&plan, &columns, &options);
-        let rows_max = usize::try_from(self.variables.subscribe_buffer_rows());
-        let feed = Feed::new(rows_max.unwrap_or(usize::MAX), true).waiting(options.alarms());
+        let bytes_max = usize::try_from(self.variables.subscribe_buffer_bytes());
+        let feed = Feed::new(bytes_max.unwrap_or(usize::MAX), true).waiting(options.alarms());
         let feed = Arc::new(feed);
         let mut guard = Guard { engine: Arc::clone(&self.engine), job: None, feed };
         let feed = Arc::clone(&guard.feed);
@@ -210,7 +210,7 @@ impl Session {
         declared: &[Option<DataType>],
     ) -> Result<Description> {
         let relations = self.relations();
-        let names = Names::new(&relations, self.engine.functions(), Arc::clone(&query.windows));
+        let names = Names::new(&relations, &relations.functions, Arc::clone(&query.windows));
         let bound = bind_query(query, &names)?;
         let parameters = parameter_types(&bound, declared)?;
         let shape = if parameters.is_empty() {

@@ -178,6 +178,6 @@ fn part(delta: &Delta, test: impl Fn(Timestamp) -> bool) -> Result<Delta> {
 /// What a reader sees when its query has ended.
 fn ended(fault: Fault) -> Error {
     let hint = (fault.sqlstate == SqlState::PROGRAM_LIMIT_EXCEEDED)
-        .then(|| "Read faster, or SET subscribe_buffer to more rows.".to_owned());
+        .then(|| "Read faster, or SET subscribe_buffer to more, e.g. '256MB'.".to_owned());
     Error::Refused { message: fault.message, sqlstate: fault.sqlstate, detail: None, hint }
 }

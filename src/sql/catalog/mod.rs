@@ -126,6 +126,8 @@ pub struct ViewDef {
     pub query: Arc<str>,
     /// Schemas in which its unqualified names were found.
     pub search_path: Vec<String>,
+    /// The time zone in which its query looks at instants, if it is maintained.
+    pub time_zone: String,
     /// Whether a row that cannot be computed suspends it (`WITH (on_error = 'fail')`).
     pub fail_on_error: bool,
     /// `WITH (k = v, ..)`.

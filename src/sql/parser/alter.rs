@@ -82,7 +82,7 @@ fn unknown_kind(reader: &Reader<'_>, verb: &str) -> crate::sql::Error {
 pub fn alter(mut reader: Reader<'_>) -> Result<StatementKind> {
     let start = reader;
     if reader.eat(&["SYSTEM", "HEARTBEAT"]) {
-        return heartbeat(reader, None);
+        return heartbeat(reader, None, false);
     }
     if reader.eat(&["MATERIALIZED", "VIEW"]) || reader.eat(&["VIEW"]) {
         return alter_view(start, reader);
@@ -111,13 +111,17 @@ pub fn alter(mut reader: Reader<'_>) -> Result<StatementKind> {
         }
         return Err(reader.unexpected_hint("Write ALTER STREAM name HEARTBEAT timestamp."));
     }
-    heartbeat(reader, Some(stream))
+    heartbeat(reader, Some(stream), versions)
 }
 
-fn heartbeat(mut reader: Reader<'_>, stream: Option<ast::ObjectName>) -> Result<StatementKind> {
+fn heartbeat(
+    mut reader: Reader<'_>,
+    stream: Option<ast::ObjectName>,
+    table: bool,
+) -> Result<StatementKind> {
     let at = reader.expr()?;
     reader.expect_end()?;
-    Ok(StatementKind::Heartbeat { stream, at })
+    Ok(StatementKind::Heartbeat { stream, table, at })
 }
 
 fn alter_view(start: Reader<'_>, mut reader: Reader<'_>) -> Result<StatementKind> {

@@ -20,6 +20,11 @@ use crate::sql::{Error, Result};
 /// plans are about four times as big.
 const OPERATORS_MAX: usize = 4_000;
 
+/// The longest chain between AND, OR and the like. For the type and name of an operation DataFusion
+/// looks through all that it is made of, again and again: the time to plan it grows with the third
+/// power of its length, and is about half a second here.
+const OPERATIONS_MAX: usize = 500;
+
 /// How often the time may double: 2^12 times some microseconds.
 const DOUBLINGS_MAX: usize = 12;
 
@@ -33,6 +38,8 @@ const STACK_RESERVE: usize = 1 << 20;
 struct Chain {
     /// Operators since the last comma or clause.
     operators: usize,
+    /// Those of them since the last AND or OR.
+    operations: usize,
     /// UNION, EXCEPT, INTERSECT.
     set_operators: usize,
     /// How often the time doubles for this pair and those around it.
@@ -56,13 +63,17 @@ pub fn bound_depth(tokens: &[TokenWithSpan]) -> Result<()> {
             }
             Token::RParen | Token::RBracket => chain = outer.pop().unwrap_or_default(),
             Token::SemiColon => chain = Chain::default(),
-            Token::Comma => chain.operators = 0,
+            Token::Comma => (chain.operators, chain.operations) = (0, 0),
             Token::Word(_) => word(keyword(&token.token), &mut chain),
             Token::Number(..) | Token::Placeholder(_) | Token::Period | Token::EOF => {}
             token if token_is_text(token) => {}
-            _ => chain.operators += 1,
+            _ => {
+                chain.operators += 1;
+                chain.operations += 1;
+            }
         }
         if chain.operators.max(chain.set_operators) > OPERATORS_MAX
+            || chain.operations > OPERATIONS_MAX
             || chain.doublings > DOUBLINGS_MAX
         {
             return Err(Error::TooComplex);
@@ -95,9 +106,11 @@ fn doublings(word: Keyword) -> usize {
 
 fn word(keyword: Keyword, chain: &mut Chain) {
     match keyword {
-        Keyword::AND
-        | Keyword::OR
-        | Keyword::IS
+        Keyword::AND | Keyword::OR => {
+            chain.operators += 1;
+            chain.operations = 0;
+        }
+        Keyword::IS
         | Keyword::NOTNULL
         | Keyword::COLLATE
         | Keyword::AT
@@ -119,7 +132,7 @@ fn word(keyword: Keyword, chain: &mut Chain) {
         | Keyword::ON
         | Keyword::WHEN
         | Keyword::THEN
-        | Keyword::ELSE => chain.operators = 0,
+        | Keyword::ELSE => (chain.operators, chain.operations) = (0, 0),
         _ => {}
     }
 }

@@ -44,6 +44,6 @@ mod window_clause;
 mod tests;
 
 pub use asof::VERSIONS_FUNCTION;
-pub use normalize::{IN_ARRAY, NOT_IN_ARRAY};
+pub use normalize::{IN_ARRAY, NOT_IN_ARRAY, SECONDS};
 pub use query::{parse_expression, parse_query_text};
 pub use statement::parse;

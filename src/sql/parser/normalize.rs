@@ -45,6 +45,9 @@ pub const IN_ARRAY: &str = "= ANY";
 /// The operator for `x <> ALL (a)`, where `a` is a literal or parameter.
 pub const NOT_IN_ARRAY: &str = "<> ALL";
 
+/// The function that stands for `extract(second from x)`, which has fractions.
+pub const SECONDS: &str = "extract";
+
 /// Beyond this a number's exponent makes it a double: a numeric has 38 digits.
 const EXPONENT_MAX: i32 = 30;
 
@@ -132,6 +135,11 @@ fn replace_operator(expr: &mut Expr) -> Result<()> {
         Expr::UnaryOp { op: UnaryOperator::PGAbs, expr } => call("abs", vec![*take(expr)]),
         Expr::UnaryOp { op: UnaryOperator::PGSquareRoot, expr } => call("sqrt", vec![*take(expr)]),
         Expr::UnaryOp { op: UnaryOperator::PGCubeRoot, expr } => call("cbrt", vec![*take(expr)]),
+        Expr::Extract {
+            field: ast::DateTimeField::Second | ast::DateTimeField::Seconds,
+            expr,
+            ..
+        } => call(SECONDS, vec![*take(expr)]),
         Expr::AtTimeZone { timestamp, time_zone } => {
             call("timezone", vec![*take(time_zone), *take(timestamp)])
         }

@@ -1,4 +1,4 @@
-//! IS [NOT] DISTINCT FROM binds as tightly as Postgres's IS.
+//! IS [NOT] DISTINCT FROM binds as tightly as Postgres's IS, and a sign more tightly than `^`.
 //!
 //! sqlparser reads everything behind it as its right side, so that `a IS DISTINCT FROM b OR c` says
 //! `a IS DISTINCT FROM (b OR c)`. What the user put in parentheses is a node of its own in the
@@ -11,6 +11,7 @@ use sqlparser::ast::{BinaryOperator, Expr, UnaryOperator};
 /// Moves AND and OR that stand bare below an operator that binds more tightly above it. Called for
 /// every expression, inner ones first.
 pub fn regroup(expr: &mut Expr) {
+    negate_first(expr);
     let bound = match expr {
         Expr::IsDistinctFrom(_, right) | Expr::IsNotDistinctFrom(_, right) => {
             leftmost(right, &[BinaryOperator::And, BinaryOperator::Or])
@@ -39,6 +40,19 @@ pub fn regroup(expr: &mut Expr) {
         *place = tight;
     }
     *expr = loose;
+}
+
+/// Lets a sign belong to the first operand of a power: `-2 ^ 2` is 4.
+fn negate_first(expr: &mut Expr) {
+    let Expr::UnaryOp { op, expr: inner } = expr else { return };
+    let sign = *op;
+    if !matches!(sign, UnaryOperator::Minus | UnaryOperator::Plus) {
+        return;
+    }
+    let Some(place) = leftmost(inner, &[BinaryOperator::PGExp]) else { return };
+    let operand = Box::new(take(place));
+    *place = Expr::UnaryOp { op: sign, expr: operand };
+    *expr = take(inner);
 }
 
 /// The first operand of a chain of these operators, if there is a chain.

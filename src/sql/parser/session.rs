@@ -35,13 +35,11 @@ pub fn statement(reader: &mut Reader<'_>) -> Result<Option<StatementKind>> {
         "RESET" => reset(reader)?,
         "BEGIN" => {
             reader.eat_any(&["WORK", "TRANSACTION"]);
-            transaction_modes(reader)?;
-            StatementKind::Begin
+            StatementKind::Begin { read_only: transaction_modes(reader)? }
         }
         "START" => {
             reader.expect(&["TRANSACTION"])?;
-            transaction_modes(reader)?;
-            StatementKind::Begin
+            StatementKind::Begin { read_only: transaction_modes(reader)? }
         }
         "COMMIT" | "END" => {
             refuse_two_phase(reader, "COMMIT PREPARED")?;
@@ -78,11 +76,17 @@ pub fn statement(reader: &mut Reader<'_>) -> Result<Option<StatementKind>> {
 }
 
 fn set(reader: &mut Reader<'_>) -> Result<StatementKind> {
-    if reader.eat(&["SESSION", "CHARACTERISTICS", "AS", "TRANSACTION"])
-        || reader.eat(&["TRANSACTION"])
-    {
-        transaction_modes(reader)?;
-        return Ok(StatementKind::NoOp("SET"));
+    let every = reader.eat(&["SESSION", "CHARACTERISTICS", "AS", "TRANSACTION"]);
+    if every || reader.eat(&["TRANSACTION"]) {
+        let name = if every { "default_transaction_read_only" } else { "transaction_read_only" };
+        return Ok(match transaction_modes(reader)? {
+            None => StatementKind::NoOp("SET"),
+            Some(on) => StatementKind::Set {
+                local: !every,
+                name: name.to_owned(),
+                value: Some(if on { "on" } else { "off" }.to_owned()),
+            },
+        });
     }
     if reader.eat(&["CONSTRAINTS"]) {
         reader.take_to(reader.rest().end);
@@ -188,8 +192,9 @@ fn reset(reader: &mut Reader<'_>) -> Result<StatementKind> {
 }
 
 /// Reads `ISOLATION LEVEL .. | READ ONLY | READ WRITE | [NOT] DEFERRABLE`, separated by commas or
-/// blanks. Every transaction has the same guarantees, so that they are read and forgotten.
-fn transaction_modes(reader: &mut Reader<'_>) -> Result<()> {
+/// blanks. Every transaction has the same guarantees, so that all but whether it may only read is
+/// forgotten.
+fn transaction_modes(reader: &mut Reader<'_>) -> Result<Option<bool>> {
     const MODES: [&[&str]; 8] = [
         &["ISOLATION", "LEVEL", "SERIALIZABLE"],
         &["ISOLATION", "LEVEL", "REPEATABLE", "READ"],
@@ -200,15 +205,21 @@ fn transaction_modes(reader: &mut Reader<'_>) -> Result<()> {
         &["DEFERRABLE"],
         &["NOT", "DEFERRABLE"],
     ];
+    let mut read_only = None;
     while !reader.at_end() {
-        if !MODES.iter().any(|mode| reader.eat(mode)) {
+        let Some(mode) = MODES.iter().find(|mode| reader.eat(mode)) else {
             return Err(reader.unexpected());
+        };
+        match mode {
+            ["READ", "ONLY"] => read_only = Some(true),
+            ["READ", "WRITE"] => read_only = Some(false),
+            _ => {}
         }
         if reader.eat_token(&Token::Comma) && reader.at_end() {
             return Err(reader.unexpected());
         }
     }
-    Ok(())
+    Ok(read_only)
 }
 
 fn transaction_end(reader: &mut Reader<'_>) -> Result<()> {

@@ -24,6 +24,9 @@ mod tests;
 pub use check::Check;
 pub use table::VARIABLES;
 
+/// Whether the transaction may only read.
+const READ_ONLY: &str = "transaction_read_only";
+
 /// A session variable.
 #[derive(Debug)]
 pub struct Variable {
@@ -71,7 +74,13 @@ impl Variables {
 
     /// Returns a variable's value.
     pub fn get(&self, name: &str) -> Result<String> {
-        let key = name.to_ascii_lowercase();
+        let key = match name.to_ascii_lowercase() {
+            // A transaction is as it was told, or as all are.
+            key if key == READ_ONLY && !self.local.contains_key(READ_ONLY) => {
+                format!("default_{READ_ONLY}")
+            }
+            key => key,
+        };
         let set = [&self.local, &self.session, &self.startup].into_iter().find_map(|v| v.get(&key));
         match (set, Self::find(&key)) {
             (Some(value), _) => Ok(value.clone()),
@@ -83,6 +92,13 @@ impl Variables {
     /// Sets a variable until the end of the session; `None` is its default.
     pub fn set(&mut self, name: &str, value: Option<&str>) -> Result<()> {
         let (key, value) = self.checked(name, value)?;
+        if key == READ_ONLY {
+            // It is the transaction's, which outside a block ends at once.
+            if self.before.is_some() {
+                self.local.insert(key, value);
+            }
+            return Ok(());
+        }
         self.local.remove(&key);
         self.session.insert(key, value);
         Ok(())
@@ -186,14 +202,25 @@ impl Variables {
         Ok((key, value))
     }
 
+    /// Says whether the transaction that has begun may only read.
+    pub fn set_read_only(&mut self, read_only: bool) {
+        let value = if read_only { "on" } else { "off" };
+        self.local.insert(READ_ONLY.to_owned(), value.to_owned());
+    }
+
+    /// Whether the transaction may only read.
+    pub fn read_only(&self) -> bool {
+        self.value(READ_ONLY) == "on"
+    }
+
     /// `statement_timeout` in milliseconds; 0 is none.
     pub fn statement_timeout_ms(&self) -> u64 {
         self.number("statement_timeout")
     }
 
-    /// `subscribe_buffer`: how many rows may wait for a subscriber.
-    pub fn subscribe_buffer_rows(&self) -> u64 {
-        self.number("subscribe_buffer")
+    /// `subscribe_buffer`: how many bytes may wait for a subscriber.
+    pub fn subscribe_buffer_bytes(&self) -> u64 {
+        check::bytes(&self.value("subscribe_buffer").to_ascii_lowercase()).unwrap_or(u64::MAX)
     }
 
     /// `synchronous_commit`: whether a commit waits for the disk.

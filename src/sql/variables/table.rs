@@ -124,9 +124,9 @@ pub const VARIABLES: &[Variable] = &[
     ),
     ours(
         "subscribe_buffer",
-        "65536",
-        Check::Int(1, 1 << 31),
-        "How many rows may wait for a subscriber.",
+        "64MB",
+        Check::Bytes,
+        "How many bytes of changes may wait for a subscriber before it is cut off.",
     ),
     ignored("synchronize_seqscans", "on"),
     ours(

@@ -152,7 +152,7 @@ fn settings_are_read_in_their_own_types() {
     let mut variables = Variables::default();
     assert_eq!(variables.search_path(), ["$user", "public"]);
     assert_eq!(variables.statement_timeout_ms(), 0);
-    assert_eq!(variables.subscribe_buffer_rows(), 65_536);
+    assert_eq!(variables.subscribe_buffer_bytes(), 64 << 20);
     assert!(variables.synchronous_commit());
     variables.set("statement_timeout", Some("2min")).unwrap();
     variables.set("synchronous_commit", Some("off")).unwrap();

@@ -4,7 +4,8 @@ use bytes::{BufMut, BytesMut};
 use pgwire::api::Type;
 
 use super::cells::{Cells, Column};
-use super::{datetime, number, write_sized};
+use super::write_sized;
+use crate::sql::output::{datetime, number};
 use crate::wire::pg_type::is_oid;
 
 /// Version byte before the text of a `jsonb`.

@@ -18,11 +18,9 @@ use pgwire::messages::data::{FieldDescription, RowDescription};
 
 mod binary;
 mod cells;
-mod datetime;
-mod number;
 mod text;
 
-pub(super) use datetime::{EPOCH_DAYS, EPOCH_MICROS};
+pub(super) use crate::sql::output::datetime::{EPOCH_DAYS, EPOCH_MICROS};
 pub(super) use text::Style;
 
 use super::pg_type::ColumnType;

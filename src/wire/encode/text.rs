@@ -7,7 +7,7 @@ use arrow::array::{ArrowPrimitiveType, PrimitiveArray};
 use bytes::{BufMut, BytesMut};
 
 use super::cells::{Cells, Column};
-use super::{datetime, number};
+use crate::sql::output::{datetime, number};
 use crate::wire::pg_type::is_oid;
 
 /// The session's settings that show in text output.

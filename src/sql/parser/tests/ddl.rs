@@ -267,7 +267,7 @@ fn schemas_heartbeats_and_comments() {
         panic!("no schema");
     };
     assert!(if_not_exists && name.value == "lab");
-    let StatementKind::Heartbeat { stream: Some(stream), at } =
+    let StatementKind::Heartbeat { stream: Some(stream), at, table: false } =
         kind("ALTER STREAM a.s HEARTBEAT TIMESTAMP '2026-01-01 00:00:00'")
     else {
         panic!("no heartbeat");

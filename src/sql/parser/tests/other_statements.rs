@@ -279,9 +279,16 @@ fn set_in_all_spellings() {
         assert_eq!((local, found.as_str(), set.as_deref()), (false, name, value), "{sql}");
     }
     assert!(matches!(kind("SET LOCAL a = 1"), StatementKind::Set { local: true, .. }));
+    for (sql, scope, expected) in [
+        ("SET TRANSACTION READ ONLY, ISOLATION LEVEL READ COMMITTED", true, "on"),
+        ("SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE", false, "off"),
+    ] {
+        let StatementKind::Set { local, name, value } = kind(sql) else { panic!("{sql}") };
+        assert_eq!((local, value.as_deref()), (scope, Some(expected)), "{sql}");
+        assert!(name.ends_with("transaction_read_only"), "{name}");
+    }
     for sql in [
         "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE",
-        "SET TRANSACTION READ ONLY, ISOLATION LEVEL READ COMMITTED, NOT DEFERRABLE",
         "SET SESSION AUTHORIZATION DEFAULT",
         "SET ROLE NONE",
     ] {
@@ -317,7 +324,7 @@ fn transactions() {
         "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY",
         "START TRANSACTION READ WRITE",
     ] {
-        assert!(matches!(kind(sql), StatementKind::Begin), "{sql}");
+        assert!(matches!(kind(sql), StatementKind::Begin { .. }), "{sql}");
     }
     for sql in ["COMMIT", "END", "COMMIT WORK", "END TRANSACTION", "COMMIT AND NO CHAIN"] {
         assert!(matches!(kind(sql), StatementKind::Commit), "{sql}");

@@ -29,7 +29,7 @@ fn endless_chains_and_nesting_are_refused() {
         parentheses,
     ] {
         let error = error(&sql);
-        assert_eq!(error.sqlstate(), SqlState::PROGRAM_LIMIT_EXCEEDED, "{}", &sql[..40]);
+        assert_eq!(error.sqlstate(), SqlState::STATEMENT_TOO_COMPLEX, "{}", &sql[..40]);
     }
     error(&format!("SELECT {}1", "NOT ".repeat(100_000)));
     let explains = format!("{}SELECT 1", "EXPLAIN ".repeat(100_000));

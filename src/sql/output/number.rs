@@ -17,7 +17,7 @@ const GROUP: usize = 4;
 const NUMERIC_NEGATIVE: u16 = 0x4000;
 
 /// Writes a float8 with the fewest digits that read back as the same value.
-pub(super) fn write_float8(value: f64, out: &mut BytesMut) {
+pub fn write_float8(value: f64, out: &mut BytesMut) {
     if value.is_finite() {
         write_shortest(&format!("{value:e}"), FLOAT8_DIGITS, out);
     } else {
@@ -26,7 +26,7 @@ pub(super) fn write_float8(value: f64, out: &mut BytesMut) {
 }
 
 /// Writes a float4 with the fewest digits that read back as the same value.
-pub(super) fn write_float4(value: f32, out: &mut BytesMut) {
+pub fn write_float4(value: f32, out: &mut BytesMut) {
     if value.is_finite() {
         write_shortest(&format!("{value:e}"), FLOAT4_DIGITS, out);
     } else {
@@ -77,7 +77,7 @@ fn write_shortest(scientific: &str, digits: i32, out: &mut BytesMut) {
 }
 
 /// Writes the binary form of a `numeric` given in plain decimal text such as `-12.50`.
-pub(super) fn write_numeric(text: &str, out: &mut BytesMut) {
+pub fn write_numeric(text: &str, out: &mut BytesMut) {
     let (sign, text) = match text.strip_prefix('-') {
         Some(rest) => (NUMERIC_NEGATIVE, rest),
         None => (0, text),

@@ -10,10 +10,10 @@ use bytes::{BufMut, BytesMut};
 use chrono::{DateTime, Offset, TimeZone};
 
 /// Days from 1970-01-01 to 2000-01-01, where Postgres counts from.
-pub(in crate::wire) const EPOCH_DAYS: i32 = 10_957;
+pub const EPOCH_DAYS: i32 = 10_957;
 
 /// Microseconds from 1970-01-01 to 2000-01-01.
-pub(in crate::wire) const EPOCH_MICROS: i64 = EPOCH_DAYS as i64 * DAY;
+pub const EPOCH_MICROS: i64 = EPOCH_DAYS as i64 * DAY;
 
 /// Microseconds of a day.
 const DAY: i64 = 86_400 * SECOND;
@@ -22,7 +22,7 @@ const DAY: i64 = 86_400 * SECOND;
 const SECOND: i64 = 1_000_000;
 
 /// Writes a timestamp without time zone.
-pub(super) fn write_timestamp(micros: i64, out: &mut BytesMut) {
+pub fn write_timestamp(micros: i64, out: &mut BytesMut) {
     if write_infinite(micros, out) {
         return;
     }
@@ -33,7 +33,7 @@ pub(super) fn write_timestamp(micros: i64, out: &mut BytesMut) {
 }
 
 /// Writes a timestamp with time zone, as seen in `zone` (UTC if none), with its offset there.
-pub(super) fn write_timestamptz(micros: i64, zone: Option<Tz>, out: &mut BytesMut) {
+pub fn write_timestamptz(micros: i64, zone: Option<Tz>, out: &mut BytesMut) {
     if write_infinite(micros, out) {
         return;
     }
@@ -79,7 +79,7 @@ fn write_date_and_time(micros: i64, out: &mut BytesMut) -> bool {
 }
 
 /// Writes a date given in days since 1970-01-01.
-pub(super) fn write_date(days: i32, out: &mut BytesMut) {
+pub fn write_date(days: i32, out: &mut BytesMut) {
     match days {
         i32::MIN => out.put_slice(b"-infinity"),
         i32::MAX => out.put_slice(b"infinity"),
@@ -117,7 +117,7 @@ fn civil(days: i64) -> (i64, i64, i64) {
 }
 
 /// Writes a time of day in microseconds.
-pub(super) fn write_time(micros: i64, out: &mut BytesMut) {
+pub fn write_time(micros: i64, out: &mut BytesMut) {
     let seconds = micros / SECOND;
     let _ = write!(out, "{:02}:{:02}:", seconds / 3600, seconds / 60 % 60);
     write_seconds(seconds % 60, micros % SECOND, out);
@@ -132,7 +132,7 @@ fn write_seconds(seconds: i64, micros: i64, out: &mut BytesMut) {
 }
 
 /// Writes an interval in Postgres's own style: `1 year 2 mons -3 days +04:05:06.5`.
-pub(super) fn write_interval(months: i32, days: i32, micros: i64, out: &mut BytesMut) {
+pub fn write_interval(months: i32, days: i32, micros: i64, out: &mut BytesMut) {
     let mut empty = true;
     let mut negative = false;
     let parts = [(months / 12, "year"), (months % 12, "mon"), (days, "day")];

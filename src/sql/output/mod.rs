@@ -1,0 +1,4 @@
+//! Values as Postgres prints them: for the wire, and for casts to text.
+
+pub mod datetime;
+pub mod number;
