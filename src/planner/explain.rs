@@ -19,7 +19,7 @@ use arrow::datatypes::DataType;
 use super::ordered::keys_text;
 use super::plan::{
     AsOf, Assigner, Clock, Close, Counting, Distribution, Kind, Node, Op, Over, OverCall,
-    OverFunction, Plan, ScanKind, Session, Temporal, Ticks, ToStream, TopN, Unnest, Window,
+    OverFunction, Plan, ScanKind, Session, Shows, Temporal, Ticks, ToStream, TopN, Unnest, Window,
 };
 use super::properties::Size;
 use super::temporal::Bound;
@@ -33,6 +33,7 @@ impl fmt::Display for Plan {
             Clock::Arrival => "ARRIVAL",
         };
         let (emit, out) = match self.kind {
+            Kind::Relation if self.on_close => ("on window close", "relation"),
             _ if self.on_close => ("on window close", "stream"),
             Kind::Stream { .. } => ("elements", "stream"),
             Kind::Relation => ("changes", "relation"),
@@ -118,9 +119,20 @@ fn describe(node: &Node) -> String {
             let name = node.schema.fields().last().map_or("", |field| field.name());
             format!("Stamp  {name}")
         }
-        Op::OnClose(close) => {
-            format!("OnClose  column={}", node.schema.field(close.column).name())
+        Op::OnClose(gate) => {
+            let late = match gate.late {
+                0 => "",
+                _ => "  corrected by late rows",
+            };
+            format!("OnClose  column={}{late}", node.schema.field(gate.close.column).name())
         }
+        Op::Pace(pace) => match pace.shows {
+            Shows::Every(period) => format!("Pace  every {}", span_text(period)),
+            Shows::After(delay) => {
+                let names = pace.key.iter().map(|column| node.schema.field(*column).name());
+                format!("Pace  {} after a change of [{}]", span_text(delay), list(names))
+            }
+        },
         Op::Exchange(Distribution::Single) => "Exchange  single".to_owned(),
         Op::Exchange(Distribution::Broadcast) => "Exchange  broadcast".to_owned(),
         Op::Exchange(Distribution::Hash(keys)) => format!("Exchange  hash({})", list(keys)),
@@ -273,15 +285,30 @@ pub fn state_of(node: &Node) -> State {
             bounded(&format!("{} rows", count.saturating_add(slide - 1)))
         }
         Op::Session(session) => session_state(node, session),
-        Op::Window(Window::Partitioned { count, .. }) => bounded(&format!("{count} rows per key")),
+        Op::Window(Window::Partitioned { keys, count, range }) => State {
+            bound: Some(format!("{count} rows per key")),
+            warning: range.is_none().then(|| {
+                (
+                    format!("the window keeps {count} rows for every value of {}", list(keys)),
+                    "Let keys go that have been silent: PARTITION BY .. ROWS n RANGE 1 HOUR."
+                        .into(),
+                )
+            }),
+        },
         Op::Temporal(_) => bounded("rows to come and to go"),
         Op::Aggregate(aggregate) if aggregate.frees.is_some() => {
             bounded("until the watermark closes")
         }
         Op::Aggregate(aggregate) if aggregate.group.is_empty() => bounded("one group"),
-        Op::Aggregate(_) if node.inputs[0].properties.size == Size::Unbounded => {
-            bounded("one group per key, never freed")
-        }
+        Op::Aggregate(aggregate) if node.inputs[0].properties.size == Size::Unbounded => State {
+            bound: Some("one group per key, never freed".into()),
+            warning: Some((
+                format!("a group is kept for every value of {}", list(&aggregate.group)),
+                "Group by window_start of a TUMBLE or by date_trunc of the event time as well, or \
+                 put a window such as [RANGE 1 HOUR] on the stream."
+                    .into(),
+            )),
+        },
         Op::Aggregate(_) => bounded(by_size(node.inputs[0].properties.size.min(Size::Keys))),
         Op::Join(join) => join_state(node, &join.frees),
         Op::AsOf(join) => asof_state(node, &join.frees),
@@ -313,6 +340,7 @@ pub fn state_of(node: &Node) -> State {
         },
         Op::Over(_) | Op::TopN(_) | Op::Bag(_) => bounded(by_size(node.inputs[0].properties.size)),
         Op::OnClose(_) => bounded("until the watermark closes"),
+        Op::Pace(_) => bounded("changes not shown yet"),
         Op::ToStream(to_stream) => to_stream_state(node, to_stream, by_size),
         Op::Scan(_)
         | Op::Values(_)
@@ -325,17 +353,6 @@ pub fn state_of(node: &Node) -> State {
         | Op::Arrange
         | Op::Stamp
         | Op::Exchange(_) => State { bound: None, warning: None },
-    }
-}
-
-/// Whether rows of a `[NOW]` window reach a node as a relation.
-fn has_now(node: &Node) -> bool {
-    match &node.op {
-        Op::Window(Window::Range { size, inclusive, slide: None }) => {
-            size + i64::from(*inclusive) == 1
-        }
-        Op::ToStream(_) => false,
-        _ => node.inputs.iter().any(has_now),
     }
 }
 
@@ -432,7 +449,8 @@ fn close_text(node: &Node, close: Close) -> String {
     format!("watermark >= {} + {after}", field.name())
 }
 
-fn streams_of(node: &Node) -> String {
+/// Names of what a node reads.
+pub(super) fn streams_of(node: &Node) -> String {
     let mut names = Vec::new();
     node.visit(&mut |n| {
         if let Op::Scan(scan) = &n.op {
@@ -465,35 +483,4 @@ pub fn warnings(plan: &Plan) -> Vec<(String, String)> {
     let mut found = Vec::new();
     plan.root.visit(&mut |node| found.extend(state_of(node).warning));
     found
-}
-
-/// What may not be what is meant, with hints.
-pub fn doubts(plan: &Plan) -> Vec<(String, String)> {
-    let mut found: Vec<(String, String)> = Vec::new();
-    plan.root.visit(&mut |node| found.extend(doubt(node)));
-    found
-}
-
-fn doubt(node: &Node) -> Option<(String, String)> {
-    match &node.op {
-        Op::Window(Window::Range { size, slide: Some((slide, _)), .. }) if slide > size => Some((
-            "the window samples: its slide is longer than its range, so that some rows are in none"
-                .into(),
-            format!("Use a slide of at most {}.", span_text(*size)),
-        )),
-        Op::ToStream(ToStream { operator, ticks: Ticks::Instants }) if has_now(&node.inputs[0]) => {
-            let operator = operator.as_str();
-            Some((
-                format!(
-                    "{operator} of a [NOW] window loses rows that are equal in adjacent instants"
-                ),
-                "Use RSTREAM, which gives all rows of each instant.".into(),
-            ))
-        }
-        Op::Scan(scan) if scan.kind == ScanKind::Arrivals => Some((
-            "windows by arrival time depend on when rows came, not only on which".into(),
-            "Use the stream's event time, if it has one.".into(),
-        )),
-        _ => None,
-    }
 }

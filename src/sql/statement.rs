@@ -274,6 +274,20 @@ pub struct Subscribe {
     pub snapshot: bool,
     /// Whether progress lines are sent (default false).
     pub progress: bool,
+    /// `AS OF`: a constant time.
+    pub as_of: Option<ast::Expr>,
+    /// `UP TO`: a constant time.
+    pub up_to: Option<ast::Expr>,
+    /// The key of `ENVELOPE UPSERT`; `None` is `ENVELOPE DIFF`.
+    pub upsert_key: Option<Vec<ast::Ident>>,
+}
+
+impl Subscribe {
+    /// A query's content and then its changes.
+    pub fn new(query: Query) -> Self {
+        let (as_of, up_to, upsert_key) = (None, None, None);
+        Self { query, snapshot: true, progress: false, as_of, up_to, upsert_key }
+    }
 }
 
 /// `CREATE STREAM`.
@@ -287,7 +301,9 @@ pub struct CreateStream {
     pub columns: Vec<ast::ColumnDef>,
     /// `WATERMARK FOR col AS expr`.
     pub watermark: Option<WatermarkClause>,
-    /// `LATE ..`; `None` is DROP.
+    /// `ALLOWED LATENESS`: rows that are less late than this are taken.
+    pub lateness: Option<Lateness>,
+    /// `LATE ..` of refused rows; `None` is DROP.
     pub late: LatePolicy,
     /// `CLOCK ..`.
     pub clock: Option<StreamClock>,
@@ -310,6 +326,15 @@ pub struct WatermarkClause {
     pub on_idle_advance_to: Option<ast::Expr>,
     /// `MAX AHEAD`, in microseconds.
     pub max_ahead: Option<i64>,
+}
+
+/// How late a row may be that is taken all the same, and corrects what has been said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lateness {
+    /// In microseconds.
+    Span(i64),
+    /// In units of a BIGINT event time.
+    Units(i64),
 }
 
 /// What becomes of refused rows.
