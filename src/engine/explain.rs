@@ -13,9 +13,9 @@ use super::session::Session;
 use super::{Error, Result, dml, query};
 use crate::planner::bind::bind_query;
 use crate::planner::doubts::doubts;
-use crate::planner::explain::{state_text, warnings};
 use crate::planner::plan::Plan;
 use crate::planner::relation::Names;
+use crate::planner::verdict::{state_text, warnings};
 use crate::sql::statement::{Explain, Query, StatementKind};
 
 /// One text column, `QUERY PLAN`.

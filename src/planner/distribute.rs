@@ -52,8 +52,7 @@ pub(super) fn distribute(node: Node) -> Node {
         Op::Over(Over { partition: keys, .. })
         | Op::TopN(TopN { partition: keys, .. })
         | Op::Session(Session { keys, .. }) => {
-            let input = inputs.remove(0);
-            inputs.push(by_keys(input, keys));
+            inputs = inputs.into_iter().map(|input| by_keys(input, keys)).collect();
         }
         Op::Pace(Pace { shows: Shows::After(_), key, .. }) if !key.is_empty() => {
             let input = inputs.remove(0);
@@ -62,8 +61,7 @@ pub(super) fn distribute(node: Node) -> Node {
             inputs.push(by_keys(input, &keys));
         }
         Op::Window(Window::Partitioned { keys, .. }) => {
-            let input = inputs.remove(0);
-            inputs.push(ordered(by_keys(input, keys)));
+            inputs = inputs.into_iter().map(|input| ordered(by_keys(input, keys))).collect();
         }
         Op::Window(Window::Rows { .. }) => {
             inputs = inputs.into_iter().map(|input| ordered(single(input))).collect();

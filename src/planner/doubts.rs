@@ -3,9 +3,9 @@
 //! Those about state that only grows stand with the state of each operator, in
 //! [`super::explain`].
 
-use super::explain::streams_of;
 use super::plan::{Clock, Node, Op, Plan, ScanKind, Ticks, ToStream, Window};
 use super::properties::Size;
+use super::verdict::streams_of;
 use super::window::span_text;
 
 /// What may not be what is meant, with hints.

@@ -53,6 +53,7 @@ pub mod text_time;
 pub mod to_stream;
 mod tvf;
 mod using;
+pub mod verdict;
 mod versions;
 pub mod window;
 mod window_function;

@@ -418,6 +418,38 @@ pub fn cases() -> Rc<Vec<Case>> {
     CASES.with(Rc::clone)
 }
 
+/// What holds results back.
+fn emissions() -> Vec<Case> {
+    vec![
+        Case {
+            cancels: false,
+            ..Case::new("EMIT ON WINDOW CLOSE", INPUT, || {
+                Box::new(OnClose::new(schema(INPUT), Frees { column: 0, after: 3 }, 0).unwrap())
+            })
+        },
+        Case {
+            instants: Pace::INSTANTS,
+            ..Case::new("EMIT EVERY", INPUT, || {
+                let (shows, beat) = (Shows::Every(3), Beat::Watermark);
+                Box::new(Pace::new(schema(INPUT), vec![], shows, beat).unwrap())
+            })
+        },
+        Case {
+            instants: Pace::INSTANTS,
+            ..Case::new("EMIT AFTER DELAY", INPUT, || {
+                let (shows, beat) = (Shows::After(2), Beat::Watermark);
+                Box::new(Pace::new(schema(INPUT), vec![0], shows, beat).unwrap())
+            })
+        },
+        Case {
+            cancels: false,
+            ..Case::new("EMIT ON WINDOW CLOSE, corrected", INPUT, || {
+                Box::new(OnClose::new(schema(INPUT), Frees { column: 0, after: 1 }, 2).unwrap())
+            })
+        },
+    ]
+}
+
 /// Set operations on bags.
 fn bags() -> Vec<Case> {
     let combined = |combination: Combination| Case {
@@ -484,33 +516,8 @@ fn all_cases() -> Vec<Case> {
         session("SESSION, failing times", "10 / v", None, false),
         session("SESSION, closed by the watermark", "v", Some(100), false),
         session("SESSION, final ones", "v", Some(100), true),
-        Case {
-            cancels: false,
-            ..Case::new("EMIT ON WINDOW CLOSE", INPUT, || {
-                Box::new(OnClose::new(schema(INPUT), Frees { column: 0, after: 3 }, 0).unwrap())
-            })
-        },
-        Case {
-            instants: Pace::INSTANTS,
-            ..Case::new("EMIT EVERY", INPUT, || {
-                let (shows, beat) = (Shows::Every(3), Beat::Watermark);
-                Box::new(Pace::new(schema(INPUT), vec![], shows, beat).unwrap())
-            })
-        },
-        Case {
-            instants: Pace::INSTANTS,
-            ..Case::new("EMIT AFTER DELAY", INPUT, || {
-                let (shows, beat) = (Shows::After(2), Beat::Watermark);
-                Box::new(Pace::new(schema(INPUT), vec![0], shows, beat).unwrap())
-            })
-        },
-        Case {
-            cancels: false,
-            ..Case::new("EMIT ON WINDOW CLOSE, corrected", INPUT, || {
-                Box::new(OnClose::new(schema(INPUT), Frees { column: 0, after: 1 }, 2).unwrap())
-            })
-        },
     ];
+    all.extend(emissions());
     all.extend(bags());
     all.extend(aggregates());
     all.extend(joins());

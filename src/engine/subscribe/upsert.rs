@@ -76,8 +76,8 @@ impl Upsert {
             let mut seen = BTreeSet::new();
             let touched = (from..end).filter(|i| seen.insert(keys[*i]));
             let before: Vec<(usize, Had)> = touched.map(|i| (i, self.had(keys[i]))).collect();
-            for i in from..end {
-                let change = self.rows.add(keys[i], rows.get(i), delta.weight(i));
+            for (i, key) in keys.iter().enumerate().take(end).skip(from) {
+                let change = self.rows.add(*key, rows.get(i), delta.weight(i));
                 if change.after == 0 {
                     self.rows.remove(change.slot);
                 }
