@@ -5,7 +5,10 @@
 //! grows as long as the query runs, and is warned of before it does, with the clause that would
 //! bound it (LANGUAGE 4.6, 7.4).
 
+use std::sync::Arc;
+
 use arrow::datatypes::DataType;
+use datafusion::physical_expr::PhysicalExpr;
 
 use super::explain::{describe, list};
 use super::plan::{Aggregate, Close, Node, Op, Over, Plan, Session, Ticks, ToStream, TopN, Window};
@@ -95,6 +98,19 @@ pub fn state_of(node: &Node) -> State {
     }
 }
 
+/// Expressions without the places of their columns.
+fn names(exprs: &[Arc<dyn PhysicalExpr>]) -> String {
+    let mut names = String::new();
+    let mut place = false;
+    for character in list(exprs).chars() {
+        place = character == '@' || (place && character.is_ascii_digit());
+        if !place {
+            names.push(character);
+        }
+    }
+    names
+}
+
 fn window_state(window: &Window) -> State {
     match window {
         Window::Range { size: span, .. } | Window::Current { period: span } => {
@@ -106,7 +122,7 @@ fn window_state(window: &Window) -> State {
         Window::Partitioned { keys, count, range } => State {
             bound: Some(format!("{count} rows per key")),
             warning: range.is_none().then(|| {
-                let keys = list(keys);
+                let keys = names(keys);
                 (
                     format!("the window keeps {count} rows for every value of {keys}"),
                     "Let keys go that have been silent: PARTITION BY .. ROWS n RANGE 1 HOUR."
@@ -124,7 +140,7 @@ fn aggregate_state(aggregate: &Aggregate, size: Size) -> State {
         Size::Unbounded => State {
             bound: Some("one group per key, never freed".into()),
             ..State::unbounded(
-                format!("a group is kept for every value of {}", list(&aggregate.group)),
+                format!("a group is kept for every value of {}", names(&aggregate.group)),
                 "Group by window_start of a TUMBLE or by date_trunc of the event time as well, or \
                  put a window such as [RANGE 1 HOUR] on the stream.",
             )
