@@ -5,10 +5,54 @@
 //! relation can say so, a stream cannot (LANGUAGE 4.2). A block on the EVENT clock evaluates each
 //! instant once, when the watermark has passed it, and would have to go back.
 
+use arrow::datatypes::DataType;
+
 use super::error::{Error, Result};
 use super::lower::{Request, Wanted};
-use super::plan::{Clock, Node, Op};
+use super::plan::{Clock, Node, Op, ScanKind};
+use super::relation::RelationSource;
+use super::window::span_text;
 use crate::error::SqlState;
+use crate::sql::catalog::{ObjectKind, StreamDef};
+
+impl RelationSource {
+    /// Says how a stream gets its watermark and what becomes of refused rows.
+    pub fn progress(&self) -> Option<String> {
+        match &self.object.kind {
+            ObjectKind::Stream(_) if self.kind() == ScanKind::Arrivals => {
+                Some("watermark=system time".to_owned())
+            }
+            ObjectKind::Stream(def) if def.query.is_some() => None,
+            ObjectKind::Stream(def) => {
+                let watermark = def.watermark.as_deref().unwrap_or("commit time");
+                let lateness = match def.lateness {
+                    0 => String::new(),
+                    units if self.time_type() == DataType::Int64 => format!(" lateness={units}"),
+                    micros => format!(" lateness={}", span_text(micros)),
+                };
+                Some(format!("watermark={watermark}{lateness} late={}", def.late))
+            }
+            ObjectKind::Table(_) | ObjectKind::View(_) | ObjectKind::Sink(_) => None,
+        }
+    }
+
+    /// What makes a stream that takes rows; `None` of anything else.
+    pub fn stream_def(&self) -> Option<&StreamDef> {
+        match &self.object.kind {
+            ObjectKind::Stream(def)
+                if !self.kind() == ScanKind::Arrivals && def.query.is_none() =>
+            {
+                Some(def)
+            }
+            _ => None,
+        }
+    }
+
+    /// How late rows of a stream may be that are taken all the same.
+    pub fn lateness(&self) -> i64 {
+        self.stream_def().map_or(0, |def| def.lateness)
+    }
+}
 
 /// Returns whether a query reads a stream that takes late rows; refuses it if it cannot correct
 /// what it has said.

@@ -29,12 +29,9 @@ use super::properties::Properties;
 use super::rows::RowFunctions;
 use super::tvf::WindowPlanner;
 use super::using::{Natural, UsingPlanner};
-use super::window::span_text;
 use crate::error::SqlState;
 use crate::sql;
-use crate::sql::catalog::{
-    Catalog, Column, FunctionDef, Object, ObjectKind, Oid, StreamDef, ViewDef,
-};
+use crate::sql::catalog::{Catalog, Column, FunctionDef, Object, ObjectKind, Oid, ViewDef};
 use crate::sql::types::SqlType;
 
 /// Where names are looked up.
@@ -164,37 +161,6 @@ impl RelationSource {
         }
         let column = self.event_time().map(|i| self.schema.field(i).data_type().clone());
         column.unwrap_or_else(system_time_type)
-    }
-
-    /// Says how a stream gets its watermark and what becomes of refused rows.
-    pub fn progress(&self) -> Option<String> {
-        match &self.object.kind {
-            ObjectKind::Stream(_) if self.arrivals => Some("watermark=system time".to_owned()),
-            ObjectKind::Stream(def) if def.query.is_some() => None,
-            ObjectKind::Stream(def) => {
-                let watermark = def.watermark.as_deref().unwrap_or("commit time");
-                let lateness = match def.lateness {
-                    0 => String::new(),
-                    units if self.time_type() == DataType::Int64 => format!(" lateness={units}"),
-                    micros => format!(" lateness={}", span_text(micros)),
-                };
-                Some(format!("watermark={watermark}{lateness} late={}", def.late))
-            }
-            ObjectKind::Table(_) | ObjectKind::View(_) | ObjectKind::Sink(_) => None,
-        }
-    }
-
-    /// What makes a stream that takes rows; `None` of anything else.
-    pub fn stream_def(&self) -> Option<&StreamDef> {
-        match &self.object.kind {
-            ObjectKind::Stream(def) if !self.arrivals && def.query.is_none() => Some(def),
-            _ => None,
-        }
-    }
-
-    /// How late rows of a stream may be that are taken all the same.
-    pub fn lateness(&self) -> i64 {
-        self.stream_def().map_or(0, |def| def.lateness)
     }
 
     /// Returns a stream with a last column that numbers its rows in the order in which they

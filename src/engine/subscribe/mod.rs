@@ -39,7 +39,8 @@ use crate::runtime::publication;
 use crate::runtime::read::Read;
 use crate::runtime::subscription::Feed;
 use crate::sql::catalog::Oid;
-use crate::sql::statement::{Query, Subscribe};
+use crate::sql::statement::Query;
+use crate::sql::subscribe::Subscribe;
 use crate::time::Timestamp;
 
 /// What a subscription shows.

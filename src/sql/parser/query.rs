@@ -13,7 +13,8 @@ use super::stream::set_once;
 use super::to_stream::{is_stream, wrap_marked};
 use crate::sql::Result;
 use crate::sql::dialect::StreamSql;
-use crate::sql::statement::{Emit, Query, StatementKind, Subscribe};
+use crate::sql::statement::{Emit, Query, StatementKind};
+use crate::sql::subscribe::Subscribe;
 
 /// How many parentheses around a whole query are looked through; sqlparser refuses more.
 const PARENTHESES_MAX: usize = 50;

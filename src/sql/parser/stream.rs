@@ -7,7 +7,8 @@
 //! CREATE STREAM [IF NOT EXISTS] name [WITH (k = v, ..)] AS query
 //! CREATE SINK [IF NOT EXISTS] name INTO relation [KEY (columns)] [WITH (k = v, ..)] AS query
 //! item     := column | WATERMARK FOR column AS expr {progress}
-//!           | ALLOWED LATENESS {span | n} | LATE {DROP | INTO name | ERROR} | LATE UPDATE | CLOCK {EVENT | SYSTEM} | PARTITION KEY (columns)
+//!           | ALLOWED LATENESS {span | n} | LATE {DROP | INTO name | ERROR | UPDATE}
+//!           | CLOCK {EVENT | SYSTEM} | PARTITION KEY (columns)
 //! progress := IDLE TIMEOUT span | ON IDLE ADVANCE TO expr | MAX AHEAD span
 //! ```
 //! Rows that are late, but by no more than ALLOWED LATENESS, are taken, and results corrected: LATE

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::sql::statement::*;
+use crate::sql::subscribe::Subscribe;
 
 #[track_caller]
 fn subscribe(sql: &str) -> Subscribe {
