@@ -429,6 +429,8 @@ fn emissions() -> Vec<Case> {
         },
         Case {
             instants: Pace::INSTANTS,
+            // What is taken back is shown until the next tick.
+            cancels: false,
             ..Case::new("EMIT EVERY", INPUT, || {
                 let (shows, beat) = (Shows::Every(3), Beat::Watermark);
                 Box::new(Pace::new(schema(INPUT), vec![], shows, beat).unwrap())
@@ -436,6 +438,8 @@ fn emissions() -> Vec<Case> {
         },
         Case {
             instants: Pace::INSTANTS,
+            // What is taken back is shown until the next tick.
+            cancels: false,
             ..Case::new("EMIT AFTER DELAY", INPUT, || {
                 let (shows, beat) = (Shows::After(2), Beat::Watermark);
                 Box::new(Pace::new(schema(INPUT), vec![0], shows, beat).unwrap())
