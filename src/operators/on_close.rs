@@ -207,9 +207,9 @@ mod tests {
         emitted.watermark(&mut op, 7).delta(&mut op, 0, change);
         expect![[r#"
              w | ts | window_end | count
-            +1 | 4  | 5          | 1
             -1 | 2  | 5          | 1
             +1 | 2  | 5          | 2
+            +1 | 4  | 5          | 1
         "#]]
         .assert_eq(&emitted.text());
         let mut emitted = Emitted::default();

@@ -236,9 +236,9 @@ mod tests {
         expect![[r#"
              w | ts | k | v
             +1 | 10 | 1 | 2
-            +1 | 15 | 2 | 3
             -1 | 15 | 1 | 2
             +1 | 15 | 1 | 5
+            +1 | 15 | 2 | 3
         "#]]
         .assert_eq(&emitted.text());
     }

@@ -39,9 +39,7 @@ impl RelationSource {
     /// What makes a stream that takes rows; `None` of anything else.
     pub fn stream_def(&self) -> Option<&StreamDef> {
         match &self.object.kind {
-            ObjectKind::Stream(def)
-                if !self.kind() == ScanKind::Arrivals && def.query.is_none() =>
-            {
+            ObjectKind::Stream(def) if self.kind() != ScanKind::Arrivals && def.query.is_none() => {
                 Some(def)
             }
             _ => None,

@@ -492,6 +492,8 @@ fn all_cases() -> Vec<Case> {
         },
         Case {
             instants: Pace::INSTANTS,
+            // What is taken back stays until its time.
+            cancels: false,
             ..Case::new("EMIT EVERY", INPUT, || {
                 let (shows, beat) = (Shows::Every(3), Beat::Watermark);
                 Box::new(Pace::new(schema(INPUT), vec![], shows, beat).unwrap())
@@ -499,6 +501,8 @@ fn all_cases() -> Vec<Case> {
         },
         Case {
             instants: Pace::INSTANTS,
+            // What is taken back stays until its time.
+            cancels: false,
             ..Case::new("EMIT AFTER DELAY", INPUT, || {
                 let (shows, beat) = (Shows::After(2), Beat::Watermark);
                 Box::new(Pace::new(schema(INPUT), vec![0], shows, beat).unwrap())
