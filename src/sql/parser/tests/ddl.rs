@@ -104,6 +104,22 @@ fn stream_clock(option: &str) -> Option<StreamClock> {
 }
 
 #[test]
+fn lateness_is_a_length_or_a_number() {
+    let lateness = |option: &str| {
+        let watermark = "WATERMARK FOR a AS a";
+        stream(&format!("CREATE STREAM s (a int, {watermark}, {option})")).lateness
+    };
+    for (option, expected) in [
+        ("ALLOWED LATENESS INTERVAL '1 s'", Some(Lateness::Span(1_000_000))),
+        ("ALLOWED LATENESS 2 SECONDS, LATE UPDATE, LATE ERROR", Some(Lateness::Span(2_000_000))),
+        ("ALLOWED LATENESS 3", Some(Lateness::Units(3))),
+        ("LATE DROP", None),
+    ] {
+        assert_eq!(lateness(option), expected, "{option}");
+    }
+}
+
+#[test]
 fn what_streams_do_not_have_yet_is_named() {
     let with = |option: &str| format!("CREATE STREAM s (ts timestamp, {option})");
     check_unsupported(&with("CLOCK ROW"), "CLOCK ROW");
