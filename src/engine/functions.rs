@@ -13,17 +13,19 @@ use crate::planner::functions;
 use crate::planner::grouping::EmptyGroupingSets;
 use crate::planner::interval_order::IntervalOrder;
 use crate::planner::meaning::PostgresMeaning;
-use crate::planner::null_safe::JoinPairs;
+use crate::planner::null_safe::{JoinKeys, JoinPairs};
 use crate::planner::operators::PostgresOperators;
 use crate::planner::zone::SessionZone;
 
-/// DataFusion's rules, with ours in the place of one.
+/// DataFusion's rules, with ours in the place of two.
 fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
-    let pairs = JoinPairs::default();
-    let ours = |rule: Arc<dyn OptimizerRule + Send + Sync>| {
-        if rule.name() == pairs.name() { Arc::new(JoinPairs::default()) } else { rule }
+    let ours: [Arc<dyn OptimizerRule + Send + Sync>; 2] =
+        [Arc::new(JoinPairs::default()), Arc::new(JoinKeys::default())];
+    let replaced = |rule: Arc<dyn OptimizerRule + Send + Sync>| {
+        let own = ours.iter().find(|own| own.name() == rule.name());
+        own.map_or(rule, Arc::clone)
     };
-    Optimizer::new().rules.into_iter().map(ours).collect()
+    Optimizer::new().rules.into_iter().map(replaced).collect()
 }
 
 /// Returns the same functions for sessions in a time zone.

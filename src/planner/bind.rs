@@ -16,9 +16,9 @@ use super::calls;
 use super::column_name::name_columns;
 use super::error::{Error, Result};
 use super::first_rows::WITH_TIES;
-use super::macros;
 use super::relation::Names;
 use super::{asof, bag, subquery, using};
+use super::{macros, named_window};
 use crate::error::{Classify, Location, SqlState};
 use crate::sql::catalog::{FunctionDef, Object};
 use crate::sql::names::fold;
@@ -154,6 +154,11 @@ impl VisitorMut for NameColumns {
     fn pre_visit_query(&mut self, query: &mut ast::Query) -> ControlFlow<()> {
         fetch_as_limit(query);
         name_columns(&mut query.body);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_select(&mut self, select: &mut ast::Select) -> ControlFlow<()> {
+        named_window::extend(select);
         ControlFlow::Continue(())
     }
 }

@@ -25,7 +25,7 @@ use super::asof::asof_node;
 use super::decorrelate::Decorrelate;
 use super::derive;
 use super::error::{Error, Result};
-use super::null_safe::JoinPairs;
+use super::null_safe::{JoinKeys, JoinPairs};
 use super::ordered::Ordered;
 use super::panes::Panes;
 use super::plan::{
@@ -43,17 +43,15 @@ fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     use datafusion::optimizer::{
         common_subexpr_eliminate::CommonSubexprEliminate,
         decorrelate_predicate_subquery::DecorrelatePredicateSubquery,
-        eliminate_outer_join::EliminateOuterJoin,
-        extract_equijoin_predicate::ExtractEquijoinPredicate,
-        optimize_projections::OptimizeProjections, push_down_filter::PushDownFilter,
-        replace_distinct_aggregate::ReplaceDistinctWithAggregate,
+        eliminate_outer_join::EliminateOuterJoin, optimize_projections::OptimizeProjections,
+        push_down_filter::PushDownFilter, replace_distinct_aggregate::ReplaceDistinctWithAggregate,
         simplify_expressions::SimplifyExpressions,
     };
     vec![
         Arc::new(SimplifyExpressions::new()),
         Arc::new(ReplaceDistinctWithAggregate::new()),
         Arc::new(DecorrelatePredicateSubquery::new()),
-        Arc::new(ExtractEquijoinPredicate::new()),
+        Arc::new(JoinKeys::default()),
         Arc::new(JoinPairs::default()),
         Arc::new(EliminateOuterJoin::new()),
         Arc::new(PushDownFilter::new()),

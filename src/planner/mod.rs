@@ -32,6 +32,7 @@ mod logarithm;
 pub mod lower;
 mod macros;
 pub mod meaning;
+mod named_window;
 pub mod null_safe;
 mod on_close;
 pub mod operators;

@@ -1,10 +1,11 @@
-//! Keeps IS NOT DISTINCT FROM joins as they are.
+//! Keeps joins in which NULL equals NULL as they are.
 
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{NullEquality, Result};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::optimizer::eliminate_cross_join::EliminateCrossJoin;
-use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
+use datafusion::optimizer::extract_equijoin_predicate::ExtractEquijoinPredicate;
+use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 
 /// DataFusion's choice of join pairs, for plans in which NULL equals nothing: where NULL equals
 /// NULL in one of several joins, that rule makes it an ordinary equality.
@@ -36,5 +37,45 @@ impl OptimizerRule for JoinPairs {
                 if join.null_equality == NullEquality::NullEqualsNull))
         })?;
         if null_safe { Ok(Transformed::no(plan)) } else { self.0.rewrite(plan, config) }
+    }
+}
+
+/// DataFusion's keys of joins, for joins in which NULL equals nothing: that rule makes every
+/// equality in the condition of a join a key of it, and in a key NULL would equal NULL.
+#[derive(Debug)]
+pub struct JoinKeys(ExtractEquijoinPredicate);
+
+impl Default for JoinKeys {
+    fn default() -> Self {
+        Self(ExtractEquijoinPredicate::new())
+    }
+}
+
+impl OptimizerRule for JoinKeys {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn apply_order(&self) -> Option<ApplyOrder> {
+        self.0.apply_order()
+    }
+
+    fn supports_rewrite(&self) -> bool {
+        true
+    }
+
+    fn rewrite(
+        &self,
+        plan: LogicalPlan,
+        config: &dyn OptimizerConfig,
+    ) -> Result<Transformed<LogicalPlan>> {
+        match &plan {
+            LogicalPlan::Join(join)
+                if join.null_equality == NullEquality::NullEqualsNull && !join.on.is_empty() =>
+            {
+                Ok(Transformed::no(plan))
+            }
+            _ => self.0.rewrite(plan, config),
+        }
     }
 }

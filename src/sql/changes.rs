@@ -14,6 +14,8 @@ impl StatementKind {
             StatementKind::CreateView(create) if create.materialized => "CREATE MATERIALIZED VIEW",
             StatementKind::CreateView(_) => "CREATE VIEW",
             StatementKind::CreateSchema { .. } => "CREATE SCHEMA",
+            StatementKind::CreateFunction(_) => "CREATE FUNCTION",
+            StatementKind::DropFunction(_) => "DROP FUNCTION",
             StatementKind::Drop(drop) => match drop.kind {
                 DropKind::Stream => "DROP STREAM",
                 DropKind::Sink => "DROP SINK",

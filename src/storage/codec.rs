@@ -7,9 +7,11 @@
 //! # Cost
 //! One pass per column in both directions.
 
-use arrow::array::{Array, ArrayRef};
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, PrimitiveArray, downcast_primitive_array};
 use arrow::compute::{SortOptions, cast};
-use arrow::datatypes::DataType;
+use arrow::datatypes::{ArrowPrimitiveType, DataType};
 use arrow::error::ArrowError;
 use arrow::row::{RowConverter, RowParser, Rows, SortField};
 
@@ -68,10 +70,29 @@ impl RowCodec {
         }
         let columns = self.converter.convert_rows(rows.map(|row| self.parser.parse(row)))?;
         let typed = columns.into_iter().zip(&self.types).map(|(column, to)| {
+            let column = zeroed(column);
             if column.data_type() == to { Ok(column) } else { cast(&column, to) }
         });
         typed.collect()
     }
+}
+
+/// Puts zero where there is NULL: kernels may look there, and the row encoding leaves the least
+/// number, with which few computations are possible.
+fn zeroed(column: ArrayRef) -> ArrayRef {
+    fn zeroed<T: ArrowPrimitiveType>(column: &PrimitiveArray<T>) -> ArrayRef {
+        let values = column.iter().map(Option::unwrap_or_default);
+        let zeroed = PrimitiveArray::<T>::new(values.collect(), column.nulls().cloned());
+        Arc::new(zeroed.with_data_type(column.data_type().clone()))
+    }
+    if column.null_count() == 0 {
+        return column;
+    }
+    let array: &dyn Array = &column;
+    downcast_primitive_array!(
+        array => zeroed(array),
+        _ => Arc::clone(&column)
+    )
 }
 
 impl Encoded {

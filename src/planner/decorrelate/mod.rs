@@ -64,7 +64,7 @@ impl AnalyzerRule for Decorrelate {
 impl Decorrelate {
     /// Rewrites a plan, innermost subqueries first.
     pub fn rewrite(self, plan: LogicalPlan) -> Result<LogicalPlan> {
-        let names = Names::default();
+        let names = Names::behind(&plan)?;
         let rewritten =
             plan.transform_up_with_subqueries(|node| match lateral::rewrite(&node, &names)? {
                 Some(joined) => Ok(Transformed::yes(joined)),
@@ -128,12 +128,27 @@ impl Decorrelate {
 }
 
 /// Names of columns that no user can name.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Names {
     next: Cell<usize>,
 }
 
 impl Names {
+    /// Names that a plan does not have yet.
+    fn behind(plan: &LogicalPlan) -> Result<Self> {
+        let mut next = 0;
+        plan.apply_with_subqueries(|node| {
+            for field in node.schema().fields() {
+                let Some(name) = field.name().strip_prefix('$') else { continue };
+                let number = name.trim_start_matches(|c: char| !c.is_ascii_digit());
+                let number = number.split('.').next().and_then(|digits| digits.parse().ok());
+                next = next.max(number.map_or(0, |number: usize| number + 1));
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        Ok(Self { next: Cell::new(next) })
+    }
+
     fn fresh(&self, what: &str) -> String {
         let number = self.next.get();
         self.next.set(number + 1);

@@ -132,6 +132,12 @@ fn replace_operator(expr: &mut Expr) -> Result<()> {
             let op = BinaryOperator::PGBitwiseXor;
             Expr::BinaryOp { left: take(expr), op, right: Box::new(ones) }
         }
+        // DataFusion takes the sign for one of the first number in the text.
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } if matches!(**expr, Expr::Interval(_)) => {
+            let minus = Expr::Value(Value::Number("-1".to_owned(), false).into());
+            let op = BinaryOperator::Multiply;
+            Expr::BinaryOp { left: take(expr), op, right: Box::new(minus) }
+        }
         Expr::UnaryOp { op: UnaryOperator::PGAbs, expr } => call("abs", vec![*take(expr)]),
         Expr::UnaryOp { op: UnaryOperator::PGSquareRoot, expr } => call("sqrt", vec![*take(expr)]),
         Expr::UnaryOp { op: UnaryOperator::PGCubeRoot, expr } => call("cbrt", vec![*take(expr)]),

@@ -453,6 +453,12 @@ impl Prepass<'_> {
         {
             return Err(self.input.unexpected_hint("Write a window in brackets: FROM s [NOW]."));
         }
+        if self.input.sees(&["AS", "CHANGELOG", "FROM"]) {
+            return Err(self.input.not_yet(
+                "AS CHANGELOG FROM",
+                "SUBSCRIBE to the view: changes come with their weight in hw_diff.",
+            ));
+        }
         Ok(())
     }
 
