@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::generate::{Change, Generator, OBJECTS, change};
+use super::change::{Change, OBJECTS, change};
+use super::generate::Generator;
 use super::oracle::{Stream, View, World, evaluate, last_closed};
-use super::query::{Expr, Query, Source, Times, sql};
+use super::query::{Expr, Query, Source, Times};
+use super::sql::sql;
 use super::value::{Bag, Row, Type, Value, bag, instant, read};
 use crate::support::client::Client;
 use crate::support::random::Random;
@@ -53,7 +55,9 @@ impl<'a> Case<'a> {
         }
         let query = Generator::new(&mut self.random, self.times, &self.views).query();
         let text = sql(&query, self.times);
-        let close = matches!(query, Query::OnClose(..));
+        // A query that runs once is refused where its lists are in different orders.
+        let lists = text.matches("string_agg(").chain(text.matches("array_agg(")).count();
+        let once = lists < 2 && !matches!(query, Query::OnClose(..));
         self.create_view("v", query);
         let follow = format!("SUBSCRIBE {}.v WITH (SNAPSHOT = true, PROGRESS = true)", self.schema);
         self.script.push(follow.clone());
@@ -63,12 +67,12 @@ impl<'a> Case<'a> {
         let mut feed = Feed::new(feed);
         for i in 0..self.random.between(3, 7) {
             self.change(&mut now);
-            self.compare(i == 2 && !close, &text);
+            self.compare(i == 2 && once, &text);
         }
         for i in 0..OBJECTS {
             self.apply(&Change::Heartbeat(i, END * self.times.unit()));
         }
-        let content = self.compare(!close, &text);
+        let content = self.compare(once, &text);
         self.follow(&mut feed, &content);
         self.compare_counts();
     }

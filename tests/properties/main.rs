@@ -13,11 +13,18 @@
 #[expect(dead_code, reason = "every test program uses its own part of the support")]
 mod support;
 
+mod aggregate;
 mod assigned;
 mod case;
+mod change;
+mod draw;
 mod generate;
+mod group;
 mod oracle;
+mod over;
 mod query;
+mod scalar;
+mod sql;
 mod value;
 
 use std::collections::BTreeMap;
@@ -26,9 +33,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use case::Case;
-use generate::{Generator, OBJECTS, change};
+use change::{OBJECTS, change};
+use generate::Generator;
 use oracle::{Stream, View, World};
-use query::{Times, sql};
+use query::Times;
+use sql::sql;
 use support::random::Random;
 use support::server::{Options, Server};
 
@@ -94,6 +103,31 @@ fn every_construct_is_drawn() {
         " NOT IN (SELECT ",
         " UNION ",
         " UNION ALL ",
+        " INTERSECT ",
+        " INTERSECT ALL ",
+        " EXCEPT ",
+        " EXCEPT ALL ",
+        "SELECT DISTINCT ON (",
+        " ROLLUP (",
+        " CUBE (",
+        " GROUPING SETS (",
+        "string_agg(",
+        "array_agg(",
+        "percentile_disc(",
+        "bool_and(",
+        "bool_or(",
+        "var_samp(",
+        "row_number() OVER (",
+        "rank() OVER (",
+        "dense_rank() OVER (",
+        "lag(",
+        "lead(",
+        "first_value(",
+        " ROWS BETWEEN ",
+        " RANGE BETWEEN ",
+        "(PARTITION BY ",
+        " AS c WHERE ",
+        " AS c)",
         "SELECT DISTINCT ",
         "(DISTINCT ",
         " FILTER (",
