@@ -27,7 +27,9 @@ use crate::sql::catalog::{
     Catalog, Column, Object, ObjectKind, Oid, StreamDef, TableDef, VersionsDef,
 };
 use crate::sql::names::fold;
-use crate::sql::statement::{CreateStream, CreateTable, LatePolicy, StreamClock, WatermarkClause};
+use crate::sql::statement::{
+    CreateStream, CreateTable, LatePolicy, Lateness, StreamClock, WatermarkClause,
+};
 use crate::sql::types::{SqlType, pg_type_name};
 use crate::time::Timestamp;
 
@@ -74,6 +76,8 @@ impl Session {
                 LatePolicy::Into(side) => format!("INTO {side}"),
                 LatePolicy::Error => "ERROR".into(),
             },
+            partitioned: !create.partition_key.is_empty(),
+            lateness: time.as_ref().map_or(0, |t| t.lateness),
             late_into: side_oid,
             options: create.options.clone(),
             query: None,
@@ -119,7 +123,11 @@ impl Session {
         columns: &[Column],
     ) -> Result<Option<EventTime>> {
         match &create.watermark {
-            Some(clause) => self.event_time(clause, columns, &create.partition_key).map(Some),
+            Some(clause) => {
+                let time = self.event_time(clause, columns, &create.partition_key)?;
+                let lateness = lateness(create.lateness, &columns[time.column])?;
+                Ok(Some(EventTime { lateness, ..time }))
+            }
             None if create.clock == Some(StreamClock::Event) => Err(Error::hinted(
                 SqlState::INVALID_OBJECT_DEFINITION,
                 format!("stream \"{name}\" on CLOCK EVENT has no watermark"),
@@ -192,6 +200,8 @@ impl Session {
             event_time: None,
             watermark: None,
             late: "DROP".into(),
+            partitioned: false,
+            lateness: 0,
             late_into: None,
             options: BTreeMap::new(),
             query: None,
@@ -268,6 +278,7 @@ impl Session {
             watermark,
             idle_timeout: clause.idle_timeout,
             on_idle_lag,
+            lateness: 0,
             max_ahead: clause.max_ahead,
             partition_key: key.collect::<Result<_>>()?,
         })
@@ -356,6 +367,22 @@ impl Session {
         let target = source::Target::Table(oid);
         let started = opened.map(|opened| source::start(&self.engine, opened, target, &name));
         Ok((tag, started))
+    }
+}
+
+/// How late a row may be, in what its time counts.
+fn lateness(lateness: Option<Lateness>, column: &Column) -> Result<i64> {
+    let units = column.data_type == DataType::Int64;
+    match lateness {
+        None => Ok(0),
+        Some(Lateness::Units(number)) if units => Ok(number),
+        Some(Lateness::Units(seconds)) => Ok(seconds.saturating_mul(1_000_000)),
+        Some(Lateness::Span(_)) if units => Err(Error::hinted(
+            SqlState::DATATYPE_MISMATCH,
+            format!("ALLOWED LATENESS is an interval, and event time \"{}\" a bigint", column.name),
+            "Write a number, in the units of the event time: ALLOWED LATENESS 30.",
+        )),
+        Some(Lateness::Span(micros)) => Ok(micros),
     }
 }
 

@@ -2,10 +2,9 @@
 //!
 //! # Semantics
 //! `FETCH n` of an endless cursor waits for the first row and then takes what is ready, up to n;
-//! with a
-//! timeout it takes what comes within it. Rows are taken out of the cursor only when the FETCH
-//! completes, so a
-//! canceled FETCH loses none.
+//! with a timeout it takes what comes within it. `FETCH ALL` of a SUBSCRIBE with UP TO waits for
+//! its end. Rows are taken out of the cursor only when the FETCH completes, so a canceled FETCH
+//! loses none.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -42,6 +41,8 @@ struct State {
     /// Rows that came and were not fetched.
     ready: VecDeque<RecordBatch>,
     live: bool,
+    /// Whether rows that come in time come to an end.
+    finite: bool,
     ended: bool,
 }
 
@@ -67,15 +68,16 @@ impl Session {
                 "Use BEGIN first, or DECLARE .. CURSOR WITH HOLD.",
             ));
         }
-        let live = match &statement.kind {
-            StatementKind::Subscribe(_) => true,
-            StatementKind::Query(query) => query.endless(),
-            _ => false,
+        let (live, finite) = match &statement.kind {
+            StatementKind::Subscribe(subscribe) => (true, subscribe.up_to.is_some()),
+            StatementKind::Query(query) => (query.endless(), false),
+            _ => (false, true),
         };
         let Outcome::Rows(rows) = Box::pin(self.execute(statement, params)).await? else {
             return Err(Error::Internal("a cursor over something without rows".into()));
         };
-        let state = State { stream: rows.stream, ready: VecDeque::new(), live, ended: false };
+        let state =
+            State { stream: rows.stream, ready: VecDeque::new(), live, finite, ended: false };
         let state = Arc::new(Mutex::new(state));
         let fresh = self.block.is_some();
         self.cursors.insert(name.to_owned(), Cursor { schema: rows.schema, hold, fresh, state });
@@ -103,7 +105,7 @@ pub(super) async fn fetch(
     while state.rows() < wanted && !state.ended {
         let wait = match (deadline, state.live) {
             (Some(deadline), true) => Wait::Until(deadline),
-            (None, true) if state.rows() > 0 => Wait::Never,
+            (None, true) if state.rows() > 0 && !(state.finite && count.is_none()) => Wait::Never,
             _ => Wait::ForEver,
         };
         if !state.fill(wait).await? {

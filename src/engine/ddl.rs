@@ -207,14 +207,14 @@ impl Session {
                 "Its clock is the system's, which advances by itself.",
             ));
         }
-        let at = self.heartbeat_time(at)?;
+        let at = self.constant_time(at, "HEARTBEAT")?;
         self.write(Write::Heartbeat(oid, at)).await?;
         Ok(tag.into())
     }
 
     /// Moves the time of commits, which arrival times are, on to `at` at least.
     fn system_heartbeat(&mut self, at: &ast::Expr) -> Result<String> {
-        let at = self.heartbeat_time(at)?;
+        let at = self.constant_time(at, "HEARTBEAT")?;
         if at > HEARTBEAT_MAX {
             return Err(Error::hinted(
                 SqlState::INVALID_PARAMETER_VALUE,
@@ -226,7 +226,8 @@ impl Session {
         Ok("ALTER SYSTEM".into())
     }
 
-    fn heartbeat_time(&self, at: &ast::Expr) -> Result<Timestamp> {
+    /// The instant that a constant in a clause says.
+    pub(super) fn constant_time(&self, at: &ast::Expr, clause: &str) -> Result<Timestamp> {
         if is_infinity(at) {
             return Ok(Timestamp::MAX);
         }
@@ -237,7 +238,7 @@ impl Session {
         timestamp_value(&value).ok_or_else(|| {
             Error::hinted(
                 SqlState::DATATYPE_MISMATCH,
-                format!("HEARTBEAT needs a timestamp, not {}", value.data_type()),
+                format!("{clause} needs a timestamp, not {}", value.data_type()),
                 "Write for example TIMESTAMP '2026-01-01 12:00:00'.",
             )
         })

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::columns::columns_of;
 use super::create::retention;
 use super::session::Session;
-use super::{Error, Result, query, subscribe};
+use super::{Error, Result, query};
 use crate::error::SqlState;
 use crate::planner::bind::{bind_query, visible_names};
 use crate::planner::lower::{self, Request, TIME_COLUMN, Wanted};
@@ -110,6 +110,8 @@ impl Session {
         let def = StreamDef {
             event_time: plan.root.properties.time_column,
             watermark: None,
+            partitioned: false,
+            lateness: 0,
             late: String::new(),
             late_into: None,
             options: create.options.clone(),
@@ -144,8 +146,8 @@ impl Session {
         let names = Names::new(&relations, functions, Arc::clone(&create.query.windows));
         let bound = query::with_params(bind_query(&create.query, &names)?, &[])?;
         let mut columns = visible_names(&bound);
-        let on_close = subscribe::on_close(create.query.emit)?;
-        let request = Request { wanted: Wanted::Stamped, on_close, clock };
+        let emitting = Request::emitting(create.query.emit);
+        let request = Request { wanted: Wanted::Stamped, clock, ..emitting };
         let plan = lower::continuous(bound, request, functions)?;
         if plan.root.schema.fields().len() > columns.len() {
             columns.push(TIME_COLUMN.to_owned());

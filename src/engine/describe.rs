@@ -6,7 +6,7 @@ use arrow::datatypes::DataType;
 
 use super::parameters::{parameter, parameter_types};
 use super::session::Session;
-use super::{Description, Result, aside, explain, pg_catalog, query};
+use super::{Description, Result, aside, explain, pg_catalog, query, subscribe};
 use crate::planner::bind::visible_names;
 use crate::sql::names::fold;
 use crate::sql::statement::{Query, Statement, StatementKind};
@@ -30,12 +30,14 @@ impl Session {
         let columns = |schema| Description { parameters: vec![], columns: Some(schema) };
         match &statement.kind {
             StatementKind::Query(query) if query.endless() => {
-                self.describe_subscribe(query, false, declared)
+                self.describe_subscribe(query, &subscribe::Options::default(), declared)
             }
             StatementKind::Query(query) => {
                 self.describe_query(&statement.text, query, declared).await
             }
-            StatementKind::Subscribe(s) => self.describe_subscribe(&s.query, s.progress, declared),
+            StatementKind::Subscribe(s) => {
+                self.describe_subscribe(&s.query, &self.subscribe_options(s)?, declared)
+            }
             StatementKind::Dml { statement, windows } => {
                 self.describe_dml(statement, windows, declared)
             }

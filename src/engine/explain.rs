@@ -12,9 +12,10 @@ use super::outcome::Rows;
 use super::session::Session;
 use super::{Error, Result, dml, query};
 use crate::planner::bind::bind_query;
-use crate::planner::explain::{doubts, state_text, warnings};
+use crate::planner::doubts::doubts;
 use crate::planner::plan::Plan;
 use crate::planner::relation::Names;
+use crate::planner::verdict::{state_text, warnings};
 use crate::sql::statement::{Explain, Query, StatementKind};
 
 /// One text column, `QUERY PLAN`.

@@ -64,6 +64,11 @@ impl Engine {
             each().map(|(labels, s)| (labels, number(s.admitted))),
         );
         gauges.add(
+            "highwater_stream_late_rows",
+            "Rows among them that were late, within the allowed lateness.",
+            each().map(|(labels, s)| (labels, number(s.late_admitted))),
+        );
+        gauges.add(
             "highwater_stream_refused_rows",
             "Rows a stream has refused since the start, by reason.",
             each().flat_map(|(labels, s)| {

@@ -166,14 +166,14 @@ impl Session {
         self.check_read_only(&statement.kind)?;
         match &statement.kind {
             StatementKind::Query(query) if query.endless() => {
-                let options = subscribe::Options { snapshot: true, progress: false };
+                let options = subscribe::Options::default();
                 Ok(Outcome::Rows(self.subscribe(query, options, params).await?))
             }
             StatementKind::Query(query) => {
                 Ok(Outcome::Rows(self.query(&statement.text, query, params).await?))
             }
             StatementKind::Subscribe(s) => {
-                let options = subscribe::Options { snapshot: s.snapshot, progress: s.progress };
+                let options = self.subscribe_options(s)?;
                 Ok(Outcome::Rows(self.subscribe(&s.query, options, params).await?))
             }
             StatementKind::Dml { statement, windows } => self.dml(statement, windows, params).await,

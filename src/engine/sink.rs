@@ -18,7 +18,7 @@ use super::columns::index_of;
 use super::derived::QueryOptions;
 use super::dml::{check_not_null, fitted, refuse_derived};
 use super::session::Session;
-use super::{Engine, Error, Result, lock, query, subscribe};
+use super::{Engine, Error, Result, lock, query};
 use crate::delta::Delta;
 use crate::error::{Classify, SqlState};
 use crate::operators::evaluate::row_text;
@@ -92,13 +92,13 @@ impl Session {
         let functions = &*relations.functions;
         let names = Names::new(&relations, functions, Arc::clone(&create.query.windows));
         let bound = query::with_params(bind_query(&create.query, &names)?, &[])?;
-        let on_close = subscribe::on_close(create.query.emit)?;
         let appends = matches!(into.kind, ObjectKind::Stream(_));
         let wanted = match appends || create.query.to_stream {
             true => Wanted::Stream,
             false => Wanted::Changes,
         };
-        let request = Request { wanted, on_close, clock: options.clock };
+        let emitting = Request::emitting(create.query.emit);
+        let request = Request { wanted, clock: options.clock, ..emitting };
         let plan = lower::continuous(bound, request, functions)?;
         options.check(&plan)?;
         let fields = plan.root.schema.fields();

@@ -144,6 +144,7 @@ fn streams(engine: &Engine, catalog: &Catalog) -> Table {
         .time("watermark_moved_at", each().map(|(s, ..)| Some(s.moved_at)))
         .count("rows", each().map(|(s, ..)| s.admitted))
         .count("retained", each().map(|(s, ..)| s.retained as u64))
+        .count("late_taken", each().map(|(s, ..)| s.late_admitted))
         .count("late", refused(Reason::Late))
         .count("null_time", refused(Reason::NullTime))
         .count("ahead", refused(Reason::TooFarAhead))

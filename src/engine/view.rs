@@ -10,15 +10,16 @@ use super::columns::columns_of;
 use super::derived::QueryOptions;
 use super::relations::StatementRelations;
 use super::session::Session;
-use super::{Error, Result, query, subscribe};
+use super::{Error, Result, query};
 use crate::error::SqlState;
 use crate::planner::bind::{bind_query, visible_names, with_names};
-use crate::planner::explain::{doubts, warnings};
+use crate::planner::doubts::doubts;
 use crate::planner::lower::{self, Request, Wanted, window_node};
 use crate::planner::plan::{Clock, Plan, ScanKind};
 use crate::planner::relation::{Names, RelationSource};
 use crate::planner::temporal::asks_time;
 use crate::planner::to_stream::to_stream_node;
+use crate::planner::verdict::warnings;
 use crate::planner::window::WindowKind;
 use crate::runtime::hub::JobSpec;
 use crate::sql::catalog::{Catalog, Column, Object, ObjectKind, Oid, ViewDef};
@@ -127,12 +128,12 @@ impl Session {
             ));
         }
         column_names[..names.len()].clone_from_slice(names);
-        let on_close = subscribe::on_close(query.emit)?;
         let maintained = how.always || query.emit.is_some() || !inlinable(&bound)?;
         if maintained {
             let bound = if names.is_empty() { bound } else { with_names(bound, &column_names)? };
             let wanted = if query.to_stream { Wanted::Stream } else { Wanted::Changes };
-            let request = Request { wanted, on_close, clock: how.clock };
+            let emitting = Request::emitting(query.emit);
+            let request = Request { wanted, clock: how.clock, ..emitting };
             let plan = lower::continuous(bound, request, functions)?;
             let columns = columns_of(&plan.root.schema, &column_names)?;
             return Ok(NewView { plan: Some(plan), columns, depends_on });

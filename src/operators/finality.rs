@@ -69,6 +69,18 @@ impl Finality {
         Ok(some_false(times.iter().map(|time| time.is_some_and(|time| !self.passed(time)))))
     }
 
+    /// Returns which rows have been final for less than `span`, or nothing if none have.
+    pub(super) fn passed_within(
+        &self,
+        columns: &[ArrayRef],
+        span: i64,
+    ) -> Result<Option<BooleanArray>> {
+        let within = |time: i64| self.passed(time) && !self.passed(Timestamp(time).plus(span).0);
+        let times = self.times_of(columns)?;
+        let mask: Vec<bool> = times.iter().map(|time| time.is_some_and(within)).collect();
+        Ok(mask.contains(&true).then(|| BooleanArray::from(mask)))
+    }
+
     /// Sets timers for slots that are new.
     pub(super) fn watch(&mut self, slots: &[u32], columns: &[ArrayRef]) -> Result<()> {
         let times = self.times_of(columns)?;

@@ -15,7 +15,8 @@
 //! | [`Except`]    | EXCEPT ALL, INTERSECT ALL            | one       | distinct rows of both   |
 //! | [`Over`]      | OVER (..)                            | any       | rows in order, results  |
 //! | [`TopN`]      | ORDER BY .. LIMIT, ROW_NUMBER() <= n | any       | all rows, or the first  |
-//! | [`OnClose`]   | EMIT ON WINDOW CLOSE                 | any       | rows that are not final |
+//! | [`OnClose`]   | EMIT ON WINDOW CLOSE                 | any       | rows that are not shown |
+//! | [`Pace`]      | EMIT EVERY, EMIT AFTER DELAY         | one       | changes not shown yet   |
 //! | [`Differences`] | ISTREAM, DSTREAM                   | any       | none, or since the tick |
 //! | [`Samples`]   | RSTREAM                              | one       | the content             |
 //! | [`Arrange`]   | before windows of rows, subscribers  | any       | none                    |
@@ -66,6 +67,7 @@ mod finality;
 pub mod join;
 mod on_close;
 pub mod over;
+pub mod pace;
 mod project;
 mod stamp;
 #[cfg(test)]
@@ -86,6 +88,7 @@ pub use finality::Frees;
 pub use join::Join;
 pub use on_close::OnClose;
 pub use over::Over;
+pub use pace::Pace;
 pub use project::Project;
 pub use stamp::Stamp;
 pub use to_stream::{Differences, Samples};

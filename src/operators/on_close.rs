@@ -1,10 +1,11 @@
-//! EMIT ON WINDOW CLOSE: holds rows back until nothing can change them any more.
+//! EMIT ON WINDOW CLOSE: holds rows back until their window has closed.
 //!
 //! # Semantics
-//! A row is final once the watermark is at least the value of its time column plus `after`, as when
-//! its window has closed. Then as many copies as it has by then are emitted, as insertions, with
-//! `ts` one tick before that time: the last instant of its window. What comes later for a final row
-//! is dropped. A row of which the time is NULL is never final.
+//! A row's window has closed once the watermark is at least the value of its time column plus
+//! `after`. Then as many copies as it has by then are emitted, as insertions, with `ts` one tick
+//! before that time: the last instant of its window. What comes later for such a row is dropped,
+//! unless late rows are taken: then it is let through as it comes, until the watermark is farther
+//! by `late`. A row of which the time is NULL is never shown.
 //!
 //! ```text
 //!   [0,5) after 0          W = 3         W = 5             W = 6
@@ -12,11 +13,11 @@
 //! ```
 //!
 //! # State
-//! The net weight of each row that is not final; freed with its emission or when it is retracted.
+//! The net weight of each row that was not shown; freed with its emission or when it is retracted.
 //!
 //! # Invariants
-//! The output is append-only and in the order of time: what is emitted lies at or after the last
-//! watermark.
+//! Without late rows the output is append-only and in the order of time: what is emitted lies at or
+//! after the last watermark.
 //!
 //! # Cost
 //! One hash per row, one timer per distinct row.
@@ -34,13 +35,14 @@ use crate::delta::{Delta, Instants, Weights, batch, codec};
 use crate::storage::RowSet;
 use crate::time::{Timestamp, Watermark};
 
-/// Holds rows back until nothing can change them any more.
+/// Holds rows back until their window has closed.
 pub struct OnClose {
     schema: SchemaRef,
     rows: RowSet,
     /// By slot: the net weight of the row.
     weights: Vec<i64>,
     finality: Finality,
+    late: i64,
 }
 
 impl OnClose {
@@ -48,9 +50,11 @@ impl OnClose {
     pub const INSTANTS: Instantwise = Instantwise::Any;
 
     /// Rows of `schema` are final `close.after` after the time in column `close.column`.
-    pub fn new(schema: SchemaRef, close: Frees) -> Result<Self> {
+    /// They are corrected for `late` after that.
+    pub fn new(schema: SchemaRef, close: Frees, late: i64) -> Result<Self> {
         let rows = RowSet::new(schema.fields().iter().map(|field| field.data_type().clone()))?;
-        Ok(Self { schema, rows, weights: Vec::new(), finality: Finality::new(close) })
+        let finality = Finality::new(close);
+        Ok(Self { schema, rows, weights: Vec::new(), finality, late })
     }
 
     fn add(&mut self, delta: &Delta) -> Result<()> {
@@ -75,7 +79,12 @@ impl OnClose {
 }
 
 impl Operator for OnClose {
-    fn on_delta(&mut self, _: Port, delta: Delta, _: &mut Output) -> Result<()> {
+    fn on_delta(&mut self, _: Port, delta: Delta, out: &mut Output) -> Result<()> {
+        if self.late > 0
+            && let Some(shown) = self.finality.passed_within(delta.rows().columns(), self.late)?
+        {
+            out.push(delta.filter(&shown)?);
+        }
         let delta = match self.finality.closing(delta.rows().columns())? {
             Some(open) => delta.filter(&open)?,
             None => delta,
@@ -147,7 +156,7 @@ mod tests {
 
     fn gate() -> OnClose {
         let close = Frees { column: 0, after: 0 };
-        OnClose::new(schema("window_end:int8 | count:int8"), close).unwrap()
+        OnClose::new(schema("window_end:int8 | count:int8"), close, 0).unwrap()
     }
 
     const CHANGES: &str = " w | ts | window_end:int8 | count:int8
@@ -184,6 +193,28 @@ mod tests {
             +2 | 9  | 10         | 7
         "#]]
         .assert_eq(&emitted.text());
+    }
+
+    #[test]
+    fn shown_row_is_corrected_while_rows_may_be_late() {
+        let close = Frees { column: 0, after: 0 };
+        let mut op = OnClose::new(schema("window_end:int8 | count:int8"), close, 3).unwrap();
+        let mut emitted = Emitted::default();
+        let change = "w | ts | window_end:int8 | count:int8
+                     -1 | 2  | 5    | 1
+                     +1 | 2  | 5    | 2";
+        emitted.delta(&mut op, 0, " w | ts | window_end:int8 | count:int8\n +1 | 1  | 5    | 1");
+        emitted.watermark(&mut op, 7).delta(&mut op, 0, change);
+        expect![[r#"
+             w | ts | window_end | count
+            -1 | 2  | 5          | 1
+            +1 | 2  | 5          | 2
+            +1 | 4  | 5          | 1
+        "#]]
+        .assert_eq(&emitted.text());
+        let mut emitted = Emitted::default();
+        emitted.watermark(&mut op, 8).delta(&mut op, 0, change);
+        assert!(emitted.0.deltas.is_empty() && op.rows.is_empty());
     }
 
     #[test]

@@ -9,10 +9,7 @@
 
 use std::collections::BTreeMap;
 
-use sqlparser::ast::{
-    Expr, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, SelectItem,
-    SetExpr,
-};
+use sqlparser::ast::{Expr, Ident, SelectItem, SetExpr};
 
 use super::bind::DUPLICATE_MARK;
 
@@ -39,8 +36,8 @@ fn name_items(items: &mut [SelectItem]) {
             | SelectItem::QualifiedWildcard(..)
             | SelectItem::Wildcard(_)
             | SelectItem::ExprWithAliases { .. } => continue,
-            SelectItem::UnnamedExpr(expr) => (as_rows(expr), column_name(expr), false),
-            SelectItem::ExprWithAlias { expr, alias } => (as_rows(expr), folded(alias), true),
+            SelectItem::UnnamedExpr(expr) => (expr.clone(), column_name(expr), false),
+            SelectItem::ExprWithAlias { expr, alias } => (expr.clone(), folded(alias), true),
         };
         let count = seen.entry(name.clone()).or_insert(0);
         *count += 1;
@@ -53,24 +50,6 @@ fn name_items(items: &mut [SelectItem]) {
         };
         *item = SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', unique) };
     }
-}
-
-/// A series in a select list makes a row of each of its values; DataFusion makes an array of them.
-fn as_rows(expr: &Expr) -> Expr {
-    let Expr::Function(function) = expr else { return expr.clone() };
-    let name = function.name.0.last().and_then(|part| part.as_ident());
-    if name.map(folded).as_deref() != Some("generate_series") {
-        return expr.clone();
-    }
-    let mut rows = function.clone();
-    rows.name = Ident::new("unnest").into();
-    let series = FunctionArg::Unnamed(FunctionArgExpr::Expr(expr.clone()));
-    rows.args = FunctionArguments::List(FunctionArgumentList {
-        duplicate_treatment: None,
-        args: vec![series],
-        clauses: vec![],
-    });
-    Expr::Function(rows)
 }
 
 fn folded(ident: &Ident) -> String {

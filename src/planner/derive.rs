@@ -21,7 +21,7 @@ use crate::sql::derived::ToStream;
 type Exprs = [Arc<dyn PhysicalExpr>];
 
 /// Of a column that carries the instants of its rows.
-const INSTANT: Finality = Finality { after: 1, strict: true, of: TimeOf::Instant };
+const INSTANT: Finality = Finality { after: 1, late: 0, strict: true, of: TimeOf::Instant };
 
 /// A node with its properties.
 pub(super) fn node(op: Op, inputs: Vec<Node>, schema: SchemaRef) -> Node {
@@ -56,12 +56,19 @@ pub(super) fn node(op: Op, inputs: Vec<Node>, schema: SchemaRef) -> Node {
                 ..Properties::default()
             }
         }
-        Op::OnClose(close) => Properties {
-            append_only: true,
+        // A change comes later than it happens.
+        Op::Pace(_) => Properties {
+            finality: vec![None; width],
+            ordered: false,
+            time_column: None,
+            ..inputs[0].properties.clone()
+        },
+        Op::OnClose(gate) => Properties {
+            append_only: gate.late == 0,
             size: Size::Unbounded,
             ordered: false,
             // The time of an element is one tick before its window closes.
-            time_column: (close.after == 1).then_some(close.column),
+            time_column: (gate.close.after == 1 && gate.late == 0).then_some(gate.close.column),
             ..inputs[0].properties.clone()
         },
     };
@@ -90,7 +97,8 @@ pub(super) fn scan(op: Op, source: &RelationSource, schema: SchemaRef) -> Node {
         },
         (ScanKind::View, None) => Properties { timeless: true, ..unknown(scan) },
         (ScanKind::Stream | ScanKind::Arrivals, _) => {
-            let after_instant = Some(INSTANT);
+            let late = scan.lateness;
+            let after_instant = Some(Finality { after: INSTANT.after + late, late, ..INSTANT });
             let finality_of = |c: &usize| after_instant.filter(|_| source.event_time() == Some(*c));
             Properties {
                 append_only: true,
@@ -162,7 +170,7 @@ fn finality_of(expr: &dyn PhysicalExpr, input: &Node) -> Option<Finality> {
         _ => return None,
     };
     let inner = finality_of(time.as_ref(), input)?;
-    Some(Finality { after: inner.after + width - 1, strict: inner.strict, of: TimeOf::Other })
+    Some(Finality { after: inner.after + width - 1, of: TimeOf::Other, ..inner })
 }
 
 /// The longest time that `date_trunc(unit, ..)` takes away, in microseconds.
@@ -394,6 +402,7 @@ fn united(inputs: &[Node]) -> Properties {
         let worst = inputs.iter().map(|n| n.properties.finality[i]).collect::<Option<Vec<_>>>()?;
         worst.into_iter().reduce(|a, b| Finality {
             after: a.after.max(b.after),
+            late: a.after.max(b.after) - a.closes().max(b.closes()),
             strict: a.strict && b.strict,
             of: if a == b { a.of } else { TimeOf::Other },
         })

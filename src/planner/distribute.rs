@@ -13,7 +13,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
 
 use super::derive;
-use super::plan::{Distribution, Node, Op, Over, Session, TopN, Window};
+use super::plan::{Distribution, Node, Op, Over, Pace, Session, Shows, TopN, Window};
 use super::properties::Size;
 
 type Exprs = [Arc<dyn PhysicalExpr>];
@@ -52,12 +52,16 @@ pub(super) fn distribute(node: Node) -> Node {
         Op::Over(Over { partition: keys, .. })
         | Op::TopN(TopN { partition: keys, .. })
         | Op::Session(Session { keys, .. }) => {
+            inputs = inputs.into_iter().map(|input| by_keys(input, keys)).collect();
+        }
+        Op::Pace(Pace { shows: Shows::After(_), key, .. }) if !key.is_empty() => {
             let input = inputs.remove(0);
-            inputs.push(by_keys(input, keys));
+            let all = all_columns(&input);
+            let keys: Vec<_> = key.iter().map(|column| Arc::clone(&all[*column])).collect();
+            inputs.push(by_keys(input, &keys));
         }
         Op::Window(Window::Partitioned { keys, .. }) => {
-            let input = inputs.remove(0);
-            inputs.push(ordered(by_keys(input, keys)));
+            inputs = inputs.into_iter().map(|input| ordered(by_keys(input, keys))).collect();
         }
         Op::Window(Window::Rows { .. }) => {
             inputs = inputs.into_iter().map(|input| ordered(single(input))).collect();
@@ -77,6 +81,7 @@ pub(super) fn distribute(node: Node) -> Node {
         | Op::Arrange
         | Op::Stamp
         | Op::OnClose(_)
+        | Op::Pace(_)
         | Op::Exchange(_) => {}
     }
     let mut node = derive::node(op, inputs, schema);
@@ -102,6 +107,7 @@ fn wants_all(op: &Op) -> bool {
     match op {
         Op::Aggregate(aggregate) => aggregate.group.is_empty(),
         Op::Session(session) => session.keys.is_empty(),
+        Op::Pace(pace) => matches!(pace.shows, Shows::After(_)) && pace.key.is_empty(),
         Op::Over(Over { partition: keys, .. }) | Op::TopN(TopN { partition: keys, .. }) => {
             keys.is_empty()
         }

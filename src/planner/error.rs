@@ -416,7 +416,7 @@ pub fn value_state(message: &str) -> SqlState {
     let has = |text: &str| lower.contains(text);
     if has("divide by zero") || has("division by zero") {
         SqlState::DIVISION_BY_ZERO
-    } else if has("overflow") || has("out of range") || has("can't cast value") {
+    } else if ["overflow", "out of range", "can't cast value", "to store in"].into_iter().any(has) {
         SqlState::NUMERIC_VALUE_OUT_OF_RANGE
     } else if has("timestamp") || has("date") || has("type interval") {
         SqlState::INVALID_DATETIME_FORMAT

@@ -14,17 +14,14 @@
 
 use std::fmt::{self, Write as _};
 
-use arrow::datatypes::DataType;
-
 use super::ordered::keys_text;
 use super::plan::{
-    AsOf, Assigner, Clock, Close, Counting, Distribution, Kind, Node, Op, Over, OverCall,
-    OverFunction, Plan, ScanKind, Session, Temporal, Ticks, ToStream, TopN, Unnest, Window,
+    AsOf, Assigner, Clock, Counting, Distribution, Kind, Node, Op, OverCall, OverFunction, Plan,
+    Scan, ScanKind, Shows, Temporal, Ticks, ToStream, TopN, Unnest, Window,
 };
-use super::properties::Size;
 use super::temporal::Bound;
+use super::verdict::state_of;
 use super::window::span_text;
-use crate::sql::derived;
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -33,6 +30,7 @@ impl fmt::Display for Plan {
             Clock::Arrival => "ARRIVAL",
         };
         let (emit, out) = match self.kind {
+            Kind::Relation if self.on_close => ("on window close", "relation"),
             _ if self.on_close => ("on window close", "stream"),
             Kind::Stream { .. } => ("elements", "stream"),
             Kind::Relation => ("changes", "relation"),
@@ -53,23 +51,13 @@ fn write_node(f: &mut fmt::Formatter<'_>, node: &Node, depth: usize) -> fmt::Res
     node.inputs.iter().try_for_each(|input| write_node(f, input, depth + 1))
 }
 
-fn list<T: fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
+pub(super) fn list<T: fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
     items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
 }
 
-fn describe(node: &Node) -> String {
+pub(super) fn describe(node: &Node) -> String {
     match &node.op {
-        Op::Scan(scan) => {
-            let kind = match scan.kind {
-                ScanKind::Stream => "stream",
-                ScanKind::Arrivals => "arrivals of",
-                ScanKind::Table => "table",
-                ScanKind::View => "view",
-            };
-            let columns = list(node.schema.fields().iter().map(|f| f.name().clone()));
-            let progress = scan.progress.as_ref().map(|p| format!("  {p}")).unwrap_or_default();
-            format!("Scan  {kind} {} [{columns}]{progress}", scan.name)
-        }
+        Op::Scan(scan) => describe_scan(scan, node),
         Op::Values(rows) => format!("Values  rows={}", rows.num_rows()),
         Op::Filter(predicate) => format!("Filter  {predicate}"),
         Op::Project(exprs) => format!("Project  [{}]", list(exprs)),
@@ -118,13 +106,36 @@ fn describe(node: &Node) -> String {
             let name = node.schema.fields().last().map_or("", |field| field.name());
             format!("Stamp  {name}")
         }
-        Op::OnClose(close) => {
-            format!("OnClose  column={}", node.schema.field(close.column).name())
+        Op::OnClose(gate) => {
+            let late = match gate.late {
+                0 => "",
+                _ => "  corrected by late rows",
+            };
+            format!("OnClose  column={}{late}", node.schema.field(gate.close.column).name())
         }
+        Op::Pace(pace) => match pace.shows {
+            Shows::Every(period) => format!("Pace  every {}", span_text(period)),
+            Shows::After(delay) => {
+                let names = pace.key.iter().map(|column| node.schema.field(*column).name());
+                format!("Pace  {} after a change of [{}]", span_text(delay), list(names))
+            }
+        },
         Op::Exchange(Distribution::Single) => "Exchange  single".to_owned(),
         Op::Exchange(Distribution::Broadcast) => "Exchange  broadcast".to_owned(),
         Op::Exchange(Distribution::Hash(keys)) => format!("Exchange  hash({})", list(keys)),
     }
+}
+
+fn describe_scan(scan: &Scan, node: &Node) -> String {
+    let kind = match scan.kind {
+        ScanKind::Stream => "stream",
+        ScanKind::Arrivals => "arrivals of",
+        ScanKind::Table => "table",
+        ScanKind::View => "view",
+    };
+    let columns = list(node.schema.fields().iter().map(|f| f.name().clone()));
+    let progress = scan.progress.as_ref().map(|p| format!("  {p}")).unwrap_or_default();
+    format!("Scan  {kind} {} [{columns}]{progress}", scan.name)
 }
 
 fn describe_unnest(unnest: &Unnest, input: &Node) -> String {
@@ -245,255 +256,4 @@ fn describe_to_stream(to_stream: &ToStream) -> String {
         }
     };
     format!("ToStream  {}{ticks}", to_stream.operator.as_str())
-}
-
-/// What a node keeps, and what bounds it.
-pub struct State {
-    /// The bound in a few words; `None` keeps nothing.
-    pub bound: Option<String>,
-    /// For unbounded state: why, and the clause that would bound it.
-    pub warning: Option<(String, String)>,
-}
-
-/// The state verdict of one node (DESIGN 5.6).
-pub fn state_of(node: &Node) -> State {
-    let bounded = |text: &str| State { bound: Some(text.to_owned()), warning: None };
-    let by_size = |size: Size| match size {
-        Size::Constant => "bounded",
-        Size::Window => "window",
-        Size::Keys => "keys",
-        Size::Unbounded => "unbounded",
-    };
-    match &node.op {
-        Op::Window(Window::Range { size, .. }) => bounded(&format!("rows of {}", span_text(*size))),
-        Op::Window(Window::Current { period }) => {
-            bounded(&format!("rows of {}", span_text(*period)))
-        }
-        Op::Window(Window::Rows { count, slide }) => {
-            bounded(&format!("{} rows", count.saturating_add(slide - 1)))
-        }
-        Op::Session(session) => session_state(node, session),
-        Op::Window(Window::Partitioned { count, .. }) => bounded(&format!("{count} rows per key")),
-        Op::Temporal(_) => bounded("rows to come and to go"),
-        Op::Aggregate(aggregate) if aggregate.frees.is_some() => {
-            bounded("until the watermark closes")
-        }
-        Op::Aggregate(aggregate) if aggregate.group.is_empty() => bounded("one group"),
-        Op::Aggregate(_) if node.inputs[0].properties.size == Size::Unbounded => {
-            bounded("one group per key, never freed")
-        }
-        Op::Aggregate(_) => bounded(by_size(node.inputs[0].properties.size.min(Size::Keys))),
-        Op::Join(join) => join_state(node, &join.frees),
-        Op::AsOf(join) => asof_state(node, &join.frees),
-        Op::Over(Over { closes: Some(_), .. }) | Op::TopN(TopN { closes: Some(_), .. }) => {
-            bounded("until the watermark closes")
-        }
-        Op::Over(Over { trims: Some(_), .. }) => bounded("rows that frames still look at"),
-        Op::Over(_) if node.inputs[0].properties.size == Size::Unbounded => State {
-            bound: Some("unbounded".into()),
-            warning: Some((
-                "OVER keeps every row of its input".into(),
-                "ORDER BY the event time with a frame that ends at the current row, PARTITION BY \
-                 window_end, or put a window such as [RANGE 1 HOUR] on the stream."
-                    .into(),
-            )),
-        },
-        Op::TopN(TopN { fetch: Some(fetch), partition, skip, .. })
-            if node.inputs[0].properties.append_only =>
-        {
-            let rows = fetch.saturating_add(*skip);
-            bounded(&format!("{rows} rows{}", if partition.is_empty() { "" } else { " per key" }))
-        }
-        Op::TopN(_) if node.inputs[0].properties.size == Size::Unbounded => State {
-            bound: Some("unbounded".into()),
-            warning: Some((
-                "ORDER BY .. LIMIT keeps every row of its input".into(),
-                "Put a window such as [RANGE 1 HOUR] on the stream, or group first.".into(),
-            )),
-        },
-        Op::Over(_) | Op::TopN(_) | Op::Bag(_) => bounded(by_size(node.inputs[0].properties.size)),
-        Op::OnClose(_) => bounded("until the watermark closes"),
-        Op::ToStream(to_stream) => to_stream_state(node, to_stream, by_size),
-        Op::Scan(_)
-        | Op::Values(_)
-        | Op::Filter(_)
-        | Op::Project(_)
-        | Op::Expand(_)
-        | Op::Unnest(_)
-        | Op::Assign(_)
-        | Op::Union
-        | Op::Arrange
-        | Op::Stamp
-        | Op::Exchange(_) => State { bound: None, warning: None },
-    }
-}
-
-/// Whether rows of a `[NOW]` window reach a node as a relation.
-fn has_now(node: &Node) -> bool {
-    match &node.op {
-        Op::Window(Window::Range { size, inclusive, slide: None }) => {
-            size + i64::from(*inclusive) == 1
-        }
-        Op::ToStream(_) => false,
-        _ => node.inputs.iter().any(has_now),
-    }
-}
-
-fn to_stream_state(
-    node: &Node,
-    to_stream: &ToStream,
-    by_size: impl Fn(Size) -> &'static str,
-) -> State {
-    let size = node.inputs[0].properties.size;
-    match (to_stream.operator, &to_stream.ticks) {
-        (derived::ToStream::Rstream, _) if size == Size::Unbounded => State {
-            bound: Some("unbounded".into()),
-            warning: Some((
-                "RSTREAM keeps every row of its input".into(),
-                "Put a window such as [RANGE 1 HOUR] on the stream, or group first.".into(),
-            )),
-        },
-        (derived::ToStream::Rstream, _) => {
-            State { bound: Some(by_size(size).to_owned()), warning: None }
-        }
-        (_, Ticks::Instants) => State { bound: None, warning: None },
-        (_, _) => State { bound: Some("changes since the last tick".into()), warning: None },
-    }
-}
-
-fn session_state(node: &Node, session: &Session) -> State {
-    let size = node.inputs[0].properties.size;
-    if session.closes.is_some() {
-        return State { bound: Some("until the watermark closes".into()), warning: None };
-    }
-    if size != Size::Unbounded {
-        return State { bound: Some("rows of its input".into()), warning: None };
-    }
-    State {
-        bound: Some("unbounded".into()),
-        warning: Some((
-            format!("SESSION keeps every row of {}", streams_of(&node.inputs[0])),
-            "Use a stream's event time as the time column, so that the watermark closes sessions."
-                .into(),
-        )),
-    }
-}
-
-fn join_state(node: &Node, frees: &[Option<Close>; 2]) -> State {
-    let sides = || node.inputs.iter().zip(frees);
-    let unbounded: Vec<String> = sides()
-        .filter(|(input, frees)| input.properties.size == Size::Unbounded && frees.is_none())
-        .map(|(input, _)| streams_of(input))
-        .collect();
-    if unbounded.is_empty() {
-        let bound = if frees.iter().any(Option::is_some) {
-            list(sides().zip(["left", "right"]).map(|((input, frees), side)| match frees {
-                Some(close) => format!("{side} until {}", close_text(input, *close)),
-                None => format!("all of {side}"),
-            }))
-        } else {
-            "both sides".to_owned()
-        };
-        return State { bound: Some(bound), warning: None };
-    }
-    State {
-        bound: Some("unbounded".into()),
-        warning: Some((
-            format!("the join keeps every row of {}", unbounded.join(" and ")),
-            "Put a window such as [RANGE 1 HOUR] on the stream, or join on window_start and \
-             window_end of a TUMBLE, or bound the distance of both times: a.ts BETWEEN b.ts AND \
-             b.ts + INTERVAL '1 hour'."
-                .into(),
-        )),
-    }
-}
-
-fn asof_state(node: &Node, frees: &[Option<Close>; 2]) -> State {
-    match frees {
-        [Some(left), Some(right)] => State {
-            bound: Some(format!(
-                "left until {}, right until {}, and one row per key",
-                close_text(&node.inputs[0], *left),
-                close_text(&node.inputs[1], *right)
-            )),
-            warning: None,
-        },
-        _ => join_state(node, frees),
-    }
-}
-
-/// When the watermark frees rows of a node.
-fn close_text(node: &Node, close: Close) -> String {
-    let field = node.schema.field(close.column);
-    let after = match field.data_type() {
-        DataType::Int64 => close.after.to_string(),
-        _ => span_text(close.after),
-    };
-    format!("watermark >= {} + {after}", field.name())
-}
-
-fn streams_of(node: &Node) -> String {
-    let mut names = Vec::new();
-    node.visit(&mut |n| {
-        if let Op::Scan(scan) = &n.op {
-            names.push(format!("\"{}\"", scan.name));
-        }
-    });
-    names.join(", ")
-}
-
-/// What each operator of a plan has to remember, one line each, and the verdict.
-pub fn state_text(plan: &Plan) -> String {
-    let mut text = String::new();
-    plan.root.visit(&mut |node| {
-        if let Some(bound) = state_of(node).bound {
-            text.push_str(&format!("{}\n  keeps: {bound}\n", describe(node)));
-        }
-    });
-    let found = warnings(plan);
-    if found.is_empty() {
-        text.push_str("Verdict: bounded by windows, keys and what tables hold\n");
-    }
-    for (what, hint) in found {
-        text.push_str(&format!("Verdict: grows without bound: {what}\n  HINT: {hint}\n"));
-    }
-    text
-}
-
-/// The verdict on a whole plan: warnings about state that only grows, with their hints.
-pub fn warnings(plan: &Plan) -> Vec<(String, String)> {
-    let mut found = Vec::new();
-    plan.root.visit(&mut |node| found.extend(state_of(node).warning));
-    found
-}
-
-/// What may not be what is meant, with hints.
-pub fn doubts(plan: &Plan) -> Vec<(String, String)> {
-    let mut found: Vec<(String, String)> = Vec::new();
-    plan.root.visit(&mut |node| found.extend(doubt(node)));
-    found
-}
-
-fn doubt(node: &Node) -> Option<(String, String)> {
-    match &node.op {
-        Op::Window(Window::Range { size, slide: Some((slide, _)), .. }) if slide > size => Some((
-            "the window samples: its slide is longer than its range, so that some rows are in none"
-                .into(),
-            format!("Use a slide of at most {}.", span_text(*size)),
-        )),
-        Op::ToStream(ToStream { operator, ticks: Ticks::Instants }) if has_now(&node.inputs[0]) => {
-            let operator = operator.as_str();
-            Some((
-                format!(
-                    "{operator} of a [NOW] window loses rows that are equal in adjacent instants"
-                ),
-                "Use RSTREAM, which gives all rows of each instant.".into(),
-            ))
-        }
-        Op::Scan(scan) if scan.kind == ScanKind::Arrivals => Some((
-            "windows by arrival time depend on when rows came, not only on which".into(),
-            "Use the stream's event time, if it has one.".into(),
-        )),
-        _ => None,
-    }
 }

@@ -15,11 +15,11 @@ use std::sync::Arc;
 use arrow::array::AsArray;
 use arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::Transformed;
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema, ScalarValue};
 use datafusion::error::Result as DfResult;
 use datafusion::functions_aggregate::expr_fn::min;
-use datafusion::logical_expr::expr::InSubquery;
+use datafusion::logical_expr::expr::{InSubquery, ScalarFunction};
 use datafusion::logical_expr::{
     Aggregate, ColumnarValue, Distinct, Expr, LogicalPlan, LogicalPlanBuilder, Operator,
     ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, SortExpr, Subquery, Volatility, when,
@@ -85,6 +85,21 @@ impl ScalarUDFImpl for Function {
         }
         Ok(ColumnarValue::Array(array))
     }
+}
+
+/// Puts intervals back in the place of their lengths.
+pub(super) fn without_lengths(expr: Expr) -> DfResult<Expr> {
+    let measured = |call: &ScalarFunction| {
+        let function = call.func.inner().downcast_ref::<Function>();
+        function.is_some_and(|function| function.kind == Kind::Length)
+    };
+    let put_back = expr.transform_up(|expr| match expr {
+        Expr::ScalarFunction(mut call) if measured(&call) => {
+            Ok(Transformed::yes(call.args.swap_remove(0)))
+        }
+        other => Ok(Transformed::no(other)),
+    })?;
+    Ok(put_back.data)
 }
 
 fn is_interval(expr: &Expr, schema: &DFSchema) -> bool {

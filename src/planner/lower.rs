@@ -28,12 +28,15 @@ use super::error::{Error, Result};
 use super::null_safe::JoinPairs;
 use super::ordered::Ordered;
 use super::panes::Panes;
-use super::plan::{Aggregate, Assign, Call, Clock, Kind, Node, Op, Plan, Scan, Session, Window};
+use super::plan::{
+    Aggregate, Assign, Call, Clock, Kind, Node, Op, Plan, Scan, Session, Shows, Window,
+};
 use super::relation::{RelationSource, system_time_type};
 use super::temporal::{self, temporal_node};
 use super::to_stream::{self, to_stream_node};
 use super::window::{WindowKind, WindowNode};
-use super::{clock, distribute, on_close};
+use super::{clock, distribute, late, on_close, pace};
+use crate::sql::statement::Emit;
 
 /// DataFusion's rewrites that hold for changing bags, in order.
 fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
@@ -81,8 +84,23 @@ pub struct Request {
     pub wanted: Wanted,
     /// `EMIT ON WINDOW CLOSE`.
     pub on_close: bool,
+    /// `EMIT EVERY` or `EMIT AFTER DELAY`.
+    pub shows: Option<Shows>,
     /// `WITH (clock = ..)`.
     pub clock: Option<Clock>,
+}
+
+impl Request {
+    /// What an EMIT clause asks for.
+    pub fn emitting(emit: Option<Emit>) -> Self {
+        let request = Self::default();
+        match emit {
+            None | Some(Emit::Changes) => request,
+            Some(Emit::OnWindowClose) => Self { on_close: true, ..request },
+            Some(Emit::AfterDelay(delay)) => Self { shows: Some(Shows::After(delay)), ..request },
+            Some(Emit::Every(period)) => Self { shows: Some(Shows::Every(period)), ..request },
+        }
+    }
 }
 
 /// The column that [`Wanted::Stamped`] adds.
@@ -97,7 +115,9 @@ pub fn continuous(plan: LogicalPlan, request: Request, state: &SessionState) -> 
     if request.on_close {
         root = on_close::place(root)?;
     }
-    let stream = request.wanted != Wanted::Changes || request.on_close;
+    root = pace::place(root, clock, request)?;
+    let late = late::refuse(&root, clock, request)?;
+    let stream = request.wanted != Wanted::Changes || (request.on_close && !late);
     if stream && !root.properties.append_only {
         return Err(to_stream::not_monotonic());
     }
@@ -317,12 +337,19 @@ impl Lowering {
             ));
         };
         let width = source.row_type().fields().len();
+        let projection = scan.projection.clone().unwrap_or_else(|| (0..width).collect());
+        let place = |column: &usize| projection.iter().position(|read| read == column);
+        let key: Option<Vec<usize>> = source.primary_key().iter().map(place).collect();
         let op = Op::Scan(Scan {
             object: source.object.oid,
             name: source.object.name.clone(),
             kind: source.kind(),
+            key: key.filter(|key| !key.is_empty()),
+            projection,
+            untimed: source.stream_def().is_some_and(|def| def.event_time.is_none()),
+            partitioned: source.stream_def().is_some_and(|def| def.partitioned),
+            lateness: source.lateness(),
             seq: source.has_seq(),
-            projection: scan.projection.clone().unwrap_or_else(|| (0..width).collect()),
             progress: source.progress(),
         });
         let node = match source.versions() {

@@ -7,7 +7,8 @@
 //! aggregate whose result is aggregated again gets a gate of its own: panes and inner windows then
 //! reach what is above them once, and are never retracted. This is exact where the finality of the
 //! gate's column is strict and follows from that of the column below: then every row below is final
-//! no later than the row above that is made of it.
+//! no later than the row above that is made of it. Where late rows correct what has been shown,
+//! there is the one gate at the top, which lets corrections through.
 
 use std::sync::Arc;
 
@@ -16,13 +17,15 @@ use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 
 use super::derive;
 use super::error::{Error, Result};
-use super::plan::{Close, Node, Op};
+use super::plan::{Close, Gate, Node, Op};
+use super::properties::Finality;
 
 /// Puts the gate into the plan.
 pub(super) fn place(node: Node) -> Result<Node> {
     if let Some((column, finality)) = node.properties.best_finality() {
-        let node = if finality.strict { hold(node, column, Above::Gate) } else { node };
-        return Ok(gate(node, Close { column, after: finality.after }));
+        let once = finality.strict && finality.late == 0;
+        let node = if once { hold(node, column, Above::Gate) } else { node };
+        return Ok(gate(node, column, finality));
     }
     match node.op {
         Op::Filter(_) | Op::Project(_) => {
@@ -40,9 +43,10 @@ pub(super) fn place(node: Node) -> Result<Node> {
     }
 }
 
-fn gate(node: Node, close: Close) -> Node {
+fn gate(node: Node, column: usize, finality: Finality) -> Node {
     let schema = Arc::clone(&node.schema);
-    derive::node(Op::OnClose(close), vec![node], schema)
+    let close = Close { column, after: finality.closes() };
+    derive::node(Op::OnClose(Gate { close, late: finality.late }), vec![node], schema)
 }
 
 /// What stands between a node and the gate above it.
@@ -74,9 +78,7 @@ fn hold(node: Node, column: usize, above: Above) -> Node {
     let finality = properties.finality[column].filter(|finality| finality.strict);
     let node = derive::node(op, inputs, schema);
     match finality {
-        Some(finality) if aggregates && above == Above::Operator => {
-            gate(node, Close { column, after: finality.after })
-        }
+        Some(finality) if aggregates && above == Above::Operator => gate(node, column, finality),
         _ => node,
     }
 }

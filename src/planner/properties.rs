@@ -33,6 +33,8 @@ pub struct Properties {
 pub struct Finality {
     /// Microseconds, or units of a BIGINT time.
     pub after: i64,
+    /// How much of it only late rows need: before, a window closes, and is corrected after that.
+    pub late: i64,
     /// Nothing at all changes such rows any more. Otherwise a table joined to them still may: good
     /// enough
     /// to say when a window closes, not to forget its state.
@@ -64,6 +66,13 @@ pub enum Size {
     Keys,
     /// Everything that ever arrived.
     Unbounded,
+}
+
+impl Finality {
+    /// When the watermark has passed what the value stands for, late rows aside.
+    pub fn closes(self) -> i64 {
+        self.after - self.late
+    }
 }
 
 impl Properties {

@@ -163,19 +163,6 @@ impl RelationSource {
         column.unwrap_or_else(system_time_type)
     }
 
-    /// Says how a stream gets its watermark and what becomes of refused rows.
-    pub fn progress(&self) -> Option<String> {
-        match &self.object.kind {
-            ObjectKind::Stream(_) if self.arrivals => Some("watermark=system time".to_owned()),
-            ObjectKind::Stream(def) if def.query.is_some() => None,
-            ObjectKind::Stream(def) => {
-                let watermark = def.watermark.as_deref().unwrap_or("commit time");
-                Some(format!("watermark={watermark} late={}", def.late))
-            }
-            ObjectKind::Table(_) | ObjectKind::View(_) | ObjectKind::Sink(_) => None,
-        }
-    }
-
     /// Returns a stream with a last column that numbers its rows in the order in which they
     /// arrived; nothing for other relations.
     pub(super) fn with_seq(&self) -> Option<Self> {

@@ -36,6 +36,7 @@ use datafusion::logical_expr::{
 
 use super::derive;
 use super::error::Error;
+use super::interval_order::without_lengths;
 use super::lower::{Lowering, later};
 use super::plan::{Clock, Node, Op, ScanKind, Temporal};
 use super::relation::RelationSource;
@@ -216,7 +217,7 @@ fn filter(filter: Filter) -> DfResult<LogicalPlan> {
             rest.push(conjunct);
             continue;
         }
-        for (bound, kind) in bounds_of(conjunct)? {
+        for (bound, kind) in bounds_of(without_lengths(conjunct)?)? {
             bounds.push(bound);
             kinds.push(kind);
         }

@@ -23,6 +23,10 @@ pub(super) fn current(versions: &RelationSource, scan: &logical::TableScan) -> N
         kind: ScanKind::Stream,
         seq: false,
         projection: (0..=shown).collect(),
+        untimed: false,
+        partitioned: false,
+        key: None,
+        lateness: 0,
         progress: versions.progress(),
     });
     let node = derive::scan(op, versions, Arc::clone(&all));

@@ -28,7 +28,7 @@ use super::job::{Fault, Job, JobId};
 use super::packet::Commit;
 use super::pool::Pool;
 use super::publication::{Publication, Shape};
-use super::state::State;
+use super::state::{Passed, State};
 use super::stream::Stream;
 use super::subscription::Feed;
 use super::table::Table;
@@ -188,6 +188,7 @@ impl Hub {
     pub fn drop_object(&self, oid: Oid) {
         let mut state = self.lock();
         state.streams.remove(&oid);
+        state.changed.remove(&oid);
         if let Some(versions) = state.tables.remove(&oid).and_then(|table| table.versions()) {
             state.streams.remove(&versions);
         }
@@ -216,10 +217,15 @@ impl Hub {
         state.time.map_or(self.clock.now(), |last| last.max(self.clock.now()))
     }
 
+    /// The time that a commit has now.
+    fn next_time(&self, state: &State) -> Timestamp {
+        let now = self.clock.now();
+        state.time.map_or(now, |last| now.max(last.plus(1)))
+    }
+
     /// Takes the next position and time.
     pub(super) fn next_commit(&self, state: &mut State) -> Commit {
-        let now = self.clock.now();
-        let time = state.time.map_or(now, |last| now.max(last.plus(1)));
+        let time = self.next_time(state);
         state.time = Some(time);
         state.position = Position(state.position.0 + 1);
         Commit { position: state.position, time }
@@ -239,7 +245,7 @@ impl Hub {
         for write in writes {
             state.write(write, &mut changes, &mut receipt)?;
         }
-        state.dispatch(commit, &changes, &BTreeSet::new());
+        state.dispatch(commit, &changes, &BTreeSet::new(), vec![]);
         Ok(receipt)
     }
 
@@ -282,11 +288,12 @@ impl Hub {
         if state.closed {
             return;
         }
-        let now = self.time(state);
-        let (changes, passed) = state.on_clock(now);
-        if !changes.is_empty() || !passed.is_empty() || state.is_due(now) {
+        let next = self.next_time(state);
+        let Passed { changes, views, due } = state.on_clock(self.time(state), next);
+        let waited = !due.is_empty() || state.is_due(next);
+        if !changes.is_empty() || !views.is_empty() || waited {
             let commit = self.next_commit(state);
-            state.dispatch(commit, &changes, &passed);
+            state.dispatch(commit, &changes, &views, due);
         }
     }
 
@@ -307,20 +314,26 @@ impl Hub {
 
     /// Starts a query.
     pub fn start_job(&self, spec: JobSpec<'_>) -> Result<Arc<Job>> {
+        Ok(self.start_job_since(spec)?.0)
+    }
+
+    /// Starts a query; returns the time as well since which what it finds has been so.
+    pub fn start_job_since(&self, spec: JobSpec<'_>) -> Result<(Arc<Job>, Timestamp)> {
         let mut guard = self.lock();
         let state = &mut *guard;
         if state.closed {
             return Err(Error::ShuttingDown);
         }
+        let since = state.unchanged_since(&spec.plan.inputs);
         let commit = self.next_commit(state);
         let job = self.build(state, &spec)?;
-        job.publication.expect(commit.position);
+        job.publication.expect(commit);
         if let Some(feed) = spec.feed {
             job.publication.with_state(|state| state.subscribe(feed));
         }
         state.first_packets(&job, commit)?;
         state.add_job(&job, spec.plan);
-        Ok(job)
+        Ok((job, since))
     }
 
     /// Makes the tasks of a query.
@@ -379,7 +392,7 @@ impl Hub {
         let heirs = replacements.iter().filter(|r| r.keeps != Keeps::Nothing);
         let told = heirs.filter_map(|r| r.spec.oid).collect();
         for (job, replacement) in jobs.iter().zip(&replacements) {
-            job.publication.expect(commit.position);
+            job.publication.expect(commit);
             let predecessor = old.iter().find(|old| old.oid == job.oid);
             if let Some(predecessor) = predecessor {
                 job.publication.await_predecessor(commit);

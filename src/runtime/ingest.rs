@@ -3,7 +3,8 @@
 //! # Semantics
 //! Rows are judged one by one, in arrival order, against the watermark that the rows before them
 //! made
-//! (LANGUAGE 4.2): `ts >= W` is on time, `ts < W` is late. A row without event time, or too far
+//! (LANGUAGE 4.2): `ts >= W` is on time, `ts < W` is late; a late row is taken while `ts >= W - A`,
+//! where A is the allowed lateness, and refused below. A row without event time, or too far
 //! ahead of the
 //! system clock, is refused too and moves nothing. So the verdict never depends on batching. The
 //! watermark
@@ -71,6 +72,8 @@ pub struct EventTime {
     /// its distance
     /// from `now()`, in microseconds.
     pub on_idle_lag: Option<i64>,
+    /// How late a row may be that is taken all the same.
+    pub lateness: i64,
     /// Farthest event time beyond the system clock, in microseconds.
     pub max_ahead: Option<i64>,
     /// Partition key columns.
@@ -92,8 +95,10 @@ pub struct Refusal {
 
 /// The verdict on a batch.
 pub struct Admission {
-    /// Rows on time.
+    /// Rows on time, and late ones within the allowed lateness.
     pub admitted: Delta,
+    /// How many of them are late.
+    pub late: usize,
     /// The others.
     pub refused: Vec<Refusal>,
 }
@@ -167,13 +172,15 @@ impl Ingest {
     pub fn admit(&mut self, rows: RecordBatch, now: Timestamp) -> Result<Admission> {
         let Some(time) = self.time.clone() else {
             self.watermark = Watermark(now.plus(1));
-            return Ok(Admission { admitted: Delta::inserts(rows, now), refused: vec![] });
+            let admitted = Delta::inserts(rows, now);
+            return Ok(Admission { admitted, late: 0, refused: vec![] });
         };
         let ts = micros(rows.column(time.column))?;
         let (promised, beyond) = promises(&time, &rows)?;
         let keys = self.partition_keys(&time, &rows)?;
         let ahead_of = time.max_ahead.map(|ahead| now.plus(ahead).0);
         let (mut kept, mut refused) = (Vec::with_capacity(rows.num_rows()), Vec::new());
+        let mut late = 0;
         for i in 0..rows.num_rows() {
             let row = u32::try_from(i).expect("a batch has fewer than 2^32 rows");
             let at = ts.is_valid(i).then(|| ts.value(i));
@@ -181,8 +188,13 @@ impl Ingest {
                 None => Some(Reason::NullTime),
                 Some(at) if ahead_of.is_some_and(|max| at > max) => Some(Reason::TooFarAhead),
                 Some(_) if beyond.contains(&i) => Some(Reason::TooFarAhead),
-                Some(at) if Timestamp(at) < self.watermark.0 => Some(Reason::Late),
-                Some(_) => None,
+                Some(at) if Timestamp(at) < self.watermark.0.plus(-time.lateness) => {
+                    Some(Reason::Late)
+                }
+                Some(at) => {
+                    late += usize::from(Timestamp(at) < self.watermark.0);
+                    None
+                }
             };
             let promise = promised.is_valid(i).then(|| Watermark(Timestamp(promised.value(i))));
             let key = keys.as_ref().map(|keys| keys[i].clone());
@@ -207,7 +219,7 @@ impl Ingest {
             let ts = arrow::compute::take(&ts, &kept, None)?;
             timed(take_record_batch(&rows, &kept)?, ts.as_primitive::<Int64Type>().clone())
         };
-        Ok(Admission { admitted, refused })
+        Ok(Admission { admitted, late, refused })
     }
 
     fn partition_keys(

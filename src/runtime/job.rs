@@ -164,9 +164,10 @@ impl Job {
         Arc::new(Self { id, oid, name, inputs, publication, entries, tasks, watch, batch_rows })
     }
 
-    /// Whether the time has come at which the query changes by itself.
-    pub fn is_due(&self, now: Timestamp) -> bool {
-        self.tasks.iter().any(|task| task.due() <= now)
+    /// Whether the query may change by itself by a commit at `next`: as far as is known while it
+    /// works on commits.
+    pub fn is_due(&self, next: Timestamp) -> bool {
+        self.publication.in_flight() > 0 || self.tasks.iter().any(|task| task.due() <= next)
     }
 
     /// Lets rows of a stream into the query, at every place where it is read: by its own times, or

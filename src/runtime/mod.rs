@@ -30,6 +30,7 @@ pub mod task;
 mod error;
 pub mod operator;
 mod runs;
+mod snapshot;
 mod state;
 
 pub use error::{Error, Result};

@@ -13,12 +13,13 @@ use crate::operators::aggregate::{AggregateOptions, Call};
 use crate::operators::asof::{AsOfOptions, AsOfSide, Nearest};
 use crate::operators::join::{JoinKind, JoinOptions, JoinSide};
 use crate::operators::over::{OverCall, OverFunction, OverOptions};
+use crate::operators::pace::{Beat, Shows};
 use crate::operators::to_stream::{Every, Side, Ticks};
 use crate::operators::top_n::{Counting, TopNOptions};
 use crate::operators::unnest::UnnestColumn;
 use crate::operators::{
     Aggregate, Arrange, AsOf, Combination, Constant, Differences, Except, Expand, Filter, Frees,
-    Instantwise, Join, OnClose, Operator, Over, Project, Samples, Stamp, TopN, Union, Unnest,
+    Instantwise, Join, OnClose, Operator, Over, Pace, Project, Samples, Stamp, TopN, Union, Unnest,
 };
 use crate::planner::clock::in_order;
 use crate::planner::plan::{self, Clock, Close, Node, Op, Window};
@@ -65,6 +66,7 @@ fn instantwise(node: &Node) -> Instantwise {
             Differences::INSTANTS
         }
         Op::Arrange => Arrange::INSTANTS,
+        Op::Pace(_) => Pace::INSTANTS,
         _ => Instantwise::One,
     }
 }
@@ -133,7 +135,8 @@ pub(super) fn operator(node: &Node, shard: usize) -> Result<Box<dyn Operator>> {
         Op::ToStream(to_stream) => self::to_stream(to_stream, schema())?,
         Op::Arrange => Box::new(Arrange::new(schema())),
         Op::Stamp => Box::new(Stamp::new(schema())),
-        Op::OnClose(close) => Box::new(OnClose::new(input(), frees(*close))?),
+        Op::Pace(pace) => Box::new(self::pace(pace, input())?),
+        Op::OnClose(gate) => Box::new(OnClose::new(input(), frees(gate.close), gate.late)?),
     })
 }
 
@@ -270,6 +273,18 @@ fn kind(kind: JoinType) -> JoinKind {
         JoinType::LeftMark => JoinKind::LeftMark,
         other => unreachable!("the planner refuses {other} joins"),
     }
+}
+
+fn pace(pace: &plan::Pace, schema: SchemaRef) -> Result<Pace> {
+    let shows = match pace.shows {
+        plan::Shows::Every(period) => Shows::Every(period),
+        plan::Shows::After(delay) => Shows::After(delay),
+    };
+    let beat = match pace.clock {
+        Clock::Arrival => Beat::Commits,
+        Clock::Event => Beat::Watermark,
+    };
+    Ok(Pace::new(schema, pace.key.clone(), shows, beat)?)
 }
 
 fn counting(counting: plan::Counting) -> Counting {

@@ -24,7 +24,6 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use arrow::array::{Int64Array, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use tokio::sync::Notify;
 
@@ -33,49 +32,13 @@ use super::history::Retained;
 use super::job::{Fault, Job};
 use super::packet::{Commit, Packet};
 use super::read::Read;
+use super::snapshot::Snapshot;
 use super::subscription::Feed;
-use crate::delta::{Delta, Instants, Weights};
+use crate::delta::Delta;
 use crate::operators::Result;
 use crate::planner::plan::{Clock, Kind};
 use crate::sql::catalog::Oid;
 use crate::time::{Position, Timestamp, Watermark};
-
-/// The content of a relation at one log position.
-#[derive(Clone, Debug)]
-pub struct Snapshot {
-    /// Distinct rows.
-    pub rows: RecordBatch,
-    /// How often each.
-    pub weights: Int64Array,
-    /// Event time reached.
-    pub watermark: Watermark,
-    /// The last commit.
-    pub commit: Commit,
-}
-
-impl Snapshot {
-    /// Every row as often as it is there.
-    pub fn all_rows(&self) -> std::result::Result<RecordBatch, arrow::error::ArrowError> {
-        Ok(self.delta(Timestamp::MIN).repeated()?.rows().clone())
-    }
-
-    /// The content as insertions at an instant.
-    pub fn delta(&self, at: Timestamp) -> Delta {
-        let weights = Weights::Each(self.weights.clone());
-        Delta::new(self.rows.clone(), Instants::All(at), weights)
-    }
-
-    /// Applies a change.
-    pub fn add(&mut self, delta: &Delta) -> std::result::Result<(), arrow::error::ArrowError> {
-        let schema = self.rows.schema();
-        let content = self.delta(Timestamp::MIN);
-        let sum = Delta::concat(&schema, &[content, delta.clone().at(Timestamp::MIN)])?;
-        let sum = sum.consolidate()?;
-        self.rows = sum.rows().clone();
-        self.weights = sum.weight_array();
-        Ok(())
-    }
-}
 
 type Request = Box<dyn FnOnce(std::result::Result<&mut State, &Fault>) + Send>;
 
@@ -84,7 +47,7 @@ pub struct State {
     /// Commits that not all shards have brought.
     pending: VecDeque<Partial>,
     /// Last commit handed to the query.
-    expected: Position,
+    expected: Commit,
     /// Last commit visible.
     commit: Commit,
     watermark: Watermark,
@@ -164,10 +127,11 @@ impl Publication {
         content: Content,
         room: Arc<Notify>,
     ) -> Arc<Self> {
+        let none = Commit { position: Position(0), time: Timestamp::MIN };
         let state = State {
             pending: VecDeque::new(),
-            expected: Position(0),
-            commit: Commit { position: Position(0), time: Timestamp::MIN },
+            expected: none,
+            commit: none,
             watermark: Watermark::MIN,
             content,
             elements: 0,
@@ -204,9 +168,9 @@ impl Publication {
     }
 
     /// Says that a commit is on its way. Called under the hub's lock.
-    pub fn expect(&self, position: Position) {
+    pub fn expect(&self, commit: Commit) {
         let mut state = self.lock();
-        state.expected = position;
+        state.expected = commit;
         if state.fault.is_none() {
             self.in_flight.fetch_add(1, Ordering::AcqRel);
         }
@@ -214,7 +178,17 @@ impl Publication {
 
     /// The last commit that the query was told of.
     pub fn expected(&self) -> Position {
-        self.lock().expected
+        self.lock().expected.position
+    }
+
+    /// Whether a subscription waits for a commit at `next`.
+    pub fn due(&self, next: Timestamp) -> bool {
+        if self.shape.clock == Clock::Event {
+            return false;
+        }
+        let state = self.lock();
+        let (known, next) = (state.expected.time.plus(1), next.plus(1));
+        state.feeds.iter().any(|feed| feed.waits_within(known, next))
     }
 
     /// Number of commits on their way.
@@ -389,10 +363,10 @@ impl Publication {
         let mut state = self.lock();
         if let Some(fault) = state.fault.clone() {
             request(Err(&fault));
-        } else if state.commit.position >= state.expected {
+        } else if state.commit.position >= state.expected.position {
             request(Ok(&mut state));
         } else {
-            let at = state.expected;
+            let at = state.expected.position;
             state.requests.push_back((at, request));
         }
     }

@@ -10,7 +10,8 @@ use super::history::Retained;
 use super::hub::Hub;
 use super::job::{Fault, Job};
 use super::packet::{Commit, Packet};
-use super::publication::{Snapshot, State};
+use super::publication::State;
+use super::snapshot::Snapshot;
 use super::subscription::Feed;
 use super::{Error, Result};
 use crate::planner::plan::Plan;
@@ -26,7 +27,7 @@ impl Hub {
         let state = &mut *guard;
         if state.is_due(self.time(state)) {
             let commit = self.next_commit(state);
-            state.dispatch(commit, &BTreeMap::new(), &BTreeSet::new());
+            state.dispatch(commit, &BTreeMap::new(), &BTreeSet::new(), vec![]);
         }
         let time = state.time.unwrap_or_else(|| self.clock().now());
         let commit = Commit { position: state.position, time };
@@ -78,7 +79,7 @@ impl Hub {
         let job = self.detached_job(plan)?;
         let time = self.last_commit().time;
         let commit = Commit { position: Position(1), time };
-        job.publication.expect(commit.position);
+        job.publication.expect(commit);
         let (sender, receiver) = oneshot::channel();
         job.publication.when_current(Box::new(move |state| {
             let _ = sender.send(read(state));

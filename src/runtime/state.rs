@@ -27,6 +27,8 @@ pub(super) struct State {
     pub(super) views: BTreeMap<Oid, JobId>,
     /// Queries by the objects that they read.
     pub(super) reads: BTreeMap<Oid, BTreeSet<JobId>>,
+    /// When an object last may have changed: a stream or table, or a view by another query.
+    pub(super) changed: BTreeMap<Oid, Timestamp>,
     pub(super) sinks: BTreeMap<Oid, Arc<SinkProgress>>,
     pub(super) next_job: JobId,
     pub(super) closed: bool,
@@ -36,6 +38,16 @@ pub(super) struct State {
 pub(super) struct Changed {
     pub(super) deltas: Vec<Delta>,
     pub(super) watermark: Watermark,
+}
+
+/// What the passing of system time concerns.
+pub(super) struct Passed {
+    /// Streams that moved, or whose arrivals a query follows.
+    pub(super) changes: BTreeMap<Oid, Changed>,
+    /// Derived streams that are as far as the clock is.
+    pub(super) views: BTreeSet<Oid>,
+    /// Queries of which a subscriber waited for this time.
+    pub(super) due: Vec<Arc<Job>>,
 }
 
 impl State {
@@ -123,7 +135,7 @@ impl State {
         let (oid, delta, watermark) = match write {
             Write::Rows(oid, rows) => {
                 let stream = self.streams.get_mut(&oid).expect("checked before");
-                let Admission { admitted, refused } = stream.admit(&rows, time)?;
+                let Admission { admitted, refused, .. } = stream.admit(&rows, time)?;
                 receipt.admitted += admitted.len();
                 receipt.refused += refused.len();
                 let watermark = stream.watermark();
@@ -166,9 +178,8 @@ impl State {
     }
 
     /// Lets system time pass: marks partitions idle, moves streams on the system clock that a
-    /// window watches. Returns what changed, with all that follows arrivals; and derived streams
-    /// that are as far as the clock is.
-    pub(super) fn on_clock(&mut self, now: Timestamp) -> (BTreeMap<Oid, Changed>, BTreeSet<Oid>) {
+    /// window watches. A commit would be at `next`.
+    pub(super) fn on_clock(&mut self, now: Timestamp, next: Timestamp) -> Passed {
         let inputs = |job: &Arc<Job>| job.inputs.clone();
         let event = |job: &&Arc<Job>| job.publication.shape().clock == Clock::Event;
         let watched: BTreeSet<Oid> = self.jobs.values().filter(event).flat_map(inputs).collect();
@@ -181,7 +192,7 @@ impl State {
                     && (follows(oid) || (watched.contains(oid) && shape.clock == Clock::Arrival))
             })
         };
-        let passed: BTreeSet<Oid> = self.views.keys().copied().filter(on_arrival).collect();
+        let views: BTreeSet<Oid> = self.views.keys().copied().filter(on_arrival).collect();
         let mut changes = BTreeMap::new();
         for (oid, stream) in &mut self.streams {
             let moved = (stream.has_event_time() || watched.contains(oid)) && stream.on_clock(now);
@@ -190,14 +201,22 @@ impl State {
                 changes.insert(*oid, Changed { deltas: vec![], watermark });
             }
         }
-        (changes, passed)
+        let due = self.jobs.values().filter(|job| job.publication.due(next)).cloned().collect();
+        Passed { changes, views, due }
     }
 
     /// Queries that a commit concerns: those that read one of these objects and those that compare
     /// with the time of commits, directly or through views.
     pub(super) fn readers(&self, changed: &BTreeSet<Oid>) -> BTreeMap<JobId, Arc<Job>> {
-        let mut readers = BTreeMap::new();
-        let mut open: Vec<Oid> = changed.iter().copied().chain([TICK]).collect();
+        self.concerned(changed, vec![])
+    }
+
+    /// These queries, and those that read them or one of these objects, directly or through views.
+    fn concerned(&self, changed: &BTreeSet<Oid>, due: Vec<Arc<Job>>) -> BTreeMap<JobId, Arc<Job>> {
+        let results = due.iter().filter_map(|job| job.oid);
+        let mut open: Vec<Oid> = changed.iter().copied().chain(results).chain([TICK]).collect();
+        let mut readers: BTreeMap<JobId, Arc<Job>> =
+            due.into_iter().map(|job| (job.id, job)).collect();
         while let Some(oid) = open.pop() {
             for id in self.reads.get(&oid).into_iter().flatten() {
                 let job = &self.jobs[id];
@@ -209,27 +228,40 @@ impl State {
         readers
     }
 
-    /// Whether a query changes at that time though nothing comes in.
-    pub(super) fn is_due(&self, now: Timestamp) -> bool {
-        let mut timed = self.reads.get(&TICK).into_iter().flatten();
-        timed.any(|id| self.jobs[id].is_due(now))
+    /// The time since which these objects, and what they are made of, have been as they are.
+    pub(super) fn unchanged_since(&self, objects: &[Oid]) -> Timestamp {
+        let since = |oid: &Oid| {
+            let own = self.changed.get(oid).copied().unwrap_or(Timestamp::MIN);
+            let job = self.views.get(oid).and_then(|id| self.jobs.get(id));
+            own.max(job.map_or(Timestamp::MIN, |job| self.unchanged_since(&job.inputs)))
+        };
+        objects.iter().map(since).max().unwrap_or(Timestamp::MIN)
     }
 
-    /// Lets a commit into the queries that it concerns. It concerns readers of the views in
-    /// `passed` as well, although the views themselves do not hear of it.
+    /// Whether a query may change by a commit at `next` though nothing comes in.
+    pub(super) fn is_due(&self, next: Timestamp) -> bool {
+        let mut timed = self.reads.get(&TICK).into_iter().flatten();
+        timed.any(|id| self.jobs[id].is_due(next))
+    }
+
+    /// Lets a commit into the queries that it concerns. It concerns those in `due` and readers of
+    /// the views in `passed` as well, although those views themselves do not hear of it.
     pub(super) fn dispatch(
-        &self,
+        &mut self,
         commit: Commit,
         changes: &BTreeMap<Oid, Changed>,
         passed: &BTreeSet<Oid>,
+        due: Vec<Arc<Job>>,
     ) {
-        let readers = self.readers(&changes.keys().chain(passed).copied().collect());
+        self.changed.extend(changes.keys().map(|oid| (*oid, commit.time)));
+        let readers = self.concerned(&changes.keys().chain(passed).copied().collect(), due);
         self.tell(commit, changes, &readers, BTreeSet::new());
     }
 
     /// Lets the commit at which views are replaced into the queries that go on reading them; the
     /// replacements themselves have been told.
-    pub(super) fn pass_on(&self, commit: Commit, replaced: &BTreeSet<Oid>, told: &[Arc<Job>]) {
+    pub(super) fn pass_on(&mut self, commit: Commit, replaced: &BTreeSet<Oid>, told: &[Arc<Job>]) {
+        self.changed.extend(told.iter().filter_map(|job| Some((job.oid?, commit.time))));
         let mut readers = self.readers(replaced);
         readers.retain(|id, _| told.iter().all(|job| job.id != *id));
         self.tell(commit, &BTreeMap::new(), &readers, replaced.clone());
@@ -246,7 +278,7 @@ impl State {
         // First everybody expects the commit: a result may arrive at a later query while an earlier
         // one is still being told.
         for job in readers.values() {
-            job.publication.expect(commit.position);
+            job.publication.expect(commit);
         }
         told.extend(readers.values().filter_map(|job| job.oid));
         for job in readers.values() {

@@ -19,6 +19,8 @@ pub struct StreamStatus {
     pub oid: Oid,
     /// Rows taken since the server started.
     pub admitted: u64,
+    /// Those of them that were late.
+    pub late_admitted: u64,
     /// Rows retained.
     pub retained: usize,
     /// Event time reached.
@@ -56,6 +58,7 @@ impl JobStatus {
         Some(StreamStatus {
             oid: self.oid?,
             admitted: self.elements,
+            late_admitted: 0,
             retained: self.rows,
             watermark: self.watermark,
             moved_at: Timestamp::MIN,

@@ -58,6 +58,7 @@ pub struct Stream {
     history: History,
     late: Late,
     admitted: u64,
+    late_admitted: u64,
     refused: BTreeMap<Reason, u64>,
     newest: VecDeque<LateRow>,
     moved_at: Timestamp,
@@ -92,6 +93,7 @@ impl Stream {
             schema,
             late,
             admitted: 0,
+            late_admitted: 0,
             refused: BTreeMap::new(),
             newest: VecDeque::new(),
             moved_at: Timestamp::MIN,
@@ -156,6 +158,7 @@ impl Stream {
         }
         self.history.push(&admission.admitted, now)?;
         self.admitted += admission.admitted.len() as u64;
+        self.late_admitted += admission.late as u64;
         for refusal in &admission.refused {
             *self.refused.entry(refusal.reason).or_default() += 1;
         }
@@ -251,6 +254,7 @@ impl Stream {
         StreamStatus {
             oid,
             admitted: self.admitted,
+            late_admitted: self.late_admitted,
             retained: self.history.row_count(),
             watermark: self.ingest.watermark(),
             moved_at: self.moved_at,

@@ -43,13 +43,27 @@ pub struct Feed {
     bytes_max: usize,
     /// Whether commits without a change are passed on, for their progress.
     progress: bool,
+    /// Times that the reader waits for the progress to reach.
+    alarms: Vec<Timestamp>,
 }
 
 impl Feed {
     /// An empty queue that holds at most `bytes_max` bytes, or one change that
     /// is larger.
     pub fn new(bytes_max: usize, progress: bool) -> Self {
-        Self { queue: Mutex::default(), arrived: Notify::new(), bytes_max, progress }
+        let alarms = Vec::new();
+        Self { queue: Mutex::default(), arrived: Notify::new(), bytes_max, progress, alarms }
+    }
+
+    /// The queue of a reader that waits for progress to reach these times.
+    #[must_use]
+    pub fn waiting(self, alarms: Vec<Timestamp>) -> Self {
+        Self { alarms, ..self }
+    }
+
+    /// Whether the reader waits for progress beyond `known` that `next` would bring.
+    pub fn waits_within(&self, known: Timestamp, next: Timestamp) -> bool {
+        self.alarms.iter().any(|at| known < *at && *at <= next) && !self.lock().closed
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {

@@ -117,13 +117,7 @@ impl Task {
             if self.supervisor.stopped() {
                 continue;
             }
-            let step = catch_unwind(AssertUnwindSafe(|| {
-                let mut body = lock(&self.body);
-                let errors = body.step(packets);
-                let due = body.stages.iter().filter_map(|stage| stage.operator.due()).min();
-                self.due.store(due.map_or(i64::MAX, |due| due.0), Ordering::Release);
-                errors
-            }));
+            let step = catch_unwind(AssertUnwindSafe(|| lock(&self.body).step(packets, &self.due)));
             match step {
                 Ok(Ok(errors)) if errors.is_empty() => {}
                 Ok(Ok(errors)) => self.supervisor.rows_failed(errors),
@@ -156,8 +150,14 @@ impl Task {
 }
 
 impl Body {
+    /// The earliest commit time for which an operator waits.
+    fn due(&self) -> Timestamp {
+        let all = self.stages.iter().filter_map(|stage| stage.operator.due());
+        all.min().unwrap_or(Timestamp::MAX)
+    }
+
     /// Folds one commit through all stages and sends on what comes out.
-    fn step(&mut self, packets: Vec<Packet>) -> Result<Vec<RowError>> {
+    fn step(&mut self, packets: Vec<Packet>, due: &AtomicI64) -> Result<Vec<RowError>> {
         let commit = packets[0].commit;
         assert!(packets.iter().all(|p| p.commit == commit), "channels carry the same commits");
         let mut packets: Vec<Option<Packet>> = packets.into_iter().map(Some).collect();
@@ -178,6 +178,8 @@ impl Body {
             results.push(Some(Arrived { deltas: out.deltas, watermark }));
         }
         let last = results.pop().flatten().expect("a task has a stage");
+        // Whoever sees the result sees what it waits for.
+        due.store(self.due().0, Ordering::Release);
         self.sender.send(commit, last.deltas, last.watermark)?;
         Ok(errors)
     }
@@ -207,7 +209,7 @@ mod tests {
     use crate::operators::{Operator, Port};
     use crate::planner::plan::{Clock, Kind};
     use crate::runtime::content::Content;
-    use crate::time::{Position, Timestamp};
+    use crate::time::Position;
 
     /// An operator that panics at its second commit.
     struct Breaks(u32);
@@ -262,7 +264,8 @@ mod tests {
         };
         let (sender, answers) = std::sync::mpsc::channel();
         for (task, publication, commits) in [(&first, &broken, 2), (&second, &sound, 1)] {
-            publication.expect(Position(commits));
+            let last = Commit { position: Position(commits), time: Timestamp(1) };
+            publication.expect(last);
             let sender = sender.clone();
             publication.when_current(Box::new(move |state| {
                 sender.send(state.map(|_| ()).map_err(Clone::clone)).unwrap();

@@ -3,6 +3,7 @@
 pub mod derived;
 pub mod function;
 pub mod statement;
+pub mod subscribe;
 
 mod changes;
 

@@ -7,6 +7,7 @@ use sqlparser::ast;
 
 use super::derived::{CreateSink, CreateStreamAs};
 use super::function::{CreateFunction, DropFunction};
+use super::subscribe::Subscribe;
 
 /// One statement of the user's text.
 #[derive(Clone, Debug)]
@@ -265,17 +266,6 @@ pub enum Emit {
     Every(i64),
 }
 
-/// `SUBSCRIBE`.
-#[derive(Clone, Debug)]
-pub struct Subscribe {
-    /// What is followed; a name is `SELECT * FROM name`.
-    pub query: Query,
-    /// Whether the content at the start comes first (default true).
-    pub snapshot: bool,
-    /// Whether progress lines are sent (default false).
-    pub progress: bool,
-}
-
 /// `CREATE STREAM`.
 #[derive(Clone, Debug)]
 pub struct CreateStream {
@@ -287,7 +277,9 @@ pub struct CreateStream {
     pub columns: Vec<ast::ColumnDef>,
     /// `WATERMARK FOR col AS expr`.
     pub watermark: Option<WatermarkClause>,
-    /// `LATE ..`; `None` is DROP.
+    /// `ALLOWED LATENESS`: rows that are less late than this are taken.
+    pub lateness: Option<Lateness>,
+    /// `LATE ..` of refused rows; `None` is DROP.
     pub late: LatePolicy,
     /// `CLOCK ..`.
     pub clock: Option<StreamClock>,
@@ -310,6 +302,15 @@ pub struct WatermarkClause {
     pub on_idle_advance_to: Option<ast::Expr>,
     /// `MAX AHEAD`, in microseconds.
     pub max_ahead: Option<i64>,
+}
+
+/// How late a row may be that is taken all the same, and corrects what has been said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lateness {
+    /// In microseconds.
+    Span(i64),
+    /// In units of a BIGINT event time.
+    Units(i64),
 }
 
 /// What becomes of refused rows.

@@ -31,6 +31,11 @@ impl Timers {
         self.heap.pop().map(|Reverse(timer)| timer)
     }
 
+    /// The time of the earliest timer.
+    pub fn earliest(&self) -> Option<i64> {
+        self.heap.peek().map(|Reverse((time, _))| *time)
+    }
+
     /// Number of timers.
     pub fn len(&self) -> usize {
         self.heap.len()

@@ -16,11 +16,12 @@ use highwater::delta::pretty::schema;
 use highwater::operators::aggregate::{AggregateOptions, Call};
 use highwater::operators::asof::{AsOfOptions, AsOfSide, Nearest};
 use highwater::operators::join::{JoinKind, JoinOptions, JoinSide};
+use highwater::operators::pace::{Beat, Shows};
 use highwater::operators::to_stream::{Every, Side, Ticks};
 use highwater::operators::top_n::{Counting, TopNOptions};
 use highwater::operators::{
     Aggregate, Arrange, AsOf, Combination, Differences, Except, Expand, Filter, Frees, Instantwise,
-    Join, OnClose, Operator, Project, Samples, Stamp, TopN, Union,
+    Join, OnClose, Operator, Pace, Project, Samples, Stamp, TopN, Union,
 };
 use highwater::windows::temporal::{Bound, TemporalFilter, Time};
 use highwater::windows::{
@@ -417,6 +418,42 @@ pub fn cases() -> Rc<Vec<Case>> {
     CASES.with(Rc::clone)
 }
 
+/// What holds results back.
+fn emissions() -> Vec<Case> {
+    vec![
+        Case {
+            cancels: false,
+            ..Case::new("EMIT ON WINDOW CLOSE", INPUT, || {
+                Box::new(OnClose::new(schema(INPUT), Frees { column: 0, after: 3 }, 0).unwrap())
+            })
+        },
+        Case {
+            instants: Pace::INSTANTS,
+            // What is taken back is shown until the next tick.
+            cancels: false,
+            ..Case::new("EMIT EVERY", INPUT, || {
+                let (shows, beat) = (Shows::Every(3), Beat::Watermark);
+                Box::new(Pace::new(schema(INPUT), vec![], shows, beat).unwrap())
+            })
+        },
+        Case {
+            instants: Pace::INSTANTS,
+            // What is taken back is shown until the next tick.
+            cancels: false,
+            ..Case::new("EMIT AFTER DELAY", INPUT, || {
+                let (shows, beat) = (Shows::After(2), Beat::Watermark);
+                Box::new(Pace::new(schema(INPUT), vec![0], shows, beat).unwrap())
+            })
+        },
+        Case {
+            cancels: false,
+            ..Case::new("EMIT ON WINDOW CLOSE, corrected", INPUT, || {
+                Box::new(OnClose::new(schema(INPUT), Frees { column: 0, after: 1 }, 2).unwrap())
+            })
+        },
+    ]
+}
+
 /// Set operations on bags.
 fn bags() -> Vec<Case> {
     let combined = |combination: Combination| Case {
@@ -483,13 +520,8 @@ fn all_cases() -> Vec<Case> {
         session("SESSION, failing times", "10 / v", None, false),
         session("SESSION, closed by the watermark", "v", Some(100), false),
         session("SESSION, final ones", "v", Some(100), true),
-        Case {
-            cancels: false,
-            ..Case::new("EMIT ON WINDOW CLOSE", INPUT, || {
-                Box::new(OnClose::new(schema(INPUT), Frees { column: 0, after: 3 }).unwrap())
-            })
-        },
     ];
+    all.extend(emissions());
     all.extend(bags());
     all.extend(aggregates());
     all.extend(joins());

@@ -6,7 +6,7 @@ use crate::notation::{self, Bag, Changes, Input, Update, Vector};
 use crate::plan::{COLUMNS, Check, How};
 use crate::steps::{Action, Step, Story, story};
 use crate::support::random::Random;
-use crate::support::server::Server;
+use crate::support::server::{Options, Server};
 use crate::world::{TimeType, World, add, difference};
 
 /// Longer than any of the vectors.
@@ -51,6 +51,11 @@ pub fn run(server: &Server, time: TimeType, vector: &Vector, check: &Check) {
     let expected = &vector.expect[check.output];
     match check.how {
         How::Steps => {
+            steps(&mut World::new(server, time), &story(vector, columns), check, expected)
+        }
+        // System time is the server's, and never goes back.
+        How::Clocked => {
+            let server = &Server::with(Options { shards: 4, batch_rows: 1 });
             steps(&mut World::new(server, time), &story(vector, columns), check, expected)
         }
         How::Released => released(
@@ -100,7 +105,9 @@ impl Run<'_> {
             }
             How::Commits => self.commits(),
             How::CommitsStream => self.commits_stream(),
-            How::Steps | How::Released | How::Late | How::Not(_) => unreachable!("not listed"),
+            How::Steps | How::Clocked | How::Released | How::Late | How::Not(_) => {
+                unreachable!("not listed")
+            }
         }
     }
 
@@ -356,7 +363,11 @@ fn create(world: &mut World<'_>, story: &Story, options: &str) {
             Action::Heartbeat(_) => None,
         });
         let typed = Input { updates: updates.collect(), ..stream.clone() };
-        world.create_stream(&typed, story.time, story.delay, options);
+        let lateness = match story.lateness {
+            0 => String::new(),
+            ticks => format!(", ALLOWED LATENESS {}, LATE UPDATE", world.span(ticks)),
+        };
+        world.create_stream(&typed, story.time, story.delay, &format!("{lateness}{options}"));
     }
 }
 
@@ -379,8 +390,15 @@ fn steps(world: &mut World<'_>, story: &Story, check: &Check, expected: &str) {
     world.create_view(check.sql);
     let mut before = Bag::new();
     let mut changes = Changes::new();
-    for step in &story.steps {
+    let clocked = check.how == How::Clocked;
+    for (before_the_minute, step) in (0..).zip(&story.steps) {
+        if clocked {
+            world.system_time(step.label, before_the_minute);
+        }
         perform(world, story, step);
+        if clocked {
+            world.system_time(step.label, 0);
+        }
         let content = world.select("SELECT * FROM v");
         let difference = difference(&before, &content);
         assert_eq!(world.changes_to(&content), difference, "changes of step {}", step.label);

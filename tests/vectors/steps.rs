@@ -31,6 +31,8 @@ pub struct Story {
     pub time: &'static str,
     /// `WATERMARK FOR ts AS ts - delay`.
     pub delay: i64,
+    /// `ALLOWED LATENESS`.
+    pub lateness: i64,
     /// What happens.
     pub steps: Vec<Step>,
 }
@@ -49,7 +51,7 @@ pub fn story(vector: &Vector, columns: &[(&str, &[&str])]) -> Story {
                 row(3, "B", 2, &["k"]),
                 heartbeat(4, "B", 5),
             ];
-            Story { streams, time: "ts", delay: 0, steps }
+            Story { streams, time: "ts", delay: 0, lateness: 0, steps }
         }
         "F15" => auction(vector),
         "F17" => {
@@ -62,14 +64,14 @@ pub fn story(vector: &Vector, columns: &[(&str, &[&str])]) -> Story {
                 heartbeat(4, "S", 2),
                 heartbeat(5, "S", 3),
             ];
-            Story { streams: vec![stream("S", &["x"])], time: "ts", delay: 0, steps }
+            Story { streams: vec![stream("S", &["x"])], time: "ts", delay: 0, lateness: 0, steps }
         }
         id => {
             let delay = match id {
                 "F6" => 10,
                 "F11" => 20,
                 "F7" | "F8" => 2,
-                "F10" | "F16" => 0,
+                "F9" | "F10" | "F16" => 0,
                 _ => panic!("{id} is not told step by step"),
             };
             let mut streams = notation::inputs(&vector.inputs, columns);
@@ -79,7 +81,9 @@ pub fn story(vector: &Vector, columns: &[(&str, &[&str])]) -> Story {
                 stream: "S".to_owned(),
                 action: Action::Row(update),
             };
-            Story { streams, time: "ts", delay, steps: (1..).zip(updates).map(step).collect() }
+            let lateness = if id == "F9" { 3 } else { 0 };
+            let steps = (1..).zip(updates).map(step).collect();
+            Story { streams, time: "ts", delay, lateness, steps }
         }
     }
 }
@@ -103,7 +107,7 @@ fn auction(vector: &Vector) -> Story {
         heartbeat(821, "S", 820),
     ];
     let streams = vec![stream("S", &["price", "item"])];
-    Story { streams, time: "bidtime", delay: 1_000, steps }
+    Story { streams, time: "bidtime", delay: 1_000, lateness: 0, steps }
 }
 
 fn stream(name: &str, columns: &[&str]) -> Input {

@@ -59,10 +59,11 @@ impl<'a> World<'a> {
 
     /// Creates a stream whose rows may come `delay` late, and starts its watermark at 0.
     pub fn create_stream(&mut self, input: &Input, time: &str, delay: i64, options: &str) {
-        let (of_time, delay) = match self.time {
-            TimeType::BigInt => ("BIGINT", delay.to_string()),
-            TimeType::Timestamp => ("TIMESTAMP", format!("INTERVAL '{delay} microseconds'")),
+        let of_time = match self.time {
+            TimeType::BigInt => "BIGINT",
+            TimeType::Timestamp => "TIMESTAMP",
         };
+        let delay = self.span(delay);
         let Input { name, .. } = input;
         let columns = columns(input);
         self.client.run(&format!(
@@ -82,6 +83,13 @@ impl<'a> World<'a> {
     pub fn heartbeat(&mut self, stream: &str, at: i64) {
         let at = self.instant(at);
         self.client.run(&format!("ALTER STREAM {stream} HEARTBEAT {at}"));
+    }
+
+    /// Moves system time to so many seconds before a time of day, written as hmm.
+    pub fn system_time(&mut self, hmm: i64, seconds_before: i64) {
+        let time = (hmm / 100 * 60 + hmm % 100) * 60 - seconds_before;
+        let (h, m, s) = (time / 3600, time / 60 % 60, time % 60);
+        self.client.run(&format!("ALTER SYSTEM HEARTBEAT '2100-01-01 {h:02}:{m:02}:{s:02}'"));
     }
 
     /// Inserts rows into a stream with one statement.
@@ -181,6 +189,14 @@ impl<'a> World<'a> {
             }
         }
         changes
+    }
+
+    /// A length of time.
+    pub fn span(&self, ticks: i64) -> String {
+        match self.time {
+            TimeType::BigInt => ticks.to_string(),
+            TimeType::Timestamp => format!("INTERVAL '{ticks} microseconds'"),
+        }
     }
 
     fn instant(&self, at: i64) -> String {

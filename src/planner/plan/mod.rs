@@ -54,7 +54,8 @@ pub struct Plan {
     pub root: Node,
     /// Clock of the block.
     pub clock: Clock,
-    /// Whether results are final and append-only (`EMIT ON WINDOW CLOSE`).
+    /// Whether results wait until their window closes (`EMIT ON WINDOW CLOSE`): then they are
+    /// final, unless late rows correct them.
     pub on_close: bool,
     /// What the result is.
     pub kind: Kind,
@@ -124,7 +125,9 @@ pub enum Op {
     /// Appends the time of each change as a column.
     Stamp,
     /// Holds results back until their window closes.
-    OnClose(Close),
+    OnClose(Gate),
+    /// Shows changes at times of their own.
+    Pace(Pace),
     /// Moves rows to the shards where their keys belong.
     Exchange(Distribution),
 }
@@ -154,6 +157,14 @@ pub struct Scan {
     /// Columns read, in order. Those after the object's own are the time of arrival, if the kind is
     /// arrivals, and the number in the order of arrival.
     pub projection: Vec<usize>,
+    /// Whether it is a stream without event time.
+    pub untimed: bool,
+    /// Whether it is a stream with a PARTITION KEY.
+    pub partitioned: bool,
+    /// Columns that identify its rows, of a table whose primary key is read.
+    pub key: Option<Vec<usize>>,
+    /// How late rows of a stream may be: microseconds, or units of a BIGINT time.
+    pub lateness: i64,
     /// Whether rows are numbered in the order of arrival.
     pub seq: bool,
     /// How a stream gets its watermark and what becomes of refused rows, for display.
@@ -325,6 +336,35 @@ pub struct Close {
     pub after: i64,
 }
 
+/// Where results wait until their window closes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gate {
+    /// When they are shown.
+    pub close: Close,
+    /// For how long after that they are corrected: microseconds, or units of a BIGINT time.
+    pub late: i64,
+}
+
+/// Shows changes at times of their own.
+#[derive(Clone, Debug)]
+pub struct Pace {
+    /// When.
+    pub shows: Shows,
+    /// Columns of what is shown together.
+    pub key: Vec<usize>,
+    /// What tells the time: commits or the watermark.
+    pub clock: Clock,
+}
+
+/// When changes are shown, in microseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shows {
+    /// At the multiples of a period.
+    Every(i64),
+    /// A delay after the first change of a key since it was last shown.
+    After(i64),
+}
+
 /// Joins two inputs on equal keys and a residual condition.
 #[derive(Clone, Debug)]
 pub struct Join {
@@ -407,7 +447,11 @@ impl Plan {
     pub fn timed(&self) -> bool {
         let mut timed = false;
         self.root.visit(&mut |node| {
-            timed |= matches!(&node.op, Op::Temporal(t) if t.clock == Clock::Arrival);
+            timed |= match &node.op {
+                Op::Temporal(filter) => filter.clock == Clock::Arrival,
+                Op::Pace(pace) => pace.clock == Clock::Arrival,
+                _ => false,
+            };
         });
         timed
     }

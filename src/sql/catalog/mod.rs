@@ -79,6 +79,10 @@ pub struct StreamDef {
     pub event_time: Option<usize>,
     /// Text of the watermark expression, for display.
     pub watermark: Option<String>,
+    /// Whether it has a PARTITION KEY.
+    pub partitioned: bool,
+    /// How late a row may be that is taken all the same: microseconds, or units of a BIGINT time.
+    pub lateness: i64,
     /// Text of the policy for refused rows, for display.
     pub late: String,
     /// The stream that takes refused rows.
@@ -145,6 +149,8 @@ impl VersionsDef {
         StreamDef {
             event_time: Some(self.time),
             watermark: Some(self.watermark.clone()),
+            partitioned: false,
+            lateness: 0,
             late: "ERROR".to_owned(),
             late_into: None,
             options: BTreeMap::new(),

@@ -9,10 +9,12 @@ use super::options::{flag, options};
 use super::prepass::{Rewritten, rewrite};
 use super::reader::Reader;
 use super::script::{Script, is_word, made, made_word};
+use super::stream::set_once;
 use super::to_stream::{is_stream, wrap_marked};
 use crate::sql::Result;
 use crate::sql::dialect::StreamSql;
-use crate::sql::statement::{Emit, Query, StatementKind, Subscribe};
+use crate::sql::statement::{Emit, Query, StatementKind};
+use crate::sql::subscribe::Subscribe;
 
 /// How many parentheses around a whole query are looked through; sqlparser refuses more.
 const PARENTHESES_MAX: usize = 50;
@@ -150,20 +152,29 @@ pub fn select_from(relation: Reader<'_>, columns: &[ast::Ident]) -> Result<Query
     query_of(relation, Rewritten { tokens, ..rewritten })
 }
 
+/// Returns whether a clause of SUBSCRIBE comes next.
+fn sees_clause(here: &Reader<'_>) -> bool {
+    (here.sees(&["WITH"]) && here.peek(1) == &Token::LParen)
+        || [["AS", "OF"], ["UP", "TO"], ["ENVELOPE", "UPSERT"], ["ENVELOPE", "DIFF"]]
+            .iter()
+            .any(|words| here.sees(words))
+}
+
+/// Reads what comes before the next clause of SUBSCRIBE.
+fn before_clause<'s>(reader: &mut Reader<'s>) -> Reader<'s> {
+    let length = reader.find(sees_clause);
+    reader.take_to(length.map_or(reader.rest().end, |length| reader.rest().start + length))
+}
+
 /// Reads what follows SUBSCRIBE.
 pub fn subscribe(mut reader: Reader<'_>) -> Result<Subscribe> {
     reader.eat(&["TO"]);
-    let length = reader.find(|here| {
-        (here.sees(&["WITH"]) && here.peek(1) == &Token::LParen)
-            || [["AS", "OF"], ["UP", "TO"], ["ENVELOPE", "UPSERT"], ["ENVELOPE", "DIFF"]]
-                .iter()
-                .any(|words| here.sees(words))
-    });
-    let end = length.map_or(reader.rest().end, |length| reader.rest().start + length);
-    let what = reader.take_to(end);
+    let what = before_clause(&mut reader);
     let query = if sees_query(&what) { query(what)? } else { select_from(what, &[])? };
-    let mut subscribe = Subscribe { query, snapshot: true, progress: false };
+    let mut subscribe = Subscribe::new(query);
+    let mut envelope = None;
     while !reader.at_end() {
+        let start = reader;
         if reader.eat(&["WITH"]) {
             for option in options(reader.parenthesized()?)? {
                 match option.key.as_str() {
@@ -176,15 +187,27 @@ pub fn subscribe(mut reader: Reader<'_>) -> Result<Subscribe> {
                     }
                 }
             }
-        } else if reader.sees(&["AS", "OF"]) {
-            return Err(reader.not_yet("AS OF", "SUBSCRIBE starts at the current content."));
-        } else if reader.sees(&["UP", "TO"]) {
-            return Err(reader.not_yet("UP TO", "End it with FETCH from a cursor, or cancel it."));
-        } else if reader.sees(&["ENVELOPE", "UPSERT"]) {
-            return Err(reader.not_yet("ENVELOPE UPSERT", "Fold hw_diff by key in the client."));
-        } else if !reader.eat(&["ENVELOPE", "DIFF"]) {
+        } else if reader.eat(&["AS", "OF"]) {
+            let at = time(before_clause(&mut reader))?;
+            set_once(&mut subscribe.as_of, at, &start, "AS OF")?;
+        } else if reader.eat(&["UP", "TO"]) {
+            let at = time(before_clause(&mut reader))?;
+            set_once(&mut subscribe.up_to, at, &start, "UP TO")?;
+        } else if reader.eat(&["ENVELOPE", "UPSERT"]) {
+            reader.expect(&["KEY"])?;
+            set_once(&mut envelope, Some(reader.idents()?), &start, "ENVELOPE")?;
+        } else if reader.eat(&["ENVELOPE", "DIFF"]) {
+            set_once(&mut envelope, None, &start, "ENVELOPE")?;
+        } else {
             return Err(reader.unexpected());
         }
     }
+    subscribe.upsert_key = envelope.flatten();
     Ok(subscribe)
+}
+
+fn time(mut reader: Reader<'_>) -> Result<ast::Expr> {
+    let expr = reader.expr()?;
+    reader.expect_end()?;
+    Ok(expr)
 }

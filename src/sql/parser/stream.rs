@@ -7,9 +7,14 @@
 //! CREATE STREAM [IF NOT EXISTS] name [WITH (k = v, ..)] AS query
 //! CREATE SINK [IF NOT EXISTS] name INTO relation [KEY (columns)] [WITH (k = v, ..)] AS query
 //! item     := column | WATERMARK FOR column AS expr {progress}
-//!           | LATE {DROP | INTO name | ERROR} | CLOCK {EVENT | SYSTEM} | PARTITION KEY (columns)
+//!           | ALLOWED LATENESS {span | n} | LATE {DROP | INTO name | ERROR | UPDATE}
+//!           | CLOCK {EVENT | SYSTEM} | PARTITION KEY (columns)
 //! progress := IDLE TIMEOUT span | ON IDLE ADVANCE TO expr | MAX AHEAD span
 //! ```
+//! Rows that are late, but by no more than ALLOWED LATENESS, are taken, and results corrected: LATE
+//! UPDATE says so once more. The other forms of LATE are about rows that are refused. A lateness
+//! without unit counts seconds, or units of a BIGINT event time.
+//!
 //! The options of a watermark may also stand as items of their own. A connector's name is kept as
 //! the option `connector`, its string as `path`.
 
@@ -22,11 +27,11 @@ use super::columns::Columns;
 use super::options::{option_map, with_clause};
 use super::query::query;
 use super::reader::Reader;
-use super::span::positive_span;
+use super::span::{positive_span, span};
 use crate::sql::derived::{CreateSink, CreateStreamAs};
 use crate::sql::names::fold;
 use crate::sql::statement::{
-    CreateStream, LatePolicy, StatementKind, StreamClock, WatermarkClause,
+    CreateStream, LatePolicy, Lateness, StatementKind, StreamClock, WatermarkClause,
 };
 use crate::sql::{Error, Result};
 
@@ -79,6 +84,7 @@ pub fn create(mut reader: Reader<'_>) -> Result<StatementKind> {
         if_not_exists,
         columns: Vec::new(),
         watermark: None,
+        lateness: None,
         late: LatePolicy::Drop,
         clock: None,
         partition_key: Vec::new(),
@@ -159,6 +165,8 @@ struct Items {
     idle_timeout: Option<i64>,
     on_idle_advance_to: Option<ast::Expr>,
     max_ahead: Option<i64>,
+    lateness: Option<Lateness>,
+    late_update: Option<()>,
     late: Option<LatePolicy>,
     clock: Option<StreamClock>,
     partition_key: Option<Vec<ast::Ident>>,
@@ -187,11 +195,10 @@ impl Items {
             while self.progress(&mut item)? {}
         } else if self.progress(&mut item)? {
             while self.progress(&mut item)? {}
-        } else if item.sees(&["ALLOWED", "LATENESS"]) {
-            return Err(item.not_yet(
-                "ALLOWED LATENESS",
-                "Let the watermark lag further behind: WATERMARK FOR ts AS ts - INTERVAL '..'.",
-            ));
+        } else if item.eat(&["ALLOWED", "LATENESS"]) {
+            set_once(&mut self.lateness, lateness(&mut item)?, &start, "ALLOWED LATENESS")?;
+        } else if item.eat(&["LATE", "UPDATE"]) {
+            set_once(&mut self.late_update, (), &start, "LATE UPDATE")?;
         } else if let Some(policy) = late_policy(&mut item)? {
             set_once(&mut self.late, policy, &start, "LATE")?;
         } else if let Some(clock) = clock(&mut item)? {
@@ -246,6 +253,14 @@ impl Items {
             }
             None => None,
         };
+        if self.lateness.is_some() && watermark.is_none() {
+            return Err(contradiction("ALLOWED LATENESS requires WATERMARK FOR"));
+        }
+        if self.late_update.is_some() && self.lateness.is_none() {
+            return Err(contradiction(
+                "LATE UPDATE requires ALLOWED LATENESS, which says how late a row may be",
+            ));
+        }
         match (self.clock, &watermark) {
             (Some(StreamClock::Event), None) => {
                 return Err(contradiction("CLOCK EVENT requires WATERMARK FOR"));
@@ -258,6 +273,7 @@ impl Items {
         Ok(StatementKind::CreateStream(CreateStream {
             columns: self.columns.columns,
             watermark,
+            lateness: self.lateness,
             late: self.late.unwrap_or_default(),
             clock: self.clock,
             partition_key,
@@ -298,11 +314,20 @@ fn late_policy(item: &mut Reader<'_>) -> Result<Option<LatePolicy>> {
         Ok(Some(LatePolicy::Error))
     } else if item.eat(&["LATE", "INTO"]) {
         Ok(Some(LatePolicy::Into(item.object_name()?)))
-    } else if item.sees(&["LATE", "UPDATE"]) {
-        Err(item.not_yet("LATE UPDATE", "Use LATE DROP, LATE INTO stream or LATE ERROR."))
     } else {
         Ok(None)
     }
+}
+
+/// Reads how late a row may be.
+fn lateness(item: &mut Reader<'_>) -> Result<Lateness> {
+    if let (Token::Number(number, _), Token::EOF) = (item.peek(0), item.peek(1))
+        && let Ok(units) = number.parse()
+    {
+        item.skip(1);
+        return Ok(Lateness::Units(units));
+    }
+    Ok(Lateness::Span(span(item)?))
 }
 
 /// Reads `CLOCK ..`; a column may be called `clock`.

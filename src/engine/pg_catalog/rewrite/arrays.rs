@@ -45,7 +45,7 @@ fn replace(function: &mut Function) -> Option<Expr> {
     match name.as_str() {
         "generate_subscripts" => {
             let FunctionArg::Unnamed(array) = arguments.args.first()? else { return None };
-            let length = format!("CAST(coalesce(array_length({array}), 0) AS BIGINT)");
+            let length = format!("CAST(coalesce(array_length({array}, 1), 0) AS BIGINT)");
             Some(expression(&format!("unnest(generate_series(1, {length}))")))
         }
         "coalesce" => {

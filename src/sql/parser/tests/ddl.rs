@@ -106,8 +106,6 @@ fn stream_clock(option: &str) -> Option<StreamClock> {
 #[test]
 fn what_streams_do_not_have_yet_is_named() {
     let with = |option: &str| format!("CREATE STREAM s (ts timestamp, {option})");
-    check_unsupported(&with("ALLOWED LATENESS INTERVAL '1 s'"), "ALLOWED LATENESS");
-    check_unsupported(&with("LATE UPDATE"), "LATE UPDATE");
     check_unsupported(&with("CLOCK ROW"), "CLOCK ROW");
     check_unsupported(&with("PRIMARY KEY (ts)"), "PRIMARY KEY of a stream");
     check_unsupported(&with("k int PRIMARY KEY"), "PRIMARY KEY of a stream");

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::sql::statement::*;
+use crate::sql::subscribe::Subscribe;
 
 #[track_caller]
 fn subscribe(sql: &str) -> Subscribe {
@@ -63,9 +64,14 @@ fn subscribe_has_options() {
         let subscribe = subscribe(sql);
         assert_eq!((subscribe.snapshot, subscribe.progress), expected, "{sql}");
     }
-    check_unsupported("SUBSCRIBE v AS OF now()", "AS OF");
-    check_unsupported("SUBSCRIBE v UP TO now()", "UP TO");
-    check_unsupported("SUBSCRIBE v ENVELOPE UPSERT KEY (a)", "ENVELOPE UPSERT");
+    let all = subscribe(
+        "SUBSCRIBE TO v UP TO now() + INTERVAL '1 hour' WITH (PROGRESS) ENVELOPE UPSERT \
+         KEY (a, b) AS OF now()",
+    );
+    assert_eq!(all.as_of.map(|at| at.to_string()), Some("now()".to_owned()));
+    assert_eq!(all.up_to.map(|at| at.to_string()), Some("now() + INTERVAL '1 hour'".to_owned()));
+    assert_eq!(all.upsert_key.map(|key| key.len()), Some(2));
+    assert!(all.progress);
     let state = SqlState::INVALID_PARAMETER_VALUE;
     check_error("SUBSCRIBE v WITH (foo = 1)", state, "SUBSCRIBE has no option \"foo\"", (1, 19));
     check_error("SUBSCRIBE v WITH (PROGRESS = 5)", state, "requires a boolean", (1, 19));

@@ -1,0 +1,92 @@
+//! Queries over streams that take late rows.
+//!
+//! # Semantics
+//! A late row within ALLOWED LATENESS corrects what has been said of its window: `-old +new`. A
+//! relation can say so, a stream cannot (LANGUAGE 4.2). A block on the EVENT clock evaluates each
+//! instant once, when the watermark has passed it, and would have to go back.
+
+use arrow::datatypes::DataType;
+
+use super::error::{Error, Result};
+use super::lower::{Request, Wanted};
+use super::plan::{Clock, Node, Op, ScanKind};
+use super::relation::RelationSource;
+use super::window::span_text;
+use crate::error::SqlState;
+use crate::sql::catalog::{ObjectKind, StreamDef};
+
+impl RelationSource {
+    /// Says how a stream gets its watermark and what becomes of refused rows.
+    pub fn progress(&self) -> Option<String> {
+        match &self.object.kind {
+            ObjectKind::Stream(_) if self.kind() == ScanKind::Arrivals => {
+                Some("watermark=system time".to_owned())
+            }
+            ObjectKind::Stream(def) if def.query.is_some() => None,
+            ObjectKind::Stream(def) => {
+                let watermark = def.watermark.as_deref().unwrap_or("commit time");
+                let lateness = match def.lateness {
+                    0 => String::new(),
+                    units if self.time_type() == DataType::Int64 => format!(" lateness={units}"),
+                    micros => format!(" lateness={}", span_text(micros)),
+                };
+                Some(format!("watermark={watermark}{lateness} late={}", def.late))
+            }
+            ObjectKind::Table(_) | ObjectKind::View(_) | ObjectKind::Sink(_) => None,
+        }
+    }
+
+    /// What makes a stream that takes rows; `None` of anything else.
+    pub fn stream_def(&self) -> Option<&StreamDef> {
+        match &self.object.kind {
+            ObjectKind::Stream(def) if self.kind() != ScanKind::Arrivals && def.query.is_none() => {
+                Some(def)
+            }
+            _ => None,
+        }
+    }
+
+    /// How late rows of a stream may be that are taken all the same.
+    pub fn lateness(&self) -> i64 {
+        self.stream_def().map_or(0, |def| def.lateness)
+    }
+}
+
+/// Returns whether a query reads a stream that takes late rows; refuses it if it cannot correct
+/// what it has said.
+pub(super) fn refuse(root: &Node, clock: Clock, request: Request) -> Result<bool> {
+    let mut late = None;
+    let mut elements = request.wanted != Wanted::Changes;
+    root.visit(&mut |node| match &node.op {
+        Op::Scan(scan) if scan.lateness > 0 => late = Some(scan.name.clone()),
+        Op::ToStream(_) => elements = true,
+        _ => {}
+    });
+    let Some(stream) = late else { return Ok(false) };
+    if elements {
+        return Err(Error::Invalid {
+            what: format!(
+                "late rows of stream \"{stream}\" correct results, and what a stream says is final"
+            ),
+            sqlstate: SqlState::WINDOWING_ERROR,
+            hint: Some(
+                "Keep the result a relation, such as a view with EMIT CHANGES or EMIT ON WINDOW \
+                 CLOSE; or create the stream without ALLOWED LATENESS, with a watermark that lags \
+                 further behind."
+                    .into(),
+            ),
+        });
+    }
+    if clock == Clock::Event {
+        return Err(Error::Unsupported {
+            what: format!(
+                "event-time windows over stream \"{stream}\", which takes late rows, are not \
+                 supported yet"
+            ),
+            hint: "Use TUMBLE, HOP or SESSION; or create the stream without ALLOWED LATENESS, \
+                   with a watermark that lags further behind."
+                .into(),
+        });
+    }
+    Ok(true)
+}
