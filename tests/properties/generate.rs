@@ -6,7 +6,8 @@ use super::group::{Group, Sets};
 use super::oracle::{View, columns};
 use super::over::{Call, Over};
 use super::query::{
-    Column, Expr, Join, JoinKind, Lookup, Query, Select, SetOperation, Shape, Source, Times, Window,
+    Column, Expr, Join, JoinKind, Lookup, Query, Select, SetOperation, Shape, Source, StreamOf,
+    Times, Window,
 };
 use super::sql::{lookup_sql, sql};
 use super::value::{Type, Value};
@@ -46,6 +47,12 @@ impl<'a> Generator<'a> {
     pub fn query(&mut self) -> Query {
         if !self.event && self.random.chance(20) {
             return self.on_close();
+        }
+        if self.event && self.random.chance(15) {
+            let of = self.stream_of();
+            let every = (of == StreamOf::Rstream || self.random.chance(25))
+                .then(|| self.random.between(2, 6) * self.times.unit());
+            return Query::ToStream(of, Box::new(self.streamed()), every);
         }
         match self.random.below(14) {
             0..=2 => {
@@ -88,8 +95,29 @@ impl<'a> Generator<'a> {
         }
         let (aggregates, having) = self.aggregates(&scope, &mut types);
         let shape = Shape::Group(Group { keys, sets: Sets::All, aggregates, having });
-        let select = Select { from, join: None, lookup: None, filter, shape, types };
+        let select = Select { from, join: None, lookup: None, filter, age: None, shape, types };
         Query::OnClose(Box::new(select), 0)
+    }
+
+    fn stream_of(&mut self) -> StreamOf {
+        use StreamOf::{Dstream, Istream, Rstream};
+        *self.random.pick(&[Istream, Istream, Dstream, Dstream, Rstream])
+    }
+
+    /// A query to be made a stream: its relation depends on streams alone, at every instant.
+    fn streamed(&mut self) -> Query {
+        let tables = std::mem::replace(&mut self.tables, false);
+        let views = std::mem::take(&mut self.views);
+        let mut select = self.select(1);
+        // A row over nothing is there before all instants.
+        if matches!(&select.shape, Shape::Group(group) if group.sets().contains(&Vec::new())) {
+            let scope = self.scope(&select.from, select.join.as_ref());
+            let (item, of) = self.key(&scope);
+            (select.shape, select.types) = (Shape::Project(vec![item], false), vec![of]);
+            self.forget_unwritten(&mut select);
+        }
+        (self.tables, self.views) = (tables, views);
+        Query::Select(Box::new(select))
     }
 
     /// `SELECT * FROM (SELECT .., rank OVER (..)) WHERE rank <= n`.
@@ -117,7 +145,15 @@ impl<'a> Generator<'a> {
         let items = (0..types.len()).map(|i| Expr::Column(i, format!("a.c{i}"))).collect();
         let shape = Shape::Project(items, false);
         let from = Source::Derived(Box::new(Query::Select(Box::new(inner))));
-        Query::Select(Box::new(Select { from, join: None, lookup: None, filter, shape, types }))
+        Query::Select(Box::new(Select {
+            from,
+            join: None,
+            lookup: None,
+            filter,
+            age: None,
+            shape,
+            types,
+        }))
     }
 
     /// SELECT items, calls OVER (..), and the types of its columns.
@@ -210,6 +246,11 @@ impl<'a> Generator<'a> {
             (None, plain.clone())
         };
         let filter = self.random.chance(45).then(|| self.bool(&scope, 2));
+        let aged = self.event && self.times == Times::Seconds && matches!(from, Source::Stream(..));
+        let age = (aged && self.random.chance(20)).then(|| {
+            let op = *self.random.pick(&[">", ">=", "<", "<="]);
+            (op, self.random.between(0, 5) * self.times.unit())
+        });
         let mut types = Vec::new();
         let shape = match self.random.below(20) {
             0..=8 => Shape::Group(self.group(&plain, &mut types)),
@@ -224,7 +265,7 @@ impl<'a> Generator<'a> {
                 Shape::Project(items, self.random.chance(25))
             }
         };
-        let mut select = Select { from, join, lookup, filter, shape, types };
+        let mut select = Select { from, join, lookup, filter, age, shape, types };
         self.forget_unwritten(&mut select);
         select
     }
@@ -259,6 +300,13 @@ impl<'a> Generator<'a> {
                     Source::View(self.readable_view().expect("just seen"))
                 }
                 5 => Source::Stream(i, None),
+                6 if depth > 1 => {
+                    use StreamOf::{Dstream, Istream};
+                    let of = *self.random.pick(&[Istream, Dstream]);
+                    let query = self.streamed();
+                    let window = self.random.chance(75).then(|| self.span());
+                    Source::Elements(of, Box::new(query), window)
+                }
                 _ => Source::Stream(i, Some(self.window())),
             };
         }
@@ -299,6 +347,18 @@ impl<'a> Generator<'a> {
                 let slide = self.random.between(1, 4) * unit;
                 Source::Hop(i, slide, self.random.between(1, 8) * unit)
             }
+        }
+    }
+
+    /// A window of a span of time.
+    fn span(&mut self) -> Window {
+        let unit = self.times.unit();
+        let size = self.random.between(1, 8) * unit;
+        match self.random.below(5) {
+            0 => Window::Now,
+            1 | 2 => Window::Range(size, false),
+            3 => Window::Range(size, true),
+            _ => Window::Current(size),
         }
     }
 

@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::aggregate::aggregate;
 use super::assigned::{assigned, grown, sessions};
 use super::change::Change;
+use super::elements::{elements, so_far};
 use super::group::Group;
 use super::query::{
     Expr, JoinKind, Query, STREAM, Select, SetOperation, Shape, Source, Window, parts,
@@ -56,6 +57,11 @@ impl Stream {
         }
     }
 
+    /// Times of its rows.
+    pub fn times(&self) -> impl Iterator<Item = i64> {
+        self.rows.iter().map(|(time, _)| *time)
+    }
+
     /// The rows up to an instant, in order of time, then of arrival.
     fn until(&self, instant: i64) -> Vec<&(i64, Row)> {
         let mut rows: Vec<_> = self.rows.iter().filter(|(time, _)| *time <= instant).collect();
@@ -71,6 +77,8 @@ pub struct World {
     pub streams: Vec<Stream>,
     /// Tables: rows by primary key.
     pub tables: Vec<BTreeMap<i64, Row>>,
+    /// One unit of time.
+    pub unit: i64,
 }
 
 impl World {
@@ -153,7 +161,7 @@ pub fn streams(query: &Query, views: &[View]) -> BTreeSet<usize> {
         Source::View(i) if views[*i].query.event_clock() => {
             found.extend(streams(&views[*i].query, views));
         }
-        Source::View(_) | Source::Table(_) | Source::Derived(_) => {}
+        Source::View(_) | Source::Table(_) | Source::Derived(_) | Source::Elements(..) => {}
     });
     found
 }
@@ -184,6 +192,10 @@ pub fn evaluate(query: &Query, world: &World, views: &[View], instant: Option<i6
             bag(all)
         }
         Query::With(query) => evaluate(query, world, views, instant),
+        Query::ToStream(of, query, every) => {
+            let at = instant.expect("a window in brackets makes the clock EVENT");
+            so_far(elements((*of, query, *every), world, views, at))
+        }
         Query::OnClose(s, end) => {
             let mut result = select(s, world, views, None);
             let watermark = streams(query, views).iter().map(|i| world.streams[*i].watermark).min();
@@ -247,7 +259,13 @@ fn select(select: &Select, world: &World, views: &[View], instant: Option<i64>) 
         }
     }
     let keeps = |row: &Row| select.filter.as_ref().is_none_or(|f| truth(f, row) == Some(true));
-    let kept: Vec<Row> = joined.into_iter().filter(keeps).collect();
+    let in_age = |row: &Row| {
+        select.age.is_none_or(|(op, span)| {
+            let now = instant.expect("a window in brackets makes the clock EVENT");
+            compare(op, &row[0], &Value::Int(now - span)) == Some(true)
+        })
+    };
+    let kept: Vec<Row> = joined.into_iter().filter(keeps).filter(in_age).collect();
     let project =
         |items: &[Expr], row: &Row| -> Row { items.iter().map(|e| value(e, row)).collect() };
     match &select.shape {
@@ -301,7 +319,7 @@ fn width(source: &Source, views: &[View]) -> usize {
         }
         Source::Table(_) => super::query::TABLE.len(),
         Source::View(i) => views[*i].query.types().len(),
-        Source::Derived(query) => query.types().len(),
+        Source::Derived(query) | Source::Elements(_, query, _) => query.types().len(),
     }
 }
 
@@ -330,6 +348,12 @@ fn read(source: &Source, world: &World, views: &[View], instant: Option<i64>) ->
             sessions(&world.streams[*i].until(until), *gap, *key)
         }
         Source::Derived(query) => rows(&evaluate(query, world, views, instant)),
+        Source::Elements(of, query, window) => {
+            let at = instant.expect("a window in brackets makes the clock EVENT");
+            let rows = elements((*of, query, None), world, views, at);
+            let stream = Stream { rows, ..Stream::new(0) };
+            windowed(&stream, window.as_ref().unwrap_or(&Window::Unbounded), at)
+        }
         Source::View(i) => {
             let view = &views[*i];
             let content = match instant {
@@ -436,6 +460,6 @@ pub fn columns(source: &Source, views: &[View]) -> Vec<(String, Type)> {
             [named(&STREAM), named(&bounds)].concat()
         }
         Source::View(i) => numbered(views[*i].query.types()),
-        Source::Derived(query) => numbered(query.types()),
+        Source::Derived(query) | Source::Elements(_, query, _) => numbered(query.types()),
     }
 }

@@ -112,6 +112,19 @@ pub enum Source {
     View(usize),
     /// A query in parentheses.
     Derived(Box<Query>),
+    /// `ISTREAM (query) [window]` and the like.
+    Elements(StreamOf, Box<Query>, Option<Window>),
+}
+
+/// How a relation becomes a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamOf {
+    /// Of what comes.
+    Istream,
+    /// Of what goes.
+    Dstream,
+    /// Of what is there.
+    Rstream,
 }
 
 /// The kind of a join.
@@ -192,6 +205,8 @@ pub struct Select {
     pub lookup: Option<Lookup>,
     /// WHERE.
     pub filter: Option<Expr>,
+    /// `AND a.ts op now() - span`; `ts` is the first column.
+    pub age: Option<(&'static str, i64)>,
     /// The rest.
     pub shape: Shape,
     /// Types of the result's columns; they are named c0, c1, ..
@@ -213,6 +228,8 @@ pub enum Query {
     With(Box<Query>),
     /// A SELECT that groups by window, with EMIT ON WINDOW CLOSE; the column of the window's end.
     OnClose(Box<Select>, usize),
+    /// `ISTREAM (query) [EVERY period]` and the like.
+    ToStream(StreamOf, Box<Query>, Option<i64>),
 }
 
 /// What becomes of two bags of rows.
@@ -234,6 +251,7 @@ impl Query {
             Query::Set(_, query, _, _)
             | Query::Top(query, _, _)
             | Query::DistinctOn(query, _, _)
+            | Query::ToStream(_, query, _)
             | Query::With(query) => query.types(),
         }
     }
@@ -246,7 +264,7 @@ impl Query {
                 let looked = select.lookup.iter().map(|l| &l.source);
                 for source in std::iter::once(&select.from).chain(joined).chain(looked) {
                     on(source);
-                    if let Source::Derived(query) = source {
+                    if let Source::Derived(query) | Source::Elements(_, query, _) = source {
                         query.sources(on);
                     }
                 }
@@ -255,9 +273,10 @@ impl Query {
                 a.sources(on);
                 b.sources(on);
             }
-            Query::Top(query, _, _) | Query::DistinctOn(query, _, _) | Query::With(query) => {
-                query.sources(on);
-            }
+            Query::Top(query, _, _)
+            | Query::DistinctOn(query, _, _)
+            | Query::ToStream(_, query, _)
+            | Query::With(query) => query.sources(on),
         }
     }
 

@@ -2,8 +2,8 @@
 
 use super::group::Aggregate;
 use super::query::{
-    Expr, Join, JoinKind, Lookup, Query, STREAM, Select, SetOperation, Shape, Source, Times,
-    Window, parts,
+    Expr, Join, JoinKind, Lookup, Query, STREAM, Select, SetOperation, Shape, Source, StreamOf,
+    Times, Window, parts,
 };
 
 /// Writes a query.
@@ -29,9 +29,21 @@ pub fn sql(query: &Query, times: Times) -> String {
             format!("SELECT DISTINCT ON ({keys}) * FROM ({inner}) q ORDER BY {order}")
         }
         Query::With(query) => format!("WITH c AS ({}) SELECT * FROM c", sql(query, times)),
+        Query::ToStream(of, query, every) => {
+            let every = every.map(|every| format!(" EVERY {}", times.interval(every)));
+            format!("{} ({}){}", word(*of), sql(query, times), every.unwrap_or_default())
+        }
         Query::OnClose(select, _) => {
             format!("{} EMIT ON WINDOW CLOSE", select_sql(select, times))
         }
+    }
+}
+
+fn word(of: StreamOf) -> &'static str {
+    match of {
+        StreamOf::Istream => "ISTREAM",
+        StreamOf::Dstream => "DSTREAM",
+        StreamOf::Rstream => "RSTREAM",
     }
 }
 
@@ -65,7 +77,7 @@ fn member_sql(join: &Join, right: &str) -> String {
 }
 
 fn select_sql(select: &Select, times: Times) -> String {
-    let Select { from, join, filter, shape, .. } = select;
+    let Select { from, join, filter, age, shape, .. } = select;
     let (distinct, items) = match shape {
         Shape::Project(items, distinct) => (*distinct, items.iter().map(Expr::sql).collect()),
         Shape::Group(group) => {
@@ -83,6 +95,7 @@ fn select_sql(select: &Select, times: Times) -> String {
     let mut text =
         format!("SELECT {distinct}{} FROM {} AS a", items.join(", "), source(from, times));
     let mut conditions: Vec<String> = filter.iter().map(Expr::sql).collect();
+    conditions.extend(age.map(|(op, span)| format!("a.ts {op} now() - {}", times.interval(span))));
     if let Some(join) = join {
         let right = source(&join.source, times);
         let word = match join.kind {
@@ -134,6 +147,11 @@ fn source(source: &Source, times: Times) -> String {
         }
         Source::View(i) => format!("v{i}"),
         Source::Derived(query) => format!("({})", sql(query, times)),
+        Source::Elements(of, query, window) => {
+            let window = window.as_ref().map(|window| format!(" [{}]", bracket(window, times)));
+            let (word, query) = (word(*of), sql(query, times));
+            format!("{word} ({query}){}", window.unwrap_or_default())
+        }
     }
 }
 
