@@ -6,7 +6,7 @@
 //! instant.
 //!
 //! # Running
-//! `HIGHWATER_CASES` is the number of cases (600), `HIGHWATER_SEED` the seed of the first: 20,000
+//! `HIGHWATER_CASES` is the number of cases (300), `HIGHWATER_SEED` the seed of the first: 20,000
 //! cases from a seed of their own are a long run. A failure prints the seed and the statements of
 //! its case.
 
@@ -59,7 +59,7 @@ const FAILURES_MAX: usize = 20;
 
 #[test]
 fn queries_hold_what_their_definition_says() {
-    let cases = number("HIGHWATER_CASES").unwrap_or(600);
+    let cases = number("HIGHWATER_CASES").unwrap_or(300);
     let first = number("HIGHWATER_SEED").unwrap_or(1);
     let next = &AtomicU64::new(0);
     let failures: Vec<String> = thread::scope(|scope| {
