@@ -19,6 +19,8 @@ use datafusion::execution::SessionState;
 use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Sort};
+use datafusion::optimizer::OptimizerRule;
+use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 use datafusion::physical_plan::{SendableRecordBatchStream, execute_stream};
 use futures::TryStreamExt;
@@ -48,7 +50,7 @@ pub(super) async fn our_nodes(mut plan: LogicalPlan, state: &SessionState) -> Re
         for input in node.inputs() {
             inputs.push(collect_plain(state, input).await?);
         }
-        let mut rows = Some(rows_of(&node, inputs)?);
+        let mut rows = Some(rows_of(&simplified(&node, state)?, inputs)?);
         plan = plan
             .transform_down_with_subqueries(|other| match rows.take_if(|_| other == node) {
                 None => Ok(Transformed::no(other)),
@@ -88,6 +90,11 @@ fn innermost(plan: &LogicalPlan) -> Result<Option<LogicalPlan>> {
         Ok(TreeNodeRecursion::Continue)
     })?;
     Ok(found)
+}
+
+/// The same node, with functions that are computed only as what they are simplified to: COALESCE.
+fn simplified(node: &LogicalPlan, state: &SessionState) -> Result<LogicalPlan, DataFusionError> {
+    Ok(SimplifyExpressions::new().rewrite(node.clone(), state)?.data)
 }
 
 /// The rows of one of our nodes over those of its inputs.

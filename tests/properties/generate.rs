@@ -1,19 +1,24 @@
 //! Draws random queries and random input.
 
+use super::change::OBJECTS;
+use super::draw::sortable;
+use super::group::{Group, Sets};
 use super::oracle::{View, columns};
+use super::over::{Call, Over};
 use super::query::{
-    Aggregate, Column, Expr, Function, Join, JoinKind, Query, Select, Shape, Source, Times, Window,
+    Column, Expr, Join, JoinKind, Lookup, Query, Select, SetOperation, Shape, Source, StreamOf,
+    Times, Window,
 };
+use super::sql::{lookup_sql, sql};
 use super::value::{Type, Value};
 use crate::support::random::Random;
 
-/// Number of streams and of tables in every case.
-pub const OBJECTS: usize = 2;
-
 /// Draws queries.
 pub struct Generator<'a> {
-    random: &'a mut Random,
-    times: Times,
+    /// Source of chance.
+    pub random: &'a mut Random,
+    /// How times are written.
+    pub times: Times,
     views: &'a [View],
     /// Whether the query is on the EVENT clock.
     event: bool,
@@ -43,21 +48,35 @@ impl<'a> Generator<'a> {
         if !self.event && self.random.chance(20) {
             return self.on_close();
         }
-        match self.random.below(10) {
-            0 | 1 => {
+        if self.event && self.random.chance(15) {
+            let of = self.stream_of();
+            let every = (of == StreamOf::Rstream || self.random.chance(25))
+                .then(|| self.random.between(2, 6) * self.times.unit());
+            return Query::ToStream(of, Box::new(self.streamed()), every);
+        }
+        match self.random.below(14) {
+            0..=2 => {
                 let types = self.some_types();
                 let (a, b) = (self.projection(&types), self.projection(&types));
-                Query::Union(Box::new(a), Box::new(b), self.random.chance(50))
+                use SetOperation::{Except, Intersect, Union};
+                let operation = *self.random.pick(&[Union, Union, Except, Except, Intersect]);
+                Query::Set(operation, Box::new(a), Box::new(b), self.random.chance(50))
             }
-            2 | 3 => {
+            3 | 4 => {
                 let select = self.select(1);
                 let mut order: Vec<(usize, bool)> =
                     (0..select.types.len()).map(|i| (i, self.random.chance(50))).collect();
                 self.random.shuffle(&mut order);
                 let limit = 1 + self.random.below(4);
-                Query::Top(Box::new(Query::Select(Box::new(select))), order, limit)
+                let count = limit.min(order.len());
+                let query = Box::new(Query::Select(Box::new(select)));
+                if self.random.chance(40) {
+                    return Query::DistinctOn(query, order, count);
+                }
+                Query::Top(query, order, limit)
             }
-            4 => Query::With(Box::new(Query::Select(Box::new(self.select(1))))),
+            5 => self.ranked(),
+            6 => Query::With(Box::new(Query::Select(Box::new(self.select(1))))),
             _ => Query::Select(Box::new(self.select(2))),
         }
     }
@@ -75,8 +94,115 @@ impl<'a> Generator<'a> {
             types.push(of);
         }
         let (aggregates, having) = self.aggregates(&scope, &mut types);
-        let shape = Shape::Group(keys, aggregates, having);
-        Query::OnClose(Box::new(Select { from, join: None, filter, shape, types }), 0)
+        let shape = Shape::Group(Group { keys, sets: Sets::All, aggregates, having });
+        let select = Select { from, join: None, lookup: None, filter, age: None, shape, types };
+        Query::OnClose(Box::new(select), 0)
+    }
+
+    fn stream_of(&mut self) -> StreamOf {
+        use StreamOf::{Dstream, Istream, Rstream};
+        *self.random.pick(&[Istream, Istream, Dstream, Dstream, Rstream])
+    }
+
+    /// A query to be made a stream: its relation depends on streams alone, at every instant.
+    fn streamed(&mut self) -> Query {
+        let tables = std::mem::replace(&mut self.tables, false);
+        let views = std::mem::take(&mut self.views);
+        let mut select = self.select(1);
+        // A row over nothing is there before all instants.
+        if matches!(&select.shape, Shape::Group(group) if group.sets().contains(&Vec::new())) {
+            let scope = self.scope(&select.from, select.join.as_ref());
+            let (item, of) = self.key(&scope);
+            (select.shape, select.types) = (Shape::Project(vec![item], false), vec![of]);
+            self.forget_unwritten(&mut select);
+        }
+        (self.tables, self.views) = (tables, views);
+        Query::Select(Box::new(select))
+    }
+
+    /// `SELECT * FROM (SELECT .., rank OVER (..)) WHERE rank <= n`.
+    fn ranked(&mut self) -> Query {
+        let mut inner = self.select(1);
+        let scope = self.scope(&inner.from, inner.join.as_ref());
+        (inner.shape, inner.types) = self.over_shape(&inner.from, inner.join.as_ref(), &scope);
+        self.forget_unwritten(&mut inner);
+        let mut types = inner.types.clone();
+        let ranks =
+            |call: &Over| matches!(call.call, Call::RowNumber | Call::Rank | Call::DenseRank);
+        let rank = match &inner.shape {
+            Shape::Over(items, calls) => {
+                calls.iter().position(ranks).map(|call| items.len() + call)
+            }
+            _ => None,
+        };
+        let limit = Box::new(Expr::Literal(Value::Int(self.random.between(1, 3))));
+        let filter =
+            rank.map(|i| Expr::Compare("<=", Box::new(Expr::Column(i, format!("a.c{i}"))), limit));
+        // The rank may be shown or not.
+        if rank == Some(types.len() - 1) && self.random.chance(50) {
+            types.pop();
+        }
+        let items = (0..types.len()).map(|i| Expr::Column(i, format!("a.c{i}"))).collect();
+        let shape = Shape::Project(items, false);
+        let from = Source::Derived(Box::new(Query::Select(Box::new(inner))));
+        Query::Select(Box::new(Select {
+            from,
+            join: None,
+            lookup: None,
+            filter,
+            age: None,
+            shape,
+            types,
+        }))
+    }
+
+    /// SELECT items, calls OVER (..), and the types of its columns.
+    fn over_shape(
+        &mut self,
+        from: &Source,
+        join: Option<&Join>,
+        scope: &[Column],
+    ) -> (Shape, Vec<Type>) {
+        let in_order = !matches!(from, Source::Stream(_, Some(Window::Partition(..))));
+        let in_time = matches!(from, Source::Stream(..)) && join.is_none() && in_order;
+        let mut types = Vec::new();
+        let items = (0..1 + self.random.below(3)).map(|_| {
+            let i = self.random.below(scope.len());
+            types.push(scope[i].of);
+            Expr::Column(i, scope[i].sql.clone())
+        });
+        let items = items.collect();
+        let calls = (0..1 + self.random.below(2)).map(|_| {
+            let (call, of) = self.over(scope, in_time);
+            types.push(of);
+            call
+        });
+        let calls = calls.collect();
+        (Shape::Over(items, calls), types)
+    }
+
+    /// A scalar subquery, and the column that it is.
+    fn lookup(&mut self, outer: &[Column], depth: usize) -> (Lookup, Column) {
+        let source = self.source(depth);
+        let inner = scope("c", &source, self.views);
+        let both = [outer, &inner].concat();
+        let mut pairs = Vec::new();
+        for i in 0..outer.len() {
+            for j in outer.len()..both.len() {
+                if both[i].of == both[j].of && matches!(both[i].of, Type::Int | Type::Text) {
+                    pairs.push((i, j));
+                }
+            }
+        }
+        let on = (!pairs.is_empty() && self.random.chance(80)).then(|| {
+            let (i, j) = *self.random.pick(&pairs);
+            let column = |i: usize| Box::new(Expr::Column(i, both[i].sql.clone()));
+            Expr::Compare("=", column(j), column(i))
+        });
+        let (aggregate, of) = self.aggregate(&inner);
+        let lookup = Lookup { source, on, aggregate };
+        let sql = lookup_sql(&lookup, self.times);
+        (lookup, Column { sql, of })
     }
 
     fn some_types(&mut self) -> Vec<Type> {
@@ -91,6 +217,7 @@ impl<'a> Generator<'a> {
         let items = types.iter().map(|of| self.expr(&scope, *of, 1)).collect();
         select.shape = Shape::Project(items, false);
         select.types = types.to_vec();
+        self.forget_unwritten(&mut select);
         Query::Select(Box::new(select))
     }
 
@@ -111,33 +238,54 @@ impl<'a> Generator<'a> {
         if self.event && join.is_none() && !matches!(from, Source::Stream(_, Some(_))) {
             from = Source::Stream(self.random.below(OBJECTS), Some(self.window()));
         }
-        let scope = self.scope(&from, join.as_ref());
-        let filter = self.random.chance(45).then(|| self.bool(&scope, 2));
-        let mut types = Vec::new();
-        let shape = if self.random.chance(50) {
-            let mut keys = Vec::new();
-            for _ in 0..*self.random.pick(&[0, 1, 1, 1, 2]) {
-                let (key, of) = self.key(&scope);
-                keys.push(key);
-                types.push(of);
-            }
-            let (aggregates, having) = self.aggregates(&scope, &mut types);
-            Shape::Group(keys, aggregates, having)
+        let plain = self.scope(&from, join.as_ref());
+        let (lookup, scope) = if self.random.chance(15) {
+            let (lookup, column) = self.lookup(&plain, depth);
+            (Some(lookup), [plain.clone(), vec![column]].concat())
         } else {
-            let items = (0..1 + self.random.below(3)).map(|_| {
-                if self.random.chance(60) {
-                    let i = self.random.below(scope.len());
-                    types.push(scope[i].of);
-                    return Expr::Column(i, scope[i].sql.clone());
-                }
-                let of = *self.random.pick(&[Type::Int, Type::Text]);
-                types.push(of);
-                self.expr(&scope, of, 2)
-            });
-            let items = items.collect();
-            Shape::Project(items, self.random.chance(25))
+            (None, plain.clone())
         };
-        Select { from, join, filter, shape, types }
+        let filter = self.random.chance(45).then(|| self.bool(&scope, 2));
+        let aged = self.event && self.times == Times::Seconds && matches!(from, Source::Stream(..));
+        let age = (aged && self.random.chance(20)).then(|| {
+            let op = *self.random.pick(&[">", ">=", "<", "<="]);
+            (op, self.random.between(0, 5) * self.times.unit())
+        });
+        let mut types = Vec::new();
+        let shape = match self.random.below(20) {
+            0..=8 => Shape::Group(self.group(&plain, &mut types)),
+            9..=12 => {
+                let shape;
+                (shape, types) = self.over_shape(&from, join.as_ref(), &plain);
+                shape
+            }
+            _ => {
+                let items = (0..1 + self.random.below(3)).map(|_| self.item(&scope, &mut types));
+                let items = items.collect();
+                Shape::Project(items, self.random.chance(25))
+            }
+        };
+        let mut select = Select { from, join, lookup, filter, age, shape, types };
+        self.forget_unwritten(&mut select);
+        select
+    }
+
+    /// What is not written is not read.
+    fn forget_unwritten(&self, select: &mut Select) {
+        let text = sql(&Query::Select(Box::new(select.clone())), self.times);
+        let written = |lookup: &Lookup| text.contains(&lookup_sql(lookup, self.times));
+        select.lookup = select.lookup.take().filter(written);
+    }
+
+    fn item(&mut self, scope: &[Column], types: &mut Vec<Type>) -> Expr {
+        if self.random.chance(60) {
+            let i = self.random.below(scope.len());
+            types.push(scope[i].of);
+            return Expr::Column(i, scope[i].sql.clone());
+        }
+        let of = *self.random.pick(&[Type::Int, Type::Text]);
+        types.push(of);
+        self.expr(scope, of, 2)
     }
 
     fn source(&mut self, depth: usize) -> Source {
@@ -152,6 +300,13 @@ impl<'a> Generator<'a> {
                     Source::View(self.readable_view().expect("just seen"))
                 }
                 5 => Source::Stream(i, None),
+                6 if depth > 1 => {
+                    use StreamOf::{Dstream, Istream};
+                    let of = *self.random.pick(&[Istream, Dstream]);
+                    let query = self.streamed();
+                    let window = self.random.chance(75).then(|| self.span());
+                    Source::Elements(of, Box::new(query), window)
+                }
                 _ => Source::Stream(i, Some(self.window())),
             };
         }
@@ -195,6 +350,18 @@ impl<'a> Generator<'a> {
         }
     }
 
+    /// A window of a span of time.
+    fn span(&mut self) -> Window {
+        let unit = self.times.unit();
+        let size = self.random.between(1, 8) * unit;
+        match self.random.below(5) {
+            0 => Window::Now,
+            1 | 2 => Window::Range(size, false),
+            3 => Window::Range(size, true),
+            _ => Window::Current(size),
+        }
+    }
+
     fn window(&mut self) -> Window {
         let unit = self.times.unit();
         let size = self.random.between(1, 8) * unit;
@@ -225,7 +392,7 @@ impl<'a> Generator<'a> {
         let mut pairs = Vec::new();
         for i in 0..width {
             for j in width..scope.len() {
-                if scope[i].of == scope[j].of && scope[i].of != Type::Real {
+                if scope[i].of == scope[j].of && sortable(scope[i].of) {
                     pairs.push((i, j));
                 }
             }
@@ -255,212 +422,10 @@ impl<'a> Generator<'a> {
         let right = shown.map(|j| scope("b", &j.source, self.views)).unwrap_or_default();
         [scope("a", from, self.views), right].concat()
     }
-
-    fn key(&mut self, scope: &[Column]) -> (Expr, Type) {
-        let plain: Vec<usize> = (0..scope.len()).filter(|i| scope[*i].of != Type::Real).collect();
-        if plain.is_empty() || self.random.chance(20) {
-            let of = *self.random.pick(&[Type::Int, Type::Text]);
-            return match columns_of(scope, of).first() {
-                Some(_) => (self.expr(scope, of, 1), of),
-                None => (Expr::Coalesce(self.literal(of).into(), self.literal(of).into()), of),
-            };
-        }
-        let i = *self.random.pick(&plain);
-        (Expr::Column(i, scope[i].sql.clone()), scope[i].of)
-    }
-
-    fn aggregates(
-        &mut self,
-        scope: &[Column],
-        types: &mut Vec<Type>,
-    ) -> (Vec<Aggregate>, Option<(usize, &'static str, i64)>) {
-        let mut aggregates = Vec::new();
-        for _ in 0..1 + self.random.below(3) {
-            let (aggregate, of) = self.aggregate(scope);
-            aggregates.push(aggregate);
-            types.push(of);
-        }
-        let counts = |a: &Aggregate| a.function == Function::Count;
-        let counted: Vec<usize> =
-            (0..aggregates.len()).filter(|i| counts(&aggregates[*i])).collect();
-        let having = (!counted.is_empty() && self.random.chance(35)).then(|| {
-            let op = *self.random.pick(&[">", ">=", "<", "="]);
-            (*self.random.pick(&counted), op, self.random.between(0, 3))
-        });
-        (aggregates, having)
-    }
-
-    fn aggregate(&mut self, scope: &[Column]) -> (Aggregate, Type) {
-        let distinct = self.random.chance(25);
-        let filter = self.random.chance(20).then(|| self.bool(scope, 1));
-        let (function, argument, of) = match self.random.below(9) {
-            0..=2 => (Function::Count, None, Type::Int),
-            3 => {
-                let of = *self.random.pick(&[Type::Int, Type::Text]);
-                (Function::Count, Some(self.expr(scope, of, 1)), Type::Int)
-            }
-            4 | 5 => (Function::Sum, Some(self.int(scope, 1)), Type::Int),
-            6 => (Function::Avg, Some(self.int(scope, 1)), Type::Real),
-            n => {
-                let of = *self.random.pick(&[Type::Int, Type::Text]);
-                let function = if n == 7 { Function::Min } else { Function::Max };
-                (function, Some(self.expr(scope, of, 1)), of)
-            }
-        };
-        let distinct = distinct && argument.is_some();
-        (Aggregate { function, argument, distinct, filter }, of)
-    }
-
-    fn expr(&mut self, scope: &[Column], of: Type, depth: usize) -> Expr {
-        if of == Type::Int { self.int(scope, depth) } else { self.text(scope, depth) }
-    }
-
-    fn literal(&mut self, of: Type) -> Expr {
-        Expr::Literal(match of {
-            Type::Text => Value::Text((*self.random.pick(&["a", "b", "c"])).to_owned()),
-            Type::Int | Type::Time | Type::Real => Value::Int(self.random.between(-2, 5)),
-        })
-    }
-
-    /// A column of the type, or a literal.
-    fn leaf(&mut self, scope: &[Column], of: Type) -> Expr {
-        let found = columns_of(scope, of);
-        if found.is_empty() || self.random.chance(8) {
-            return self.literal(of);
-        }
-        let i = *self.random.pick(&found);
-        Expr::Column(i, scope[i].sql.clone())
-    }
-
-    fn int(&mut self, scope: &[Column], depth: usize) -> Expr {
-        if depth == 0 || self.random.chance(50) {
-            return self.leaf(scope, Type::Int);
-        }
-        let a = Box::new(self.int(scope, depth - 1));
-        let b = Box::new(self.int(scope, depth - 1));
-        match self.random.below(6) {
-            0 => Expr::Arithmetic('+', a, b),
-            1 => Expr::Arithmetic('-', a, b),
-            2 => Expr::Arithmetic('*', a, Box::new(self.literal(Type::Int))),
-            3 => Expr::Coalesce(a, Box::new(self.literal(Type::Int))),
-            4 => Expr::Call("abs", a),
-            _ => Expr::Case(Box::new(self.bool(scope, depth - 1)), a, b),
-        }
-    }
-
-    fn text(&mut self, scope: &[Column], depth: usize) -> Expr {
-        if depth == 0 || self.random.chance(60) {
-            return self.leaf(scope, Type::Text);
-        }
-        let a = Box::new(self.text(scope, depth - 1));
-        match self.random.below(3) {
-            0 => Expr::Coalesce(a, Box::new(self.literal(Type::Text))),
-            1 => Expr::Call("upper", a),
-            _ => Expr::Concat(a, Box::new(self.text(scope, depth - 1))),
-        }
-    }
-
-    fn bool(&mut self, scope: &[Column], depth: usize) -> Expr {
-        let of = *self.random.pick(&[Type::Int, Type::Int, Type::Text]);
-        if depth == 0 || self.random.chance(50) {
-            let (a, b) = (self.leaf(scope, of), self.literal(of));
-            let op = *self.random.pick(&["=", "<>", "<", "<=", ">", ">="]);
-            return Expr::Compare(op, Box::new(a), Box::new(b));
-        }
-        let a = Box::new(self.bool(scope, depth - 1));
-        match self.random.below(6) {
-            0 => Expr::Logic("AND", a, Box::new(self.bool(scope, depth - 1))),
-            1 => Expr::Logic("OR", a, Box::new(self.bool(scope, depth - 1))),
-            2 => Expr::Not(a),
-            3 => Expr::IsNull(Box::new(self.leaf(scope, of))),
-            4 => {
-                let list = (0..1 + self.random.below(3)).map(|_| self.literal(of)).collect();
-                Expr::In(Box::new(self.leaf(scope, of)), list)
-            }
-            _ => {
-                let (a, b) = (self.expr(scope, of, 1), self.expr(scope, of, 1));
-                Expr::Compare("<=", Box::new(a), Box::new(b))
-            }
-        }
-    }
 }
 
 /// The columns of a source under its alias.
 fn scope(alias: &str, source: &Source, views: &[View]) -> Vec<Column> {
     let columns = columns(source, views).into_iter();
     columns.map(|(name, of)| Column { sql: format!("{alias}.{name}"), of }).collect()
-}
-
-fn columns_of(scope: &[Column], of: Type) -> Vec<usize> {
-    (0..scope.len()).filter(|i| scope[*i].of == of).collect()
-}
-
-/// Something that happens to the inputs: one commit.
-#[derive(Clone, Debug)]
-pub enum Change {
-    /// Rows arrive at a stream.
-    Rows(usize, Vec<Vec<Value>>),
-    /// A promise about a stream.
-    Heartbeat(usize, i64),
-    /// `INSERT .. ON CONFLICT (id) DO UPDATE SET k = EXCLUDED.k, v = EXCLUDED.v`.
-    Upsert(usize, Vec<Vec<Value>>),
-    /// `UPDATE .. SET v = v + n WHERE k = text`.
-    Raise(usize, i64, String),
-    /// `DELETE .. WHERE id % 3 = n`.
-    Delete(usize, i64),
-}
-
-/// Draws a change; `now` is about where event time is.
-pub fn change(random: &mut Random, now: &mut i64, unit: i64) -> Change {
-    let i = random.below(OBJECTS);
-    match random.below(12) {
-        0..=6 => {
-            let count = *random.pick(&[1, 1, 2, 3, 5, 9]);
-            Change::Rows(i, (0..count).map(|_| stream_row(random, now, unit)).collect())
-        }
-        7 | 8 => {
-            *now += random.between(0, 4) * unit;
-            Change::Heartbeat(i, *now)
-        }
-        9 | 10 => {
-            let mut rows: Vec<Vec<Value>> = Vec::new();
-            for _ in 0..1 + random.below(3) {
-                let id = Value::Int(random.between(1, 6));
-                // Postgres refuses to change one row twice in a statement.
-                if !rows.iter().any(|r| r[0] == id) {
-                    rows.push(vec![id, text(random), number(random)]);
-                }
-            }
-            Change::Upsert(i, rows)
-        }
-        _ if random.chance(50) => {
-            let key = (*random.pick(&["a", "b", "c"])).to_owned();
-            Change::Raise(i, random.between(-2, 3), key)
-        }
-        _ => Change::Delete(i, random.between(0, 2)),
-    }
-}
-
-fn stream_row(random: &mut Random, now: &mut i64, unit: i64) -> Vec<Value> {
-    *now += random.between(0, 2) * unit * i64::from(random.chance(50));
-    let behind = *random.pick(&[0, 0, 0, 1, 1, 2, 3, 9]);
-    let time = match random.below(40) {
-        0 => Value::Null,
-        _ => Value::Int((*now - behind * unit).max(0)),
-    };
-    vec![time, text(random), number(random), number(random)]
-}
-
-fn text(random: &mut Random) -> Value {
-    match random.below(8) {
-        0 => Value::Null,
-        _ => Value::Text((*random.pick(&["a", "a", "b", "c"])).to_owned()),
-    }
-}
-
-fn number(random: &mut Random) -> Value {
-    match random.below(8) {
-        0 => Value::Null,
-        _ => Value::Int(random.between(-2, 5)),
-    }
 }

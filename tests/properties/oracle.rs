@@ -13,12 +13,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::aggregate::aggregate;
 use super::assigned::{assigned, grown, sessions};
-use super::generate::Change;
+use super::change::Change;
+use super::elements::{elements, so_far};
+use super::group::Group;
 use super::query::{
-    Aggregate, Expr, Function, JoinKind, Query, STREAM, Select, Shape, Source, Window, parts,
+    Expr, JoinKind, Query, STREAM, Select, SetOperation, Shape, Source, Window, parts,
 };
-use super::value::{Bag, Row, Type, Value, average, bag, rows};
+use super::scalar::{compare, number, truth, value};
+use super::value::{Bag, Row, Type, Value, bag, ordered, rows};
 
 /// A stream.
 #[derive(Clone, Debug)]
@@ -53,6 +57,11 @@ impl Stream {
         }
     }
 
+    /// Times of its rows.
+    pub fn times(&self) -> impl Iterator<Item = i64> {
+        self.rows.iter().map(|(time, _)| *time)
+    }
+
     /// The rows up to an instant, in order of time, then of arrival.
     fn until(&self, instant: i64) -> Vec<&(i64, Row)> {
         let mut rows: Vec<_> = self.rows.iter().filter(|(time, _)| *time <= instant).collect();
@@ -68,6 +77,8 @@ pub struct World {
     pub streams: Vec<Stream>,
     /// Tables: rows by primary key.
     pub tables: Vec<BTreeMap<i64, Row>>,
+    /// One unit of time.
+    pub unit: i64,
 }
 
 impl World {
@@ -150,7 +161,7 @@ pub fn streams(query: &Query, views: &[View]) -> BTreeSet<usize> {
         Source::View(i) if views[*i].query.event_clock() => {
             found.extend(streams(&views[*i].query, views));
         }
-        Source::View(_) | Source::Table(_) | Source::Derived(_) => {}
+        Source::View(_) | Source::Table(_) | Source::Derived(_) | Source::Elements(..) => {}
     });
     found
 }
@@ -166,26 +177,25 @@ pub fn last_closed(query: &Query, world: &World, views: &[View]) -> i64 {
 pub fn evaluate(query: &Query, world: &World, views: &[View], instant: Option<i64>) -> Bag {
     match query {
         Query::Select(s) => select(s, world, views, instant),
-        Query::Union(a, b, all) => {
+        Query::Set(operation, a, b, all) => {
             let (a, b) = (evaluate(a, world, views, instant), evaluate(b, world, views, instant));
-            let both = rows(&a).into_iter().chain(rows(&b));
-            if *all { bag(both) } else { bag(both.collect::<BTreeSet<_>>()) }
+            combine(*operation, &a, &b, *all)
         }
         Query::Top(query, order, limit) => {
-            let mut all = rows(&evaluate(query, world, views, instant));
-            all.sort_by(|a, b| {
-                let by = |(i, desc): &(usize, bool)| {
-                    // NULL is larger than every value.
-                    let key = |row: &Row| (row[*i] == Value::Null, row[*i].clone());
-                    let order = key(a).cmp(&key(b));
-                    if *desc { order.reverse() } else { order }
-                };
-                order.iter().map(by).find(|o| o.is_ne()).unwrap_or(std::cmp::Ordering::Equal)
-            });
+            let mut all = in_order(&evaluate(query, world, views, instant), order);
             all.truncate(*limit);
             bag(all)
         }
+        Query::DistinctOn(query, order, count) => {
+            let mut all = in_order(&evaluate(query, world, views, instant), order);
+            all.dedup_by(|a, b| order[..*count].iter().all(|(i, _)| a[*i] == b[*i]));
+            bag(all)
+        }
         Query::With(query) => evaluate(query, world, views, instant),
+        Query::ToStream(of, query, every) => {
+            let at = instant.expect("a window in brackets makes the clock EVENT");
+            so_far(elements((*of, query, *every), world, views, at))
+        }
         Query::OnClose(s, end) => {
             let mut result = select(s, world, views, None);
             let watermark = streams(query, views).iter().map(|i| world.streams[*i].watermark).min();
@@ -196,9 +206,40 @@ pub fn evaluate(query: &Query, world: &World, views: &[View], instant: Option<i6
     }
 }
 
+/// The rows of two bags: each as often as the operation says, at most once without ALL.
+fn combine(operation: SetOperation, a: &Bag, b: &Bag, all: bool) -> Bag {
+    let once = |bag: &Bag| -> Bag {
+        bag.iter().map(|(row, n)| (row.clone(), if all { *n } else { 1 })).collect()
+    };
+    let (a, b) = (once(a), once(b));
+    let count = |bag: &Bag, row: &Row| bag.get(row).copied().unwrap_or(0);
+    let both: BTreeSet<&Row> = a.keys().chain(b.keys()).collect();
+    let counted = both.into_iter().map(|row| {
+        let (a, b) = (count(&a, row), count(&b, row));
+        let n = match operation {
+            SetOperation::Union if all => a + b,
+            SetOperation::Union => a.max(b),
+            SetOperation::Intersect => a.min(b),
+            SetOperation::Except => (a - b).max(0),
+        };
+        (row.clone(), n)
+    });
+    counted.filter(|(_, n)| *n > 0).collect()
+}
+
+/// The rows of a bag in the order of columns, each descending or not.
+fn in_order(bag: &Bag, order: &[(usize, bool)]) -> Vec<Row> {
+    let mut all = rows(bag);
+    all.sort_by(|a, b| {
+        let by = |(i, desc): &(usize, bool)| ordered(&a[*i], &b[*i], *desc);
+        order.iter().map(by).find(|o| o.is_ne()).unwrap_or(std::cmp::Ordering::Equal)
+    });
+    all
+}
+
 fn select(select: &Select, world: &World, views: &[View], instant: Option<i64>) -> Bag {
     let left = read(&select.from, world, views, instant);
-    let joined = match &select.join {
+    let mut joined = match &select.join {
         None => left,
         Some(join) => {
             let right = read(&join.source, world, views, instant);
@@ -206,31 +247,68 @@ fn select(select: &Select, world: &World, views: &[View], instant: Option<i64>) 
             product(&left, &right, join.kind, &join.on, widths)
         }
     };
+    if let Some(lookup) = &select.lookup {
+        let inner = read(&lookup.source, world, views, instant);
+        for row in &mut joined {
+            let matches = |other: &&Row| {
+                let both = [row.clone(), (*other).clone()].concat();
+                lookup.on.as_ref().is_none_or(|on| truth(on, &both) == Some(true))
+            };
+            let found: Vec<Row> = inner.iter().filter(matches).cloned().collect();
+            row.push(aggregate(&lookup.aggregate, &found));
+        }
+    }
     let keeps = |row: &Row| select.filter.as_ref().is_none_or(|f| truth(f, row) == Some(true));
-    let kept: Vec<Row> = joined.into_iter().filter(keeps).collect();
+    let in_age = |row: &Row| {
+        select.age.is_none_or(|(op, span)| {
+            let now = instant.expect("a window in brackets makes the clock EVENT");
+            compare(op, &row[0], &Value::Int(now - span)) == Some(true)
+        })
+    };
+    let kept: Vec<Row> = joined.into_iter().filter(keeps).filter(in_age).collect();
+    let project =
+        |items: &[Expr], row: &Row| -> Row { items.iter().map(|e| value(e, row)).collect() };
     match &select.shape {
         Shape::Project(items, distinct) => {
-            let projected = kept.iter().map(|row| items.iter().map(|e| value(e, row)).collect());
+            let projected = kept.iter().map(|row| project(items, row));
             if *distinct { bag(projected.collect::<BTreeSet<Row>>()) } else { bag(projected) }
         }
-        Shape::Group(keys, aggregates, having) => {
-            let mut groups: BTreeMap<Row, Vec<Row>> = BTreeMap::new();
-            if keys.is_empty() {
-                groups.insert(Vec::new(), Vec::new());
-            }
-            for row in kept {
-                let key = keys.iter().map(|e| value(e, &row)).collect();
-                groups.entry(key).or_default().push(row);
-            }
-            let result = groups.into_iter().filter_map(|(key, rows)| {
-                let values: Row = aggregates.iter().map(|a| aggregate(a, &rows)).collect();
-                let kept = having
-                    .is_none_or(|(i, op, n)| compare(op, &values[i], &Value::Int(n)) == Some(true));
-                kept.then(|| [key, values].concat())
+        Shape::Group(group) => grouped(group, &kept),
+        Shape::Over(items, calls) => {
+            let values: Vec<Vec<Value>> = calls.iter().map(|call| call.values(&kept)).collect();
+            let result = kept.iter().enumerate().map(|(i, row)| {
+                let called = values.iter().map(|of_call| of_call[i].clone());
+                project(items, row).into_iter().chain(called).collect()
             });
             bag(result)
         }
     }
+}
+
+/// The groups of each set of keys; the keys that are not in the set are NULL.
+fn grouped(group: &Group, rows: &[Row]) -> Bag {
+    let mut result = Vec::new();
+    for set in group.sets() {
+        let mut groups: BTreeMap<Row, Vec<Row>> = BTreeMap::new();
+        if set.is_empty() {
+            groups.insert(vec![Value::Null; group.keys.len()], Vec::new());
+        }
+        for row in rows {
+            let key = |(i, key): (usize, &Expr)| {
+                if set.contains(&i) { value(key, row) } else { Value::Null }
+            };
+            let key = group.keys.iter().enumerate().map(key).collect();
+            groups.entry(key).or_default().push(row.clone());
+        }
+        for (key, rows) in groups {
+            let values: Row = group.aggregates.iter().map(|a| aggregate(a, &rows)).collect();
+            let kept = group
+                .having
+                .is_none_or(|(i, op, n)| compare(op, &values[i], &Value::Int(n)) == Some(true));
+            result.extend(kept.then(|| [key, values].concat()));
+        }
+    }
+    bag(result)
 }
 
 fn width(source: &Source, views: &[View]) -> usize {
@@ -241,7 +319,7 @@ fn width(source: &Source, views: &[View]) -> usize {
         }
         Source::Table(_) => super::query::TABLE.len(),
         Source::View(i) => views[*i].query.types().len(),
-        Source::Derived(query) => query.types().len(),
+        Source::Derived(query) | Source::Elements(_, query, _) => query.types().len(),
     }
 }
 
@@ -270,6 +348,12 @@ fn read(source: &Source, world: &World, views: &[View], instant: Option<i64>) ->
             sessions(&world.streams[*i].until(until), *gap, *key)
         }
         Source::Derived(query) => rows(&evaluate(query, world, views, instant)),
+        Source::Elements(of, query, window) => {
+            let at = instant.expect("a window in brackets makes the clock EVENT");
+            let rows = elements((*of, query, None), world, views, at);
+            let stream = Stream { rows, ..Stream::new(0) };
+            windowed(&stream, window.as_ref().unwrap_or(&Window::Unbounded), at)
+        }
         Source::View(i) => {
             let view = &views[*i];
             let content = match instant {
@@ -360,114 +444,6 @@ fn product(
     result
 }
 
-fn aggregate(aggregate: &Aggregate, rows: &[Row]) -> Value {
-    let counts = |row: &&Row| aggregate.filter.as_ref().is_none_or(|f| truth(f, row) == Some(true));
-    let rows = rows.iter().filter(counts);
-    let Some(argument) = &aggregate.argument else {
-        return Value::Int(i64::try_from(rows.count()).expect("few rows"));
-    };
-    let mut values: Vec<Value> =
-        rows.map(|row| value(argument, row)).filter(|v| *v != Value::Null).collect();
-    if aggregate.distinct {
-        values = values.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
-    }
-    let sum = || values.iter().map(number).sum::<i64>();
-    match aggregate.function {
-        Function::Count => Value::Int(i64::try_from(values.len()).expect("few rows")),
-        _ if values.is_empty() => Value::Null,
-        Function::Sum => Value::Int(sum()),
-        Function::Avg => average(sum(), values.len()),
-        Function::Min => values.into_iter().min().expect("not empty"),
-        Function::Max => values.into_iter().max().expect("not empty"),
-    }
-}
-
-fn number(value: &Value) -> i64 {
-    match value {
-        Value::Int(n) => *n,
-        other => panic!("{other:?} is no number"),
-    }
-}
-
-fn truth(expr: &Expr, row: &Row) -> Option<bool> {
-    match value(expr, row) {
-        Value::Bool(b) => Some(b),
-        Value::Null => None,
-        other => panic!("{other:?} is no truth value"),
-    }
-}
-
-fn compare(op: &str, a: &Value, b: &Value) -> Option<bool> {
-    if *a == Value::Null || *b == Value::Null {
-        return None;
-    }
-    Some(match op {
-        "=" => a == b,
-        "<>" => a != b,
-        "<" => a < b,
-        "<=" => a <= b,
-        ">" => a > b,
-        ">=" => a >= b,
-        _ => panic!("{op} compares nothing"),
-    })
-}
-
-fn value(expr: &Expr, row: &Row) -> Value {
-    let bool = |b: Option<bool>| b.map_or(Value::Null, Value::Bool);
-    match expr {
-        Expr::Column(i, _) => row[*i].clone(),
-        Expr::Literal(literal) => literal.clone(),
-        Expr::Arithmetic(op, a, b) => match (value(a, row), value(b, row)) {
-            (Value::Int(a), Value::Int(b)) => Value::Int(match op {
-                '+' => a + b,
-                '-' => a - b,
-                _ => a * b,
-            }),
-            _ => Value::Null,
-        },
-        Expr::Compare(op, a, b) => bool(compare(op, &value(a, row), &value(b, row))),
-        Expr::Logic("AND", a, b) => bool(match (truth(a, row), truth(b, row)) {
-            (Some(false), _) | (_, Some(false)) => Some(false),
-            (Some(true), Some(true)) => Some(true),
-            _ => None,
-        }),
-        Expr::Logic(_, a, b) => bool(match (truth(a, row), truth(b, row)) {
-            (Some(true), _) | (_, Some(true)) => Some(true),
-            (Some(false), Some(false)) => Some(false),
-            _ => None,
-        }),
-        Expr::Not(a) => bool(truth(a, row).map(|b| !b)),
-        Expr::IsNull(a) => Value::Bool(value(a, row) == Value::Null),
-        Expr::In(a, list) => {
-            let a = value(a, row);
-            let equal: Vec<Option<bool>> =
-                list.iter().map(|e| compare("=", &a, &value(e, row))).collect();
-            bool(match (equal.contains(&Some(true)), equal.contains(&None)) {
-                (true, _) => Some(true),
-                (false, unknown) => (!unknown).then_some(false),
-            })
-        }
-        Expr::Coalesce(a, b) => match value(a, row) {
-            Value::Null => value(b, row),
-            some => some,
-        },
-        Expr::Case(a, b, c) => value(if truth(a, row) == Some(true) { b } else { c }, row),
-        Expr::Call(name, a) => match (*name, value(a, row)) {
-            (_, Value::Null) => Value::Null,
-            ("abs", Value::Int(n)) => Value::Int(n.abs()),
-            ("length", Value::Text(t)) => {
-                Value::Int(i64::try_from(t.chars().count()).expect("short"))
-            }
-            ("upper", Value::Text(t)) => Value::Text(t.to_uppercase()),
-            (name, other) => panic!("{name} of {other:?}"),
-        },
-        Expr::Concat(a, b) => match (value(a, row), value(b, row)) {
-            (Value::Text(a), Value::Text(b)) => Value::Text(a + &b),
-            _ => Value::Null,
-        },
-    }
-}
-
 /// Types of a source's columns.
 pub fn columns(source: &Source, views: &[View]) -> Vec<(String, Type)> {
     let named = |columns: &[(&str, Type)]| -> Vec<(String, Type)> {
@@ -484,6 +460,6 @@ pub fn columns(source: &Source, views: &[View]) -> Vec<(String, Type)> {
             [named(&STREAM), named(&bounds)].concat()
         }
         Source::View(i) => numbered(views[*i].query.types()),
-        Source::Derived(query) => numbered(query.types()),
+        Source::Derived(query) | Source::Elements(_, query, _) => numbered(query.types()),
     }
 }

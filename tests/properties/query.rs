@@ -1,5 +1,7 @@
 //! Queries as trees, and their SQL.
 
+use super::group::{Aggregate, Group};
+use super::over::Over;
 use super::value::{Type, Value};
 
 /// A column that an expression may name.
@@ -110,6 +112,19 @@ pub enum Source {
     View(usize),
     /// A query in parentheses.
     Derived(Box<Query>),
+    /// `ISTREAM (query) [window]` and the like.
+    Elements(StreamOf, Box<Query>, Option<Window>),
+}
+
+/// How a relation becomes a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamOf {
+    /// Of what comes.
+    Istream,
+    /// Of what goes.
+    Dstream,
+    /// Of what is there.
+    Rstream,
 }
 
 /// The kind of a join.
@@ -157,49 +172,15 @@ pub struct Join {
     pub comma: bool,
 }
 
-/// An aggregate function.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Function {
-    /// COUNT(*), COUNT(x).
-    Count,
-    /// SUM.
-    Sum,
-    /// MIN.
-    Min,
-    /// MAX.
-    Max,
-    /// AVG.
-    Avg,
-}
-
-/// An aggregate.
+/// A scalar subquery: `(SELECT aggregate FROM source AS c WHERE on)`. It is one column more.
 #[derive(Clone, Debug)]
-pub struct Aggregate {
-    /// Which.
-    pub function: Function,
-    /// Of what; `*` without.
-    pub argument: Option<Expr>,
-    /// DISTINCT.
-    pub distinct: bool,
-    /// FILTER (WHERE ..).
-    pub filter: Option<Expr>,
-}
-
-impl Aggregate {
-    fn sql(&self) -> String {
-        let name = match self.function {
-            Function::Count => "count",
-            Function::Sum => "sum",
-            Function::Min => "min",
-            Function::Max => "max",
-            Function::Avg => "avg",
-        };
-        let argument = self.argument.as_ref().map_or("*".to_owned(), Expr::sql);
-        let distinct = if self.distinct { "DISTINCT " } else { "" };
-        let filter = self.filter.as_ref();
-        let filter = filter.map_or(String::new(), |f| format!(" FILTER (WHERE {})", f.sql()));
-        format!("{name}({distinct}{argument}){filter}")
-    }
+pub struct Lookup {
+    /// Its source.
+    pub source: Source,
+    /// Of the row outside and of its own, after it.
+    pub on: Option<Expr>,
+    /// Of its own rows.
+    pub aggregate: Aggregate,
 }
 
 /// What becomes of the rows.
@@ -208,7 +189,9 @@ pub enum Shape {
     /// SELECT [DISTINCT] items.
     Project(Vec<Expr>, bool),
     /// SELECT keys, aggregates .. GROUP BY keys HAVING aggregate op number.
-    Group(Vec<Expr>, Vec<Aggregate>, Option<(usize, &'static str, i64)>),
+    Group(Group),
+    /// SELECT items, calls OVER (..).
+    Over(Vec<Expr>, Vec<Over>),
 }
 
 /// SELECT .. FROM .. WHERE .. GROUP BY .. HAVING.
@@ -218,8 +201,12 @@ pub struct Select {
     pub from: Source,
     /// Second source; its alias is `b`.
     pub join: Option<Join>,
+    /// Scalar subquery; its alias is `c`.
+    pub lookup: Option<Lookup>,
     /// WHERE.
     pub filter: Option<Expr>,
+    /// `AND a.ts op now() - span`; `ts` is the first column.
+    pub age: Option<(&'static str, i64)>,
     /// The rest.
     pub shape: Shape,
     /// Types of the result's columns; they are named c0, c1, ..
@@ -231,14 +218,29 @@ pub struct Select {
 pub enum Query {
     /// One SELECT.
     Select(Box<Select>),
-    /// `a UNION [ALL] b`.
-    Union(Box<Query>, Box<Query>, bool),
+    /// `a UNION [ALL] b`, `INTERSECT`, `EXCEPT`.
+    Set(SetOperation, Box<Query>, Box<Query>, bool),
     /// The first rows in the order of columns, each descending or not; all columns take part.
     Top(Box<Query>, Vec<(usize, bool)>, usize),
+    /// `SELECT DISTINCT ON (columns)`: so many of the columns that rows are ordered by.
+    DistinctOn(Box<Query>, Vec<(usize, bool)>, usize),
     /// `WITH c AS (a) SELECT * FROM c`.
     With(Box<Query>),
     /// A SELECT that groups by window, with EMIT ON WINDOW CLOSE; the column of the window's end.
     OnClose(Box<Select>, usize),
+    /// `ISTREAM (query) [EVERY period]` and the like.
+    ToStream(StreamOf, Box<Query>, Option<i64>),
+}
+
+/// What becomes of two bags of rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SetOperation {
+    /// UNION.
+    Union,
+    /// INTERSECT.
+    Intersect,
+    /// EXCEPT.
+    Except,
 }
 
 impl Query {
@@ -246,9 +248,11 @@ impl Query {
     pub fn types(&self) -> &[Type] {
         match self {
             Query::Select(select) | Query::OnClose(select, _) => &select.types,
-            Query::Union(query, _, _) | Query::Top(query, _, _) | Query::With(query) => {
-                query.types()
-            }
+            Query::Set(_, query, _, _)
+            | Query::Top(query, _, _)
+            | Query::DistinctOn(query, _, _)
+            | Query::ToStream(_, query, _)
+            | Query::With(query) => query.types(),
         }
     }
 
@@ -256,21 +260,23 @@ impl Query {
     pub fn sources(&self, on: &mut impl FnMut(&Source)) {
         match self {
             Query::Select(select) | Query::OnClose(select, _) => {
-                for source in [Some(&select.from), select.join.as_ref().map(|j| &j.source)]
-                    .into_iter()
-                    .flatten()
-                {
+                let joined = select.join.iter().map(|j| &j.source);
+                let looked = select.lookup.iter().map(|l| &l.source);
+                for source in std::iter::once(&select.from).chain(joined).chain(looked) {
                     on(source);
-                    if let Source::Derived(query) = source {
+                    if let Source::Derived(query) | Source::Elements(_, query, _) = source {
                         query.sources(on);
                     }
                 }
             }
-            Query::Union(a, b, _) => {
+            Query::Set(_, a, b, _) => {
                 a.sources(on);
                 b.sources(on);
             }
-            Query::Top(query, _, _) | Query::With(query) => query.sources(on),
+            Query::Top(query, _, _)
+            | Query::DistinctOn(query, _, _)
+            | Query::ToStream(_, query, _)
+            | Query::With(query) => query.sources(on),
         }
     }
 
@@ -324,141 +330,6 @@ impl Times {
                 let at = chrono::DateTime::from_timestamp_micros(micros).expect("a small number");
                 format!("TIMESTAMP '{}'", at.format("%Y-%m-%d %H:%M:%S%.f"))
             }
-        }
-    }
-}
-
-/// Writes a query.
-pub fn sql(query: &Query, times: Times) -> String {
-    match query {
-        Query::Select(select) => select_sql(select, times),
-        Query::Union(a, b, all) => {
-            let word = if *all { "UNION ALL" } else { "UNION" };
-            format!("{} {word} {}", sql(a, times), sql(b, times))
-        }
-        Query::Top(query, order, limit) => {
-            let item = |(i, desc): &(usize, bool)| {
-                if *desc { format!("c{i} DESC") } else { format!("c{i}") }
-            };
-            let order: Vec<String> = order.iter().map(item).collect();
-            let inner = sql(query, times);
-            format!("SELECT * FROM ({inner}) q ORDER BY {} LIMIT {limit}", order.join(", "))
-        }
-        Query::With(query) => format!("WITH c AS ({}) SELECT * FROM c", sql(query, times)),
-        Query::OnClose(select, _) => {
-            format!("{} EMIT ON WINDOW CLOSE", select_sql(select, times))
-        }
-    }
-}
-
-/// A join that is a condition.
-fn member_sql(join: &Join, right: &str) -> String {
-    let not = |negated| if negated { "NOT " } else { "" };
-    match (join.kind, parts(&join.on)) {
-        (JoinKind::In(negated), (Expr::Compare(_, x, y), rest)) => {
-            let rest = rest.map_or(String::new(), |rest| format!(" WHERE {}", rest.sql()));
-            let (x, y) = (x.sql(), y.sql());
-            format!("{x} {}IN (SELECT {y} FROM {right} AS b{rest})", not(negated))
-        }
-        (kind, _) => {
-            let not = not(kind == JoinKind::Exists(true));
-            format!("{not}EXISTS (SELECT 1 FROM {right} AS b WHERE {})", join.on.sql())
-        }
-    }
-}
-
-fn select_sql(select: &Select, times: Times) -> String {
-    let Select { from, join, filter, shape, .. } = select;
-    let (distinct, items) = match shape {
-        Shape::Project(items, distinct) => (*distinct, items.iter().map(Expr::sql).collect()),
-        Shape::Group(keys, aggregates, _) => {
-            let keys = keys.iter().map(Expr::sql);
-            (false, keys.chain(aggregates.iter().map(Aggregate::sql)).collect::<Vec<_>>())
-        }
-    };
-    let items: Vec<String> =
-        items.iter().enumerate().map(|(i, sql)| format!("{sql} AS c{i}")).collect();
-    let distinct = if distinct { "DISTINCT " } else { "" };
-    let mut text =
-        format!("SELECT {distinct}{} FROM {} AS a", items.join(", "), source(from, times));
-    let mut conditions: Vec<String> = filter.iter().map(Expr::sql).collect();
-    if let Some(join) = join {
-        let right = source(&join.source, times);
-        let word = match join.kind {
-            JoinKind::Inner => "JOIN",
-            JoinKind::Left => "LEFT JOIN",
-            JoinKind::Right => "RIGHT JOIN",
-            JoinKind::Full => "FULL JOIN",
-            JoinKind::Exists(_) | JoinKind::In(_) => "",
-        };
-        if !join.kind.shows_right() {
-            conditions.push(member_sql(join, &right));
-        } else if join.comma {
-            text.push_str(&format!(", {right} AS b"));
-            conditions.push(join.on.sql());
-        } else {
-            text.push_str(&format!(" {word} {right} AS b ON {}", join.on.sql()));
-        }
-    }
-    if !conditions.is_empty() {
-        text.push_str(&format!(" WHERE {}", conditions.join(" AND ")));
-    }
-    if let Shape::Group(keys, aggregates, having) = shape {
-        if !keys.is_empty() {
-            let keys: Vec<String> = keys.iter().map(Expr::sql).collect();
-            text.push_str(&format!(" GROUP BY {}", keys.join(", ")));
-        }
-        if let Some((i, op, number)) = having {
-            text.push_str(&format!(" HAVING {} {op} {number}", aggregates[*i].sql()));
-        }
-    }
-    text
-}
-
-fn source(source: &Source, times: Times) -> String {
-    match source {
-        Source::Stream(i, None) => format!("s{i}"),
-        Source::Stream(i, Some(window)) => format!("s{i} [{}]", bracket(window, times)),
-        Source::Table(i) => format!("t{i}"),
-        Source::Tumble(i, size, 0) => format!("TUMBLE(s{i}, ts, {})", times.interval(*size)),
-        Source::Tumble(i, size, offset) => {
-            let (size, offset) = (times.interval(*size), times.interval(*offset));
-            format!("TUMBLE(TABLE s{i}, DESCRIPTOR(ts), {size}, {offset})")
-        }
-        Source::Hop(i, slide, size) => {
-            let (slide, size) = (times.interval(*slide), times.interval(*size));
-            format!("HOP(s{i}, ts, slide => {slide}, size => {size})")
-        }
-        Source::Cumulate(i, step, size) => {
-            let (step, size) = (times.interval(*step), times.interval(*size));
-            format!("CUMULATE(s{i}, DESCRIPTOR(ts), {step}, {size})")
-        }
-        Source::Session(i, gap, key) => {
-            let key = key.map(|column| format!(", key => {}", STREAM[column].0));
-            format!("SESSION(s{i}, ts, {}{})", times.interval(*gap), key.unwrap_or_default())
-        }
-        Source::View(i) => format!("v{i}"),
-        Source::Derived(query) => format!("({})", sql(query, times)),
-    }
-}
-
-fn bracket(window: &Window, times: Times) -> String {
-    match window {
-        Window::Now => "NOW".to_owned(),
-        Window::Unbounded => "RANGE UNBOUNDED".to_owned(),
-        Window::Range(size, false) => format!("RANGE {}", times.span(*size)),
-        Window::Range(size, true) => format!("RANGE {} INCLUSIVE", times.span(*size)),
-        Window::Slide(size, slide, offset) => {
-            let (size, slide, offset) =
-                (times.span(*size), times.span(*slide), times.span(*offset));
-            format!("RANGE {size} SLIDE {slide} OFFSET {offset}")
-        }
-        Window::Current(period) => format!("CURRENT {}", times.span(*period)),
-        Window::Batches(n, m) => format!("ROWS {n} SLIDE {m}"),
-        Window::Rows(n) => format!("ROWS {n}"),
-        Window::Partition(column, n, range) => {
-            let range = range.map(|range| format!(" RANGE {}", times.span(range)));
-            format!("PARTITION BY {} ROWS {n}{}", STREAM[*column].0, range.unwrap_or_default())
         }
     }
 }

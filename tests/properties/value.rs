@@ -1,5 +1,6 @@
 //! Values, rows and bags of the evaluator.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 /// The type of a column.
@@ -13,6 +14,8 @@ pub enum Type {
     Time,
     /// An average: a number of any type, compared to six digits.
     Real,
+    /// An array or a truth value: compared as it is written.
+    Shown,
 }
 
 /// A value.
@@ -52,18 +55,29 @@ pub fn rows(bag: &Bag) -> Vec<Row> {
     bag.iter().flat_map(repeat).collect()
 }
 
+/// The order of two values; NULL is larger than every value.
+pub fn ordered(a: &Value, b: &Value, desc: bool) -> Ordering {
+    let key = |value: &Value| (*value == Value::Null, value.clone());
+    let order = key(a).cmp(&key(b));
+    if desc { order.reverse() } else { order }
+}
+
 /// An average as it is compared.
 pub fn average(sum: i64, count: usize) -> Value {
-    let count = i32::try_from(count).expect("a small group");
-    let sum = i32::try_from(sum).expect("a small sum");
-    Value::Text(format!("{:.6}", f64::from(sum) / f64::from(count)))
+    ratio(sum, i64::try_from(count).expect("a small group"))
+}
+
+/// A quotient as it is compared.
+pub fn ratio(a: i64, b: i64) -> Value {
+    let real = |n: i64| f64::from(i32::try_from(n).expect("a small number"));
+    Value::Text(format!("{:.6}", real(a) / real(b)))
 }
 
 /// Reads a value of the server.
 pub fn read(text: Option<&str>, of: Type) -> Value {
     let Some(text) = text else { return Value::Null };
     match of {
-        Type::Text => Value::Text(text.to_owned()),
+        Type::Text | Type::Shown => Value::Text(text.to_owned()),
         Type::Real => {
             let number = text.parse::<f64>().unwrap_or_else(|_| panic!("{text} is no number"));
             // No negative zero.
