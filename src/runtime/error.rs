@@ -159,7 +159,7 @@ impl Classify for Error {
             ),
             Error::Changed { .. } => Some("Try again.".into()),
             Error::Stopped(..) => {
-                Some("Drop and create the view again; hw.views tells its state.".into())
+                Some("ALTER VIEW .. RESUME starts it anew; hw.views tells its state.".into())
             }
             Error::Operator(_)
             | Error::DuplicateKey { .. }
