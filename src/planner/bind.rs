@@ -17,7 +17,7 @@ use super::column_name::name_columns;
 use super::error::{Error, Result};
 use super::first_rows::WITH_TIES;
 use super::relation::Names;
-use super::{asof, bag, subquery, using};
+use super::{asof, bag, empty_subquery, subquery, using};
 use super::{macros, named_window};
 use crate::error::{Classify, Location, SqlState};
 use crate::sql::catalog::{FunctionDef, Object};
@@ -45,7 +45,7 @@ pub fn bind_query(query: &Query, names: &Names<'_>) -> Result<LogicalPlan> {
     let plan = planner(names).sql_statement_to_plan(statement);
     let plan = plan.map_err(|error| placed(error.into(), query.ast.as_ref()))?;
     let plan = bag::rewrite(asof::place(using::unmark(plan)?)?)?;
-    let plan = subquery::spell_out(plan)?;
+    let plan = empty_subquery::nullable(subquery::spell_out(plan)?)?;
     if plan.get_parameter_names()?.is_empty() { settled(plan, names.functions()) } else { Ok(plan) }
 }
 
@@ -102,7 +102,7 @@ pub fn bind_dml(statement: &ast::Statement, names: &Names<'_>) -> Result<Logical
     macros::expand(&mut statement, names)?;
     calls::rewrite(&mut statement);
     let plan = bag::rewrite(planner(names).sql_statement_to_plan(statement)?)?;
-    Ok(subquery::spell_out(plan)?)
+    Ok(empty_subquery::nullable(subquery::spell_out(plan)?)?)
 }
 
 /// Plans a call of a function with NULLs, so that a bad body is refused when it is defined.

@@ -20,6 +20,7 @@ pub mod decorrelate;
 mod derive;
 mod distribute;
 pub mod doubts;
+mod empty_subquery;
 pub mod error;
 pub mod explain;
 mod first_rows;
