@@ -2,7 +2,7 @@
 //!
 //! # Semantics
 //! Both types are texts in memory. `json` keeps the text as it was given; `jsonb` is brought into
-//! the one form that [`value`] prints, when it enters (a cast, INSERT, COPY, a source) and by every
+//! the one form that `value` prints, when it enters (a cast, INSERT, COPY, a source) and by every
 //! function, so that equal values are equal texts. Functions and operators mean what they mean in
 //! Postgres, and take either type. jsonb is ordered as text.
 
