@@ -46,6 +46,7 @@
 //! 3. Nothing is emitted with `ts` below a watermark it has forwarded.
 
 use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
 
@@ -236,6 +237,17 @@ impl Output {
         if !delta.is_empty() {
             self.deltas.push(delta);
         }
+    }
+
+    /// Emits what deltas of rows of `schema` come to; where nothing is taken back, as they are.
+    pub fn push_net(&mut self, schema: &SchemaRef, deltas: Vec<Delta>) -> Result<()> {
+        let retracts = |delta: &Delta| (0..delta.len()).any(|i| delta.weight(i) < 0);
+        if deltas.iter().any(retracts) {
+            self.push(Delta::concat(schema, &deltas)?.consolidate()?);
+        } else {
+            deltas.into_iter().for_each(|delta| self.push(delta));
+        }
+        Ok(())
     }
 
     /// Reports a row that could not be computed.

@@ -269,14 +269,7 @@ impl Operator for AsOf {
             self.joined.push(Delta::new(rows, Instants::All(at), weights));
             self.sweep();
         }
-        let joined = std::mem::take(&mut self.joined);
-        let retracts = |delta: &Delta| (0..delta.len()).any(|i| delta.weight(i) < 0);
-        if joined.iter().any(retracts) {
-            out.push(Delta::concat(&self.output, &joined)?.consolidate()?);
-        } else {
-            joined.into_iter().for_each(|delta| out.push(delta));
-        }
-        Ok(())
+        out.push_net(&self.output, std::mem::take(&mut self.joined))
     }
 
     fn on_watermark(&mut self, watermark: Watermark, _: &mut Output) -> Result<()> {

@@ -268,14 +268,7 @@ impl Operator for Join {
             self.joined.extend(singles);
         }
         self.settle();
-        let joined = std::mem::take(&mut self.joined);
-        let retracts = |delta: &Delta| (0..delta.len()).any(|i| delta.weight(i) < 0);
-        if joined.iter().any(retracts) {
-            out.push(Delta::concat(&self.output, &joined)?.consolidate()?);
-        } else {
-            joined.into_iter().for_each(|delta| out.push(delta));
-        }
-        Ok(())
+        out.push_net(&self.output, std::mem::take(&mut self.joined))
     }
 
     fn on_watermark(&mut self, watermark: Watermark, _: &mut Output) -> Result<()> {
