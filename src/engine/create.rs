@@ -301,7 +301,10 @@ impl Session {
         create: &CreateTable,
         text: Arc<str>,
     ) -> Result<(String, Option<Arc<source::SourceStatus>>)> {
-        let (schema, name) = self.new_name(&create.name)?;
+        let (schema, name) = match create.temporary {
+            Some(_) => self.new_temporary_name(&create.name)?,
+            None => self.new_name(&create.name)?,
+        };
         let tag = "CREATE TABLE".to_owned();
         if self.taken(&schema, &name, create.if_not_exists)? {
             return Ok((tag, None));
@@ -344,6 +347,9 @@ impl Session {
             watermark: create.versions.as_ref().map_or(String::new(), |v| v.expr.to_string()),
             ..versions
         });
+        if let Some(on_commit) = create.temporary {
+            self.on_commit(oid, on_commit);
+        }
         let def = TableDef { primary_key, options: create.options.clone(), versions };
         self.engine.change_catalog(|catalog| {
             catalog.insert(Object {

@@ -183,6 +183,15 @@ impl Session {
             ViewChange::Rename(new) => self.rename_view(&view, new)?,
             ViewChange::Suspend => self.suspend_view(&view)?,
             ViewChange::Resume => self.resume_view(&view)?,
+            ViewChange::Refresh if view.kind_name() == "materialized view" => {
+                return Ok("REFRESH MATERIALIZED VIEW".into());
+            }
+            ViewChange::Refresh => {
+                return Err(Error::refused(
+                    SqlState::FEATURE_NOT_SUPPORTED,
+                    format!("\"{}\" is not a materialized view", view.name),
+                ));
+            }
         }
         let tag = if view.kind_name() == "view" { "ALTER VIEW" } else { "ALTER MATERIALIZED VIEW" };
         Ok(tag.into())

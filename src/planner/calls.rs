@@ -4,6 +4,12 @@
 //! |---------------------------------|-------------------------------------------------|
 //! | `FROM f(..)`, f giving rows     | the lateral function ([`super::rows`])          |
 //! | `SELECT f(..)`, f giving rows   | `unnest($f(..))`                                |
+//! | `DISTINCT ON (1)`               | `DISTINCT ON (x)`, x being the first selected   |
+//! | `(a, b) IN (SELECT ..)`         | EXISTS ([`super::row_in`])                      |
+//! | `age(t)`                        | `age(current_date, t)`                          |
+//! | `date_trunc(f, t, z)`           | `timezone(z, date_trunc(f, timezone(z, t)))`    |
+//! | `'today'::date`, `'now'::..`    | `current_date`, `now()`, cast to the type       |
+//! | `VALUES (1), ('2')`             | `VALUES (1), (CAST('2' AS bigint))`             |
 //! | `GROUP BY ()`                   | `GROUP BY GROUPING SETS (())`                   |
 //! | `make_interval(days => 1)`      | the same with all arguments, in their places    |
 //! | `ARRAY(SELECT x .. ORDER BY y)` | `(SELECT coalesce(array_agg(x ORDER BY y), {})` |
@@ -15,17 +21,37 @@ use sqlparser::ast::{
     Ident, ObjectName, SelectItem, SetExpr, TableFactor, VisitMut, VisitorMut,
 };
 
+use super::row_in;
 use super::rows::{gives_rows, plain_name};
+use crate::sql::names::fold;
 
 /// Rewrites the calls of a tree.
 pub(super) fn rewrite(tree: &mut impl VisitMut) {
-    let _ = VisitMut::visit(tree, &mut Calls);
+    let _ = VisitMut::visit(tree, &mut Calls { of_insert: false });
 }
 
-struct Calls;
+struct Calls {
+    /// Whether the next query is the source of an INSERT, whose table says the types.
+    of_insert: bool,
+}
 
 impl VisitorMut for Calls {
     type Break = ();
+
+    fn pre_visit_statement(&mut self, statement: &mut ast::Statement) -> ControlFlow<()> {
+        self.of_insert = matches!(statement, ast::Statement::Insert(_));
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_query(&mut self, query: &mut ast::Query) -> ControlFlow<()> {
+        let of_insert = std::mem::take(&mut self.of_insert);
+        if let SetExpr::Values(values) = query.body.as_mut()
+            && !of_insert
+        {
+            type_values(values);
+        }
+        ControlFlow::Continue(())
+    }
 
     fn pre_visit_select(&mut self, select: &mut ast::Select) -> ControlFlow<()> {
         if let ast::GroupByExpr::Expressions(groups, _) = &mut select.group_by {
@@ -35,6 +61,8 @@ impl VisitorMut for Calls {
                 }
             }
         }
+        distinct_on_results(select);
+        select.selection.iter_mut().for_each(row_in::in_condition);
         for item in &mut select.projection {
             if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
                 let _ = VisitMut::visit(expr, &mut InSelectList { depth: 0 });
@@ -83,7 +111,143 @@ impl VisitorMut for Calls {
         {
             in_places(&mut list.args);
         }
+        row_in::as_value(expr);
+        if let Some(meant) = time_call(expr).or_else(|| time_word(expr)) {
+            *expr = meant;
+        }
         ControlFlow::Continue(())
+    }
+}
+
+/// Replaces numbers and names of results in DISTINCT ON.
+fn distinct_on_results(select: &mut ast::Select) {
+    let Some(ast::Distinct::On(exprs)) = &mut select.distinct else { return };
+    for expr in exprs {
+        let found = match expr {
+            Expr::Value(value) => match &value.value {
+                ast::Value::Number(place, _) => place.parse::<usize>().ok().and_then(|place| {
+                    select.projection.get(place.checked_sub(1)?)
+                }),
+                _ => None,
+            },
+            Expr::Identifier(name) => select.projection.iter().find(|item| match item {
+                SelectItem::ExprWithAlias { alias, .. } => fold(alias) == fold(name),
+                _ => false,
+            }),
+            _ => None,
+        };
+        if let Some(SelectItem::UnnamedExpr(item) | SelectItem::ExprWithAlias { expr: item, .. }) =
+            found
+        {
+            *expr = item.clone();
+        }
+    }
+}
+
+/// `age` of one time and `date_trunc` in a zone.
+fn time_call(expr: &Expr) -> Option<Expr> {
+    let Expr::Function(Function { name, args: FunctionArguments::List(list), .. }) = expr else {
+        return None;
+    };
+    let args = list.args.iter().map(|arg| match arg {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr),
+        _ => None,
+    });
+    let args = args.collect::<Option<Vec<_>>>()?;
+    match (plain_name(name)?.as_str(), args.as_slice()) {
+        ("age", [time]) => {
+            let today = call("current_date", vec![]);
+            Some(call("age", vec![argument(today), argument((*time).clone())]))
+        }
+        ("date_trunc", [field, time, zone]) => {
+            let zone = argument((*zone).clone());
+            let instant = cast_to((*time).clone(), ast::DataType::Timestamp(
+                Some(6),
+                ast::TimezoneInfo::WithTimeZone,
+            ));
+            let local = call("timezone", vec![zone.clone(), argument(instant)]);
+            let cut = call("date_trunc", vec![argument((*field).clone()), argument(local)]);
+            Some(call("timezone", vec![zone, argument(cut)]))
+        }
+        _ => None,
+    }
+}
+
+/// Words for times that depend on the time of the statement, cast to a type of times.
+fn time_word(expr: &Expr) -> Option<Expr> {
+    let (text, data_type) = match expr {
+        Expr::Cast { expr, data_type, .. } => match expr.as_ref() {
+            Expr::Value(value) => (&value.value, data_type),
+            _ => return None,
+        },
+        Expr::TypedString(typed) => (&typed.value.value, &typed.data_type),
+        _ => return None,
+    };
+    use ast::DataType::{Date, Time, Timestamp};
+    let ast::Value::SingleQuotedString(text) = text else { return None };
+    if !matches!(data_type, Date | Time(..) | Timestamp(..)) {
+        return None;
+    }
+    let day = |shift: i64| {
+        let number = Expr::Value(ast::Value::Number(shift.to_string(), false).into());
+        let today = Box::new(call("current_date", vec![]));
+        Expr::BinaryOp { left: today, op: ast::BinaryOperator::Plus, right: Box::new(number) }
+    };
+    let time = match text.trim().to_ascii_lowercase().as_str() {
+        "now" => call("now", vec![]),
+        "today" => day(0),
+        "tomorrow" => day(1),
+        "yesterday" => day(-1),
+        _ => return None,
+    };
+    Some(cast_to(time, data_type.clone()))
+}
+
+fn cast_to(expr: Expr, data_type: ast::DataType) -> Expr {
+    Expr::Cast {
+        kind: ast::CastKind::Cast,
+        expr: Box::new(expr),
+        data_type,
+        array: false,
+        format: None,
+    }
+}
+
+/// Gives texts in quotes, and NULLs, the type that another row of VALUES says in their column.
+fn type_values(values: &mut ast::Values) {
+    let width = values.rows.first().map_or(0, |row| row.len());
+    for column in 0..width {
+        let cells = || values.rows.iter().filter_map(|row| row.get(column));
+        let text = |cell: &Expr| matches!(cell, Expr::Value(value)
+            if matches!(value.value, ast::Value::SingleQuotedString(_)));
+        let null = |cell: &Expr| matches!(cell, Expr::Value(value)
+            if matches!(value.value, ast::Value::Null));
+        let Some(wanted) = cells().find_map(|cell| said_type(cell)) else { continue };
+        if !cells().any(text) {
+            continue;
+        }
+        let cells = values.rows.iter_mut().filter_map(|row| row.get_mut(column));
+        for cell in cells.filter(|cell| text(cell) || null(cell)) {
+            *cell = cast_to(cell.clone(), wanted.clone());
+        }
+    }
+}
+
+/// The type that an expression says by its form.
+fn said_type(expr: &Expr) -> Option<ast::DataType> {
+    match expr {
+        Expr::Cast { data_type, .. } => Some(data_type.clone()),
+        Expr::TypedString(literal) => Some(literal.data_type.clone()),
+        Expr::Interval(_) => Some(ast::DataType::Interval { fields: None, precision: None }),
+        Expr::Value(value) => match &value.value {
+            ast::Value::Boolean(_) => Some(ast::DataType::Boolean),
+            ast::Value::Number(digits, _) => Some(match digits.parse::<i64>() {
+                Ok(_) => ast::DataType::BigInt(None),
+                Err(_) => ast::DataType::Numeric(ast::ExactNumberInfo::None),
+            }),
+            _ => None,
+        },
+        _ => None,
     }
 }
 

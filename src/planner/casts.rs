@@ -19,6 +19,8 @@ use datafusion::logical_expr::{
 
 use super::arithmetic::type_of;
 use super::text_output::{differs, texts};
+use super::zone::Session;
+use crate::sql::output::style::Style;
 
 /// The function that stands between a value and its cast.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -32,7 +34,7 @@ enum What {
     /// Rounds a double, half to even.
     Round,
     /// Shows a value as text; an instant as a zone's clocks show it, with their offset.
-    Show { zone: Option<Arc<str>> },
+    Show { zone: Option<Arc<str>>, style: Style },
 }
 
 impl Prepared {
@@ -70,23 +72,28 @@ impl ScalarUDFImpl for Prepared {
                     values.as_primitive::<Float64Type>().unary(f64::round_ties_even);
                 Arc::new(rounded)
             }
-            What::Show { zone } => Arc::new(texts(&arrays[0], zone.as_deref())?),
+            What::Show { zone, style } => Arc::new(texts(&arrays[0], zone.as_deref(), *style)?),
         }))
     }
+}
+
+/// Rounds a double, half to even.
+pub(super) fn rounded(double: Expr) -> Expr {
+    Prepared::call(What::Round, double)
 }
 
 /// Replaces a cast that would cut where Postgres rounds, or show otherwise.
 pub(super) fn rewrite(
     expr: Expr,
     schema: &DFSchema,
-    session: Option<&Arc<str>>,
+    session: &Session,
 ) -> DfResult<Transformed<Expr>> {
     let Expr::Cast(Cast { expr: inner, field }) = &expr else { return Ok(Transformed::no(expr)) };
     let Ok(from) = type_of(inner, schema) else { return Ok(Transformed::no(expr)) };
     let inner = || inner.as_ref().clone();
     let prepared = match (from, field.data_type()) {
         (DataType::Float16 | DataType::Float32 | DataType::Float64, to) if to.is_integer() => {
-            Prepared::call(What::Round, inner())
+            rounded(inner())
         }
         (DataType::Decimal128(precision, scale), to) if to.is_integer() && scale > 0 => {
             let whole = DataType::Decimal128(precision, 0);
@@ -94,11 +101,11 @@ pub(super) fn rewrite(
         }
         (from, DataType::Utf8) if differs(&from) => {
             let zone = match from {
-                DataType::Timestamp(_, Some(zone)) => Some(session.cloned().unwrap_or(zone)),
-                DataType::List(_) => session.cloned(),
+                DataType::Timestamp(_, Some(zone)) => Some(session.zone.clone().unwrap_or(zone)),
+                DataType::List(_) => session.zone.clone(),
                 _ => None,
             };
-            return Ok(Transformed::yes(Prepared::call(What::Show { zone }, inner())));
+            return Ok(Transformed::yes(Prepared::call(What::Show { zone, style: session.style }, inner())));
         }
         _ => return Ok(Transformed::no(expr)),
     };

@@ -23,16 +23,31 @@ use datafusion::logical_expr::{Cast, Expr, lit};
 
 use super::arithmetic::type_of;
 use super::functions::{MICROS, instants, timezone};
+use crate::sql::output::style::Style;
 
-/// The zone as one of DataFusion's settings, which all rules can see.
+/// How a session looks at times.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Session {
+    /// Its zone, unless that is UTC.
+    pub(super) zone: Option<Arc<str>>,
+    /// How dates and intervals are printed and read.
+    pub(super) style: Style,
+}
+
+/// Zone and style as one of DataFusion's settings, which all rules can see.
 #[derive(Clone, Debug)]
-pub struct SessionZone(pub Arc<str>);
+pub struct SessionTimes {
+    /// `TimeZone`.
+    pub zone: Arc<str>,
+    /// `DateStyle` and `IntervalStyle`.
+    pub style: Style,
+}
 
-impl ConfigExtension for SessionZone {
+impl ConfigExtension for SessionTimes {
     const PREFIX: &'static str = "highwater";
 }
 
-impl ExtensionOptions for SessionZone {
+impl ExtensionOptions for SessionTimes {
     fn as_any(&self) -> &dyn Any {
         self
     }
@@ -54,10 +69,13 @@ impl ExtensionOptions for SessionZone {
     }
 }
 
-/// The zone of the statement, unless it is UTC.
-pub(super) fn of(config: &ConfigOptions) -> Option<Arc<str>> {
-    let zone = &config.extensions.get::<SessionZone>()?.0;
-    (!zone.eq_ignore_ascii_case("utc")).then(|| Arc::clone(zone))
+/// How the session of a statement looks at times.
+pub(super) fn of(config: &ConfigOptions) -> Session {
+    let Some(SessionTimes { zone, style }) = config.extensions.get::<SessionTimes>() else {
+        return Session::default();
+    };
+    let zone = (!zone.eq_ignore_ascii_case("utc")).then(|| Arc::clone(zone));
+    Session { zone, style: *style }
 }
 
 fn cast(expr: Expr, to: DataType) -> Expr {

@@ -153,9 +153,15 @@ pub enum StatementKind {
         read_only: Option<bool>,
     },
     /// COMMIT, END.
-    Commit,
+    Commit {
+        /// Whether the next transaction begins at once (`AND CHAIN`).
+        chain: bool,
+    },
     /// ROLLBACK, ABORT.
-    Rollback,
+    Rollback {
+        /// Whether the next transaction begins at once (`AND CHAIN`).
+        chain: bool,
+    },
     /// SAVEPOINT, RELEASE, ROLLBACK TO.
     Savepoint(Savepoint),
     /// `DISCARD ALL | PLANS | ..`, `LISTEN`, `UNLISTEN`, `NOTIFY`, `LOCK`, ..: accepted, without
@@ -336,11 +342,24 @@ pub enum StreamClock {
     System,
 }
 
+/// What the end of a transaction does to a temporary table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnCommit {
+    /// Nothing.
+    PreserveRows,
+    /// A commit deletes its rows.
+    DeleteRows,
+    /// It goes with the transaction.
+    Drop,
+}
+
 /// `CREATE TABLE`.
 #[derive(Clone, Debug)]
 pub struct CreateTable {
     /// Name, possibly with a schema.
     pub name: ast::ObjectName,
+    /// `TEMP`, with what becomes of it at the end of a transaction.
+    pub temporary: Option<OnCommit>,
     /// Whether an existing one is fine.
     pub if_not_exists: bool,
     /// Columns with their options.
@@ -360,6 +379,8 @@ pub struct CreateTable {
 pub struct CreateView {
     /// Name, possibly with a schema.
     pub name: ast::ObjectName,
+    /// `TEMP`.
+    pub temporary: bool,
     /// Whether an existing one is fine.
     pub if_not_exists: bool,
     /// `OR REPLACE`.
@@ -385,6 +406,8 @@ pub enum ViewChange {
     Suspend,
     /// `RESUME`: starts it again.
     Resume,
+    /// `REFRESH MATERIALIZED VIEW`: nothing, as its content is always up to date.
+    Refresh,
 }
 
 /// `DROP ..`.

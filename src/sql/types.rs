@@ -183,6 +183,8 @@ fn custom(name: &ast::ObjectName, modifiers: &[String]) -> Result<(String, DataT
         "bpchar" if modifiers.is_empty() => Ok(("bpchar".to_owned(), DataType::Utf8)),
         "bool" => Ok(("boolean".to_owned(), DataType::Boolean)),
         "text" => Ok(("text".to_owned(), DataType::Utf8)),
+        "name" => Ok(("name".to_owned(), DataType::Utf8)),
+        "oid" => Ok(("oid".to_owned(), DataType::Int64)),
         "varchar" => Ok(("character varying".to_owned(), DataType::Utf8)),
         "int2" => Ok(("smallint".to_owned(), DataType::Int16)),
         "int4" => Ok(("integer".to_owned(), DataType::Int32)),
@@ -205,7 +207,7 @@ fn custom(name: &ast::ObjectName, modifiers: &[String]) -> Result<(String, DataT
 
 /// The error for a type that is not ours: Postgres's own are named as missing, others do not exist.
 fn known_elsewhere(name: &str) -> Error {
-    const POSTGRES: [&str; 33] = [
+    const POSTGRES: [&str; 31] = [
         "bit",
         "box",
         "cidr",
@@ -218,9 +220,7 @@ fn known_elsewhere(name: &str) -> Error {
         "lseg",
         "macaddr",
         "money",
-        "name",
         "numrange",
-        "oid",
         "path",
         "pg_lsn",
         "point",

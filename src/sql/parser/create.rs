@@ -12,23 +12,25 @@ use super::query::query;
 use super::reader::Reader;
 use super::statement::statement_name;
 use super::stream::{set_once, versioned_by};
-use crate::sql::statement::{CreateTable, CreateView, StatementKind, WatermarkClause};
+use crate::sql::statement::{
+    CreateTable, CreateView, OnCommit, StatementKind, WatermarkClause,
+};
 use crate::sql::{Error, Result};
 
 /// Reads what follows CREATE.
 pub fn create(mut reader: Reader<'_>) -> Result<StatementKind> {
     let start = reader;
     let or_replace = reader.eat(&["OR", "REPLACE"]);
-    refuse_modifiers(&mut reader)?;
+    let temporary = modifiers(&mut reader)?;
     if reader.eat(&["MATERIALIZED", "VIEW"]) {
-        return view(reader, or_replace, true);
+        return view(reader, or_replace, true, false);
     }
     if reader.eat(&["VIEW"]) {
-        return view(reader, or_replace, false);
+        return view(reader, or_replace, false, temporary);
     }
     if reader.sees(&["TABLE"]) && !or_replace {
         reader.skip(1);
-        return table(reader);
+        return table(reader, temporary);
     }
     if reader.sees(&["SCHEMA"]) && !or_replace {
         reader.skip(1);
@@ -57,22 +59,34 @@ pub fn create(mut reader: Reader<'_>) -> Result<StatementKind> {
     Err(reader.unexpected())
 }
 
-fn refuse_modifiers(reader: &mut Reader<'_>) -> Result<()> {
+/// Reads TEMP or UNLOGGED; returns whether the object is temporary.
+fn modifiers(reader: &mut Reader<'_>) -> Result<bool> {
     let mut ahead = *reader;
     ahead.eat_any(&["GLOBAL", "LOCAL"]);
-    if ahead.sees(&["TEMP"]) || ahead.sees(&["TEMPORARY"]) {
-        return Err(reader.unsupported("a temporary object", "Create an ordinary one and drop it."));
+    if ahead.eat_any(&["TEMP", "TEMPORARY"]).is_some() {
+        if !ahead.sees(&["TABLE"]) && !ahead.sees(&["VIEW"]) {
+            let what = format!("a temporary {}", statement_name(ahead.tokens()).to_lowercase());
+            return Err(reader.unsupported(what, "Create an ordinary one and drop it."));
+        }
+        *reader = ahead;
+        return Ok(true);
     }
+    // All tables are in memory: none writes a log of its own.
     if reader.sees(&["UNLOGGED", "TABLE"]) {
-        return Err(reader.unsupported("CREATE UNLOGGED TABLE", "Leave UNLOGGED out."));
+        reader.skip(1);
     }
     if reader.sees(&["RECURSIVE", "VIEW"]) {
         return Err(reader.unsupported("CREATE RECURSIVE VIEW", "Use WITH RECURSIVE in a query."));
     }
-    Ok(())
+    Ok(false)
 }
 
-fn view(mut reader: Reader<'_>, or_replace: bool, materialized: bool) -> Result<StatementKind> {
+fn view(
+    mut reader: Reader<'_>,
+    or_replace: bool,
+    materialized: bool,
+    temporary: bool,
+) -> Result<StatementKind> {
     let if_not_exists = reader.eat(&["IF", "NOT", "EXISTS"]);
     let name = reader.object_name()?;
     let columns = if reader.peek(0) == &Token::LParen { reader.idents()? } else { Vec::new() };
@@ -82,6 +96,7 @@ fn view(mut reader: Reader<'_>, or_replace: bool, materialized: bool) -> Result<
     let text = without_view_tail(reader)?;
     Ok(StatementKind::CreateView(CreateView {
         name,
+        temporary,
         if_not_exists,
         or_replace,
         materialized,
@@ -113,7 +128,7 @@ fn without_view_tail(mut reader: Reader<'_>) -> Result<Reader<'_>> {
     Err(reader.unsupported("WITH CHECK OPTION", "Views cannot be written to."))
 }
 
-fn table(mut reader: Reader<'_>) -> Result<StatementKind> {
+fn table(mut reader: Reader<'_>, temporary: bool) -> Result<StatementKind> {
     let if_not_exists = reader.eat(&["IF", "NOT", "EXISTS"]);
     let name = reader.object_name()?;
     let start = reader;
@@ -130,9 +145,10 @@ fn table(mut reader: Reader<'_>) -> Result<StatementKind> {
         check_versions(versions.as_ref(), &declared, &start)?;
         declared.check_names(&declared.primary_key, "PRIMARY KEY")?;
     }
-    refuse_table_tail(&reader)?;
+    refuse_table_tail(&reader, temporary)?;
     let mut options = BTreeMap::new();
     with_clause(&mut reader, &mut options)?;
+    let on_commit = if temporary { Some(on_commit(&mut reader)?) } else { None };
     let query = if reader.eat(&["AS"]) {
         if !declared.columns.is_empty() {
             return Err(start.unsupported(
@@ -151,6 +167,7 @@ fn table(mut reader: Reader<'_>) -> Result<StatementKind> {
     reader.expect_end()?;
     Ok(StatementKind::CreateTable(CreateTable {
         name,
+        temporary: on_commit,
         if_not_exists,
         columns: declared.columns,
         primary_key: declared.primary_key,
@@ -158,6 +175,22 @@ fn table(mut reader: Reader<'_>) -> Result<StatementKind> {
         query,
         options,
     }))
+}
+
+/// Reads ON COMMIT of a temporary table.
+fn on_commit(reader: &mut Reader<'_>) -> Result<OnCommit> {
+    if !reader.eat(&["ON", "COMMIT"]) {
+        return Ok(OnCommit::PreserveRows);
+    }
+    if reader.eat(&["DROP"]) {
+        return Ok(OnCommit::Drop);
+    }
+    let preserve = reader.eat(&["PRESERVE"]);
+    if !preserve {
+        reader.expect(&["DELETE"])?;
+    }
+    reader.expect(&["ROWS"])?;
+    Ok(if preserve { OnCommit::PreserveRows } else { OnCommit::DeleteRows })
 }
 
 /// A version replaces the one before it of the same key.
@@ -182,7 +215,7 @@ fn table_item(item: Reader<'_>, declared: &mut Columns) -> Result<()> {
     if declared.constraint(item)? { Ok(()) } else { declared.column(item) }
 }
 
-fn refuse_table_tail(reader: &Reader<'_>) -> Result<()> {
+fn refuse_table_tail(reader: &Reader<'_>, temporary: bool) -> Result<()> {
     let tails: [(&[&str], &str); 5] = [
         (&["PARTITION", "BY"], "PARTITION BY in CREATE TABLE"),
         (&["INHERITS"], "INHERITS"),
@@ -190,7 +223,8 @@ fn refuse_table_tail(reader: &Reader<'_>) -> Result<()> {
         (&["ON", "COMMIT"], "ON COMMIT"),
         (&["USING"], "USING in CREATE TABLE"),
     ];
-    match tails.iter().find(|(words, _)| reader.sees(words)) {
+    let refused = |words: &[&str]| reader.sees(words) && !(temporary && words[0] == "ON");
+    match tails.iter().find(|(words, _)| refused(words)) {
         Some((_, feature)) => Err(reader.unsupported(*feature, "Leave it out.")),
         None => Ok(()),
     }

@@ -328,10 +328,10 @@ fn transactions() {
         assert!(matches!(kind(sql), StatementKind::Begin { .. }), "{sql}");
     }
     for sql in ["COMMIT", "END", "COMMIT WORK", "END TRANSACTION", "COMMIT AND NO CHAIN"] {
-        assert!(matches!(kind(sql), StatementKind::Commit), "{sql}");
+        assert!(matches!(kind(sql), StatementKind::Commit { chain: false }), "{sql}");
     }
     for sql in ["ROLLBACK", "ABORT", "ROLLBACK TRANSACTION"] {
-        assert!(matches!(kind(sql), StatementKind::Rollback), "{sql}");
+        assert!(matches!(kind(sql), StatementKind::Rollback { chain: false }), "{sql}");
     }
     let savepoint = |sql| match kind(sql) {
         StatementKind::Savepoint(savepoint) => savepoint,
