@@ -11,6 +11,7 @@ use sqlparser::ast::Spanned;
 
 use super::columns::{arrow_schema, columns, columns_of, index_of, plain_column};
 use super::ddl::timestamp_value;
+use super::dml::cast;
 use super::session::Session;
 use super::{Error, Result, query, source};
 use crate::delta::Delta;
@@ -318,9 +319,24 @@ impl Session {
                     let names = Names::new(&relations, &relations.functions, windows);
                     bind_query(query, &names)?
                 };
-                let names = visible_names(&plan);
+                let mut names = visible_names(&plan);
+                if create.columns.len() > names.len() {
+                    return Err(Error::refused(
+                        SqlState::SYNTAX_ERROR,
+                        "too many column names were specified",
+                    ));
+                }
+                for (name, column) in names.iter_mut().zip(&create.columns) {
+                    *name = fold(&column.name);
+                }
                 let rows = query::collect(&self.once(), plan, &[]).await?;
-                (columns_of(&rows.schema(), &names)?, Some(rows))
+                let mut all = columns_of(&rows.schema(), &names)?;
+                for (column, declared) in all.iter_mut().zip(&create.columns) {
+                    if declared.data_type != ast::DataType::Unspecified {
+                        *column = columns(std::slice::from_ref(declared))?.swap_remove(0);
+                    }
+                }
+                (all, Some(rows))
             }
         };
         let arrow = arrow_schema(&columns);
@@ -363,9 +379,12 @@ impl Session {
                 comment: None,
             })
         });
-        if let Some(rows) = rows {
+        if let Some(rows) = rows.filter(|_| create.with_data) {
             let tag = format!("SELECT {}", rows.num_rows());
-            let rows = rows.with_schema(arrow)?;
+            let columns = rows.columns().iter().zip(arrow.fields());
+            let columns = columns.map(|(values, field)| cast(values, field.data_type()));
+            let columns = columns.collect::<Result<Vec<_>>>()?;
+            let rows = crate::delta::batch(arrow, columns, rows.num_rows())?;
             let delta = Delta::inserts(rows, Timestamp::MIN);
             self.commit(vec![Write::Table(oid, delta)]).await?;
             return Ok((tag, None));

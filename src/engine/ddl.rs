@@ -78,7 +78,10 @@ impl Session {
     }
 
     /// Splits the name of a temporary object into the session's own schema and its name.
-    pub(super) fn new_temporary_name(&mut self, name: &ast::ObjectName) -> Result<(String, String)> {
+    pub(super) fn new_temporary_name(
+        &mut self,
+        name: &ast::ObjectName,
+    ) -> Result<(String, String)> {
         let own = self.make_temporary_schema();
         let [.., schema, _] = name.0.as_slice() else { return self.new_name_in(name, &[own]) };
         if schema.as_ident().is_some_and(|ident| [own.as_str(), ALIAS].contains(&&*fold(ident))) {

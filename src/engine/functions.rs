@@ -9,13 +9,13 @@ use datafusion::prelude::SessionConfig;
 
 use crate::planner::coercion::PostgresTypes;
 use crate::planner::decorrelate::Decorrelate;
-use crate::planner::{common_type, functions};
 use crate::planner::grouping::EmptyGroupingSets;
 use crate::planner::interval_order::IntervalOrder;
 use crate::planner::meaning::PostgresMeaning;
 use crate::planner::null_safe::{JoinKeys, JoinPairs};
 use crate::planner::operators::PostgresOperators;
 use crate::planner::zone::SessionTimes;
+use crate::planner::{common_type, functions};
 use crate::sql::output::style::Style;
 
 /// DataFusion's rules, with ours in the place of two.

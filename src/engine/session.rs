@@ -305,13 +305,17 @@ impl Session {
     async fn named(&mut self, statement: &Statement, params: &[ScalarValue]) -> Result<Outcome> {
         let done = |tag: &str| Ok(Outcome::Done(tag.to_owned()));
         match &statement.kind {
-            StatementKind::Declare { name, hold, statement } => {
-                self.declare(&fold(name), *hold, statement, params).await?;
+            StatementKind::Declare { name, hold, scroll, statement } => {
+                self.declare(&fold(name), (*hold, *scroll), statement, params).await?;
                 done("DECLARE CURSOR")
             }
-            StatementKind::Fetch { name, count, timeout_ms } => {
+            StatementKind::Fetch { name, motion, silent, timeout_ms } => {
                 let cursor = self.cursor(&fold(name))?;
-                Ok(Outcome::Rows(cursor::fetch(cursor, *count, *timeout_ms).await?))
+                let rows = cursor::fetch(&cursor, *motion, *timeout_ms).await?;
+                Ok(match silent {
+                    true => Outcome::Done(format!("MOVE {}", rows.num_rows())),
+                    false => Outcome::Rows(cursor::fetched(&cursor, rows)),
+                })
             }
             StatementKind::Close(None) => {
                 self.cursors.clear();

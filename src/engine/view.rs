@@ -105,6 +105,11 @@ impl Session {
                 self.engine.change_catalog(|catalog| catalog.insert(object));
             }
         }
+        if !create.with_data
+            && let Some(view) = self.engine.catalog().get(oid)
+        {
+            self.suspend_view(view)?;
+        }
         let kind = if maintained { "maintained" } else { "inlined where it is read" };
         self.notice(SqlState::SUCCESS, format!("view \"{name}\" is {kind}"));
         Ok(tag.into())

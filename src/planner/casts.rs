@@ -7,9 +7,11 @@
 
 use std::sync::Arc;
 
-use arrow::array::{AsArray, Float64Array};
+use arrow::array::{AsArray, Float64Array, IntervalMonthDayNanoArray, Time64MicrosecondArray};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Float64Type};
+use arrow::datatypes::{
+    DataType, Float64Type, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, TimeUnit,
+};
 use datafusion::common::DFSchema;
 use datafusion::common::tree_node::Transformed;
 use datafusion::error::Result as DfResult;
@@ -18,6 +20,7 @@ use datafusion::logical_expr::{
 };
 
 use super::arithmetic::type_of;
+use super::scaled_interval::INTERVAL;
 use super::text_output::{differs, texts};
 use super::zone::Session;
 use crate::sql::output::style::Style;
@@ -33,6 +36,10 @@ struct Prepared {
 enum What {
     /// Rounds a double, half to even.
     Round,
+    /// A time of day as the interval since midnight.
+    SinceMidnight,
+    /// The time of day that an interval is behind midnight.
+    TimeOfDay,
     /// Shows a value as text; an instant as a zone's clocks show it, with their offset.
     Show { zone: Option<Arc<str>>, style: Style },
 }
@@ -48,6 +55,8 @@ impl ScalarUDFImpl for Prepared {
     fn name(&self) -> &str {
         match self.what {
             What::Round => "rounded",
+            What::SinceMidnight => "since_midnight",
+            What::TimeOfDay => "time_of_day",
             What::Show { .. } => "text_output",
         }
     }
@@ -59,6 +68,8 @@ impl ScalarUDFImpl for Prepared {
     fn return_type(&self, _: &[DataType]) -> DfResult<DataType> {
         Ok(match self.what {
             What::Round => DataType::Float64,
+            What::SinceMidnight => INTERVAL,
+            What::TimeOfDay => DataType::Time64(TimeUnit::Microsecond),
             What::Show { .. } => DataType::Utf8,
         })
     }
@@ -71,6 +82,20 @@ impl ScalarUDFImpl for Prepared {
                 let rounded: Float64Array =
                     values.as_primitive::<Float64Type>().unary(f64::round_ties_even);
                 Arc::new(rounded)
+            }
+            What::SinceMidnight => {
+                let micros = cast(&arrays[0], &DataType::Int64)?;
+                let spans: IntervalMonthDayNanoArray = micros
+                    .as_primitive::<Int64Type>()
+                    .unary(|micros| IntervalMonthDayNano::new(0, 0, micros * 1_000));
+                Arc::new(spans)
+            }
+            What::TimeOfDay => {
+                const DAY: i64 = 86_400_000_000;
+                let times: Time64MicrosecondArray = arrays[0]
+                    .as_primitive::<IntervalMonthDayNanoType>()
+                    .unary(|span| (span.nanoseconds / 1_000).rem_euclid(DAY));
+                Arc::new(times)
             }
             What::Show { zone, style } => Arc::new(texts(&arrays[0], zone.as_deref(), *style)?),
         }))
@@ -99,13 +124,22 @@ pub(super) fn rewrite(
             let whole = DataType::Decimal128(precision, 0);
             Expr::Cast(Cast::new(Box::new(inner()), whole))
         }
+        (DataType::Time64(_), to) if *to == INTERVAL => {
+            return Ok(Transformed::yes(Prepared::call(What::SinceMidnight, inner())));
+        }
+        (from, DataType::Time64(_)) if from == INTERVAL => {
+            return Ok(Transformed::yes(Prepared::call(What::TimeOfDay, inner())));
+        }
         (from, DataType::Utf8) if differs(&from) => {
             let zone = match from {
                 DataType::Timestamp(_, Some(zone)) => Some(session.zone.clone().unwrap_or(zone)),
                 DataType::List(_) => session.zone.clone(),
                 _ => None,
             };
-            return Ok(Transformed::yes(Prepared::call(What::Show { zone, style: session.style }, inner())));
+            return Ok(Transformed::yes(Prepared::call(
+                What::Show { zone, style: session.style },
+                inner(),
+            )));
         }
         _ => return Ok(Transformed::no(expr)),
     };

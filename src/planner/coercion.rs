@@ -32,6 +32,7 @@ use datafusion::optimizer::AnalyzerRule;
 use super::common_type::{Said, common, read_texts, unify};
 use super::interval_order::compares;
 use super::{casts, common_type, text_time, zone};
+use crate::functions::time;
 
 /// Digits behind the point of a numerator; division adds four.
 const NUMERATOR_SCALE: i8 = 16;
@@ -112,6 +113,28 @@ pub(super) fn rewrite(
             let changed = read | read_texts(&mut parts, schema) | float_wins(&mut parts, schema);
             Ok(transformed(changed, Expr::Case(case)))
         }
+        Expr::ScalarFunction(mut function)
+            if ["$generate_series", "date_bin"].contains(&function.name()) =>
+        {
+            let times = if function.name() == "date_bin" { 1..3 } else { 0..2 };
+            let mut parts: Vec<&mut Expr> =
+                function.args.iter_mut().take(times.end).skip(times.start).collect();
+            let mut changed = read_texts(&mut parts, schema);
+            let of_time = function.args[0]
+                .get_type(schema)
+                .is_ok_and(|of| matches!(of, DataType::Timestamp(..) | DataType::Date32));
+            if let Some(step) = function.args.get_mut(2).filter(|_| times.start == 0 && of_time)
+                && common_type::untyped(step).is_some()
+            {
+                cast(step, INTERVAL);
+                changed = true;
+            }
+            Ok(transformed(changed, Expr::ScalarFunction(function)))
+        }
+        Expr::ScalarFunction(mut function) if is_calendar_part(&function) => {
+            function.func = time::calendar_part();
+            Ok(Transformed::yes(Expr::ScalarFunction(function)))
+        }
         Expr::ScalarFunction(function) if rounds_to_even(&function, schema) => {
             let mut args = function.args;
             Ok(Transformed::yes(casts::rounded(args.swap_remove(0))))
@@ -130,6 +153,15 @@ pub(super) fn rewrite(
         }
         other => Ok(Transformed::no(other)),
     })
+}
+
+/// Whether this is `date_part` of a part that DataFusion has not.
+fn is_calendar_part(function: &ScalarFunction) -> bool {
+    function.name() == "date_part"
+        && matches!(function.args.first(), Some(Expr::Literal(part, _))
+        if part.try_as_str().flatten().is_some_and(|part| {
+            time::CALENDAR_PARTS.iter().any(|known| known.eq_ignore_ascii_case(part))
+        }))
 }
 
 /// Whether this is `round` of a double.

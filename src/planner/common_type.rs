@@ -197,10 +197,8 @@ pub(super) fn read_operand(
 fn beside(op: &BinaryOperator, other: &FieldRef) -> Option<FieldRef> {
     use BinaryOperator as Op;
     let data_type = other.data_type();
-    let time = matches!(
-        data_type,
-        DataType::Date32 | DataType::Time64(_) | DataType::Timestamp(..)
-    );
+    let time =
+        matches!(data_type, DataType::Date32 | DataType::Time64(_) | DataType::Timestamp(..));
     let same = match op {
         // What is compared with a time is read later, in the session's zone.
         Op::Eq | Op::NotEq | Op::Lt | Op::LtEq | Op::Gt | Op::GtEq => {
@@ -269,12 +267,13 @@ impl ScalarUDFImpl for OneType {
             let what = format!("{} does not take {} arguments", self.name(), args.arg_fields.len());
             return Err(invalid(SqlState::SYNTAX_ERROR, what));
         }
-        let said = args.arg_fields.iter().zip(args.scalar_arguments).map(|(field, constant)| {
-            match constant {
-                Some(ScalarValue::Utf8(Some(text))) => Said::Text(text),
-                _ => said_of(field),
-            }
-        });
+        let said =
+            args.arg_fields.iter().zip(args.scalar_arguments).map(
+                |(field, constant)| match constant {
+                    Some(ScalarValue::Utf8(Some(text))) => Said::Text(text),
+                    _ => said_of(field),
+                },
+            );
         let found = common(said).map_err(|(a, b)| {
             let [a, b] = [a, b].map(|field| pg_type_name(field.data_type()));
             match self.name() {

@@ -59,6 +59,7 @@ mod tvf;
 mod using;
 pub mod verdict;
 mod versions;
+mod whole_row;
 pub mod window;
 mod window_function;
 mod wording;

@@ -50,10 +50,7 @@ pub(super) fn as_value(expr: &mut Expr) {
         case_token: AttachedToken::empty(),
         end_token: AttachedToken::empty(),
         operand: None,
-        conditions: vec![
-            when(equal, Value::Boolean(!negated)),
-            when(perhaps, Value::Null),
-        ],
+        conditions: vec![when(equal, Value::Boolean(!negated)), when(perhaps, Value::Null)],
         else_result: Some(Box::new(value(Value::Boolean(negated)))),
     };
 }
@@ -92,10 +89,8 @@ fn exists(items: &[Expr], query: &ast::Query, perhaps: bool) -> Option<ast::Quer
         op: BinaryOperator::And,
         right: Box::new(right),
     });
-    let columns = (0..items.len()).map(|i| TableAliasColumnDef {
-        name: column(i),
-        data_type: None,
-    });
+    let columns =
+        (0..items.len()).map(|i| TableAliasColumnDef { name: column(i), data_type: None });
     let derived = TableFactor::Derived {
         lateral: false,
         subquery: Box::new(query.clone()),

@@ -64,7 +64,10 @@ impl ScalarUDFImpl for Scaled {
 
 /// Scales the parts of an interval: fractions of months become days of which a month has 30,
 /// fractions of days time, in whole microseconds.
-fn scale(interval: IntervalMonthDayNano, by: impl Fn(f64) -> f64) -> DfResult<IntervalMonthDayNano> {
+fn scale(
+    interval: IntervalMonthDayNano,
+    by: impl Fn(f64) -> f64,
+) -> DfResult<IntervalMonthDayNano> {
     const DAY_MICROS: f64 = 86_400e6;
     // Postgres rounds so too, lest 0.1 of ten months lose a day.
     let tidy = |value: f64| (value * 1e6).round_ties_even() / 1e6;

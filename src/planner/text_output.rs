@@ -10,7 +10,7 @@ use arrow::datatypes::{
 use bytes::BytesMut;
 use datafusion::error::Result as DfResult;
 
-use super::functions;
+use crate::functions::zone;
 use crate::sql::output::style::Style;
 use crate::sql::output::{datetime, number, style};
 
@@ -29,12 +29,8 @@ pub(super) fn differs(data_type: &DataType) -> bool {
 }
 
 /// Returns the texts of values; instants as the clocks of `zone` show them.
-pub(super) fn texts(
-    values: &ArrayRef,
-    zone: Option<&str>,
-    style: Style,
-) -> DfResult<StringArray> {
-    let zone = zone.map(functions::zone).transpose()?;
+pub(super) fn texts(values: &ArrayRef, zone: Option<&str>, style: Style) -> DfResult<StringArray> {
+    let zone = zone.map(zone::zone).transpose()?;
     let text = |i: usize| values.is_valid(i).then(|| text(values, i, zone, style)).transpose();
     (0..values.len()).map(text).collect()
 }

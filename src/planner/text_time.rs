@@ -33,11 +33,10 @@ use datafusion::logical_expr::{
 
 use super::arithmetic::type_of;
 use super::error::Error;
-use super::functions;
 use super::zone::Session;
 use crate::error::SqlState;
 use crate::functions::error::failure;
-use crate::functions::json;
+use crate::functions::{json, zone};
 use crate::sql;
 use crate::sql::array::elements;
 use crate::sql::datetime::{self, DateOrder, DateTime, Parts, Zone};
@@ -58,8 +57,10 @@ fn read(text: &str, zone: Option<&str>, order: DateOrder) -> Result<i64, datetim
     };
     let days = i64::from(days(parts.date.ok_or(datetime::Malformed::Syntax)?));
     let local = days * DAY_MICROS + parts.time.unwrap_or(0);
-    let in_zone =
-        |name: &str| functions::instant_of(name, local).map_err(|_| datetime::Malformed::Syntax);
+    let in_zone = |name: &str| {
+        let instant = zone::zone(name).and_then(|zone| zone::instant_of(zone, local));
+        instant.map_err(|_| datetime::Malformed::Syntax)
+    };
     match (parts.zone, zone) {
         (Some(Zone::Named(name)), Some(_)) => in_zone(&name),
         // It must be one all the same.
@@ -84,14 +85,19 @@ fn read_iso(text: &str, zone: Option<&str>) -> Option<i64> {
         return None;
     }
     let utc = |text: &str| Some(string_to_datetime(&Utc, text).ok()?.timestamp_micros());
-    let parsed = |text: &str| match zone {
-        None => utc(without_offset(text)),
-        Some("UTC") => utc(text),
-        Some(zone) => match string_to_datetime(&functions::zone(zone).ok()?, text) {
-            Ok(time) => Some(time.timestamp_micros()),
-            // A time that the zone's clocks skip.
-            Err(_) => functions::instant_of(zone, utc(text)?).ok(),
-        },
+    let parsed = |text: &str| {
+        let time = without_offset(text);
+        let offset = text[time.len()..].trim_start();
+        let numeric = offset.eq_ignore_ascii_case("z") || offset.starts_with(['+', '-']);
+        match zone {
+            _ if !offset.is_empty() && !numeric => None,
+            None | Some("UTC") if offset.is_empty() => utc(time),
+            Some(name) if offset.is_empty() => {
+                zone::instant_of(zone::zone(name).ok()?, utc(time)?).ok()
+            }
+            None => utc(time),
+            Some(_) => utc(text),
+        }
     };
     parsed(text).or_else(|| parsed(&with_seconds(text)?))
 }
@@ -103,6 +109,8 @@ fn read_date(text: &str, order: DateOrder) -> Result<i32, datetime::Malformed> {
     }
     match datetime::parse(text, order)? {
         DateTime::Epoch => Ok(0),
+        DateTime::Infinity => Ok(i32::MAX),
+        DateTime::MinusInfinity => Ok(i32::MIN),
         DateTime::Parts(Parts { date: Some(date), .. }) => Ok(days(date)),
         _ => Err(datetime::Malformed::Syntax),
     }
@@ -215,7 +223,9 @@ impl TextTime {
     /// Times without a zone are in that of the session, or else in that of the type.
     fn new(to: &DataType, session: &Session) -> Self {
         let zone = match to {
-            DataType::Timestamp(_, Some(zone)) => Some(session.zone.as_ref().unwrap_or(zone).clone()),
+            DataType::Timestamp(_, Some(zone)) => {
+                Some(session.zone.as_ref().unwrap_or(zone).clone())
+            }
             _ => None,
         };
         let order = session.style.order;
@@ -240,11 +250,14 @@ impl TextTime {
                 return Ok(Arc::new(spans.collect::<DfResult<IntervalMonthDayNanoArray>>()?));
             }
             DataType::Date32 => {
-                let dates = each(texts, |text| read_date(text, self.order).map_err(|m| wrong(m, text, &self.to)));
+                let dates = each(texts, |text| {
+                    read_date(text, self.order).map_err(|m| wrong(m, text, &self.to))
+                });
                 return Ok(Arc::new(dates.collect::<DfResult<Date32Array>>()?));
             }
             DataType::Time64(_) => {
-                let times = each(texts, |text| read_time(text).map_err(|m| wrong(m, text, &self.to)));
+                let times =
+                    each(texts, |text| read_time(text).map_err(|m| wrong(m, text, &self.to)));
                 return Ok(Arc::new(times.collect::<DfResult<Time64MicrosecondArray>>()?));
             }
             DataType::Timestamp(_, zone) => zone.clone(),
@@ -314,11 +327,7 @@ pub(super) fn rewrite(
 
 /// Reads the texts among operands that are compared with a timestamp; returns whether there are
 /// any.
-pub(super) fn read_beside(
-    parts: &mut [&mut Expr],
-    schema: &DFSchema,
-    session: &Session,
-) -> bool {
+pub(super) fn read_beside(parts: &mut [&mut Expr], schema: &DFSchema, session: &Session) -> bool {
     let text = |expr: &Expr| matches!(expr, Expr::Literal(ScalarValue::Utf8(Some(_)), _));
     if !parts.iter().any(|part| text(part)) {
         return false;

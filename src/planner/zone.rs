@@ -23,6 +23,7 @@ use datafusion::logical_expr::{Cast, Expr, lit};
 
 use super::arithmetic::type_of;
 use super::functions::{MICROS, instants, timezone};
+use crate::functions::time::CALENDAR_PART;
 use crate::sql::output::style::Style;
 
 /// How a session looks at times.
@@ -122,9 +123,31 @@ pub(super) fn rewrite(expr: Expr, schema: &DFSchema, zone: &str) -> DfResult<Tra
             if let Some((_, to)) = clock.into_iter().find(|(name, _)| is_now(name)) {
                 return Ok(Transformed::yes(cast(local(zone, now()), to)));
             }
+            if function.name() == "age" {
+                let instants = |arg: &Expr| type_of(arg, schema).is_ok_and(|t| is_instant(&t));
+                let zoned = function.args.len() == 2 && function.args.iter().all(instants);
+                if zoned {
+                    for arg in &mut function.args {
+                        *arg = local(zone, std::mem::take(arg));
+                    }
+                }
+                let age = Expr::ScalarFunction(function);
+                return Ok(if zoned { Transformed::yes(age) } else { Transformed::no(age) });
+            }
+            let with_zone = [("to_char", 0, 2), ("$generate_series", 0, 3)].into_iter();
+            let with_zone = with_zone.into_iter().find(|(name, ..)| *name == function.name());
+            if let Some((_, instant, count)) = with_zone {
+                let of = function.args.get(instant).map(|arg| type_of(arg, schema));
+                let zoned = function.args.len() == count
+                    && of.is_some_and(|of| of.is_ok_and(|t| is_instant(&t)));
+                if zoned {
+                    function.args.push(lit(zone));
+                }
+                let call = Expr::ScalarFunction(function);
+                return Ok(if zoned { Transformed::yes(call) } else { Transformed::no(call) });
+            }
             let argument = match function.name() {
-                "date_part" | "date_trunc" => 1,
-                "to_char" => 0,
+                "date_part" | "date_trunc" | CALENDAR_PART => 1,
                 _ => return Ok(Transformed::no(Expr::ScalarFunction(function))),
             };
             let of_instant = |arg: &Expr| type_of(arg, schema).is_ok_and(|t| is_instant(&t));

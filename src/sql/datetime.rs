@@ -91,8 +91,28 @@ const FULL_MONTHS: [&str; 12] = [
 
 /// Words that say nothing: weekdays, and what stands between fields.
 const FILLERS: [&str; 22] = [
-    "sun", "sunday", "mon", "monday", "tue", "tues", "tuesday", "wed", "weds", "wednesday", "thu",
-    "thur", "thurs", "thursday", "fri", "friday", "sat", "saturday", "at", "on", "t", "the",
+    "sun",
+    "sunday",
+    "mon",
+    "monday",
+    "tue",
+    "tues",
+    "tuesday",
+    "wed",
+    "weds",
+    "wednesday",
+    "thu",
+    "thur",
+    "thurs",
+    "thursday",
+    "fri",
+    "friday",
+    "sat",
+    "saturday",
+    "at",
+    "on",
+    "t",
+    "the",
 ];
 
 /// Abbreviations of zones, in minutes east of Greenwich.
@@ -432,10 +452,13 @@ impl Read {
         }
         // A name may be followed by an offset: `UTC+3`.
         let known = ZONES.iter().find(|(name, _)| *name == lower);
-        once(&mut self.zone, match known {
-            Some((_, minutes)) => Zone::Offset(minutes * 60),
-            None => Zone::Named(word.to_owned()),
-        })
+        once(
+            &mut self.zone,
+            match known {
+                Some((_, minutes)) => Zone::Offset(minutes * 60),
+                None => Zone::Named(word.to_owned()),
+            },
+        )
     }
 
     fn finish(self) -> Result<Parts> {

@@ -94,21 +94,25 @@ pub enum StatementKind {
     Explain(Explain),
     /// `EXPLAIN STALL view`: why nothing comes out.
     ExplainStall(ast::ObjectName),
-    /// `DECLARE name [NO SCROLL] CURSOR [WITH|WITHOUT HOLD] FOR query | SUBSCRIBE ..`.
+    /// `DECLARE name [[NO] SCROLL] CURSOR [WITH|WITHOUT HOLD] FOR query | SUBSCRIBE ..`.
     Declare {
         /// The cursor's name.
         name: ast::Ident,
         /// Whether it outlives the transaction.
         hold: bool,
+        /// Whether it can go back: SCROLL or NO SCROLL, if it says so.
+        scroll: Option<bool>,
         /// What it runs: a `Query` or a `Subscribe`.
         statement: Box<Statement>,
     },
-    /// `FETCH [FORWARD] n | ALL | NEXT FROM name [WITH (timeout = '..')]`.
+    /// `FETCH | MOVE motion FROM name [WITH (timeout = '..')]`.
     Fetch {
         /// The cursor's name.
         name: ast::Ident,
-        /// How many rows; `None` is ALL.
-        count: Option<u64>,
+        /// Where to.
+        motion: Motion,
+        /// Whether the rows on the way are only counted (MOVE).
+        silent: bool,
         /// How long to wait for rows, in milliseconds.
         timeout_ms: Option<u64>,
     },
@@ -170,6 +174,19 @@ pub enum StatementKind {
     NoOp(&'static str),
     /// Nothing but blanks and comments.
     Empty,
+}
+
+/// Where FETCH goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Motion {
+    /// So many rows on; `None` is all. 0 is the row that was fetched last.
+    Forward(Option<u64>),
+    /// So many rows back; `None` is all.
+    Backward(Option<u64>),
+    /// To the row of that number; from the end if it is negative.
+    Absolute(i64),
+    /// To the row so many rows away.
+    Relative(i64),
 }
 
 /// What is done with a savepoint.
@@ -370,6 +387,8 @@ pub struct CreateTable {
     pub versions: Option<WatermarkClause>,
     /// `CREATE TABLE x AS query`.
     pub query: Option<Query>,
+    /// Whether the query's rows go into the table: not `WITH NO DATA`.
+    pub with_data: bool,
     /// `WITH (k = v, ..)`; keys in lower case.
     pub options: BTreeMap<String, String>,
 }
@@ -395,6 +414,8 @@ pub struct CreateView {
     pub query_text: Arc<str>,
     /// `WITH (k = v, ..)`; keys in lower case.
     pub options: BTreeMap<String, String>,
+    /// Whether it runs from the start: not `WITH NO DATA`.
+    pub with_data: bool,
 }
 
 /// What ALTER VIEW does.
@@ -406,7 +427,8 @@ pub enum ViewChange {
     Suspend,
     /// `RESUME`: starts it again.
     Resume,
-    /// `REFRESH MATERIALIZED VIEW`: nothing, as its content is always up to date.
+    /// `REFRESH MATERIALIZED VIEW`: starts it again if it was suspended; else its content is up
+    /// to date.
     Refresh,
 }
 

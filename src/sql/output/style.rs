@@ -356,7 +356,10 @@ mod tests {
             text(|out| write_interval(months, days, micros, style, out))
         };
         let micros = 14_706_700_000;
-        assert_eq!(of("postgres_verbose", 14, 3, micros), "@ 1 year 2 mons 3 days 4 hours 5 mins 6.7 secs");
+        assert_eq!(
+            of("postgres_verbose", 14, 3, micros),
+            "@ 1 year 2 mons 3 days 4 hours 5 mins 6.7 secs"
+        );
         assert_eq!(of("postgres_verbose", 0, -1, 0), "@ 1 day ago");
         assert_eq!(of("postgres_verbose", 0, 0, 0), "@ 0");
         assert_eq!(of("sql_standard", 14, 3, micros), "+1-2 +3 +4:05:06.7");

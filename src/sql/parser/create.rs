@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use sqlparser::ast;
 use sqlparser::tokenizer::Token;
 
 use super::alter::OTHER_KINDS;
@@ -12,9 +13,7 @@ use super::query::query;
 use super::reader::Reader;
 use super::statement::statement_name;
 use super::stream::{set_once, versioned_by};
-use crate::sql::statement::{
-    CreateTable, CreateView, OnCommit, StatementKind, WatermarkClause,
-};
+use crate::sql::statement::{CreateTable, CreateView, OnCommit, StatementKind, WatermarkClause};
 use crate::sql::{Error, Result};
 
 /// Reads what follows CREATE.
@@ -93,7 +92,10 @@ fn view(
     let mut options = BTreeMap::new();
     with_clause(&mut reader, &mut options)?;
     reader.expect(&["AS"])?;
-    let text = without_view_tail(reader)?;
+    let (text, with_data) = without_view_tail(reader)?;
+    if !with_data && !materialized {
+        return Err(reader.unsupported("WITH NO DATA of a view", "Use CREATE MATERIALIZED VIEW."));
+    }
     Ok(StatementKind::CreateView(CreateView {
         name,
         temporary,
@@ -104,11 +106,13 @@ fn view(
         query: query(text)?,
         query_text: text.text(),
         options,
+        with_data,
     }))
 }
 
-/// Takes `WITH [NO] DATA` and `WITH CHECK OPTION` off the end of a view's query.
-fn without_view_tail(mut reader: Reader<'_>) -> Result<Reader<'_>> {
+/// Takes `WITH [NO] DATA` and `WITH CHECK OPTION` off the end of a view's query; returns whether
+/// there is to be data.
+fn without_view_tail(mut reader: Reader<'_>) -> Result<(Reader<'_>, bool)> {
     let tail = reader.find(|here| {
         let mut here = *here;
         if !here.eat(&["WITH"]) {
@@ -117,13 +121,13 @@ fn without_view_tail(mut reader: Reader<'_>) -> Result<Reader<'_>> {
         here.eat_any(&["NO", "LOCAL", "CASCADED"]);
         (here.eat(&["DATA"]) || here.eat(&["CHECK", "OPTION"])) && here.at_end()
     });
-    let Some(length) = tail else { return Ok(reader) };
+    let Some(length) = tail else { return Ok((reader, true)) };
     let query = reader.take_to(reader.rest().start + length);
     if reader.eat(&["WITH", "DATA"]) {
-        return Ok(query);
+        return Ok((query, true));
     }
     if reader.sees(&["WITH", "NO", "DATA"]) {
-        return Err(reader.unsupported("WITH NO DATA", "A view's content is always up to date."));
+        return Ok((query, false));
     }
     Err(reader.unsupported("WITH CHECK OPTION", "Views cannot be written to."))
 }
@@ -149,18 +153,20 @@ fn table(mut reader: Reader<'_>, temporary: bool) -> Result<StatementKind> {
     let mut options = BTreeMap::new();
     with_clause(&mut reader, &mut options)?;
     let on_commit = if temporary { Some(on_commit(&mut reader)?) } else { None };
+    let mut with_data = true;
     let query = if reader.eat(&["AS"]) {
-        if !declared.columns.is_empty() {
-            return Err(start.unsupported(
-                "column definitions in CREATE TABLE AS",
-                "Name and cast the columns in the query.",
-            ));
-        }
         let end = reader.rest().end;
-        Some(query(without_view_tail(reader.take_to(end))?)?)
+        let (text, as_is) = without_view_tail(reader.take_to(end))?;
+        with_data = as_is;
+        Some(query(text)?)
     } else {
-        if start.peek(0) != &Token::LParen {
-            return Err(start.expected("( or AS"));
+        let untyped = |column: &ast::ColumnDef| column.data_type == ast::DataType::Unspecified;
+        if start.peek(0) != &Token::LParen || declared.columns.iter().any(untyped) {
+            return Err(if start.peek(0) == &Token::LParen {
+                reader.expected("AS, as there is a column without a type")
+            } else {
+                start.expected("( or AS")
+            });
         }
         None
     };
@@ -173,6 +179,7 @@ fn table(mut reader: Reader<'_>, temporary: bool) -> Result<StatementKind> {
         primary_key: declared.primary_key,
         versions,
         query,
+        with_data,
         options,
     }))
 }
