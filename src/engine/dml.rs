@@ -22,7 +22,7 @@ use crate::connectors::format::TextLimit;
 use crate::delta::{Delta, span};
 use crate::error::SqlState;
 use crate::functions::json;
-use crate::planner::bind::{bind_dml, bind_query};
+use crate::planner::bind::{DUPLICATE_MARK, bind_dml, bind_query};
 use crate::planner::relation::Names;
 use crate::planner::text_time;
 use crate::runtime::hub::Write;
@@ -453,7 +453,8 @@ pub(super) fn describe_plan(
             let object = session.insert_target(insert)?;
             let rows = session.insert_plan(insert, &object, windows)?.display_indent().to_string();
             let lines = rows.lines().map(|line| format!("\n  {line}"));
-            return Ok(format!("Insert: {}{}", object.name, lines.collect::<String>()));
+            let text = format!("Insert: {}{}", object.name, lines.collect::<String>());
+            return Ok(text.replace(DUPLICATE_MARK, ""));
         }
         other => bind_query(&update::as_query(session, other, windows)?, &names)?,
     };
