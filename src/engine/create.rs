@@ -9,15 +9,16 @@ use datafusion::physical_expr::PhysicalExpr;
 use sqlparser::ast;
 use sqlparser::ast::Spanned;
 
-use super::columns::{arrow_schema, columns, columns_of, index_of, plain_column};
+use super::columns::{arrow_schema, columns, index_of, plain_column};
+use super::create_as::fitted;
 use super::ddl::timestamp_value;
-use super::dml::cast;
 use super::session::Session;
-use super::{Error, Result, query, source};
+use super::{Error, Result, source};
+use crate::connectors::SourcePosition;
 use crate::delta::Delta;
 use crate::error::SqlState;
 use crate::planner::asof::DELETED;
-use crate::planner::bind::{bind_expr, bind_query, constant, visible_names};
+use crate::planner::bind::{bind_expr, constant};
 use crate::planner::relation::Names;
 use crate::runtime::history::Retention;
 use crate::runtime::hub::Write;
@@ -33,9 +34,6 @@ use crate::sql::statement::{
 };
 use crate::sql::types::{SqlType, pg_type_name};
 use crate::time::Timestamp;
-
-/// Options of streams and tables that are not their connector's.
-const OWN_OPTIONS: [&str; 2] = ["retention", "wait"];
 
 impl Session {
     pub(super) async fn create_stream(
@@ -60,7 +58,7 @@ impl Session {
         let oid = self.engine.change_catalog(Catalog::fresh_oid);
         let side_oid = match (&side, &time) {
             (Some(side), Some(time)) => {
-                Some(self.create_side(side, oid, &columns, arrow.field(time.column).data_type()))
+                Some(self.create_side(side, oid, &columns, arrow.field(time.column).data_type())?)
             }
             _ => None,
         };
@@ -84,7 +82,7 @@ impl Session {
             query: None,
         };
         let stream = Stream::new(&name, Arc::clone(&arrow), time, retention, late);
-        self.engine.hub().create_stream(oid, stream);
+        self.engine.hub().create_stream(oid, stream)?;
         self.engine.change_catalog(|catalog| {
             catalog.insert(Object {
                 oid,
@@ -101,15 +99,20 @@ impl Session {
         Ok(opened.map(|opened| source::start(&self.engine, opened, target, &name)))
     }
 
-    /// Opens the source that the options ask for.
+    /// Opens the source that the options ask for; that of a definition that is told again is opened
+    /// when all has been told.
     async fn open_source(
         &mut self,
         options: &BTreeMap<String, String>,
         columns: &[Column],
         event_time: Option<String>,
     ) -> Result<Option<source::Opened>> {
+        if self.engine.hub().is_recovering() {
+            return Ok(None);
+        }
         let engine = Arc::clone(&self.engine);
-        let mut opened = source::spec(&engine, options, &OWN_OPTIONS, columns, event_time).await?;
+        let from = SourcePosition::default();
+        let mut opened = source::open(&engine, options, columns, event_time, from).await?;
         if let Some(message) = opened.as_mut().and_then(source::Opened::take_notice) {
             self.notice(SqlState::UNDEFINED_FILE, message);
         }
@@ -186,7 +189,7 @@ impl Session {
         main: Oid,
         columns: &[Column],
         time: &DataType,
-    ) -> Oid {
+    ) -> Result<Oid> {
         let mut all = columns.to_vec();
         for (name, data_type) in SIDE_COLUMNS.into_iter().zip(side_types(time)) {
             let sql_type = SqlType { name: pg_type_name(&data_type) };
@@ -196,7 +199,7 @@ impl Session {
         let arrow = arrow_schema(&all);
         let oid = self.engine.change_catalog(Catalog::fresh_oid);
         let stream = Stream::new(name, arrow, None, Retention::default(), Late::Drop);
-        self.engine.hub().create_stream(oid, stream);
+        self.engine.hub().create_stream(oid, stream)?;
         let def = StreamDef {
             event_time: None,
             watermark: None,
@@ -219,7 +222,7 @@ impl Session {
                 comment: None,
             })
         });
-        oid
+        Ok(oid)
     }
 
     fn event_time(
@@ -286,15 +289,20 @@ impl Session {
     }
 
     /// Creates the stream of a table's versions.
-    fn create_versions(&self, name: &str, table: &SchemaRef, time: EventTime) -> VersionsDef {
+    fn create_versions(
+        &self,
+        name: &str,
+        table: &SchemaRef,
+        time: EventTime,
+    ) -> Result<VersionsDef> {
         let deleted = Field::new(DELETED, DataType::Boolean, true);
         let fields = table.fields().iter().map(|field| field.as_ref().clone()).chain([deleted]);
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
         let column = time.column;
         let stream = self.engine.change_catalog(Catalog::fresh_oid);
         let versions = Stream::new(name, schema, Some(time), Retention::Forever, Late::Error);
-        self.engine.hub().create_stream(stream, versions);
-        VersionsDef { time: column, watermark: String::new(), stream }
+        self.engine.hub().create_stream(stream, versions)?;
+        Ok(VersionsDef { time: column, watermark: String::new(), stream })
     }
 
     pub(super) async fn create_table(
@@ -313,30 +321,8 @@ impl Session {
         let (columns, rows) = match &create.query {
             None => (columns(&create.columns)?, None),
             Some(query) => {
-                let plan = {
-                    let relations = self.relations();
-                    let windows = Arc::clone(&query.windows);
-                    let names = Names::new(&relations, &relations.functions, windows);
-                    bind_query(query, &names)?
-                };
-                let mut names = visible_names(&plan);
-                if create.columns.len() > names.len() {
-                    return Err(Error::refused(
-                        SqlState::SYNTAX_ERROR,
-                        "too many column names were specified",
-                    ));
-                }
-                for (name, column) in names.iter_mut().zip(&create.columns) {
-                    *name = fold(&column.name);
-                }
-                let rows = query::collect(&self.once(), plan, &[]).await?;
-                let mut all = columns_of(&rows.schema(), &names)?;
-                for (column, declared) in all.iter_mut().zip(&create.columns) {
-                    if declared.data_type != ast::DataType::Unspecified {
-                        *column = columns(std::slice::from_ref(declared))?.swap_remove(0);
-                    }
-                }
-                (all, Some(rows))
+                let (columns, rows) = self.rows_of_query(query, &create.columns).await?;
+                (columns, Some(rows))
             }
         };
         let arrow = arrow_schema(&columns);
@@ -354,11 +340,11 @@ impl Session {
         let opened = self.open_source(&create.options, &columns, None).await?;
         let oid = self.engine.change_catalog(Catalog::fresh_oid);
         let mut table = Table::new(&name, Arc::clone(&arrow), primary_key.clone())?;
-        let versions = time.map(|time| self.create_versions(&name, &arrow, time));
+        let versions = time.map(|time| self.create_versions(&name, &arrow, time)).transpose()?;
         if let Some(versions) = &versions {
             table.keep_versions(versions.stream, versions.time);
         }
-        self.engine.hub().create_table(oid, table);
+        self.engine.hub().create_table(oid, table)?;
         let versions = versions.map(|versions| VersionsDef {
             watermark: create.versions.as_ref().map_or(String::new(), |v| v.expr.to_string()),
             ..versions
@@ -381,12 +367,10 @@ impl Session {
         });
         if let Some(rows) = rows.filter(|_| create.with_data) {
             let tag = format!("SELECT {}", rows.num_rows());
-            let columns = rows.columns().iter().zip(arrow.fields());
-            let columns = columns.map(|(values, field)| cast(values, field.data_type()));
-            let columns = columns.collect::<Result<Vec<_>>>()?;
-            let rows = crate::delta::batch(arrow, columns, rows.num_rows())?;
-            let delta = Delta::inserts(rows, Timestamp::MIN);
-            self.commit(vec![Write::Table(oid, delta)]).await?;
+            let delta = Delta::inserts(fitted(&rows, arrow)?, Timestamp::MIN);
+            if !self.engine.hub().is_recovering() {
+                self.commit(vec![Write::Table(oid, delta)]).await?;
+            }
             return Ok((tag, None));
         }
         let target = source::Target::Table(oid);

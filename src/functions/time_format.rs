@@ -259,10 +259,6 @@ impl Shown {
         }))
     }
 
-    fn offset(&self) -> i32 {
-        self.zone.as_ref().map_or(0, |(_, offset)| *offset)
-    }
-
     /// What a field shows: digits and their width, or a text and its width.
     fn field(&self, field: Field) -> Option<(String, usize)> {
         // The year before 1 is 1 BC.
@@ -331,16 +327,22 @@ impl Shown {
             Field::Century => number(i64::from(positive(self.years) - 1) / 100 + 1, 2),
             Field::JulianDay => number(i64::from(date?.num_days_from_ce()) + JULIAN, 0),
             Field::Quarter => number(i64::from(self.months - 1) / 3 + 1, 0),
-            Field::Zone(case) => {
-                let name = self.zone.as_ref().map_or("", |(name, _)| name);
-                text(cased(name, if case == Case::Lower { case } else { Case::Upper }), 0)
+            Field::Zone(_) | Field::ZoneOffset | Field::ZoneHour | Field::ZoneMinute => {
+                text(self.zone_field(field), 0)
             }
-            Field::ZoneOffset => text(offset_text(self.offset()), 0),
+        }
+    }
+
+    fn zone_field(&self, field: Field) -> String {
+        let (name, offset) = self.zone.as_ref().map_or(("", 0), |(name, offset)| (name, *offset));
+        match field {
+            Field::Zone(Case::Lower) => name.to_lowercase(),
+            Field::Zone(_) => name.to_uppercase(),
             Field::ZoneHour => {
-                let sign = if self.offset() < 0 { '-' } else { '+' };
-                text(format!("{sign}{:02}", self.offset().abs() / 3600), 0)
+                format!("{}{:02}", if offset < 0 { '-' } else { '+' }, offset.abs() / 3600)
             }
-            Field::ZoneMinute => number(i64::from(self.offset().abs() / 60 % 60), 2),
+            Field::ZoneMinute => format!("{:02}", offset.abs() / 60 % 60),
+            _ => offset_text(offset),
         }
     }
 }

@@ -323,7 +323,7 @@ fn type_values(values: &mut ast::Values) {
             matches!(cell, Expr::Value(value)
             if matches!(value.value, ast::Value::Null))
         };
-        let Some(wanted) = cells().find_map(|cell| said_type(cell)) else { continue };
+        let Some(wanted) = cells().find_map(said_type) else { continue };
         if !cells().any(text) {
             continue;
         }

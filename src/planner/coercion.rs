@@ -113,46 +113,52 @@ pub(super) fn rewrite(
             let changed = read | read_texts(&mut parts, schema) | float_wins(&mut parts, schema);
             Ok(transformed(changed, Expr::Case(case)))
         }
-        Expr::ScalarFunction(mut function)
-            if ["$generate_series", "date_bin"].contains(&function.name()) =>
-        {
-            let times = if function.name() == "date_bin" { 1..3 } else { 0..2 };
-            let mut parts: Vec<&mut Expr> =
-                function.args.iter_mut().take(times.end).skip(times.start).collect();
-            let mut changed = read_texts(&mut parts, schema);
-            let of_time = function.args[0]
-                .get_type(schema)
-                .is_ok_and(|of| matches!(of, DataType::Timestamp(..) | DataType::Date32));
-            if let Some(step) = function.args.get_mut(2).filter(|_| times.start == 0 && of_time)
-                && common_type::untyped(step).is_some()
-            {
-                cast(step, INTERVAL);
-                changed = true;
-            }
-            Ok(transformed(changed, Expr::ScalarFunction(function)))
-        }
-        Expr::ScalarFunction(mut function) if is_calendar_part(&function) => {
-            function.func = time::calendar_part();
-            Ok(Transformed::yes(Expr::ScalarFunction(function)))
-        }
-        Expr::ScalarFunction(function) if rounds_to_even(&function, schema) => {
-            let mut args = function.args;
-            Ok(Transformed::yes(casts::rounded(args.swap_remove(0))))
-        }
-        Expr::ScalarFunction(mut function) if ["round", "trunc"].contains(&function.name()) => {
-            let Some(Expr::Literal(scale, _)) = function.args.get_mut(1) else {
-                return Ok(Transformed::no(Expr::ScalarFunction(function)));
-            };
-            *scale = scale.cast_to(&DataType::Int32)?;
-            Ok(Transformed::yes(Expr::ScalarFunction(function)))
-        }
-        Expr::ScalarFunction(mut function) => {
-            let ScalarFunction { func, args } = &mut function;
-            let changed = unify(func, args, schema);
-            Ok(transformed(changed, Expr::ScalarFunction(function)))
-        }
+        Expr::ScalarFunction(function) => call(function, schema),
         other => Ok(Transformed::no(other)),
     })
+}
+
+/// Rewrites a call.
+fn call(mut function: ScalarFunction, schema: &DFSchema) -> DfResult<Transformed<Expr>> {
+    let changed = match function.name() {
+        "$generate_series" | "date_bin" => read_series(&mut function, schema),
+        "date_part" if is_calendar_part(&function) => {
+            function.func = time::calendar_part();
+            true
+        }
+        "round" if rounds_to_even(&function, schema) => {
+            return Ok(Transformed::yes(casts::rounded(function.args.swap_remove(0))));
+        }
+        "round" | "trunc" => match function.args.get_mut(1) {
+            Some(Expr::Literal(scale, _)) => {
+                *scale = scale.cast_to(&DataType::Int32)?;
+                true
+            }
+            _ => false,
+        },
+        _ => {
+            let ScalarFunction { func, args } = &mut function;
+            unify(func, args, schema)
+        }
+    };
+    Ok(transformed(changed, Expr::ScalarFunction(function)))
+}
+
+/// Reads the texts among the times of a series or of `date_bin`, and the step of a series of times.
+fn read_series(function: &mut ScalarFunction, schema: &DFSchema) -> bool {
+    let series = function.name() == "$generate_series";
+    let times = if series { 0..2 } else { 1..3 };
+    let parts = function.args.iter_mut().take(times.end).skip(times.start);
+    let mut changed = read_texts(&mut parts.collect::<Vec<_>>(), schema);
+    let of_times = function.args.first().and_then(|first| first.get_type(schema).ok());
+    let of_times = matches!(of_times, Some(DataType::Timestamp(..) | DataType::Date32));
+    if let Some(step) = function.args.get_mut(2).filter(|_| series && of_times)
+        && common_type::untyped(step).is_some()
+    {
+        cast(step, INTERVAL);
+        changed = true;
+    }
+    changed
 }
 
 /// Whether this is `date_part` of a part that DataFusion has not.
