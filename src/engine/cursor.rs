@@ -207,7 +207,7 @@ impl State {
             }
             Motion::Backward(count) => {
                 let end = at.saturating_sub(count.map_or(usize::MAX, number));
-                ((at > 1).then_some((at - 1, end.max(1))), end)
+                ((at > 1).then(|| (at - 1, end.max(1))), end)
             }
             Motion::Absolute(row @ ..0) => {
                 let count = self.read_to(usize::MAX).await?;

@@ -112,6 +112,11 @@ impl Session {
         changed
     }
 
+    /// Whether there is a cursor of that name.
+    pub fn has_cursor(&self, name: &str) -> bool {
+        self.cursors.contains_key(name)
+    }
+
     /// `DateStyle` and `IntervalStyle`.
     pub fn style(&self) -> Style {
         self.variables.style()
@@ -286,6 +291,10 @@ impl Session {
                 self.variables.reset_all();
                 done("RESET")
             }
+            StatementKind::NoOp("DISCARD ALL") if self.block.is_some() => Err(Error::refused(
+                SqlState::ACTIVE_SQL_TRANSACTION,
+                "DISCARD ALL cannot run inside a transaction block",
+            )),
             StatementKind::NoOp(tag) => {
                 if matches!(*tag, "DISCARD ALL" | "DISCARD TEMP") {
                     self.drop_temporary();

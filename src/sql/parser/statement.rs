@@ -50,7 +50,7 @@ fn kind(mut reader: Reader<'_>) -> Result<StatementKind> {
         return Err(reader.expected("a statement"));
     }
     if query::sees_query(&reader) {
-        return query::query(reader).map(StatementKind::Query);
+        return query::query_or_into(reader);
     }
     if let Some(kind) = session::statement(&mut reader)? {
         reader.expect_end()?;

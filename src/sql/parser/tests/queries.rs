@@ -291,6 +291,10 @@ fn queries_come_in_all_forms() {
         query(sql);
     }
     assert_eq!(rewritten("SELECT 'a' -- c\n 'b'"), "SELECT 'ab'");
-    check_unsupported("SELECT 1 INTO t", "SELECT INTO");
+    let StatementKind::CreateTable(table) = kind("SELECT 1 AS a INTO TEMP t") else {
+        panic!("no table");
+    };
+    assert!(table.temporary.is_some() && table.query.is_some());
+    check_unsupported("CREATE VIEW v AS SELECT 1 INTO t", "SELECT INTO");
     check_unsupported("WITH a AS (SELECT 1) INSERT INTO t SELECT * FROM a", "WITH before INSERT");
 }
