@@ -234,6 +234,15 @@ impl Hub {
 
     /// Commits writes, all or none.
     pub fn commit(&self, writes: Vec<Write>) -> Result<Receipt> {
+        self.take(writes, false)
+    }
+
+    /// Commits writes, all or none, for whose way to the disk nobody waits.
+    pub fn commit_lazily(&self, writes: Vec<Write>) -> Result<Receipt> {
+        self.take(writes, true)
+    }
+
+    fn take(&self, writes: Vec<Write>, lazy: bool) -> Result<Receipt> {
         let input = self.prepare(|| Input::Writes(writes.clone()))?;
         let mut guard = self.lock();
         let state = &mut *guard;
@@ -243,7 +252,7 @@ impl Hub {
         let now = self.clock.now();
         state.check(&writes, now)?;
         let moment = self.moment(state, now);
-        self.record(&moment, input.as_deref())?;
+        self.record(&moment, input.as_deref(), lazy)?;
         let commit = state.next_commit(now);
         let mut changes = BTreeMap::new();
         let mut receipt = Receipt { commit, admitted: 0, refused: 0 };
@@ -315,8 +324,9 @@ impl Hub {
         let Passed { changes, views, due } = state.on_clock(state.time(now), next);
         let waited = !due.is_empty() || state.is_due(next);
         if !changes.is_empty() || !views.is_empty() || waited {
-            let recorded = self.prepare(|| Input::Tick);
-            if let Err(error) = recorded.and_then(|input| self.record(&moment, input.as_deref())) {
+            let input = self.prepare(|| Input::Tick);
+            let recorded = input.and_then(|input| self.record(&moment, input.as_deref(), false));
+            if let Err(error) = recorded {
                 tracing::warn!("the passing of time is not recorded: {error}");
             }
             let commit = state.next_commit(now);
@@ -333,7 +343,7 @@ impl Hub {
                 return Err(Error::ShuttingDown);
             }
             let moment = self.moment(&state, self.clock.now());
-            self.record(&moment, self.prepare(|| Input::Heartbeat(at))?.as_deref())?;
+            self.record(&moment, self.prepare(|| Input::Heartbeat(at))?.as_deref(), false)?;
             let before = at.plus(-1);
             state.time = Some(state.time.map_or(before, |last| last.max(before)));
         }
