@@ -164,6 +164,7 @@ impl Engine {
         for source in sources.values() {
             source.stop();
         }
+        self.last_checkpoint().await;
         let hub = Arc::clone(&self.hub);
         if let Err(error) = tokio::task::spawn_blocking(move || hub.stop()).await {
             tracing::error!(%error, "workers did not stop");
