@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arrow::array::StringArray;
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::ScalarValue;
 use sqlparser::ast;
@@ -15,6 +16,7 @@ use super::{Error, Result, system};
 use crate::error::{Location, SqlState};
 use crate::planner::bind::constant;
 use crate::planner::relation::Names;
+use crate::planner::text_time;
 use crate::runtime::hub::Write;
 use crate::sql::catalog::{Object, ObjectKind, PUBLIC};
 use crate::sql::names::{fold, fold_parts, is_reserved, is_reserved_word};
@@ -37,7 +39,7 @@ impl Session {
         if let Some(source) = started {
             source.wait().await?;
         }
-        self.durable().await;
+        engine.hub().durable().await;
         Ok(tag)
     }
 
@@ -278,7 +280,16 @@ impl Session {
         let state = relations.functions_now();
         let names = Names::new(&relations, &state, Arc::from([]));
         let value = constant(at, &names, &state)?;
-        timestamp_value(&value).ok_or_else(|| {
+        let read = match value.try_as_str().flatten() {
+            None => timestamp_value(&value),
+            Some(text) => {
+                let time = DataType::Timestamp(TimeUnit::Microsecond, None);
+                let read = text_time::values(&StringArray::from(vec![text]), &time)?;
+                let read = read.map(|read| ScalarValue::try_from_array(&read, 0)).transpose()?;
+                read.as_ref().and_then(timestamp_value)
+            }
+        };
+        read.ok_or_else(|| {
             Error::hinted(
                 SqlState::DATATYPE_MISMATCH,
                 format!("{clause} needs a timestamp, not {}", value.data_type()),

@@ -23,6 +23,7 @@ pub fn statement(reader: &mut Reader<'_>) -> Result<Option<StatementKind>> {
         "SAVEPOINT",
         "RELEASE",
         "DISCARD",
+        "CHECKPOINT",
         "LISTEN",
         "UNLISTEN",
         "NOTIFY",
@@ -30,7 +31,6 @@ pub fn statement(reader: &mut Reader<'_>) -> Result<Option<StatementKind>> {
         "ANALYZE",
         "ANALYSE",
         "VACUUM",
-        "CHECKPOINT",
     ]);
     let Some(first) = first else { return Ok(None) };
     let kind = match first {
@@ -56,6 +56,7 @@ pub fn statement(reader: &mut Reader<'_>) -> Result<Option<StatementKind>> {
             StatementKind::Savepoint(Savepoint::Release(reader.ident()?))
         }
         "DISCARD" => discard(reader)?,
+        "CHECKPOINT" => StatementKind::Checkpoint,
         "LISTEN" => {
             reader.ident()?;
             StatementKind::NoOp("LISTEN")
@@ -75,7 +76,6 @@ pub fn statement(reader: &mut Reader<'_>) -> Result<Option<StatementKind>> {
         }
         "ANALYZE" | "ANALYSE" => upkeep(reader, "ANALYZE"),
         "VACUUM" => upkeep(reader, "VACUUM"),
-        "CHECKPOINT" => StatementKind::NoOp("CHECKPOINT"),
         _ => lock(reader)?,
     };
     Ok(Some(kind))

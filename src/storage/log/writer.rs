@@ -1,5 +1,6 @@
 //! The writing end of the log: a buffer, and the thread that brings it to the disk.
 
+use std::io;
 use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -36,6 +37,7 @@ struct Shared {
     dir: PathBuf,
     buffer: Mutex<Buffer>,
     filled: Condvar,
+    drained: Condvar,
 }
 
 /// What has been taken and not yet written.
@@ -45,10 +47,16 @@ struct Buffer {
     block: Vec<u8>,
     /// Records taken so far.
     taken: u64,
+    /// Their bytes.
+    bytes: u64,
     /// Bytes of the segment in use behind what is being written.
     room: u64,
     /// A segment for a block that has no room in that one.
     spare: Option<Segment>,
+    /// Segments allocated so far.
+    spares: u64,
+    /// Whether there was no room for the last one.
+    full: bool,
     closed: bool,
 }
 
@@ -59,8 +67,25 @@ impl Buffer {
             return Ok(());
         }
         let full = |source| Error::Full { path: dir.to_owned(), source };
-        self.spare = None;
-        self.spare = Some(Segment::spare(dir, bytes.max(SEGMENT_BYTES)).map_err(full)?);
+        if let Some(small) = self.spare.take() {
+            // What is left of it is removed with the log.
+            let _ = std::fs::remove_file(&small.path);
+        }
+        // Where there is no room for a large one, a small one does.
+        let sizes = [SEGMENT_BYTES, SEGMENT_BYTES / 16, bytes].map(|size| size.max(bytes));
+        let mut made = Err(io::ErrorKind::StorageFull.into());
+        for size in sizes {
+            self.spares += 1;
+            made = Segment::spare(dir, self.spares, size);
+            if made.is_ok() {
+                break;
+            }
+        }
+        if made.is_err() && !mem::replace(&mut self.full, true) {
+            tracing::warn!(path = %dir.display(), "there is no room for the log");
+        }
+        self.spare = Some(made.map_err(full)?);
+        self.full = false;
         Ok(())
     }
 }
@@ -74,12 +99,22 @@ impl Log {
     ) -> Result<Self> {
         let room = place.as_ref().map_or(0, |place| place.segment.len - place.at);
         let block = vec![0; HEADER];
-        let mut buffer = Buffer { block, taken: 0, room, spare: None, closed: false };
+        let mut buffer = Buffer {
+            block,
+            taken: 0,
+            bytes: 0,
+            room,
+            spare: None,
+            spares: 0,
+            full: false,
+            closed: false,
+        };
         buffer.reserve(dir, HEADER as u64)?;
         let shared = Arc::new(Shared {
             dir: dir.to_owned(),
             buffer: Mutex::new(buffer),
             filled: Condvar::new(),
+            drained: Condvar::new(),
         });
         let writer = Writer { shared: Arc::clone(&shared), place, number, durable };
         let thread = thread::Builder::new().name("log".into());
@@ -94,6 +129,17 @@ impl Log {
         buffer.reserve(&self.shared.dir, bytes as u64)
     }
 
+    /// Bytes of the records taken so far.
+    pub fn bytes(&self) -> u64 {
+        self.shared.lock().bytes
+    }
+
+    /// Waits until at most so many bytes are to be written.
+    pub fn drain(&self, bytes: usize) {
+        let full = |buffer: &mut Buffer| buffer.block.len() > bytes.max(HEADER);
+        drop(self.shared.drained.wait_while(self.shared.lock(), full));
+    }
+
     /// Takes a record: its parts, one behind the other. Returns how many have been taken by now.
     pub fn append(&self, parts: &[&[u8]]) -> Result<u64> {
         let mut buffer = self.shared.lock();
@@ -102,6 +148,7 @@ impl Log {
         buffer.reserve(&self.shared.dir, bytes as u64)?;
         block::push(&mut buffer.block, parts);
         buffer.taken += 1;
+        buffer.bytes += length as u64;
         self.shared.filled.notify_one();
         Ok(buffer.taken)
     }
@@ -161,6 +208,7 @@ impl Writer {
             return None;
         }
         mem::swap(&mut buffer.block, block);
+        self.shared.drained.notify_all();
         let bytes = block::size(block.len()) as u64;
         let spare = if bytes <= buffer.room { None } else { buffer.spare.take() };
         let room = spare.as_ref().map_or(buffer.room, |spare| spare.len);
