@@ -32,6 +32,7 @@ use super::using::{Natural, UsingPlanner};
 use crate::error::SqlState;
 use crate::sql;
 use crate::sql::catalog::{Catalog, Column, FunctionDef, Object, ObjectKind, Oid, ViewDef};
+use crate::sql::names::TEMPORARY;
 use crate::sql::types::SqlType;
 
 /// Where names are looked up.
@@ -315,12 +316,14 @@ impl<'a> Names<'a> {
 
     fn find(&self, name: &TableReference) -> Option<Arc<Object>> {
         let catalog = self.relations.catalog();
+        let path = self.search_path.as_deref().unwrap_or(self.relations.search_path());
         match name.schema() {
-            Some(schema) => catalog.find(schema, name.table()).cloned(),
-            None => {
-                let path = self.search_path.as_deref().unwrap_or(self.relations.search_path());
-                path.iter().find_map(|schema| catalog.find(schema, name.table())).cloned()
+            Some(TEMPORARY) => {
+                let own = path.iter().find(|schema| schema.starts_with(TEMPORARY))?;
+                catalog.find(own, name.table()).cloned()
             }
+            Some(schema) => catalog.find(schema, name.table()).cloned(),
+            None => path.iter().find_map(|schema| catalog.find(schema, name.table())).cloned(),
         }
     }
 
