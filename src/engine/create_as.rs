@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, Field, SchemaRef, TimeUnit};
 use sqlparser::ast;
 
 use super::columns::{columns, columns_of};
@@ -41,12 +41,38 @@ impl Session {
         }
         let rows = query::collect(&self.once(), plan, &[]).await?;
         let mut all = columns_of(&rows.schema(), &names)?;
+        all.iter_mut().for_each(|column| column.data_type = kept(&column.data_type));
         for (column, declared) in all.iter_mut().zip(declared) {
             if declared.data_type != ast::DataType::Unspecified {
                 *column = columns(std::slice::from_ref(declared))?.swap_remove(0);
             }
         }
         Ok((all, rows))
+    }
+}
+
+/// The form in which tables keep values of a type, of which queries know more.
+fn kept(data_type: &DataType) -> DataType {
+    match data_type {
+        DataType::Dictionary(_, value) => kept(value),
+        DataType::RunEndEncoded(_, value) => kept(value.data_type()),
+        DataType::LargeUtf8 | DataType::Utf8View => DataType::Utf8,
+        DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
+            DataType::Binary
+        }
+        DataType::Int8 | DataType::UInt8 => DataType::Int16,
+        DataType::UInt16 => DataType::Int32,
+        DataType::UInt32 | DataType::UInt64 => DataType::Int64,
+        DataType::Float16 => DataType::Float32,
+        DataType::Date64 => DataType::Date32,
+        DataType::Time32(_) | DataType::Time64(_) => DataType::Time64(TimeUnit::Microsecond),
+        DataType::Timestamp(_, zone) => DataType::Timestamp(TimeUnit::Microsecond, zone.clone()),
+        DataType::LargeList(element)
+        | DataType::FixedSizeList(element, _)
+        | DataType::List(element) => {
+            DataType::List(Field::new_list_field(kept(element.data_type()), true).into())
+        }
+        other => other.clone(),
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::DataType;
 
-use super::parameters::{parameter, parameter_types};
+use super::parameters::parameter_types;
 use super::session::Session;
 use super::{Description, Result, aside, explain, pg_catalog, query, subscribe};
 use crate::planner::bind::visible_names;
@@ -70,10 +70,7 @@ impl Session {
         let (plan, about_server) = self.either_plan(text, ordinary).await?;
         let columns = query::named_schema(&plan, &visible_names(&plan));
         let parameters = match about_server {
-            true => {
-                let types = pg_catalog::parameter_types(&plan, text, declared)?;
-                types.into_iter().map(parameter).collect()
-            }
+            true => pg_catalog::parameter_types(&plan, text, declared)?,
             false => parameter_types(&plan, declared)?,
         };
         Ok(Description { parameters, columns: Some(columns) })

@@ -71,6 +71,11 @@ impl Dialect for StreamSql {
         *keyword != Keyword::ON && POSTGRES.is_column_alias(keyword, parser)
     }
 
+    /// `FROM t |> WHERE x`, which DataFusion plans.
+    fn supports_pipe_operator(&self) -> bool {
+        true
+    }
+
     like_postgres! {
         allow_extract_custom
         allow_extract_single_quotes

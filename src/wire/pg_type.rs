@@ -252,6 +252,7 @@ fn holds(declared: &Type, data_type: &DataType) -> bool {
 pub(super) fn parameter(field: &Field) -> Type {
     match ColumnType::of(field).pg_type {
         declared @ (Type::UUID | Type::UUID_ARRAY | Type::JSON | Type::JSONB) => declared,
+        declared @ (Type::OID | Type::OID_ARRAY) => declared,
         _ => natural(field.data_type()),
     }
 }

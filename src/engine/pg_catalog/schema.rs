@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Field};
 use async_trait::async_trait;
 use datafusion::catalog::{MemTable, SchemaProvider, TableProvider};
 use datafusion::common::{DataFusionError, Result};
@@ -49,7 +49,7 @@ pub fn parameter_types(
     plan: &LogicalPlan,
     sql: &str,
     declared: &[Option<DataType>],
-) -> Result<Vec<DataType>> {
+) -> Result<Vec<Field>> {
     let used = plan.get_parameter_types()?;
     let named = parameters(sql);
     let count = named.keys().last().copied().unwrap_or(0).max(declared.len());
@@ -57,7 +57,11 @@ pub fn parameter_types(
         let declared = declared.get(number - 1).cloned().flatten();
         let cast = || named.get(&number).cloned().flatten();
         let used = || used.get(&format!("${number}")).cloned().flatten();
-        declared.or_else(cast).or_else(used).unwrap_or(DataType::Utf8)
+        let plain = |data_type| (data_type, None);
+        let known = declared.map(plain).or_else(cast).or_else(|| used().map(plain));
+        let (data_type, name) = known.unwrap_or((DataType::Utf8, None));
+        let metadata = name.map(|name| ("pg_type".to_owned(), name));
+        Field::new("?", data_type, true).with_metadata(metadata.into_iter().collect())
     });
     Ok(types.collect())
 }

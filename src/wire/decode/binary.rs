@@ -139,7 +139,10 @@ impl Input<'_> {
         let (dimensions, _has_null) = (self.int4()?, self.int4()?);
         let oid = u32::from_be_bytes(self.take()?);
         let element = Type::from_oid(oid).ok_or_else(|| malformed(self.pg_type))?;
-        let data_type = in_memory(&element).unwrap_or(DataType::Utf8);
+        let data_type = match is_oid(&element) {
+            true => DataType::Int64,
+            false => in_memory(&element).unwrap_or(DataType::Utf8),
+        };
         let count = match dimensions {
             0 => 0,
             1 => {

@@ -10,8 +10,12 @@ use datafusion::sql::sqlparser::parser::Parser;
 
 use super::names::type_name;
 
+/// The types to which parameters are cast: in memory, and as they are declared where that says
+/// more.
+type Types = BTreeMap<usize, Option<(DataType, Option<String>)>>;
+
 /// Returns the statement's parameters by number, with the types to which they are cast.
-pub(in crate::engine::pg_catalog) fn parameters(sql: &str) -> BTreeMap<usize, Option<DataType>> {
+pub(in crate::engine::pg_catalog) fn parameters(sql: &str) -> Types {
     let mut found = Parameters(BTreeMap::new());
     for statement in Parser::parse_sql(&PostgreSqlDialect {}, sql).unwrap_or_default() {
         let _ = statement.visit(&mut found);
@@ -19,7 +23,7 @@ pub(in crate::engine::pg_catalog) fn parameters(sql: &str) -> BTreeMap<usize, Op
     found.0
 }
 
-struct Parameters(BTreeMap<usize, Option<DataType>>);
+struct Parameters(Types);
 
 impl Visitor for Parameters {
     type Break = ();
@@ -28,7 +32,9 @@ impl Visitor for Parameters {
         match expr {
             Expr::Cast { expr, data_type, .. } => {
                 if let Some(number) = number(expr) {
-                    self.0.insert(number, in_memory(&type_name(data_type)));
+                    let name = type_name(data_type);
+                    let declared = matches!(name.as_str(), "oid" | "oid[]").then(|| name.clone());
+                    self.0.insert(number, in_memory(&name).map(|of| (of, declared)));
                 }
             }
             other => {
