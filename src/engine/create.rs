@@ -9,15 +9,16 @@ use datafusion::physical_expr::PhysicalExpr;
 use sqlparser::ast;
 use sqlparser::ast::Spanned;
 
-use super::columns::{arrow_schema, columns, columns_of, index_of, plain_column};
+use super::columns::{arrow_schema, columns, index_of, plain_column};
+use super::create_as::fitted;
 use super::ddl::timestamp_value;
 use super::session::Session;
-use super::{Error, Result, query, source};
+use super::{Error, Result, source};
 use crate::connectors::SourcePosition;
 use crate::delta::Delta;
 use crate::error::SqlState;
 use crate::planner::asof::DELETED;
-use crate::planner::bind::{bind_expr, bind_query, constant, visible_names};
+use crate::planner::bind::{bind_expr, constant};
 use crate::planner::relation::Names;
 use crate::runtime::history::Retention;
 use crate::runtime::hub::Write;
@@ -309,7 +310,10 @@ impl Session {
         create: &CreateTable,
         text: Arc<str>,
     ) -> Result<(String, Option<Arc<source::SourceStatus>>)> {
-        let (schema, name) = self.new_name(&create.name)?;
+        let (schema, name) = match create.temporary {
+            Some(_) => self.new_temporary_name(&create.name)?,
+            None => self.new_name(&create.name)?,
+        };
         let tag = "CREATE TABLE".to_owned();
         if self.taken(&schema, &name, create.if_not_exists)? {
             return Ok((tag, None));
@@ -317,15 +321,8 @@ impl Session {
         let (columns, rows) = match &create.query {
             None => (columns(&create.columns)?, None),
             Some(query) => {
-                let plan = {
-                    let relations = self.relations();
-                    let windows = Arc::clone(&query.windows);
-                    let names = Names::new(&relations, &relations.functions, windows);
-                    bind_query(query, &names)?
-                };
-                let names = visible_names(&plan);
-                let rows = query::collect(&self.once(), plan, &[]).await?;
-                (columns_of(&rows.schema(), &names)?, Some(rows))
+                let (columns, rows) = self.rows_of_query(query, &create.columns).await?;
+                (columns, Some(rows))
             }
         };
         let arrow = arrow_schema(&columns);
@@ -352,6 +349,9 @@ impl Session {
             watermark: create.versions.as_ref().map_or(String::new(), |v| v.expr.to_string()),
             ..versions
         });
+        if let Some(on_commit) = create.temporary {
+            self.on_commit(oid, on_commit);
+        }
         let def = TableDef { primary_key, options: create.options.clone(), versions };
         self.engine.change_catalog(|catalog| {
             catalog.insert(Object {
@@ -365,10 +365,9 @@ impl Session {
                 comment: None,
             })
         });
-        if let Some(rows) = rows {
+        if let Some(rows) = rows.filter(|_| create.with_data) {
             let tag = format!("SELECT {}", rows.num_rows());
-            let rows = rows.with_schema(arrow)?;
-            let delta = Delta::inserts(rows, Timestamp::MIN);
+            let delta = Delta::inserts(fitted(&rows, arrow)?, Timestamp::MIN);
             if !self.engine.hub().is_recovering() {
                 self.commit(vec![Write::Table(oid, delta)]).await?;
             }

@@ -11,6 +11,7 @@ use sqlparser::ast::Spanned;
 use super::columns::index_of;
 use super::session::Session;
 use super::source::SourceStatus;
+use super::temporary::ALIAS;
 use super::{Error, Result, system};
 use crate::error::{Location, SqlState};
 use crate::planner::bind::constant;
@@ -92,6 +93,28 @@ impl Session {
     /// Splits a name into schema and name; an unqualified one falls into the first schema of the
     /// path.
     pub(super) fn new_name(&self, name: &ast::ObjectName) -> Result<(String, String)> {
+        self.new_name_in(name, &self.named_path())
+    }
+
+    /// Splits the name of a temporary object into the session's own schema and its name.
+    pub(super) fn new_temporary_name(
+        &mut self,
+        name: &ast::ObjectName,
+    ) -> Result<(String, String)> {
+        let own = self.make_temporary_schema();
+        let [.., schema, _] = name.0.as_slice() else { return self.new_name_in(name, &[own]) };
+        if schema.as_ident().is_some_and(|ident| [own.as_str(), ALIAS].contains(&&*fold(ident))) {
+            let mut last = name.clone();
+            last.0.drain(..last.0.len() - 1);
+            return self.new_name_in(&last, &[own]);
+        }
+        Err(Error::refused(
+            SqlState::INVALID_TABLE_DEFINITION,
+            "cannot create temporary relation in non-temporary schema",
+        ))
+    }
+
+    fn new_name_in(&self, name: &ast::ObjectName, path: &[String]) -> Result<(String, String)> {
         if let Some(ident) = name.0.last().and_then(|part| part.as_ident()) {
             refuse_reserved_word(ident)?;
         }
@@ -101,8 +124,8 @@ impl Session {
             Some(schema) => schema,
             None => {
                 let catalog = self.engine.catalog();
-                let path = self.search_path();
-                path.into_iter().find(|s| catalog.has_schema(s)).unwrap_or_else(|| PUBLIC.into())
+                let first = path.iter().find(|schema| catalog.has_schema(schema));
+                first.cloned().unwrap_or_else(|| PUBLIC.into())
             }
         };
         if is_reserved(&last)
@@ -130,6 +153,9 @@ impl Session {
         let parts = fold_parts(name);
         let catalog = self.engine.catalog();
         let found = match parts.as_slice() {
+            [.., schema, name] if schema == ALIAS => {
+                self.temporary_schema().and_then(|own| catalog.find(own, name).cloned())
+            }
             [.., schema, name] => catalog.find(schema, name).cloned(),
             [name] => {
                 self.search_path().iter().find_map(|schema| catalog.find(schema, name).cloned())

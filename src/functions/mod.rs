@@ -10,6 +10,7 @@ use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 
 mod aggregates;
 mod array;
+mod bytes;
 pub mod error;
 pub mod json;
 mod now;
@@ -21,9 +22,10 @@ mod scalar;
 mod series;
 pub mod single_value;
 mod text;
-mod time;
+pub mod time;
 mod time_format;
 mod time_read;
+pub mod zone;
 
 /// Adds all functions to a session's.
 pub fn register(state: &mut SessionState) -> datafusion::error::Result<()> {
@@ -42,6 +44,7 @@ pub fn register(state: &mut SessionState) -> datafusion::error::Result<()> {
         number::functions(),
         time::functions(),
         array::functions(),
+        bytes::functions(),
     ];
     for function in scalars.into_iter().flatten() {
         // DataFusion's of that name goes with its other names, under which it could come back.

@@ -18,7 +18,7 @@ use super::error::{Error, Result};
 use super::first_rows::WITH_TIES;
 use super::relation::Names;
 use super::{asof, bag, empty_subquery, subquery, using};
-use super::{macros, named_window};
+use super::{macros, named_window, whole_row};
 use crate::error::{Classify, Location, SqlState};
 use crate::sql::catalog::{FunctionDef, Object};
 use crate::sql::names::fold;
@@ -32,6 +32,7 @@ pub fn bind_query(query: &Query, names: &Names<'_>) -> Result<LogicalPlan> {
     let mut ast = query.ast.as_ref().clone();
     let _ = VisitMut::visit(&mut ast, &mut NameColumns);
     macros::expand(&mut ast, names)?;
+    whole_row::expand(&mut ast, names);
     calls::rewrite(&mut ast);
     let mut statement = ast.clone();
     if using::enclose(&mut statement, names.natural()) {
@@ -130,7 +131,7 @@ pub fn bind_expr(expr: &ast::Expr, schema: &DFSchema, names: &Names<'_>) -> Resu
     Ok(planner(names).sql_to_expr(expr, schema, &mut PlannerContext::new())?)
 }
 
-fn planner<'a>(names: &'a Names<'_>) -> SqlToRel<'a, Names<'a>> {
+pub(super) fn planner<'a>(names: &'a Names<'_>) -> SqlToRel<'a, Names<'a>> {
     let options = ParserOptions::default()
         .with_enable_ident_normalization(true)
         .with_parse_float_as_decimal(true)

@@ -11,6 +11,7 @@ mod parser;
 
 pub mod array;
 pub mod catalog;
+pub mod datetime;
 mod dialect;
 pub mod error;
 pub mod interval;

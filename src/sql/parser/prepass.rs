@@ -11,6 +11,8 @@
 //! ISTREAM (SELECT ..)          (SELECT * FROM cql_stream((SELECT ..), 'ISTREAM'))
 //! FROM ISTREAM (SELECT ..) x   FROM cql_stream((SELECT ..), 'ISTREAM') x
 //! SELECT ISTREAM a ..          SELECT a ..                        selects = ISTREAM
+//! ORDER BY x USING >           ORDER BY x DESC
+//! trim(LEADING FROM x)         trim(LEADING ' ' FROM x)
 //! ```
 //! An operator before a select list is taken out here, and put around its SELECT in the tree, by
 //! [`super::to_stream`].
@@ -119,6 +121,9 @@ impl Prepass<'_> {
             self.input.skip(1);
             return Ok(());
         }
+        if self.spelled_otherwise() {
+            return Ok(());
+        }
         match self.input.peek(0) {
             Token::Word(_) if !self.after_period() => self.word(),
             Token::Comma => self.comma(),
@@ -144,6 +149,31 @@ impl Prepass<'_> {
 
     fn copy(&mut self) {
         self.out.extend(self.input.next().cloned());
+    }
+
+    /// Spells what sqlparser does not know in a form that it does: `ORDER BY x USING >`, and
+    /// `trim(LEADING FROM x)`; returns whether that was next.
+    fn spelled_otherwise(&mut self) -> bool {
+        let Some(first) = self.input.tokens().first().cloned() else { return false };
+        let direction = match self.input.peek(1) {
+            Token::Lt => "ASC",
+            Token::Gt => "DESC",
+            _ => "",
+        };
+        if !direction.is_empty() && self.input.sees(&["USING"]) {
+            self.out.push(made_word(direction, first.span));
+            self.input.skip(2);
+            return true;
+        }
+        let sides = ["LEADING", "TRAILING", "BOTH"];
+        let of_trim = self.previous() == Some(&Token::LParen)
+            && sides.iter().any(|side| self.input.sees(&[side, "FROM"]));
+        if of_trim {
+            self.copy();
+            self.out.push(made(Token::SingleQuotedString(" ".into()), first.span));
+            self.copy();
+        }
+        of_trim
     }
 
     fn word(&mut self) {
