@@ -208,6 +208,10 @@ impl Session {
             | StatementKind::Savepoint(_) => {
                 self.transact(&statement.kind).await.map(Outcome::Done)
             }
+            StatementKind::Flush => {
+                self.engine.hub().flush().await;
+                Ok(Outcome::Done("FLUSH".to_owned()))
+            }
             StatementKind::Empty => Ok(Outcome::Empty),
             StatementKind::CreateStream(_)
             | StatementKind::CreateStreamAs(_)

@@ -41,6 +41,10 @@ pub(super) fn distribute(node: Node) -> Node {
             let keys = [&join.left_keys, &join.right_keys];
             (inputs, hashed_by) = pair(inputs, keys, join.kind);
         }
+        Op::Lookup(join) => {
+            let keys = [&join.left_keys, &join.right_keys];
+            (inputs, hashed_by) = pair(inputs, keys, JoinType::Left);
+        }
         Op::AsOf(join) => {
             let keys = [&join.left_keys, &join.right_keys];
             (inputs, hashed_by) = pair(inputs, keys, JoinType::Left);

@@ -7,8 +7,11 @@ use datafusion::optimizer::eliminate_cross_join::EliminateCrossJoin;
 use datafusion::optimizer::extract_equijoin_predicate::ExtractEquijoinPredicate;
 use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 
+use super::lookup::lookup_node;
+
 /// DataFusion's choice of join pairs, for plans in which NULL equals nothing: where NULL equals
-/// NULL in one of several joins, that rule makes it an ordinary equality.
+/// NULL in one of several joins, that rule makes it an ordinary equality. It also changes which
+/// rows look up in a table as it is when they come.
 #[derive(Debug)]
 pub struct JoinPairs(EliminateCrossJoin);
 
@@ -32,11 +35,12 @@ impl OptimizerRule for JoinPairs {
         plan: LogicalPlan,
         config: &dyn OptimizerConfig,
     ) -> Result<Transformed<LogicalPlan>> {
-        let null_safe = plan.exists(|node| {
-            Ok(matches!(node, LogicalPlan::Join(join)
-                if join.null_equality == NullEquality::NullEqualsNull))
+        let bound = plan.exists(|node| {
+            let null_safe = matches!(node, LogicalPlan::Join(join)
+                if join.null_equality == NullEquality::NullEqualsNull);
+            Ok(null_safe || lookup_node(node).is_some())
         })?;
-        if null_safe { Ok(Transformed::no(plan)) } else { self.0.rewrite(plan, config) }
+        if bound { Ok(Transformed::no(plan)) } else { self.0.rewrite(plan, config) }
     }
 }
 

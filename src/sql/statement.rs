@@ -158,6 +158,8 @@ pub enum StatementKind {
     Rollback,
     /// SAVEPOINT, RELEASE, ROLLBACK TO.
     Savepoint(Savepoint),
+    /// `FLUSH`: waits until what was accepted so far can be seen in every view.
+    Flush,
     /// `DISCARD ALL | PLANS | ..`, `LISTEN`, `UNLISTEN`, `NOTIFY`, `LOCK`, ..: accepted, without
     /// effect;
     /// holds the command tag.
@@ -323,6 +325,8 @@ pub enum LatePolicy {
     Into(ast::ObjectName),
     /// The INSERT fails.
     Error,
+    /// Window functions take them into windows that are open.
+    ToOpenWindows,
 }
 
 /// `CLOCK EVENT | ROW | SYSTEM`.

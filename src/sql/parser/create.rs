@@ -11,7 +11,7 @@ use super::options::with_clause;
 use super::query::query;
 use super::reader::Reader;
 use super::statement::statement_name;
-use super::stream::{set_once, versioned_by};
+use super::stream::{declared, set_once, versioned_by};
 use crate::sql::statement::{CreateTable, CreateView, StatementKind, WatermarkClause};
 use crate::sql::{Error, Result};
 
@@ -117,24 +117,27 @@ fn table(mut reader: Reader<'_>) -> Result<StatementKind> {
     let if_not_exists = reader.eat(&["IF", "NOT", "EXISTS"]);
     let name = reader.object_name()?;
     let start = reader;
-    let mut declared = Columns::default();
+    if only_grows(reader) {
+        return declared(reader, name, if_not_exists);
+    }
+    let mut own = Columns::default();
     let mut versions = None;
     if reader.peek(0) == &Token::LParen {
         for item in reader.parenthesized()?.items()? {
             if item.sees(&["VERSIONED", "BY"]) {
                 set_once(&mut versions, versioned_by(item)?, &item, "VERSIONED BY")?;
             } else {
-                table_item(item, &mut declared)?;
+                table_item(item, &mut own)?;
             }
         }
-        check_versions(versions.as_ref(), &declared, &start)?;
-        declared.check_names(&declared.primary_key, "PRIMARY KEY")?;
+        check_versions(versions.as_ref(), &own, &start)?;
+        own.check_names(&own.primary_key, "PRIMARY KEY")?;
     }
     refuse_table_tail(&reader)?;
     let mut options = BTreeMap::new();
     with_clause(&mut reader, &mut options)?;
     let query = if reader.eat(&["AS"]) {
-        if !declared.columns.is_empty() {
+        if !own.columns.is_empty() {
             return Err(start.unsupported(
                 "column definitions in CREATE TABLE AS",
                 "Name and cast the columns in the query.",
@@ -152,12 +155,19 @@ fn table(mut reader: Reader<'_>) -> Result<StatementKind> {
     Ok(StatementKind::CreateTable(CreateTable {
         name,
         if_not_exists,
-        columns: declared.columns,
-        primary_key: declared.primary_key,
+        columns: own.columns,
+        primary_key: own.primary_key,
         versions,
         query,
         options,
     }))
+}
+
+/// Whether APPEND ONLY follows the parentheses.
+fn only_grows(mut reader: Reader<'_>) -> bool {
+    reader.peek(0) == &Token::LParen
+        && reader.parenthesized().is_ok()
+        && reader.sees(&["APPEND", "ONLY"])
 }
 
 /// A version replaces the one before it of the same key.
@@ -177,7 +187,10 @@ fn check_versions(
 
 fn table_item(item: Reader<'_>, declared: &mut Columns) -> Result<()> {
     if item.sees(&["WATERMARK", "FOR"]) {
-        return Err(item.unsupported("WATERMARK of a table", "Declare it with CREATE STREAM."));
+        return Err(item.unsupported(
+            "WATERMARK of a table",
+            "Write CREATE STREAM, or CREATE TABLE .. APPEND ONLY.",
+        ));
     }
     if declared.constraint(item)? { Ok(()) } else { declared.column(item) }
 }

@@ -22,6 +22,7 @@ pub fn statement(reader: &mut Reader<'_>) -> Result<Option<StatementKind>> {
         "ABORT",
         "SAVEPOINT",
         "RELEASE",
+        "FLUSH",
         "DISCARD",
         "LISTEN",
         "UNLISTEN",
@@ -52,6 +53,7 @@ pub fn statement(reader: &mut Reader<'_>) -> Result<Option<StatementKind>> {
             reader.eat(&["SAVEPOINT"]);
             StatementKind::Savepoint(Savepoint::Release(reader.ident()?))
         }
+        "FLUSH" => StatementKind::Flush,
         "DISCARD" => discard(reader)?,
         "LISTEN" => {
             reader.ident()?;
