@@ -212,6 +212,10 @@ impl Session {
                 self.engine.hub().flush().await;
                 Ok(Outcome::Done("FLUSH".to_owned()))
             }
+            StatementKind::Checkpoint => {
+                self.engine.checkpoint().await?;
+                Ok(Outcome::Done("CHECKPOINT".to_owned()))
+            }
             StatementKind::Empty => Ok(Outcome::Empty),
             StatementKind::CreateStream(_)
             | StatementKind::CreateStreamAs(_)

@@ -7,7 +7,9 @@ use arrow::datatypes::{Field, Schema};
 use arrow::error::ArrowError;
 
 use super::runs::{Run, Runs};
-use crate::delta::{Delta, Instants, append_column, batch};
+use super::{Result, image};
+use crate::delta::{Delta, Instants, append_column, batch, codec};
+use crate::operators::{StateReader, StateWriter};
 use crate::planner::relation::LATE;
 use crate::time::Timestamp;
 
@@ -104,6 +106,35 @@ impl History {
     /// Nothing yet.
     pub fn new(retention: Retention) -> Self {
         Self { retention, retained: Runs::default() }
+    }
+
+    /// Writes the rows.
+    pub fn save(&self, to: &mut StateWriter) -> Result<()> {
+        for retained in self.retained.iter() {
+            to.put("retained", codec::encode(&retained.delta)?);
+            let late = retained.late.as_deref();
+            image::put_json(to, "arrivals", &(&retained.arrivals, late.map(|l| &l.arrivals)))?;
+            if let Some(late) = late {
+                to.put("late", codec::encode(&late.delta)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what [`History::save`] wrote.
+    pub fn load(&mut self, from: &mut StateReader) -> Result<()> {
+        while let Some(rows) = from.take("retained") {
+            let (arrivals, late) = image::take_json(from, "arrivals")?;
+            let late = match late {
+                None => None,
+                Some(arrivals) => {
+                    let delta = codec::decode(&image::take(from, "late")?)?;
+                    Some(Arc::new(Retained { delta, arrivals, late: None }))
+                }
+            };
+            self.retained.keep(Retained { delta: codec::decode(&rows)?, arrivals, late });
+        }
+        Ok(())
     }
 
     /// Adds rows; lets the oldest go.

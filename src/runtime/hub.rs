@@ -137,7 +137,7 @@ pub struct Hub {
     pool: Pool,
     clock: Arc<dyn Clock>,
     errors: Arc<ErrorLog>,
-    pub(super) journal: OnceLock<Journal>,
+    pub(super) journal: OnceLock<Arc<Journal>>,
     room: Arc<Notify>,
     shards: usize,
     batch_rows: usize,
@@ -267,6 +267,12 @@ impl Hub {
 
     /// Waits until the queries that read these objects have room for another commit.
     pub async fn room(&self, objects: &[Oid]) {
+        self.told_until(|| !self.lock().gated).await;
+        self.sink_room(objects).await;
+    }
+
+    /// Waits for room as a sink does: what it writes belongs to a commit before.
+    pub async fn sink_room(&self, objects: &[Oid]) {
         let crowded = || {
             let state = self.lock();
             let tables = objects.iter().filter_map(|oid| state.tables.get(oid));
@@ -301,7 +307,7 @@ impl Hub {
     pub fn on_clock(&self) {
         let mut guard = self.lock();
         let state = &mut *guard;
-        if state.closed {
+        if state.closed || state.gated {
             return;
         }
         let now = self.clock.now();
@@ -354,11 +360,15 @@ impl Hub {
             let moment = self.moment(state, now);
             self.record_definition(state, &moment)?;
         }
-        let commit = state.next_commit(now);
-        job.publication.expect(commit);
         if let Some(feed) = spec.feed {
             job.publication.with_state(|state| state.subscribe(feed));
         }
+        if state.restoring {
+            state.add_job(&job, spec.plan);
+            return Ok((job, since));
+        }
+        let commit = state.next_commit(now);
+        job.publication.expect(commit);
         state.first_packets(&job, commit)?;
         state.add_job(&job, spec.plan);
         Ok((job, since))
@@ -417,6 +427,13 @@ impl Hub {
         let now = self.clock.now();
         let moment = self.moment(state, now);
         self.record_definition(state, &moment)?;
+        if state.restoring {
+            for (job, replacement) in jobs.iter().zip(&replacements) {
+                job.oid.and_then(|oid| state.remove_view(oid));
+                state.add_job(job, replacement.spec.plan);
+            }
+            return Ok(());
+        }
         let commit = state.next_commit(now);
         let oids: BTreeSet<Oid> = replacements.iter().filter_map(|r| r.spec.oid).collect();
         let old: Vec<_> = oids.iter().filter_map(|oid| state.remove_view(*oid)).collect();
@@ -462,6 +479,7 @@ impl Hub {
         let jobs = {
             let mut state = self.lock();
             state.closed = true;
+            state.reads.clear();
             std::mem::take(&mut state.jobs)
         };
         let fault = Fault {

@@ -123,7 +123,7 @@ fn replace_operator(expr: &mut Expr) -> Result<()> {
         && let Some(escape) = escape_char.take_if(|escape| !is_backslash(&escape.value))
     {
         let escape = Expr::Value(escape);
-        *pattern = Box::new(call("like_escape", vec![*take(pattern), escape]));
+        **pattern = call("like_escape", vec![*take(pattern), escape]);
         return Ok(());
     }
     *expr = match expr {

@@ -24,6 +24,7 @@ pub fn statement(reader: &mut Reader<'_>) -> Result<Option<StatementKind>> {
         "RELEASE",
         "FLUSH",
         "DISCARD",
+        "CHECKPOINT",
         "LISTEN",
         "UNLISTEN",
         "NOTIFY",
@@ -55,6 +56,7 @@ pub fn statement(reader: &mut Reader<'_>) -> Result<Option<StatementKind>> {
         }
         "FLUSH" => StatementKind::Flush,
         "DISCARD" => discard(reader)?,
+        "CHECKPOINT" => StatementKind::Checkpoint,
         "LISTEN" => {
             reader.ident()?;
             StatementKind::NoOp("LISTEN")
