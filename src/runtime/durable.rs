@@ -111,9 +111,9 @@ impl Hub {
         self.journal.get().map(|_| encode(&input())).transpose()
     }
 
-    pub(super) fn record(&self, moment: &Moment, input: Option<&[u8]>) -> Result<()> {
+    pub(super) fn record(&self, moment: &Moment, input: Option<&[u8]>, lazy: bool) -> Result<()> {
         match (self.journal.get(), input) {
-            (Some(journal), Some(input)) => journal.append(moment, input),
+            (Some(journal), Some(input)) => journal.append(moment, input, lazy),
             _ => Ok(()),
         }
     }
@@ -122,7 +122,7 @@ impl Hub {
     pub(super) fn record_definition(&self, state: &mut State, moment: &Moment) -> Result<()> {
         let Some(definition) = state.definition.take() else { return Ok(()) };
         let input = self.prepare(|| Input::Definition(definition.clone()))?;
-        self.record(moment, input.as_deref())?;
+        self.record(moment, input.as_deref(), false)?;
         state.definitions.push((*moment, definition));
         Ok(())
     }

@@ -30,7 +30,7 @@ use super::journal::{Input, Journal};
 use super::packet::Commit;
 use super::pool::Pool;
 use super::publication::{Publication, Shape};
-use super::state::{Passed, State};
+use super::state::State;
 use super::stream::Stream;
 use super::subscription::Feed;
 use super::table::Table;
@@ -234,6 +234,15 @@ impl Hub {
 
     /// Commits writes, all or none.
     pub fn commit(&self, writes: Vec<Write>) -> Result<Receipt> {
+        self.take(writes, false)
+    }
+
+    /// Commits writes, all or none, for whose way to the disk nobody waits.
+    pub fn commit_lazily(&self, writes: Vec<Write>) -> Result<Receipt> {
+        self.take(writes, true)
+    }
+
+    fn take(&self, writes: Vec<Write>, lazy: bool) -> Result<Receipt> {
         let input = self.prepare(|| Input::Writes(writes.clone()))?;
         let mut guard = self.lock();
         let state = &mut *guard;
@@ -243,7 +252,7 @@ impl Hub {
         let now = self.clock.now();
         state.check(&writes, now)?;
         let moment = self.moment(state, now);
-        self.record(&moment, input.as_deref())?;
+        self.record(&moment, input.as_deref(), lazy)?;
         let commit = state.next_commit(now);
         let mut changes = BTreeMap::new();
         let mut receipt = Receipt { commit, admitted: 0, refused: 0 };
@@ -300,45 +309,6 @@ impl Hub {
             }
             moved.await;
         }
-    }
-
-    /// Lets time pass: idle partitions, streams on the system clock that a window watches, and
-    /// queries that compare with the time of commits.
-    pub fn on_clock(&self) {
-        let mut guard = self.lock();
-        let state = &mut *guard;
-        if state.closed || state.gated {
-            return;
-        }
-        let now = self.clock.now();
-        let (moment, next) = (self.moment(state, now), state.next_time(now));
-        let Passed { changes, views, due } = state.on_clock(state.time(now), next);
-        let waited = !due.is_empty() || state.is_due(next);
-        if !changes.is_empty() || !views.is_empty() || waited {
-            let recorded = self.prepare(|| Input::Tick);
-            if let Err(error) = recorded.and_then(|input| self.record(&moment, input.as_deref())) {
-                tracing::warn!("the passing of time is not recorded: {error}");
-            }
-            let commit = state.next_commit(now);
-            state.dispatch(commit, &changes, &views, due);
-        }
-    }
-
-    /// Promises that whatever is committed from now on has a commit time after `at`, and lets time
-    /// pass until then.
-    pub fn heartbeat(&self, at: Timestamp) -> Result<()> {
-        {
-            let mut state = self.lock();
-            if state.closed {
-                return Err(Error::ShuttingDown);
-            }
-            let moment = self.moment(&state, self.clock.now());
-            self.record(&moment, self.prepare(|| Input::Heartbeat(at))?.as_deref())?;
-            let before = at.plus(-1);
-            state.time = Some(state.time.map_or(before, |last| last.max(before)));
-        }
-        self.on_clock();
-        Ok(())
     }
 
     /// Starts a query.

@@ -108,6 +108,8 @@ enum Next {
 struct Tracked {
     log: Log,
     taken: u64,
+    /// How many had been taken with the last record that somebody waits for.
+    awaited: u64,
     durable: watch::Receiver<u64>,
 }
 
@@ -117,7 +119,7 @@ impl Tracked {
         let log = reader.into_log(move |count| {
             sender.send_replace(count);
         })?;
-        Ok(Self { log, taken: 0, durable })
+        Ok(Self { log, taken: 0, awaited: 0, durable })
     }
 
     fn append(&mut self, parts: &[&[u8]]) -> Result<()> {
@@ -125,12 +127,12 @@ impl Tracked {
         Ok(())
     }
 
-    /// Waits until everything taken so far is on the disk.
-    fn settled(&self) -> impl Future<Output = ()> + use<> {
-        let (taken, mut durable) = (self.taken, self.durable.clone());
+    /// Waits until so many records are on the disk.
+    fn settled(&self, records: u64) -> impl Future<Output = ()> + use<> {
+        let mut durable = self.durable.clone();
         async move {
             // A log goes with everything on the disk.
-            let _ = durable.wait_for(|count| *count >= taken).await;
+            let _ = durable.wait_for(|count| *count >= records).await;
         }
     }
 }
@@ -150,11 +152,14 @@ impl Journal {
         self.logs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes an input. The caller holds the hub's lock.
-    pub(super) fn append(&self, moment: &Moment, input: &[u8]) -> Result<()> {
+    /// Takes an input. Nobody waits for one that is `lazy`. The caller holds the hub's lock.
+    pub(super) fn append(&self, moment: &Moment, input: &[u8], lazy: bool) -> Result<()> {
         let (head, mut logs) = (head(moment), self.lock());
         let logs = &mut *logs;
         logs.current.append(&[&head, input])?;
+        if !lazy {
+            logs.current.awaited = logs.current.taken;
+        }
         match &mut logs.next {
             Next::None => {}
             Next::Waits(records) => records.push([&head, input].concat()),
@@ -173,9 +178,10 @@ impl Journal {
         Ok(self.lock().current.log.reserve(DEFINITION_BYTES)?)
     }
 
-    /// Waits until everything taken so far is on the disk.
+    /// Waits until everything taken so far is on the disk, up to the last input that is not lazy.
     pub(super) fn settled(&self) -> impl Future<Output = ()> + use<> {
-        self.lock().current.settled()
+        let current = &self.lock().current;
+        current.settled(current.awaited)
     }
 
     /// Whether the log has grown by so many bytes, and by as many as its image has, since its
@@ -217,16 +223,17 @@ impl Journal {
         }
         // Most of it comes to the disk while others write.
         let settled = match &self.lock().next {
-            Next::Follows(next) => next.settled(),
+            Next::Follows(next) => next.settled(next.taken),
             Next::None | Next::Waits(_) => return Ok(()),
         };
         block_on(settled);
         let mut logs = self.lock();
-        let Next::Follows(next) = std::mem::replace(&mut logs.next, Next::None) else {
+        let Next::Follows(mut next) = std::mem::replace(&mut logs.next, Next::None) else {
             return Ok(());
         };
-        block_on(next.settled());
+        block_on(next.settled(next.taken));
         logs.generations.advance()?;
+        next.awaited = next.taken;
         (logs.current, logs.image_bytes) = (next, image_bytes);
         Ok(())
     }
