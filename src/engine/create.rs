@@ -64,6 +64,7 @@ impl Session {
         };
         let late = match (&create.late, side_oid) {
             (LatePolicy::Error, _) => Late::Error,
+            (LatePolicy::ToOpenWindows, _) => Late::ToOpenWindows,
             (_, Some(side)) => Late::Into(side),
             _ => Late::Drop,
         };
@@ -74,10 +75,12 @@ impl Session {
                 LatePolicy::Drop => "DROP".into(),
                 LatePolicy::Into(side) => format!("INTO {side}"),
                 LatePolicy::Error => "ERROR".into(),
+                LatePolicy::ToOpenWindows => "TO OPEN WINDOWS".into(),
             },
             partitioned: !create.partition_key.is_empty(),
             lateness: time.as_ref().map_or(0, |t| t.lateness),
             late_into: side_oid,
+            late_to_windows: create.late == LatePolicy::ToOpenWindows,
             options: create.options.clone(),
             query: None,
         };
@@ -173,12 +176,14 @@ impl Session {
                 }
                 Ok(Some(side))
             }
-            LatePolicy::Error if event_time => Ok(None),
-            LatePolicy::Into(_) | LatePolicy::Error => Err(Error::hinted(
-                SqlState::INVALID_OBJECT_DEFINITION,
-                format!("LATE needs an event time, and stream \"{name}\" has none"),
-                "Add WATERMARK FOR ts AS ts - INTERVAL '5 seconds'.",
-            )),
+            LatePolicy::Error | LatePolicy::ToOpenWindows if event_time => Ok(None),
+            LatePolicy::Into(_) | LatePolicy::Error | LatePolicy::ToOpenWindows => {
+                Err(Error::hinted(
+                    SqlState::INVALID_OBJECT_DEFINITION,
+                    format!("LATE needs an event time, and stream \"{name}\" has none"),
+                    "Add WATERMARK FOR ts AS ts - INTERVAL '5 seconds'.",
+                ))
+            }
         }
     }
 
@@ -207,6 +212,7 @@ impl Session {
             partitioned: false,
             lateness: 0,
             late_into: None,
+            late_to_windows: false,
             options: BTreeMap::new(),
             query: None,
         };

@@ -114,6 +114,7 @@ impl Session {
             lateness: 0,
             late: String::new(),
             late_into: None,
+            late_to_windows: false,
             options: create.options.clone(),
             query: Some(Arc::clone(&create.query_text)),
         };

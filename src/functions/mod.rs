@@ -9,6 +9,7 @@ use datafusion::execution::{FunctionRegistry, SessionState};
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 
 mod aggregates;
+mod approximate;
 mod array;
 mod bytes;
 pub mod error;

@@ -35,11 +35,18 @@ pub enum OrderedSet {
     PercentileDisc,
     /// The same, interpolated.
     PercentileCont,
+    /// That of approximate values: see [`super::approximate`].
+    ApproxPercentile,
 }
 
 /// All of them.
 pub(super) fn functions() -> Vec<OrderedSetAggregate> {
-    let all = [OrderedSet::Mode, OrderedSet::PercentileDisc, OrderedSet::PercentileCont];
+    let all = [
+        OrderedSet::Mode,
+        OrderedSet::PercentileDisc,
+        OrderedSet::PercentileCont,
+        OrderedSet::ApproxPercentile,
+    ];
     all.map(|kind| OrderedSetAggregate::new(kind, false)).into()
 }
 
@@ -132,7 +139,7 @@ impl Fractions {
 
 /// The position, from 0, of the discrete percentile among `count` sorted values.
 #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "positions")]
-pub fn discrete(fraction: f64, count: i64) -> i64 {
+fn discrete(fraction: f64, count: i64) -> i64 {
     ((fraction * count as f64).ceil() as i64 - 1).clamp(0, count - 1)
 }
 
@@ -141,6 +148,14 @@ pub fn discrete(fraction: f64, count: i64) -> i64 {
 pub fn continuous(fraction: f64, count: i64) -> (i64, i64, f64) {
     let position = fraction * (count - 1) as f64;
     (position.floor() as i64, position.ceil() as i64, position - position.floor())
+}
+
+/// The position, from 0, of a percentile that is not interpolated, among `count` sorted values.
+pub fn position(kind: OrderedSet, fraction: f64, count: i64) -> i64 {
+    match kind {
+        OrderedSet::ApproxPercentile => continuous(fraction, count).0,
+        _ => discrete(fraction, count),
+    }
 }
 
 /// Interpolates between two values.
@@ -161,6 +176,8 @@ impl AggregateUDFImpl for OrderedSetAggregate {
             (OrderedSet::PercentileDisc, true) => "percentile_disc_desc",
             (OrderedSet::PercentileCont, false) => "percentile_cont",
             (OrderedSet::PercentileCont, true) => "percentile_cont_desc",
+            (OrderedSet::ApproxPercentile, false) => "approx_percentile",
+            (OrderedSet::ApproxPercentile, true) => "approx_percentile_desc",
         }
     }
 
@@ -182,7 +199,9 @@ impl AggregateUDFImpl for OrderedSetAggregate {
         match (self.kind, arguments) {
             (OrderedSet::Mode, [value]) => Ok(vec![value.clone()]),
             (OrderedSet::PercentileDisc, [value, by]) => Ok(vec![value.clone(), fraction(by)]),
-            (OrderedSet::PercentileCont, [value, by]) if value.is_numeric() || value.is_null() => {
+            (OrderedSet::PercentileCont | OrderedSet::ApproxPercentile, [value, by])
+                if value.is_numeric() || value.is_null() =>
+            {
                 Ok(vec![DataType::Float64, fraction(by)])
             }
             _ => plan_err!("Function '{}' failed to match any signature", self.name()),
@@ -275,7 +294,7 @@ impl Accumulator for Values {
                 let value = between(values.value(index(low)), values.value(index(high)), part);
                 Ok(ScalarValue::Float64(Some(value)))
             }
-            _ => ScalarValue::try_from_array(&sorted, index(discrete(fraction, count))),
+            _ => ScalarValue::try_from_array(&sorted, index(position(self.kind, fraction, count))),
         })
     }
 

@@ -14,7 +14,7 @@ use super::plan::{
     Temporal, Ticks, Unnest, Window,
 };
 use super::properties::{Finality, Properties, Size, TimeOf};
-use super::relation::RelationSource;
+use super::relation::{LATE, RelationSource};
 use super::temporal::Bound;
 use crate::sql::derived::ToStream;
 
@@ -42,6 +42,7 @@ pub(super) fn node(op: Op, inputs: Vec<Node>, schema: SchemaRef) -> Node {
         Op::Session(session) => sessions(session, &inputs[0]),
         Op::Aggregate(aggregate) => aggregated(aggregate, &inputs[0]),
         Op::Join(join) => super::join::properties(join, &inputs),
+        Op::Lookup(_) => super::lookup::properties(&inputs[0]),
         Op::AsOf(join) => super::join::asof_properties(join, &inputs),
         Op::Union => united(&inputs),
         Op::Bag(_) => Properties { append_only: false, time_column: None, ..united(&inputs) },
@@ -279,6 +280,10 @@ fn lived(temporal: &Temporal, input: &Node) -> Properties {
 fn assigned(time: &dyn PhysicalExpr, assigner: Assigner, input: &Node) -> Properties {
     let mut properties = input.properties.clone();
     let [end, last] = bounds(time, input);
+    if input.schema.fields().iter().any(|field| field.name() == LATE) {
+        // Late rows come at any time, but not into windows that have closed.
+        properties.finality.fill(None);
+    }
     // A start says the latest end that a window of it can have.
     let start = end.map(|f| Finality { after: f.after + assigner.size(), ..f });
     let of = match assigner {

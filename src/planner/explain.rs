@@ -16,8 +16,8 @@ use std::fmt::{self, Write as _};
 
 use super::ordered::keys_text;
 use super::plan::{
-    AsOf, Assigner, Clock, Counting, Distribution, Kind, Node, Op, OverCall, OverFunction, Plan,
-    Scan, ScanKind, Shows, Temporal, Ticks, ToStream, TopN, Unnest, Window,
+    AsOf, Assigner, Clock, Counting, Distribution, Kind, Lookup, Node, Op, OverCall, OverFunction,
+    Plan, Scan, ScanKind, Shows, Temporal, Ticks, ToStream, TopN, Unnest, Window,
 };
 use super::temporal::Bound;
 use super::verdict::state_of;
@@ -86,6 +86,7 @@ pub(super) fn describe(node: &Node) -> String {
             let nested = if join.left_keys.is_empty() { " nested loop" } else { "" };
             format!("Join  {}{nested} on=[{on}]{residual}", join.kind)
         }
+        Op::Lookup(join) => describe_lookup(join),
         Op::AsOf(join) => describe_asof(join),
         Op::Union => "Union".to_owned(),
         Op::Expand(lists) => {
@@ -155,6 +156,14 @@ fn describe_temporal(temporal: &Temporal) -> String {
         format!("now() {op} {at}")
     });
     format!("TemporalFilter  {}", bounds.collect::<Vec<_>>().join(" AND "))
+}
+
+fn describe_lookup(join: &Lookup) -> String {
+    let keys = join.left_keys.iter().zip(&join.right_keys);
+    let on = list(keys.map(|(l, r)| format!("{l} = {r}")));
+    let residual = join.residual.as_ref().map(|r| format!(" residual={r}")).unwrap_or_default();
+    let kind = if join.outer { "Left" } else { "Inner" };
+    format!("Lookup  {kind} on=[{on}]{residual}")
 }
 
 fn describe_asof(join: &AsOf) -> String {

@@ -55,13 +55,25 @@ impl RelationSource {
 /// Returns whether a query reads a stream that takes late rows; refuses it if it cannot correct
 /// what it has said.
 pub(super) fn refuse(root: &Node, clock: Clock, request: Request) -> Result<bool> {
-    let mut late = None;
+    let (mut late, mut to_windows) = (None, None);
     let mut elements = request.wanted != Wanted::Changes;
     root.visit(&mut |node| match &node.op {
         Op::Scan(scan) if scan.lateness > 0 => late = Some(scan.name.clone()),
+        Op::Scan(scan) if scan.late.is_some() => to_windows = Some(scan.name.clone()),
         Op::ToStream(_) => elements = true,
         _ => {}
     });
+    if let Some(stream) = to_windows.filter(|_| clock == Clock::Event) {
+        return Err(Error::Unsupported {
+            what: format!(
+                "window functions over stream \"{stream}\", whose late rows go to open windows, are \
+                 not supported on the EVENT clock yet"
+            ),
+            hint: "Close them first, with EMIT ON WINDOW CLOSE, in a view or stream of their own; \
+                   or create the stream with LATE DROP."
+                .into(),
+        });
+    }
     let Some(stream) = late else { return Ok(false) };
     if elements {
         return Err(Error::Invalid {

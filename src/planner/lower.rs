@@ -25,6 +25,7 @@ use super::asof::asof_node;
 use super::decorrelate::Decorrelate;
 use super::derive;
 use super::error::{Error, Result};
+use super::lookup::{looks_up, lookup_node};
 use super::null_safe::{join_keys, join_pairs};
 use super::ordered::Ordered;
 use super::panes::Panes;
@@ -280,6 +281,7 @@ impl Lowering {
                 Ok(derive::node(Op::Project(exprs), vec![input], relaxed(&projection.schema)))
             }
             LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate),
+            LogicalPlan::Join(join) if looks_up(join) => self.lookup(join),
             LogicalPlan::Join(join) => self.join(join),
             LogicalPlan::Union(union) => {
                 let inputs = union.inputs.iter().map(|i| self.node(i)).collect::<Result<_>>()?;
@@ -347,6 +349,7 @@ impl Lowering {
             untimed: source.stream_def().is_some_and(|def| def.event_time.is_none()),
             partitioned: source.stream_def().is_some_and(|def| def.partitioned),
             lateness: source.lateness(),
+            late: source.has_late(),
             seq: source.has_seq(),
             progress: source.progress(),
         });
@@ -377,6 +380,9 @@ impl Lowering {
         }
         if let Some(filter) = temporal_node(plan) {
             return self.temporal(filter);
+        }
+        if let Some(lookup) = lookup_node(plan) {
+            return self.node(&lookup.input);
         }
         match asof_node(plan) {
             Some(join) => self.asof(join),

@@ -57,6 +57,8 @@ pub struct RelationSource {
     pub properties: Option<Properties>,
     /// Whether a stream's rows are read with the time at which they arrived.
     arrivals: bool,
+    /// Whether a stream's late rows are read too.
+    late: bool,
     /// Whether a stream's rows are read with the order in which they arrived.
     seq: bool,
     schema: SchemaRef,
@@ -69,6 +71,9 @@ pub const ARRIVAL: &str = "$arrival";
 
 /// The column that numbers a stream's rows in the order in which they arrived.
 pub const SEQ: &str = "$seq";
+
+/// The column with the watermark that a late row of a stream met.
+pub const LATE: &str = "$late";
 
 /// Lets a plan that scans a stream, and does nothing else, read arrival times, as a last column.
 pub(super) fn arrivals(plan: LogicalPlan) -> DfResult<LogicalPlan> {
@@ -118,9 +123,9 @@ impl RelationSource {
         let schema = object.arrow_schema();
         let defaults = BTreeMap::new();
         let primary_key = self.primary_key.clone();
-        let (arrivals, seq) = (false, false);
+        let (arrivals, late, seq) = (false, false, false);
         let (object, properties) = (Arc::new(object), None);
-        Some(Self { object, properties, arrivals, seq, schema, defaults, primary_key })
+        Some(Self { object, properties, arrivals, late, seq, schema, defaults, primary_key })
     }
 
     /// The stream with arrival times.
@@ -172,6 +177,22 @@ impl RelationSource {
         let seq = Arc::new(Field::new(SEQ, DataType::Int64, true));
         let fields: Vec<_> = self.schema.fields().iter().cloned().chain([seq]).collect();
         Some(Self { seq: true, schema: Arc::new(Schema::new(fields)), ..self.clone() })
+    }
+
+    /// Returns a stream that has late rows for windows with these, and with the watermark that each
+    /// of them met as a last column; and the column of its event time.
+    pub(super) fn with_late(&self) -> Option<(Self, usize)> {
+        let to_windows = self.stream_def().is_some_and(|def| def.late_to_windows);
+        let time = self.event_time().filter(|_| to_windows && !self.late && !self.seq)?;
+        let late = Field::new(LATE, self.schema.field(time).data_type().clone(), true);
+        let fields: Vec<_> = self.schema.fields().iter().cloned().chain([Arc::new(late)]).collect();
+        let schema = Arc::new(Schema::new(fields));
+        Some((Self { late: true, schema, ..self.clone() }, time))
+    }
+
+    /// The column of the event time, if late rows are read too.
+    pub fn has_late(&self) -> Option<usize> {
+        self.event_time().filter(|_| self.late)
     }
 
     /// Whether the last column numbers the rows.
@@ -361,11 +382,12 @@ impl<'a> Names<'a> {
             ObjectKind::Table(table) => table.primary_key.clone(),
             ObjectKind::Stream(_) | ObjectKind::View(_) | ObjectKind::Sink(_) => Vec::new(),
         };
-        let (arrivals, seq) = (false, false);
+        let (arrivals, late, seq) = (false, false, false);
         Ok(Arc::new(RelationSource {
             object,
             properties,
             arrivals,
+            late,
             seq,
             schema,
             defaults,

@@ -14,14 +14,15 @@ use sqlparser::ast::{
 };
 
 use super::error::Error;
+use super::lookup::LookupNode;
 use super::relation::RelationSource;
 use super::to_stream::{self, ToStreamNode};
 use super::window::{Slot, WindowKind, WindowNode, span_type};
 use super::window_function::WindowFunction;
 use crate::error::SqlState;
-use crate::sql::VERSIONS_FUNCTION;
 use crate::sql::derived::ToStream;
 use crate::sql::statement::{Length, WindowSpec};
+use crate::sql::{LOOKUP_FUNCTION, VERSIONS_FUNCTION};
 
 /// Plans the windows of one statement.
 #[derive(Debug)]
@@ -65,6 +66,7 @@ impl RelationPlanner for WindowPlanner {
             (Some(function), _) => function.plan(&args, context)?,
             (None, Some("cql_window")) => self.bracket(&args, context)?,
             (None, Some(VERSIONS_FUNCTION)) => versions(&args, context)?,
+            (None, Some(LOOKUP_FUNCTION)) => lookup(&args, context)?,
             (None, Some("cql_stream")) => to_stream(&args, context)?,
             (None, _) => {
                 let args = Some(ast::TableFunctionArgs { args, settings: None });
@@ -149,6 +151,13 @@ impl WindowPlanner {
         to_stream::windowed(&input)?;
         bracket_node(spec, input, context)
     }
+}
+
+/// A relation as it is when a row of the other side of the join comes.
+fn lookup(args: &[FunctionArg], context: &mut dyn RelationPlannerContext) -> DfResult<LogicalPlan> {
+    let factor = positional(args).first().and_then(|arg| source(arg));
+    let input = context.plan(factor.expect("the parser gives a name"))?;
+    Ok(LookupNode { input }.plan())
 }
 
 /// The versions of a table, without the column that says which are deletions.

@@ -11,7 +11,7 @@ use super::Result;
 use super::stage::Order;
 use crate::operators::aggregate::{AggregateOptions, Call};
 use crate::operators::asof::{AsOfOptions, AsOfSide, Nearest};
-use crate::operators::join::{JoinKind, JoinOptions, JoinSide};
+use crate::operators::join::{JoinKind, JoinOptions, JoinSide, LookupOptions};
 use crate::operators::over::{OverCall, OverFunction, OverOptions};
 use crate::operators::pace::{Beat, Shows};
 use crate::operators::to_stream::{Every, Side, Ticks};
@@ -19,7 +19,8 @@ use crate::operators::top_n::{Counting, TopNOptions};
 use crate::operators::unnest::UnnestColumn;
 use crate::operators::{
     Aggregate, Arrange, AsOf, Combination, Constant, Differences, Except, Expand, Filter, Frees,
-    Instantwise, Join, OnClose, Operator, Over, Pace, Project, Samples, Stamp, TopN, Union, Unnest,
+    Instantwise, Join, Lookup, OnClose, Operator, Over, Pace, Project, Samples, Stamp, TopN, Union,
+    Unnest,
 };
 use crate::planner::clock::in_order;
 use crate::planner::plan::{self, Clock, Close, Node, Op, Window};
@@ -65,6 +66,7 @@ fn instantwise(node: &Node) -> Instantwise {
         Op::ToStream(to_stream) if to_stream.operator != derived::ToStream::Rstream => {
             Differences::INSTANTS
         }
+        Op::Lookup(_) => Lookup::INSTANTS,
         Op::Arrange => Arrange::INSTANTS,
         Op::Pace(_) => Pace::INSTANTS,
         _ => Instantwise::One,
@@ -116,6 +118,7 @@ pub(super) fn operator(node: &Node, shard: usize) -> Result<Box<dyn Operator>> {
             frees: aggregate.frees.map(frees),
         })?),
         Op::Join(join) => Box::new(self::join(join, node)?),
+        Op::Lookup(join) => Box::new(lookup(join, node)?),
         Op::AsOf(join) => Box::new(asof(join, node)?),
         Op::TopN(top) => Box::new(TopN::new(TopNOptions {
             input: input(),
@@ -239,6 +242,23 @@ fn join(join: &plan::Join, node: &Node) -> Result<Join> {
         left: side(0, &join.left_keys),
         right: side(1, &join.right_keys),
         residual: join.residual.clone(),
+        null_equals_null: join.null_equals_null,
+        output: Arc::clone(&node.schema),
+    })?)
+}
+
+fn lookup(join: &plan::Lookup, node: &Node) -> Result<Lookup> {
+    let side = |i: usize, keys: &[Arc<dyn PhysicalExpr>]| JoinSide {
+        schema: Arc::clone(&node.inputs[i].schema),
+        keys: keys.to_vec(),
+        append_only: node.inputs[i].properties.append_only,
+        frees: None,
+    };
+    Ok(Lookup::new(LookupOptions {
+        left: side(0, &join.left_keys),
+        right: side(1, &join.right_keys),
+        residual: join.residual.clone(),
+        outer: join.outer,
         null_equals_null: join.null_equals_null,
         output: Arc::clone(&node.schema),
     })?)

@@ -44,7 +44,7 @@ pub struct CreateStreamAs {
     pub options: BTreeMap<String, String>,
 }
 
-/// `CREATE SINK name INTO relation [KEY (columns)] AS query`.
+/// `CREATE SINK name INTO relation [(columns)] [KEY (columns)] AS query`.
 #[derive(Clone, Debug)]
 pub struct CreateSink {
     /// Name, possibly with a schema.
@@ -53,6 +53,9 @@ pub struct CreateSink {
     pub if_not_exists: bool,
     /// The stream or table that it writes into.
     pub into: ast::ObjectName,
+    /// Columns that the query's are written into; empty means the first ones. The others get their
+    /// defaults.
+    pub columns: Vec<ast::ObjectName>,
     /// `KEY (..)`; empty is the table's primary key.
     pub key: Vec<ast::Ident>,
     /// The query.

@@ -71,6 +71,11 @@ impl Dialect for StreamSql {
         *keyword != Keyword::ON && POSTGRES.is_column_alias(keyword, parser)
     }
 
+    /// `SELECT * EXCEPT (a, b)`.
+    fn supports_select_wildcard_except(&self) -> bool {
+        true
+    }
+
     like_postgres! {
         allow_extract_custom
         allow_extract_single_quotes

@@ -108,6 +108,8 @@ pub enum Op {
     Aggregate(Aggregate),
     /// Joins two inputs.
     Join(Join),
+    /// Joins each left row with what the right side holds when it comes.
+    Lookup(Lookup),
     /// Joins each left row with the nearest right one.
     AsOf(AsOf),
     /// Bag union of the inputs.
@@ -165,6 +167,8 @@ pub struct Scan {
     pub key: Option<Vec<usize>>,
     /// How late rows of a stream may be: microseconds, or units of a BIGINT time.
     pub lateness: i64,
+    /// The column of the event time, where late rows are read too, with one column more.
+    pub late: Option<usize>,
     /// Whether rows are numbered in the order of arrival.
     pub seq: bool,
     /// How a stream gets its watermark and what becomes of refused rows, for display.
@@ -382,6 +386,21 @@ pub struct Join {
     pub frees: [Option<Close>; 2],
     /// What the condition says of how far times of both sides are apart.
     pub bounds: Vec<TimeBound>,
+}
+
+/// Joins each left row with what the right side holds when it comes.
+#[derive(Clone, Debug)]
+pub struct Lookup {
+    /// Keys over the left input.
+    pub left_keys: Vec<Arc<dyn PhysicalExpr>>,
+    /// Keys over the right input.
+    pub right_keys: Vec<Arc<dyn PhysicalExpr>>,
+    /// Further condition over left and right columns.
+    pub residual: Option<Arc<dyn PhysicalExpr>>,
+    /// Whether left rows without a partner are kept.
+    pub outer: bool,
+    /// Whether NULL keys are equal.
+    pub null_equals_null: bool,
 }
 
 /// `low <= right - left <= high` for a column of each side of a join; none is no bound.

@@ -87,6 +87,8 @@ pub struct StreamDef {
     pub late: String,
     /// The stream that takes refused rows.
     pub late_into: Option<Oid>,
+    /// Whether window functions take late rows into windows that are open.
+    pub late_to_windows: bool,
     /// Connector and its options; `None` is fed by INSERT and COPY alone.
     pub options: BTreeMap<String, String>,
     /// The query whose elements it holds, of `CREATE STREAM AS`.
@@ -153,6 +155,7 @@ impl VersionsDef {
             lateness: 0,
             late: "ERROR".to_owned(),
             late_into: None,
+            late_to_windows: false,
             options: BTreeMap::new(),
             query: None,
         }

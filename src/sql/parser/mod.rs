@@ -43,7 +43,7 @@ mod window_clause;
 #[cfg(test)]
 mod tests;
 
-pub use asof::VERSIONS_FUNCTION;
+pub use asof::{LOOKUP_FUNCTION, VERSIONS_FUNCTION};
 pub use normalize::{IN_ARRAY, NOT_IN_ARRAY, SECONDS};
 pub use query::{parse_expression, parse_query_text};
 pub use statement::parse;

@@ -32,7 +32,7 @@
 use sqlparser::keywords::{Keyword, RESERVED_FOR_TABLE_ALIAS};
 use sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 
-use super::asof::VERSIONS_FUNCTION;
+use super::asof::{LOOKUP_FUNCTION, VERSIONS_FUNCTION};
 use super::emit::{emit, ends_operand, sees_emit};
 use super::frame::{Clause, Frame, Opened};
 use super::reader::Reader;
@@ -304,6 +304,13 @@ impl Prepass<'_> {
 
     fn open_parenthesis(&mut self) {
         let start = self.out.len();
+        // sqlparser has no empty list: `key => ()`.
+        if self.previous() == Some(&Token::RArrow) && self.input.peek(1) == &Token::RParen {
+            self.copy();
+            let span = self.input.tokens().first().map_or_else(Span::empty, |token| token.span);
+            self.out.push(made_word("NULL", span));
+            return self.copy();
+        }
         let frame = match self.frame().clause {
             Clause::WantRelation => Frame::new(Opened::Relation(start), Clause::WantRelation),
             _ => Frame::new(Opened::Other, Clause::Other),
@@ -477,7 +484,7 @@ impl Prepass<'_> {
     fn refuse(&self) -> Result<()> {
         if self.input.peek(1) == &Token::LParen
             && matches!(self.input.peek(0), Token::Word(word)
-                if [WINDOW_FUNCTION, VERSIONS_FUNCTION, STREAM_FUNCTION]
+                if [WINDOW_FUNCTION, VERSIONS_FUNCTION, LOOKUP_FUNCTION, STREAM_FUNCTION]
                     .iter()
                     .any(|made| word.value.eq_ignore_ascii_case(made)))
         {

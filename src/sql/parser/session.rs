@@ -22,6 +22,7 @@ pub fn statement(reader: &mut Reader<'_>) -> Result<Option<StatementKind>> {
         "ABORT",
         "SAVEPOINT",
         "RELEASE",
+        "FLUSH",
         "DISCARD",
         "CHECKPOINT",
         "LISTEN",
@@ -55,6 +56,7 @@ pub fn statement(reader: &mut Reader<'_>) -> Result<Option<StatementKind>> {
             reader.eat(&["SAVEPOINT"]);
             StatementKind::Savepoint(Savepoint::Release(reader.ident()?))
         }
+        "FLUSH" => StatementKind::Flush,
         "DISCARD" => discard(reader)?,
         "CHECKPOINT" => StatementKind::Checkpoint,
         "LISTEN" => {
