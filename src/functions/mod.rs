@@ -10,8 +10,10 @@ use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 
 mod aggregates;
 mod array;
+mod average;
 pub mod error;
 pub mod json;
+pub mod interval_scale;
 mod now;
 mod number;
 mod number_format;
@@ -33,6 +35,7 @@ pub fn register(state: &mut SessionState) -> datafusion::error::Result<()> {
     for name in json::AGGREGATES {
         state.register_udaf(Arc::new(AggregateUDF::from(json::Aggregate::new(name))))?;
     }
+    state.register_udaf(Arc::new(AggregateUDF::from(average::Average::default())))?;
     state.register_udf(Arc::new(ScalarUDF::from(now::Now::default())))?;
     let scalars = [
         json::functions(),

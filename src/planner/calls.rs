@@ -4,9 +4,11 @@
 //! |---------------------------------|-------------------------------------------------|
 //! | `FROM f(..)`, f giving rows     | the lateral function ([`super::rows`])          |
 //! | `SELECT f(..)`, f giving rows   | `unnest($f(..))`                                |
-//! | `GROUP BY ()`                   | `GROUP BY GROUPING SETS (())`                   |
+//! | `GROUP BY ()`                   | grouping sets ([`super::group_by`])             |
+//! | `rank(a) WITHIN GROUP (..)`     | counts of rows ([`super::hypothetical`])         |
 //! | `make_interval(days => 1)`      | the same with all arguments, in their places    |
 //! | `ARRAY(SELECT x .. ORDER BY y)` | `(SELECT coalesce(array_agg(x ORDER BY y), {})` |
+//! | `ARRAY[x, y]`                   | `make_array(x, y)`: DataFusion's has no outer columns |
 
 use std::ops::ControlFlow;
 
@@ -16,6 +18,7 @@ use sqlparser::ast::{
 };
 
 use super::rows::{gives_rows, plain_name};
+use super::{group_by, hypothetical};
 
 /// Rewrites the calls of a tree.
 pub(super) fn rewrite(tree: &mut impl VisitMut) {
@@ -28,13 +31,7 @@ impl VisitorMut for Calls {
     type Break = ();
 
     fn pre_visit_select(&mut self, select: &mut ast::Select) -> ControlFlow<()> {
-        if let ast::GroupByExpr::Expressions(groups, _) = &mut select.group_by {
-            for group in groups {
-                if matches!(group, Expr::Tuple(keys) if keys.is_empty()) {
-                    *group = Expr::GroupingSets(vec![vec![]]);
-                }
-            }
-        }
+        group_by::spell_out(&mut select.group_by);
         for item in &mut select.projection {
             if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
                 let _ = VisitMut::visit(expr, &mut InSelectList { depth: 0 });
@@ -70,6 +67,11 @@ impl VisitorMut for Calls {
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        hypothetical::spell_out(expr);
+        if let Expr::Array(array) = expr {
+            let elements = std::mem::take(&mut array.elem).into_iter().map(argument).collect();
+            *expr = call("make_array", elements);
+        }
         if let Expr::Function(function) = expr
             && plain_name(&function.name).as_deref() == Some("array")
             && let FunctionArguments::Subquery(query) = &mut function.args

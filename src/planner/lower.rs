@@ -115,6 +115,9 @@ pub fn continuous(plan: LogicalPlan, request: Request, state: &SessionState) -> 
     }
     root = pace::place(root, clock, request)?;
     let late = late::refuse(&root, clock, request)?;
+    if late && clock == Clock::Event {
+        root = late::windowed(root);
+    }
     let stream = request.wanted != Wanted::Changes || (request.on_close && !late);
     if stream && !root.properties.append_only {
         return Err(to_stream::not_monotonic());

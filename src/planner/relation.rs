@@ -22,7 +22,7 @@ use sqlparser::ast;
 
 use super::asof::{DELETED, marker};
 use super::error::Error;
-use super::first_rows;
+use super::{first_rows, recursive};
 use super::plan::ScanKind;
 use super::postgres_names::{SqlTypes, synonym};
 use super::properties::Properties;
@@ -435,8 +435,10 @@ impl ContextProvider for Names<'_> {
     }
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
-        if name == first_rows::WITH_TIES {
-            return Some(first_rows::with_ties_function());
+        match name {
+            first_rows::WITH_TIES => return Some(first_rows::with_ties_function()),
+            recursive::MARK => return Some(recursive::mark_function()),
+            _ => {}
         }
         let name = synonym(name);
         marker(name).or_else(|| self.functions.scalar_functions().get(name).cloned())
