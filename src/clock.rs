@@ -1,6 +1,7 @@
 //! The system clock, behind a trait: the only file that may read the OS clock.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::SystemTime;
 
@@ -22,6 +23,42 @@ impl Clock for SystemClock {
         let now = SystemTime::now();
         let micros = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_micros());
         Timestamp(i64::try_from(micros).unwrap_or(i64::MAX))
+    }
+}
+
+/// A clock that can be held at an instant.
+#[derive(Debug)]
+pub struct HeldClock {
+    clock: Arc<dyn Clock>,
+    at: AtomicI64,
+}
+
+/// Where a clock is that is not held.
+const RUNNING: i64 = i64::MIN;
+
+impl HeldClock {
+    /// A clock that runs.
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, at: AtomicI64::new(RUNNING) }
+    }
+
+    /// Holds it at an instant.
+    pub fn hold(&self, at: Timestamp) {
+        self.at.store(at.0, Ordering::SeqCst);
+    }
+
+    /// Lets it run.
+    pub fn release(&self) {
+        self.at.store(RUNNING, Ordering::SeqCst);
+    }
+}
+
+impl Clock for HeldClock {
+    fn now(&self) -> Timestamp {
+        match self.at.load(Ordering::SeqCst) {
+            RUNNING => self.clock.now(),
+            at => Timestamp(at),
+        }
     }
 }
 

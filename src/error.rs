@@ -3,10 +3,14 @@
 //! Each floor has its own error enum; all of them implement [`Classify`], so that the wire needs no
 //! knowledge of any of them.
 
+use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::{Mutex, PoisonError};
+
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// A five-character SQLSTATE code of the SQL standard and Postgres.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct SqlState(pub &'static str);
 
 macro_rules! sql_states {
@@ -156,6 +160,21 @@ sql_states! {
     INTERNAL_ERROR = "XX000";
     /// Stored bytes that fail their check.
     DATA_CORRUPTED = "XX001";
+}
+
+impl<'de> Deserialize<'de> for SqlState {
+    /// Keeps the text of each code for ever, once.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let code = String::deserialize(deserializer)?;
+        static KNOWN: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+        let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = known.get(code.as_str()) {
+            return Ok(SqlState(known));
+        }
+        let kept: &'static str = code.leak();
+        known.insert(kept);
+        Ok(SqlState(kept))
+    }
 }
 
 impl fmt::Display for SqlState {

@@ -14,6 +14,7 @@ pub mod functions;
 pub mod http;
 pub mod operators;
 pub mod planner;
+pub mod program;
 pub mod runtime;
 pub mod server;
 pub mod sql;

@@ -35,6 +35,15 @@ const SHUTDOWN_MAX: Duration = Duration::from_secs(10);
 /// The file in the data directory that a running server locks.
 const LOCK_FILE: &str = "highwater.lock";
 
+/// The file in the data directory that says in which format the others are.
+const FORMAT_FILE: &str = "highwater.format";
+
+/// The format that this version writes.
+const FORMAT: &str = "1";
+
+/// The directory of the log in the data directory.
+const LOG_DIR: &str = "log";
+
 const STARTING: &str = "the engine is starting";
 const STOPPING: &str = "the server is shutting down";
 
@@ -63,11 +72,30 @@ pub enum StartError {
         /// The cause.
         source: io::Error,
     },
+    /// A file of the data directory cannot be read.
+    #[error("could not read \"{}\"", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
     /// Another server runs on the data directory.
     #[error("data directory \"{}\" is in use by another highwater server", path.display())]
     InUse {
         /// The directory.
         path: PathBuf,
+    },
+    /// The files of the data directory are of another version.
+    #[error(
+        "data directory \"{}\" has format \"{found}\", and this version reads format \"{FORMAT}\"",
+        path.display()
+    )]
+    Format {
+        /// The directory.
+        path: PathBuf,
+        /// What is in it.
+        found: String,
     },
     /// An address is taken or not ours.
     #[error("could not listen on {address} (option \"{option}\")")]
@@ -81,7 +109,7 @@ pub enum StartError {
     },
     /// The engine does not start.
     #[error("could not start the engine")]
-    Engine(#[source] io::Error),
+    Engine(#[source] crate::engine::Error),
 }
 
 /// A running server.
@@ -113,7 +141,8 @@ impl Server {
             threads: cores(),
         };
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let engine = Engine::start(options, clock).map_err(StartError::Engine)?;
+        let log = config.data_dir.join(LOG_DIR);
+        let engine = Engine::start(options, clock, &log).await.map_err(StartError::Engine)?;
         let wire =
             tokio::spawn(crate::wire::serve(Arc::clone(&engine), postgres, shutdown.clone()));
         let measured = Arc::clone(&engine);
@@ -237,9 +266,22 @@ fn open_data_dir(path: &Path) -> Result<File, StartError> {
         .open(path.join(LOCK_FILE))
         .map_err(read_only)?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StartError::InUse { path: path.to_owned() }),
-        Err(TryLockError::Error(source)) => Err(read_only(source)),
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(StartError::InUse { path: path.to_owned() }),
+        Err(TryLockError::Error(source)) => return Err(read_only(source)),
+    }
+    let format = path.join(FORMAT_FILE);
+    match fs::read_to_string(&format) {
+        Ok(found) if found.trim_end() == FORMAT => Ok(file),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            fs::write(&format, format!("{FORMAT}\n")).map_err(read_only)?;
+            Ok(file)
+        }
+        Ok(found) => {
+            let found = found.trim_end().to_owned();
+            Err(StartError::Format { path: path.to_owned(), found })
+        }
+        Err(source) => Err(StartError::Read { path: format, source }),
     }
 }
 
@@ -273,6 +315,15 @@ mod tests {
         assert!(failure(&config).await.contains("is in use by another highwater server"));
         server.run_until(async {}).await.unwrap();
         Server::start(&config).await.unwrap().run_until(async {}).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn another_format_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(FORMAT_FILE), "2\n").unwrap();
+        let message = failure(&config(dir.path())).await;
+        let said = "has format \"2\", and this version reads format \"1\"";
+        assert!(message.ends_with(said), "{message}");
     }
 
     #[tokio::test]

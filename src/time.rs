@@ -8,9 +8,10 @@
 use std::fmt;
 
 use chrono::DateTime;
+use serde::{Deserialize, Serialize};
 
 /// An instant, in microseconds since the Unix epoch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Timestamp(pub i64);
 
 impl Timestamp {

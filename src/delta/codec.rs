@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use arrow::array::{AsArray, Int64Array, RecordBatch, TimestampMicrosecondArray};
-use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use arrow::error::ArrowError;
 
 use super::{Delta, Instants, Weights, batch};
@@ -15,16 +15,19 @@ use crate::time::Timestamp;
 
 /// Returns the delta as one batch.
 pub fn encode(delta: &Delta) -> Result<RecordBatch, ArrowError> {
-    let schema = delta.schema();
-    let mut fields: Vec<_> = schema.fields().iter().cloned().collect();
-    fields.push(Arc::new(Field::new("$ts", DataType::Int64, false)));
-    fields.push(Arc::new(Field::new("$weight", DataType::Int64, false)));
     let ts = Int64Array::new(delta.ts_array().values().clone(), None);
     let mut columns = delta.rows().columns().to_vec();
     columns.push(Arc::new(ts));
     columns.push(Arc::new(delta.weight_array()));
-    let schema = Schema::new_with_metadata(fields, schema.metadata().clone());
-    RecordBatch::try_new(Arc::new(schema), columns)
+    RecordBatch::try_new(encoded_schema(&delta.schema()), columns)
+}
+
+/// Returns the row type of the batches that [`encode`] makes of deltas with this one.
+pub fn encoded_schema(schema: &SchemaRef) -> SchemaRef {
+    let mut fields: Vec<_> = schema.fields().iter().cloned().collect();
+    fields.push(Arc::new(Field::new("$ts", DataType::Int64, false)));
+    fields.push(Arc::new(Field::new("$weight", DataType::Int64, false)));
+    Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
 }
 
 /// Returns the delta that [`encode`] has made a batch of.

@@ -99,7 +99,8 @@ pub(super) fn assigned(plan: LogicalPlan, object: &Object) -> Result<LogicalPlan
     Ok(LogicalPlanBuilder::from(plan).project(exprs)?.build()?)
 }
 
-/// Assigns the columns of a query to those named, or to all; the others get their defaults.
+/// Assigns the columns of a query to those named, or to the first ones; the others get their
+/// defaults.
 /// DataFusion's own plan of INSERT takes every VALUES in the query for rows of the table.
 pub(super) fn columns_of_query(
     query: LogicalPlan,
@@ -107,12 +108,13 @@ pub(super) fn columns_of_query(
     object: &Object,
     names: &Names<'_>,
 ) -> Result<LogicalPlan> {
+    let schema = query.schema();
+    let width = schema.fields().len();
     let named: Vec<String> = match columns {
-        [] => object.columns.iter().map(|column| column.name.clone()).collect(),
+        [] => object.columns.iter().take(width).map(|column| column.name.clone()).collect(),
         _ => columns.iter().filter_map(|column| fold_parts(column).pop()).collect(),
     };
-    let schema = query.schema();
-    same_width(schema.fields().len(), named.len())?;
+    same_width(width, named.len())?;
     let exprs = object.columns.iter().map(|column| {
         let value = match (named.iter().position(|name| *name == column.name), &column.default) {
             (Some(i), _) => {

@@ -13,6 +13,7 @@ use super::columns::{arrow_schema, columns, columns_of, index_of, plain_column};
 use super::ddl::timestamp_value;
 use super::session::Session;
 use super::{Error, Result, query, source};
+use crate::connectors::SourcePosition;
 use crate::delta::Delta;
 use crate::error::SqlState;
 use crate::planner::asof::DELETED;
@@ -32,9 +33,6 @@ use crate::sql::statement::{
 };
 use crate::sql::types::{SqlType, pg_type_name};
 use crate::time::Timestamp;
-
-/// Options of streams and tables that are not their connector's.
-const OWN_OPTIONS: [&str; 2] = ["retention", "wait"];
 
 impl Session {
     pub(super) async fn create_stream(
@@ -59,7 +57,7 @@ impl Session {
         let oid = self.engine.change_catalog(Catalog::fresh_oid);
         let side_oid = match (&side, &time) {
             (Some(side), Some(time)) => {
-                Some(self.create_side(side, oid, &columns, arrow.field(time.column).data_type()))
+                Some(self.create_side(side, oid, &columns, arrow.field(time.column).data_type())?)
             }
             _ => None,
         };
@@ -83,7 +81,7 @@ impl Session {
             query: None,
         };
         let stream = Stream::new(&name, Arc::clone(&arrow), time, retention, late);
-        self.engine.hub().create_stream(oid, stream);
+        self.engine.hub().create_stream(oid, stream)?;
         self.engine.change_catalog(|catalog| {
             catalog.insert(Object {
                 oid,
@@ -100,15 +98,20 @@ impl Session {
         Ok(opened.map(|opened| source::start(&self.engine, opened, target, &name)))
     }
 
-    /// Opens the source that the options ask for.
+    /// Opens the source that the options ask for; that of a definition that is told again is opened
+    /// when all has been told.
     async fn open_source(
         &mut self,
         options: &BTreeMap<String, String>,
         columns: &[Column],
         event_time: Option<String>,
     ) -> Result<Option<source::Opened>> {
+        if self.engine.hub().is_recovering() {
+            return Ok(None);
+        }
         let engine = Arc::clone(&self.engine);
-        let mut opened = source::spec(&engine, options, &OWN_OPTIONS, columns, event_time).await?;
+        let from = SourcePosition::default();
+        let mut opened = source::open(&engine, options, columns, event_time, from).await?;
         if let Some(message) = opened.as_mut().and_then(source::Opened::take_notice) {
             self.notice(SqlState::UNDEFINED_FILE, message);
         }
@@ -185,7 +188,7 @@ impl Session {
         main: Oid,
         columns: &[Column],
         time: &DataType,
-    ) -> Oid {
+    ) -> Result<Oid> {
         let mut all = columns.to_vec();
         for (name, data_type) in SIDE_COLUMNS.into_iter().zip(side_types(time)) {
             let sql_type = SqlType { name: pg_type_name(&data_type) };
@@ -195,7 +198,7 @@ impl Session {
         let arrow = arrow_schema(&all);
         let oid = self.engine.change_catalog(Catalog::fresh_oid);
         let stream = Stream::new(name, arrow, None, Retention::default(), Late::Drop);
-        self.engine.hub().create_stream(oid, stream);
+        self.engine.hub().create_stream(oid, stream)?;
         let def = StreamDef {
             event_time: None,
             watermark: None,
@@ -218,7 +221,7 @@ impl Session {
                 comment: None,
             })
         });
-        oid
+        Ok(oid)
     }
 
     fn event_time(
@@ -285,15 +288,20 @@ impl Session {
     }
 
     /// Creates the stream of a table's versions.
-    fn create_versions(&self, name: &str, table: &SchemaRef, time: EventTime) -> VersionsDef {
+    fn create_versions(
+        &self,
+        name: &str,
+        table: &SchemaRef,
+        time: EventTime,
+    ) -> Result<VersionsDef> {
         let deleted = Field::new(DELETED, DataType::Boolean, true);
         let fields = table.fields().iter().map(|field| field.as_ref().clone()).chain([deleted]);
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
         let column = time.column;
         let stream = self.engine.change_catalog(Catalog::fresh_oid);
         let versions = Stream::new(name, schema, Some(time), Retention::Forever, Late::Error);
-        self.engine.hub().create_stream(stream, versions);
-        VersionsDef { time: column, watermark: String::new(), stream }
+        self.engine.hub().create_stream(stream, versions)?;
+        Ok(VersionsDef { time: column, watermark: String::new(), stream })
     }
 
     pub(super) async fn create_table(
@@ -335,11 +343,11 @@ impl Session {
         let opened = self.open_source(&create.options, &columns, None).await?;
         let oid = self.engine.change_catalog(Catalog::fresh_oid);
         let mut table = Table::new(&name, Arc::clone(&arrow), primary_key.clone())?;
-        let versions = time.map(|time| self.create_versions(&name, &arrow, time));
+        let versions = time.map(|time| self.create_versions(&name, &arrow, time)).transpose()?;
         if let Some(versions) = &versions {
             table.keep_versions(versions.stream, versions.time);
         }
-        self.engine.hub().create_table(oid, table);
+        self.engine.hub().create_table(oid, table)?;
         let versions = versions.map(|versions| VersionsDef {
             watermark: create.versions.as_ref().map_or(String::new(), |v| v.expr.to_string()),
             ..versions
@@ -361,7 +369,9 @@ impl Session {
             let tag = format!("SELECT {}", rows.num_rows());
             let rows = rows.with_schema(arrow)?;
             let delta = Delta::inserts(rows, Timestamp::MIN);
-            self.commit(vec![Write::Table(oid, delta)]).await?;
+            if !self.engine.hub().is_recovering() {
+                self.commit(vec![Write::Table(oid, delta)]).await?;
+            }
             return Ok((tag, None));
         }
         let target = source::Target::Table(oid);

@@ -9,6 +9,7 @@ use sqlparser::ast::Spanned;
 
 use super::columns::index_of;
 use super::session::Session;
+use super::source::SourceStatus;
 use super::{Error, Result, system};
 use crate::error::{Location, SqlState};
 use crate::planner::bind::constant;
@@ -24,6 +25,26 @@ impl Session {
     pub(super) async fn define(&mut self, statement: &Statement) -> Result<String> {
         let engine = Arc::clone(&self.engine);
         let guard = engine.ddl.lock().await;
+        // A heartbeat is an input of its own.
+        if !matches!(statement.kind, StatementKind::Heartbeat { .. }) {
+            engine.hub().define(self.definition(&statement.text))?;
+        }
+        let defined = self.change(statement).await;
+        engine.hub().defined(defined.is_ok())?;
+        let (tag, started) = defined?;
+        drop(guard);
+        if let Some(source) = started {
+            source.wait().await?;
+        }
+        self.durable().await;
+        Ok(tag)
+    }
+
+    /// Makes the change of a definition; returns its command tag, and the source that it started.
+    async fn change(
+        &mut self,
+        statement: &Statement,
+    ) -> Result<(String, Option<Arc<SourceStatus>>)> {
         let text = Arc::clone(&statement.text);
         let mut started = None;
         let tag = match &statement.kind {
@@ -63,11 +84,7 @@ impl Session {
             }
             _ => return Err(Error::Internal("not a definition".into())),
         };
-        drop(guard);
-        if let Some(source) = started {
-            source.wait().await?;
-        }
-        Ok(tag)
+        Ok((tag, started))
     }
 
     /// Splits a name into schema and name; an unqualified one falls into the first schema of the

@@ -22,7 +22,7 @@ use crate::connectors::format::TextLimit;
 use crate::delta::{Delta, span};
 use crate::error::SqlState;
 use crate::functions::json;
-use crate::planner::bind::{bind_dml, bind_query};
+use crate::planner::bind::{DUPLICATE_MARK, bind_dml, bind_query};
 use crate::planner::relation::Names;
 use crate::planner::text_time;
 use crate::runtime::hub::Write;
@@ -64,8 +64,7 @@ impl Session {
         let names = Names::new(&relations, &relations.functions, Arc::clone(windows));
         let plan = match statement {
             ast::Statement::Insert(insert) => {
-                let object = self.insert_target(insert)?;
-                bind_dml(&plain_insert(insert, &object, &names, windows)?, &names)?
+                self.insert_plan(insert, &*self.insert_target(insert)?, windows)?
             }
             ast::Statement::Truncate(_) => {
                 return Ok(Description { parameters: vec![], columns: None });
@@ -134,7 +133,7 @@ impl Session {
         Ok(answer)
     }
 
-    /// The plan of an INSERT's rows.
+    /// The plan of an INSERT's rows: as they are to be written, with all columns.
     fn insert_plan(
         &self,
         insert: &ast::Insert,
@@ -143,23 +142,21 @@ impl Session {
     ) -> Result<LogicalPlan> {
         let relations = self.relations();
         let names = Names::new(&relations, &relations.functions, Arc::clone(windows));
-        let plain = plain_insert(insert, object, &names, windows)?;
-        let ast::Statement::Insert(ast::Insert { source: Some(source), columns, .. }) = &plain
-        else {
-            return Err(Error::Internal("INSERT has lost its rows".into()));
-        };
+        let (mut plain, source) = plain_insert(insert, object)?;
         let ast::SetExpr::Values(values) = source.body.as_ref() else {
-            let windows = Arc::clone(windows);
-            let ast = source.clone();
+            let (ast, windows) = (source, Arc::clone(windows));
             let query = Query { ast, windows, emit: None, to_stream: false };
-            let plan = columns_of_query(bind_query(&query, &names)?, columns, object, &names)?;
+            let rows = bind_query(&query, &names)?;
+            let plan = columns_of_query(rows, &plain.columns, object, &names)?;
             check_insert(&plan, None, object)?;
             return Ok(plan);
         };
-        let LogicalPlan::Dml(dml) = bind_dml(&plain, &names)? else {
+        let values = values.clone();
+        plain.source = Some(source);
+        let LogicalPlan::Dml(dml) = bind_dml(&ast::Statement::Insert(plain), &names)? else {
             return Err(Error::Internal("INSERT was planned as something else".into()));
         };
-        check_insert(&dml.input, Some(values), object)?;
+        check_insert(&dml.input, Some(&values), object)?;
         Ok(dml.input.as_ref().clone())
     }
 
@@ -282,49 +279,33 @@ fn returning(insert: &ast::Insert) -> Option<Returning<'_>> {
     insert.returning.as_ref().map(|list| Returning { list, alias })
 }
 
-/// An INSERT as DataFusion plans it: without ON CONFLICT, and with its columns named where the rows
-/// are
+/// An INSERT without RETURNING and ON CONFLICT, and its rows. Columns are named where VALUES are
 /// narrower than the table, which Postgres takes as the first ones.
-fn plain_insert(
-    insert: &ast::Insert,
-    object: &Object,
-    names: &Names<'_>,
-    windows: &Arc<[WindowSpec]>,
-) -> Result<ast::Statement> {
+fn plain_insert(insert: &ast::Insert, object: &Object) -> Result<(ast::Insert, Box<ast::Query>)> {
     check_columns(&insert.columns, object)?;
     let mut plain = ast::Insert { on: None, returning: None, table_alias: None, ..insert.clone() };
-    if plain.source.is_none() {
-        let all = |c: &Column| c.default.clone().unwrap_or("NULL".into());
-        let values: Vec<String> = object.columns.iter().map(all).collect();
-        plain.source = Some(parse_query_text(&format!("VALUES ({})", values.join(", ")))?.ast);
-    }
-    fill_defaults(&mut plain, object)?;
-    if let (false, Some(source)) = (plain.columns.is_empty(), &plain.source)
-        && let ast::SetExpr::Values(values) = source.body.as_ref()
-    {
-        check_width(values, plain.columns.len())?;
-    }
-    if let (true, Some(source)) = (plain.columns.is_empty(), &plain.source) {
-        let windows = Arc::clone(windows);
-        let ast = source.clone();
-        let query = Query { ast, windows, emit: None, to_stream: false };
-        let width = match source.body.as_ref() {
-            ast::SetExpr::Values(values) => values.rows.first().map_or(0, |row| row.len()),
-            _ => bind_query(&query, names)?.schema().fields().len(),
-        };
-        if width > object.columns.len() {
-            return Err(Error::refused(
-                SqlState::SYNTAX_ERROR,
-                "INSERT has more expressions than target columns",
-            ));
-        }
-        if width < object.columns.len() {
-            let first = object.columns[..width].iter();
+    let mut source = match plain.source.take() {
+        Some(source) => source,
+        None => default_values(object)?,
+    };
+    if let ast::SetExpr::Values(values) = source.body.as_mut() {
+        let width = values.rows.first().map_or(0, |row| row.len());
+        if plain.columns.is_empty() {
+            let first = object.columns.iter().take(width);
             let ident = |name: &String| ast::Ident::with_quote('"', name);
             plain.columns = first.map(|c| ast::ObjectName::from(vec![ident(&c.name)])).collect();
         }
+        same_width(width, plain.columns.len())?;
+        fill_defaults(values, &plain.columns, object)?;
     }
-    Ok(ast::Statement::Insert(plain))
+    Ok((plain, source))
+}
+
+/// The rows of DEFAULT VALUES.
+fn default_values(object: &Object) -> Result<Box<ast::Query>> {
+    let all = |c: &Column| c.default.clone().unwrap_or("NULL".into());
+    let values: Vec<String> = object.columns.iter().map(all).collect();
+    Ok(parse_query_text(&format!("VALUES ({})", values.join(", ")))?.ast)
 }
 
 /// Refuses a column list with unknown names, or one twice.
@@ -347,32 +328,23 @@ fn check_columns(columns: &[ast::ObjectName], object: &Object) -> Result<()> {
     Ok(())
 }
 
-/// Refuses VALUES that are more or fewer than the columns named.
-fn check_width(values: &ast::Values, columns: usize) -> Result<()> {
-    same_width(values.rows.first().map_or(columns, |row| row.len()), columns)
-}
-
 /// Puts the columns' defaults where VALUES says DEFAULT.
-fn fill_defaults(insert: &mut ast::Insert, object: &Object) -> Result<()> {
-    let named: Vec<Option<usize>> = insert
-        .columns
-        .iter()
-        .map(|name| {
-            let name = name.0.last()?.as_ident().map(crate::sql::names::fold)?;
-            object.columns.iter().position(|c| c.name == name)
-        })
-        .collect();
-    let column = |i: usize| if named.is_empty() { Some(i) } else { named.get(i).copied()? };
-    let Some(source) = &mut insert.source else { return Ok(()) };
-    let ast::SetExpr::Values(values) = source.body.as_mut() else { return Ok(()) };
+fn fill_defaults(
+    values: &mut ast::Values,
+    columns: &[ast::ObjectName],
+    object: &Object,
+) -> Result<()> {
+    let named = |i: usize| {
+        let name = fold_parts(columns.get(i)?).pop()?;
+        object.columns.iter().find(|column| column.name == name)
+    };
     for row in &mut values.rows {
         for (i, value) in row.iter_mut().enumerate() {
             let is_default = matches!(value, ast::Expr::Identifier(ident)
                 if ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("default"));
             if is_default {
-                let default = column(i).and_then(|c| object.columns.get(c)?.default.clone());
-                let text = default.unwrap_or_else(|| "NULL".to_owned());
-                *value = crate::sql::parse_expression(&text)?;
+                let default = named(i).and_then(|column| column.default.as_deref());
+                *value = crate::sql::parse_expression(default.unwrap_or("NULL"))?;
             }
         }
     }
@@ -479,7 +451,10 @@ pub(super) fn describe_plan(
     let plan = match statement {
         ast::Statement::Insert(insert) => {
             let object = session.insert_target(insert)?;
-            bind_dml(&plain_insert(insert, &object, &names, windows)?, &names)?
+            let rows = session.insert_plan(insert, &object, windows)?.display_indent().to_string();
+            let lines = rows.lines().map(|line| format!("\n  {line}"));
+            let text = format!("Insert: {}{}", object.name, lines.collect::<String>());
+            return Ok(text.replace(DUPLICATE_MARK, ""));
         }
         other => bind_query(&update::as_query(session, other, windows)?, &names)?,
     };

@@ -13,14 +13,14 @@ use crate::planner::functions;
 use crate::planner::grouping::EmptyGroupingSets;
 use crate::planner::interval_order::IntervalOrder;
 use crate::planner::meaning::PostgresMeaning;
-use crate::planner::null_safe::{JoinKeys, JoinPairs};
+use crate::planner::null_safe::{join_keys, join_pairs};
 use crate::planner::operators::PostgresOperators;
 use crate::planner::zone::SessionZone;
 
 /// DataFusion's rules, with ours in the place of two.
 fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     let ours: [Arc<dyn OptimizerRule + Send + Sync>; 2] =
-        [Arc::new(JoinPairs::default()), Arc::new(JoinKeys::default())];
+        [Arc::new(join_pairs()), Arc::new(join_keys())];
     let replaced = |rule: Arc<dyn OptimizerRule + Send + Sync>| {
         let own = ours.iter().find(|own| own.name() == rule.name());
         own.map_or(rule, Arc::clone)

@@ -3,6 +3,7 @@
 //! `wire` is written against [`Engine`], [`Session`] and [`Outcome`] alone.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use datafusion::execution::SessionState;
@@ -13,6 +14,7 @@ mod aside;
 mod asof;
 mod assignment;
 mod columns;
+mod constants;
 mod copy;
 mod create;
 mod cursor;
@@ -34,6 +36,7 @@ pub mod outcome;
 mod parameters;
 pub mod pg_catalog;
 mod query;
+mod recovery;
 mod relations;
 mod replace;
 mod returning;
@@ -52,7 +55,7 @@ pub use gauges::Gauge;
 pub use outcome::{Client, Description, Interrupt, Notice, Outcome, TransactionStatus};
 pub use session::Session;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, HeldClock};
 use crate::planner::properties::Properties;
 use crate::runtime::hub::Hub;
 use crate::sql::catalog::{Catalog, Oid};
@@ -104,10 +107,17 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Engine {
-    /// Starts an engine; needs a tokio runtime.
-    pub fn start(options: EngineOptions, clock: Arc<dyn Clock>) -> std::io::Result<Arc<Self>> {
+    /// Starts an engine where the log in a directory ends; needs a tokio runtime.
+    pub async fn start(
+        options: EngineOptions,
+        clock: Arc<dyn Clock>,
+        log: &Path,
+    ) -> Result<Arc<Self>> {
         let started = clock.now();
-        let hub = Hub::start(clock, options.shards, options.threads, options.batch_rows)?;
+        let clock = Arc::new(HeldClock::new(clock));
+        let hub: Arc<dyn Clock> = Arc::<HeldClock>::clone(&clock);
+        let hub = Hub::start(hub, options.shards, options.threads, options.batch_rows)
+            .map_err(|error| Error::Internal(error.to_string()))?;
         let engine = Arc::new(Self {
             functions: Arc::new(functions::session_state(options.threads)),
             zones: Mutex::default(),
@@ -123,6 +133,7 @@ impl Engine {
             ticker: Mutex::default(),
             started,
         });
+        engine.recover(log, &clock).await?;
         let hub = Arc::clone(&engine.hub);
         let ticker = tokio::spawn(async move {
             let mut ticks = tokio::time::interval(std::time::Duration::from_millis(TICK_MS));
@@ -148,6 +159,7 @@ impl Engine {
         if let Err(error) = tokio::task::spawn_blocking(move || hub.stop()).await {
             tracing::error!(%error, "workers did not stop");
         }
+        self.hub.durable().await;
     }
 
     /// Opens a session for a client.

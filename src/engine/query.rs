@@ -32,7 +32,7 @@ use futures::{StreamExt, TryStreamExt};
 
 use super::nodes::{break_ties, execute_plain, our_nodes, values_of, window_expr};
 use super::outcome::{RowStream, Rows};
-use super::{Engine, Error, Result, asof, keys};
+use super::{Engine, Error, Result, asof, constants, keys};
 use crate::delta::{Delta, batch};
 use crate::error::SqlState;
 use crate::planner::arithmetic::checked_sums;
@@ -145,6 +145,10 @@ pub async fn collect(
     params: &[ScalarValue],
 ) -> Result<RecordBatch> {
     let plan = with_params(plan, params)?;
+    let now = || once.engine.at_present(&once.functions);
+    if let Some(rows) = constants::rows(&plan, &once.functions, now)? {
+        return Ok(rows);
+    }
     let stream = execute(once, plan).await?;
     let schema = stream.schema();
     let batches: Vec<RecordBatch> = stream.try_collect().await?;
@@ -162,6 +166,7 @@ async fn execute(once: &Once, plan: LogicalPlan) -> Result<SendableRecordBatchSt
     let named: Vec<Oid> = oids.keys().copied().collect();
     engine.hub().settle(&named).await;
     let mut reads = engine.hub().read(&named, &keys::fixed(&plan)?)?.finish().await?;
+    engine.hub().durable().await;
     for (oid, delta) in pending {
         if let Some(Read::Table(snapshot)) = reads.get_mut(oid) {
             snapshot.add(delta)?;

@@ -61,7 +61,7 @@ impl Session {
         let progress = self.engine.hub().add_sink(oid, job, into.oid);
         let status = Arc::new(SinkStatus { rows: AtomicU64::new(0), fault: Mutex::default() });
         lock(&self.engine.sinks).insert(oid, Arc::clone(&status));
-        let writer = Writer::new(&self.engine, Arc::clone(&into), (feed, progress), status)?;
+        let writer = Writer::new(&self.engine, (oid, Arc::clone(&into)), (feed, progress), status)?;
         tokio::spawn(writer.run());
         let def = SinkDef { into: into.oid, query: Arc::clone(&create.query_text) };
         let mut depends_on = reads;
@@ -200,6 +200,7 @@ fn refuse_cycle(catalog: &Catalog, into: &Object, reads: &BTreeSet<Oid>) -> Resu
 
 /// Writes what a sink's query gives.
 struct Writer {
+    oid: Oid,
     hub: Arc<Hub>,
     into: Arc<Object>,
     feed: Arc<Feed>,
@@ -212,7 +213,7 @@ struct Writer {
 impl Writer {
     fn new(
         engine: &Engine,
-        into: Arc<Object>,
+        (oid, into): (Oid, Arc<Object>),
         (feed, progress): (Arc<Feed>, Arc<SinkProgress>),
         status: Arc<SinkStatus>,
     ) -> Result<Self> {
@@ -224,7 +225,7 @@ impl Writer {
             _ => None,
         };
         let hub = Arc::clone(engine.hub());
-        Ok(Self { hub, into, feed, progress, status, keys })
+        Ok(Self { oid, hub, into, feed, progress, status, keys })
     }
 
     /// Writes until the query ends, or something cannot be written.
@@ -234,6 +235,7 @@ impl Writer {
                 None => break None,
                 Some(Err(fault)) => break Some(fault.message),
                 Some(Ok(change)) => {
+                    self.hub.sink_turn(&self.progress, change.made).await;
                     if let Err(error) = self.write(&change).await {
                         tracing::error!(into = %self.into.name, %error, "sink suspended");
                         break Some(format!("{}: {error}", error.sqlstate()));
@@ -262,8 +264,10 @@ impl Writer {
             }
             _ => Write::Rows(self.into.oid, delta.rows().clone()),
         };
-        self.hub.room(&[self.into.oid]).await;
-        self.hub.commit(vec![write])?;
+        if !self.progress.has_delivered(change.made) {
+            self.hub.room(&[self.into.oid]).await;
+            self.hub.commit(vec![write, Write::Delivered(self.oid, change.made)])?;
+        }
         self.status.rows.fetch_add(count, Ordering::Relaxed);
         Ok(())
     }

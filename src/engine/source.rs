@@ -18,14 +18,18 @@ use tokio::task::AbortHandle;
 
 use super::columns::arrow_schema;
 use super::{Engine, Error, Result, lock};
-use crate::connectors::{self, Flaw, Source, SourceBatch, SourcePosition, SourceSpec};
+use crate::connectors::{self, BadRecord, Source, SourceBatch, SourcePosition, SourceSpec};
 use crate::delta::Delta;
 use crate::error::{Classify, SqlState};
 use crate::operators::evaluate::row_text;
 use crate::runtime::errors::Failure;
 use crate::runtime::hub::Write;
-use crate::sql::catalog::{Column, Oid};
+use crate::runtime::intake::{Intake, Step};
+use crate::sql::catalog::{Column, ObjectKind, Oid};
 use crate::time::Timestamp;
+
+/// Options of streams and tables that are not their connector's.
+const OWN_OPTIONS: [&str; 2] = ["retention", "wait"];
 
 /// Where a source's rows go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +38,13 @@ pub(super) enum Target {
     Stream(Oid),
     /// A table; bounded sources are loaded before CREATE returns.
     Table(Oid),
+}
+
+impl Target {
+    fn oid(self) -> Oid {
+        let (Target::Stream(oid) | Target::Table(oid)) = self;
+        oid
+    }
 }
 
 /// How far a source is.
@@ -73,6 +84,19 @@ pub(super) struct SourceStatus {
 }
 
 impl SourceStatus {
+    /// A source that goes on from where the log says that it was.
+    fn new(
+        engine: &Engine,
+        target: Target,
+        connector: String,
+        progress: watch::Receiver<Progress>,
+    ) -> Self {
+        let Intake { rows, bad_rows, .. } = engine.hub().intake(target.oid());
+        let (rows, bad_rows) = (AtomicU64::new(rows), AtomicU64::new(bad_rows));
+        let (waited_for, task) = (false, Mutex::default());
+        Self { connector, rows, bad_rows, progress, waited_for, task }
+    }
+
     /// Ends reading.
     pub fn stop(&self) {
         if let Some(task) = lock(&self.task).take() {
@@ -112,17 +136,17 @@ impl Opened {
     }
 }
 
-/// Opens what the options ask for, if they name a connector. `own` are options that are not the
-/// connector's. Files are looked at on a thread that may block.
-pub(super) async fn spec(
+/// Opens what the options ask for, if they name a connector, at a position. Files are looked at on
+/// a thread that may block.
+pub(super) async fn open(
     engine: &Engine,
     options: &BTreeMap<String, String>,
-    own: &[&str],
     columns: &[Column],
     event_time: Option<String>,
+    from: SourcePosition,
 ) -> Result<Option<Opened>> {
     let Some(connector) = options.get("connector") else {
-        let unknown = options.keys().find(|key| !own.contains(&key.as_str()));
+        let unknown = options.keys().find(|key| !OWN_OPTIONS.contains(&key.as_str()));
         return match unknown {
             None => Ok(None),
             Some(key) => Err(Error::hinted(
@@ -132,12 +156,12 @@ pub(super) async fn spec(
             )),
         };
     };
-    let theirs = options.iter().filter(|(key, _)| !own.contains(&key.as_str()));
+    let theirs = options.iter().filter(|(key, _)| !OWN_OPTIONS.contains(&key.as_str()));
     let spec = SourceSpec {
         options: theirs.map(|(k, v)| (k.clone(), v.clone())).collect(),
         schema: declared(columns),
         event_time,
-        from: SourcePosition::default(),
+        from,
         clock: Arc::clone(engine.hub().clock()),
     };
     let wait = match options.get("wait").map(|v| v.to_ascii_lowercase()).as_deref() {
@@ -175,14 +199,8 @@ pub(super) fn start(
 ) -> Arc<SourceStatus> {
     let (sender, progress) = watch::channel(Progress::Running);
     let waited_for = opened.opened.bounded && (opened.wait || matches!(target, Target::Table(_)));
-    let status = Arc::new(SourceStatus {
-        connector: opened.connector,
-        rows: AtomicU64::new(0),
-        bad_rows: AtomicU64::new(0),
-        progress,
-        waited_for,
-        task: Mutex::default(),
-    });
+    let status = SourceStatus::new(engine, target, opened.connector, progress);
+    let status = Arc::new(SourceStatus { waited_for, ..status });
     let pump = Pump {
         engine: Arc::clone(engine),
         status: Arc::clone(&status),
@@ -203,9 +221,42 @@ pub(super) fn start(
         let _ = sender.send(end);
     });
     *lock(&status.task) = Some(task.abort_handle());
-    let (Target::Stream(oid) | Target::Table(oid)) = target;
-    lock(&engine.sources).insert(oid, Arc::clone(&status));
+    lock(&engine.sources).insert(target.oid(), Arc::clone(&status));
     status
+}
+
+/// Goes on reading where the log says that reading was, for all streams and tables.
+pub(super) async fn restart(engine: &Arc<Engine>) {
+    for object in engine.catalog().objects() {
+        let (target, options, event_time) = match &object.kind {
+            ObjectKind::Stream(def) => (Target::Stream(object.oid), &def.options, def.event_time),
+            ObjectKind::Table(def) => (Target::Table(object.oid), &def.options, None),
+            ObjectKind::View(_) | ObjectKind::Sink(_) => continue,
+        };
+        let Some(connector) = options.get("connector") else { continue };
+        let Intake { position, finished, .. } = engine.hub().intake(object.oid);
+        let known = |progress: Progress| {
+            let progress = watch::channel(progress).1;
+            let status = SourceStatus::new(engine, target, connector.clone(), progress);
+            lock(&engine.sources).insert(object.oid, Arc::new(status));
+        };
+        if finished {
+            known(Progress::Finished);
+            continue;
+        }
+        let event_time = event_time.map(|column| object.columns[column].name.clone());
+        let from = SourcePosition(position);
+        match open(engine, options, &object.columns, event_time, from).await {
+            Ok(Some(opened)) => {
+                start(engine, opened, target, &object.name);
+            }
+            Ok(None) => {}
+            Err(error) => {
+                tracing::error!(source = %object.name, "source failed: {error}");
+                known(Progress::Failed(error.to_string()));
+            }
+        }
+    }
 }
 
 struct Pump {
@@ -219,58 +270,97 @@ struct Pump {
 impl Pump {
     async fn run(&self, mut source: Box<dyn Source>) -> Result<()> {
         let rows_max = self.engine.options.batch_rows.max(1_024);
-        let (Target::Stream(oid) | Target::Table(oid)) = self.target;
+        let mut last = self.engine.hub().intake(self.target.oid()).position;
         while let Some(batch) = source.next(rows_max).await? {
-            let SourceBatch { rows, bad, .. } = batch;
-            for record in bad {
-                let Flaw { sqlstate, message } = record.flaw;
-                self.report(sqlstate, message, record.raw, Some(record.place));
-            }
-            if rows.num_rows() == 0 {
+            let SourceBatch { rows, bad, position } = batch;
+            last.clone_from(&position.0);
+            let bad = bad.into_iter().map(|BadRecord { flaw, raw, place }| {
+                self.failure(flaw.sqlstate, flaw.message, raw, Some(place))
+            });
+            let step = Step { position: position.0, bad: bad.collect(), ..Step::default() };
+            if rows.num_rows() == 0 && step.bad.is_empty() {
                 continue;
             }
-            self.engine.hub().room(&[oid]).await;
-            self.take(&rows.with_schema(Arc::clone(&self.schema))?)?;
+            self.engine.hub().room(&[self.target.oid()]).await;
+            self.take(rows.with_schema(Arc::clone(&self.schema))?, step)?;
         }
+        let end = Step { position: last, finished: true, ..Step::default() };
+        Ok(self.commit(vec![], end)?)
+    }
+
+    /// Commits rows; those that cannot be taken are left out.
+    fn take(&self, rows: RecordBatch, mut step: Step) -> Result<()> {
+        let all = [self.write(rows.clone())];
+        let mut taken = all.into_iter().filter(|_| rows.num_rows() > 0).collect::<Vec<_>>();
+        loop {
+            let count = |write: &Write| match write {
+                Write::Rows(_, rows) => rows.num_rows(),
+                Write::Table(_, delta) => delta.len(),
+                _ => 0,
+            };
+            step.rows = taken.iter().map(count).sum::<usize>() as u64;
+            match self.commit(taken, step.clone()) {
+                // Others may have written between the sifting and the commit.
+                Err(error) if error.of_row() => {
+                    taken = Vec::new();
+                    self.sift(&rows, &mut taken, &mut step.bad)?;
+                }
+                outcome => return Ok(outcome?),
+            }
+        }
+    }
+
+    /// Finds the parts of rows that can be taken behind those in `taken`, and the rows that cannot.
+    fn sift(
+        &self,
+        rows: &RecordBatch,
+        taken: &mut Vec<Write>,
+        bad: &mut Vec<Failure>,
+    ) -> Result<()> {
+        taken.push(self.write(rows.clone()));
+        let Err(error) = self.engine.hub().check(taken) else { return Ok(()) };
+        taken.pop();
+        if !error.of_row() {
+            return Err(error.into());
+        }
+        if rows.num_rows() == 1 {
+            let row = row_text(rows.columns(), 0);
+            bad.push(self.failure(error.sqlstate(), error.to_string(), row, None));
+            return Ok(());
+        }
+        let half = rows.num_rows() / 2;
+        self.sift(&rows.slice(0, half), taken, bad)?;
+        self.sift(&rows.slice(half, rows.num_rows() - half), taken, bad)
+    }
+
+    fn write(&self, rows: RecordBatch) -> Write {
+        match self.target {
+            Target::Stream(oid) => Write::Rows(oid, rows),
+            Target::Table(oid) => Write::Table(oid, Delta::inserts(rows, Timestamp::MIN)),
+        }
+    }
+
+    fn commit(
+        &self,
+        mut writes: Vec<Write>,
+        step: Step,
+    ) -> std::result::Result<(), crate::runtime::Error> {
+        let (rows, bad) = (step.rows, step.bad.len() as u64);
+        writes.push(Write::Intake(self.target.oid(), step));
+        self.engine.hub().commit(writes)?;
+        self.status.rows.fetch_add(rows, Ordering::Relaxed);
+        self.status.bad_rows.fetch_add(bad, Ordering::Relaxed);
         Ok(())
     }
 
-    /// Commits rows; if one of them cannot be taken, row by row without it.
-    fn take(&self, rows: &RecordBatch) -> Result<()> {
-        match self.commit(rows) {
-            Err(error) if error.of_row() && rows.num_rows() == 1 => {
-                let row = row_text(rows.columns(), 0);
-                self.report(error.sqlstate(), error.to_string(), row, None);
-                Ok(())
-            }
-            Err(error) if error.of_row() => {
-                (0..rows.num_rows()).try_for_each(|row| self.take(&rows.slice(row, 1)))
-            }
-            outcome => Ok(outcome?),
-        }
-    }
-
-    fn commit(&self, rows: &RecordBatch) -> std::result::Result<(), crate::runtime::Error> {
-        let count = rows.num_rows() as u64;
-        let write = match self.target {
-            Target::Stream(oid) => Write::Rows(oid, rows.clone()),
-            Target::Table(oid) => Write::Table(oid, Delta::inserts(rows.clone(), Timestamp::MIN)),
-        };
-        self.engine.hub().commit(vec![write])?;
-        self.status.rows.fetch_add(count, Ordering::Relaxed);
-        Ok(())
-    }
-
-    fn report(&self, sqlstate: SqlState, message: String, row: String, place: Option<String>) {
-        self.status.bad_rows.fetch_add(1, Ordering::Relaxed);
-        self.engine.hub().errors().add(Failure {
-            at: self.engine.hub().clock().now(),
-            object: self.name.clone(),
-            sqlstate,
-            message,
-            row,
-            weight: 1,
-            place,
-        });
+    fn failure(
+        &self,
+        sqlstate: SqlState,
+        message: String,
+        row: String,
+        place: Option<String>,
+    ) -> Failure {
+        let at = self.engine.hub().clock().now();
+        Failure { at, object: self.name.clone(), sqlstate, message, row, weight: 1, place }
     }
 }

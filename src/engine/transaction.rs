@@ -216,7 +216,11 @@ impl Session {
         let writes = self.block.iter().flat_map(|block| &block.writes);
         let tables = writes.filter_map(|write| match write {
             Write::Table(oid, delta) => Some((*oid, delta.clone())),
-            Write::Rows(..) | Write::Upsert(..) | Write::Heartbeat(..) => None,
+            Write::Rows(..)
+            | Write::Upsert(..)
+            | Write::Heartbeat(..)
+            | Write::Intake(..)
+            | Write::Delivered(..) => None,
         });
         tables.collect()
     }
@@ -232,11 +236,19 @@ impl Session {
         }
     }
 
+    /// Waits until what was done is on the disk, as `synchronous_commit` says.
+    pub(super) async fn durable(&self) {
+        if self.variables.synchronous_commit() {
+            self.engine.hub().durable().await;
+        }
+    }
+
     /// Commits writes at once.
     pub(super) async fn commit(&self, writes: Vec<Write>) -> Result<()> {
         let objects: Vec<Oid> = writes.iter().map(Write::object).collect();
         self.engine.hub().room(&objects).await;
         self.engine.hub().commit(writes)?;
+        self.durable().await;
         Ok(())
     }
 }

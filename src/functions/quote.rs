@@ -9,115 +9,14 @@ use datafusion::common::{Result, ScalarValue};
 use super::error::failure;
 use super::scalar::{Kind, Row, Scalar, text};
 use crate::error::SqlState;
-
-/// Words that are no names of tables or columns without quotes, in order.
-const RESERVED: [&str; 98] = [
-    "all",
-    "analyse",
-    "analyze",
-    "and",
-    "any",
-    "array",
-    "as",
-    "asc",
-    "asymmetric",
-    "authorization",
-    "between",
-    "binary",
-    "both",
-    "case",
-    "cast",
-    "check",
-    "collate",
-    "collation",
-    "column",
-    "concurrently",
-    "constraint",
-    "create",
-    "cross",
-    "current_catalog",
-    "current_date",
-    "current_role",
-    "current_schema",
-    "current_time",
-    "current_timestamp",
-    "current_user",
-    "default",
-    "deferrable",
-    "desc",
-    "distinct",
-    "do",
-    "else",
-    "end",
-    "except",
-    "false",
-    "fetch",
-    "for",
-    "foreign",
-    "freeze",
-    "from",
-    "full",
-    "grant",
-    "group",
-    "having",
-    "ilike",
-    "in",
-    "initially",
-    "inner",
-    "intersect",
-    "into",
-    "is",
-    "isnull",
-    "join",
-    "lateral",
-    "leading",
-    "left",
-    "like",
-    "limit",
-    "localtime",
-    "localtimestamp",
-    "natural",
-    "not",
-    "notnull",
-    "null",
-    "offset",
-    "on",
-    "only",
-    "or",
-    "order",
-    "outer",
-    "overlaps",
-    "placing",
-    "primary",
-    "references",
-    "returning",
-    "right",
-    "select",
-    "session_user",
-    "similar",
-    "some",
-    "symmetric",
-    "table",
-    "tablesample",
-    "then",
-    "to",
-    "trailing",
-    "true",
-    "union",
-    "unique",
-    "user",
-    "using",
-    "when",
-    "where",
-    "with",
-];
+use crate::sql::names::quote;
 
 /// The functions.
 pub(super) fn functions() -> Vec<Scalar> {
     use Kind::{AsText, Text};
     vec![
         Scalar::strict("quote_ident", &[Text], text, |row| {
-            Ok(ScalarValue::from(quote_ident(row.text(0))))
+            Ok(ScalarValue::from(quote(row.text(0))))
         }),
         Scalar::strict("quote_literal", &[AsText], text, |row| {
             Ok(ScalarValue::from(quote_literal(row.text(0))))
@@ -135,18 +34,6 @@ pub(super) fn functions() -> Vec<Scalar> {
             ..Scalar::strict("format", &[Text, AsText], text, format)
         },
     ]
-}
-
-/// Quotes a name if it has to be.
-pub fn quote_ident(name: &str) -> String {
-    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-    let starts = |c: char| c.is_ascii_lowercase() || c == '_';
-    let bare = name.starts_with(starts) && name.chars().all(plain);
-    if bare && RESERVED.binary_search(&name).is_err() {
-        name.to_owned()
-    } else {
-        format!("\"{}\"", name.replace('"', "\"\""))
-    }
 }
 
 fn quote_literal(text: &str) -> String {
@@ -203,7 +90,7 @@ fn format(row: &Row<'_>) -> Result<ScalarValue> {
         let filled = match chars.next() {
             Some('s') => found.unwrap_or_default().to_owned(),
             Some('I') => match found {
-                Some(name) => quote_ident(name),
+                Some(name) => quote(name),
                 None => {
                     let what = "null values cannot be formatted as an SQL identifier";
                     return Err(failure(SqlState("22004"), what));
@@ -249,16 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reserved_words_are_in_order() {
-        assert!(RESERVED.is_sorted());
-    }
-
-    #[test]
-    fn names_are_quoted_where_they_must_be() {
-        assert_eq!(quote_ident("foo_1"), "foo_1");
-        assert_eq!(quote_ident("Foo bar"), "\"Foo bar\"");
-        assert_eq!(quote_ident("1a"), "\"1a\"");
-        assert_eq!(quote_ident("select"), "\"select\"");
+    fn literals_are_quoted() {
         assert_eq!(quote_literal("O'Reilly"), "'O''Reilly'");
         assert_eq!(quote_literal("a\\b"), "E'a\\\\b'");
     }

@@ -24,7 +24,7 @@ use crate::sql::names::fold;
 use crate::sql::statement::Query;
 
 /// Separates a column's name from what makes it unique where SQL allows duplicates.
-pub(super) const DUPLICATE_MARK: char = '\u{1}';
+pub const DUPLICATE_MARK: char = '\u{1}';
 
 /// Plans a query; its types are settled unless it has parameters.
 pub fn bind_query(query: &Query, names: &Names<'_>) -> Result<LogicalPlan> {

@@ -25,7 +25,7 @@ use super::asof::asof_node;
 use super::decorrelate::Decorrelate;
 use super::derive;
 use super::error::{Error, Result};
-use super::null_safe::{JoinKeys, JoinPairs};
+use super::null_safe::{join_keys, join_pairs};
 use super::ordered::Ordered;
 use super::panes::Panes;
 use super::plan::{
@@ -51,8 +51,8 @@ fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
         Arc::new(SimplifyExpressions::new()),
         Arc::new(ReplaceDistinctWithAggregate::new()),
         Arc::new(DecorrelatePredicateSubquery::new()),
-        Arc::new(JoinKeys::default()),
-        Arc::new(JoinPairs::default()),
+        Arc::new(join_keys()),
+        Arc::new(join_pairs()),
         Arc::new(EliminateOuterJoin::new()),
         Arc::new(PushDownFilter::new()),
         Arc::new(Panes),

@@ -7,57 +7,42 @@ use datafusion::optimizer::eliminate_cross_join::EliminateCrossJoin;
 use datafusion::optimizer::extract_equijoin_predicate::ExtractEquijoinPredicate;
 use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 
-/// DataFusion's choice of join pairs, for plans in which NULL equals nothing: where NULL equals
-/// NULL in one of several joins, that rule makes it an ordinary equality.
+/// A rule of DataFusion, for plans whose joins it does not change in meaning.
 #[derive(Debug)]
-pub struct JoinPairs(EliminateCrossJoin);
-
-impl Default for JoinPairs {
-    fn default() -> Self {
-        Self(EliminateCrossJoin::new())
-    }
+pub struct NullSafe<R> {
+    rule: R,
+    misread: fn(&LogicalPlan) -> Result<bool>,
 }
 
-impl OptimizerRule for JoinPairs {
-    fn name(&self) -> &str {
-        self.0.name()
-    }
-
-    fn supports_rewrite(&self) -> bool {
-        true
-    }
-
-    fn rewrite(
-        &self,
-        plan: LogicalPlan,
-        config: &dyn OptimizerConfig,
-    ) -> Result<Transformed<LogicalPlan>> {
-        let null_safe = plan.exists(|node| {
+/// DataFusion's choice of join pairs, for plans in which NULL equals nothing: where NULL equals
+/// NULL in one of several joins, that rule makes it an ordinary equality.
+pub fn join_pairs() -> NullSafe<EliminateCrossJoin> {
+    let misread = |plan: &LogicalPlan| {
+        plan.exists(|node| {
             Ok(matches!(node, LogicalPlan::Join(join)
                 if join.null_equality == NullEquality::NullEqualsNull))
-        })?;
-        if null_safe { Ok(Transformed::no(plan)) } else { self.0.rewrite(plan, config) }
-    }
+        })
+    };
+    NullSafe { rule: EliminateCrossJoin::new(), misread }
 }
 
 /// DataFusion's keys of joins, for joins in which NULL equals nothing: that rule makes every
 /// equality in the condition of a join a key of it, and in a key NULL would equal NULL.
-#[derive(Debug)]
-pub struct JoinKeys(ExtractEquijoinPredicate);
-
-impl Default for JoinKeys {
-    fn default() -> Self {
-        Self(ExtractEquijoinPredicate::new())
-    }
+pub fn join_keys() -> NullSafe<ExtractEquijoinPredicate> {
+    let misread = |plan: &LogicalPlan| {
+        Ok(matches!(plan, LogicalPlan::Join(join)
+            if join.null_equality == NullEquality::NullEqualsNull && !join.on.is_empty()))
+    };
+    NullSafe { rule: ExtractEquijoinPredicate::new(), misread }
 }
 
-impl OptimizerRule for JoinKeys {
+impl<R: OptimizerRule> OptimizerRule for NullSafe<R> {
     fn name(&self) -> &str {
-        self.0.name()
+        self.rule.name()
     }
 
     fn apply_order(&self) -> Option<ApplyOrder> {
-        self.0.apply_order()
+        self.rule.apply_order()
     }
 
     fn supports_rewrite(&self) -> bool {
@@ -69,13 +54,9 @@ impl OptimizerRule for JoinKeys {
         plan: LogicalPlan,
         config: &dyn OptimizerConfig,
     ) -> Result<Transformed<LogicalPlan>> {
-        match &plan {
-            LogicalPlan::Join(join)
-                if join.null_equality == NullEquality::NullEqualsNull && !join.on.is_empty() =>
-            {
-                Ok(Transformed::no(plan))
-            }
-            _ => self.0.rewrite(plan, config),
+        match (self.misread)(&plan)? {
+            true => Ok(Transformed::no(plan)),
+            false => self.rule.rewrite(plan, config),
         }
     }
 }

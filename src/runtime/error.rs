@@ -6,6 +6,7 @@ use arrow::error::ArrowError;
 use super::job::Fault;
 use crate::error::{Classify, SqlState};
 use crate::operators;
+use crate::storage::log;
 
 /// Result of the runtime.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -69,6 +70,12 @@ pub enum Error {
     /// An object that was dropped meanwhile.
     #[error("relation \"{0}\" does not exist")]
     Gone(String),
+    /// The log takes no record.
+    #[error(transparent)]
+    Log(#[from] log::Error),
+    /// A record of the log that cannot be read.
+    #[error("a record of the log cannot be read: {0}")]
+    Record(String),
     /// The server is shutting down.
     #[error("the server is shutting down")]
     ShuttingDown,
@@ -87,6 +94,8 @@ impl Error {
             | Error::NotATime(_)
             | Error::Stopped(..)
             | Error::Gone(_)
+            | Error::Log(_)
+            | Error::Record(_)
             | Error::ShuttingDown => false,
         }
     }
@@ -127,6 +136,9 @@ impl Classify for Error {
             Error::NotATime(_) => SqlState::DATATYPE_MISMATCH,
             Error::Stopped(_, sqlstate) => *sqlstate,
             Error::Gone(_) => SqlState::UNDEFINED_TABLE,
+            Error::Log(log::Error::Full { .. }) => SqlState::DISK_FULL,
+            Error::Log(log::Error::Io { .. }) => SqlState::IO_ERROR,
+            Error::Log(log::Error::Corrupt { .. }) | Error::Record(_) => SqlState::DATA_CORRUPTED,
             Error::ShuttingDown => SqlState::ADMIN_SHUTDOWN,
         }
     }
@@ -144,6 +156,8 @@ impl Classify for Error {
             | Error::NotATime(_)
             | Error::Stopped(..)
             | Error::Gone(_)
+            | Error::Log(_)
+            | Error::Record(_)
             | Error::ShuttingDown => None,
         }
     }
@@ -158,6 +172,9 @@ impl Classify for Error {
                     .into(),
             ),
             Error::Changed { .. } => Some("Try again.".into()),
+            Error::Log(log::Error::Full { .. }) => {
+                Some("Nothing was changed; make room on the disk, and try again.".into())
+            }
             Error::Stopped(..) => {
                 Some("ALTER VIEW .. RESUME starts it anew; hw.views tells its state.".into())
             }
@@ -166,6 +183,8 @@ impl Classify for Error {
             | Error::NotNull { .. }
             | Error::NotATime(_)
             | Error::Gone(_)
+            | Error::Log(_)
+            | Error::Record(_)
             | Error::ShuttingDown => None,
         }
     }

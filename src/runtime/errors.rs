@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use serde::{Deserialize, Serialize};
+
 use crate::clock::Clock;
 use crate::error::SqlState;
 use crate::operators::RowError;
@@ -12,7 +14,7 @@ use crate::time::Timestamp;
 const KEPT_MAX: usize = 10_000;
 
 /// A failure as `hw.errors` shows it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Failure {
     /// When it was noticed.
     pub at: Timestamp,

@@ -15,7 +15,7 @@
 //! 4. Lock order: hub, publication, task.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use arrow::array::RecordBatch;
 use tokio::sync::Notify;
@@ -24,7 +24,9 @@ use super::build;
 use super::content::Content;
 use super::errors::ErrorLog;
 use super::history::Retention;
+use super::intake::Step;
 use super::job::{Fault, Job, JobId};
+use super::journal::{Input, Journal};
 use super::packet::Commit;
 use super::pool::Pool;
 use super::publication::{Publication, Shape};
@@ -53,6 +55,10 @@ pub enum Write {
     Upsert(Oid, Delta),
     /// A promise about a stream.
     Heartbeat(Oid, Timestamp),
+    /// How far the connector of a stream or table is.
+    Intake(Oid, Step),
+    /// How far a sink has written what its query gave.
+    Delivered(Oid, Position),
 }
 
 impl Write {
@@ -62,7 +68,9 @@ impl Write {
             Write::Rows(oid, _)
             | Write::Table(oid, _)
             | Write::Upsert(oid, _)
-            | Write::Heartbeat(oid, _) => *oid,
+            | Write::Heartbeat(oid, _)
+            | Write::Intake(oid, _)
+            | Write::Delivered(oid, _) => *oid,
         }
     }
 }
@@ -129,6 +137,7 @@ pub struct Hub {
     pool: Pool,
     clock: Arc<dyn Clock>,
     errors: Arc<ErrorLog>,
+    pub(super) journal: OnceLock<Journal>,
     room: Arc<Notify>,
     shards: usize,
     batch_rows: usize,
@@ -149,6 +158,7 @@ impl Hub {
             pool: Pool::start(threads)?,
             errors: ErrorLog::new(Arc::clone(&clock)),
             clock,
+            journal: OnceLock::new(),
             room: Arc::new(Notify::new()),
             shards,
             batch_rows,
@@ -175,13 +185,21 @@ impl Hub {
     }
 
     /// Adds a stream.
-    pub fn create_stream(&self, oid: Oid, stream: Stream) {
-        self.lock().streams.insert(oid, stream);
+    pub fn create_stream(&self, oid: Oid, stream: Stream) -> Result<()> {
+        let mut state = self.lock();
+        let moment = self.moment(&state, self.clock.now());
+        self.record_definition(&mut state, &moment)?;
+        state.streams.insert(oid, stream);
+        Ok(())
     }
 
     /// Adds a table.
-    pub fn create_table(&self, oid: Oid, table: Table) {
-        self.lock().tables.insert(oid, table);
+    pub fn create_table(&self, oid: Oid, table: Table) -> Result<()> {
+        let mut state = self.lock();
+        let moment = self.moment(&state, self.clock.now());
+        self.record_definition(&mut state, &moment)?;
+        state.tables.insert(oid, table);
+        Ok(())
     }
 
     /// Removes a stream, table or maintained view.
@@ -193,6 +211,7 @@ impl Hub {
             state.streams.remove(&versions);
         }
         state.sinks.remove(&oid);
+        state.intakes.remove(&oid);
         let job = state.remove_view(oid);
         drop(state);
         if let Some(job) = job {
@@ -210,43 +229,40 @@ impl Hub {
 
     /// The time of what happens now: the clock's, and not before the last commit.
     pub fn now(&self) -> Timestamp {
-        self.time(&self.lock())
-    }
-
-    pub(super) fn time(&self, state: &State) -> Timestamp {
-        state.time.map_or(self.clock.now(), |last| last.max(self.clock.now()))
-    }
-
-    /// The time that a commit has now.
-    fn next_time(&self, state: &State) -> Timestamp {
-        let now = self.clock.now();
-        state.time.map_or(now, |last| now.max(last.plus(1)))
-    }
-
-    /// Takes the next position and time.
-    pub(super) fn next_commit(&self, state: &mut State) -> Commit {
-        let time = self.next_time(state);
-        state.time = Some(time);
-        state.position = Position(state.position.0 + 1);
-        Commit { position: state.position, time }
+        self.lock().time(self.clock.now())
     }
 
     /// Commits writes, all or none.
     pub fn commit(&self, writes: Vec<Write>) -> Result<Receipt> {
+        let input = self.prepare(|| Input::Writes(writes.clone()))?;
         let mut guard = self.lock();
         let state = &mut *guard;
         if state.closed {
             return Err(Error::ShuttingDown);
         }
-        state.check(&writes, self.clock.now())?;
-        let commit = self.next_commit(state);
+        let now = self.clock.now();
+        state.check(&writes, now)?;
+        let moment = self.moment(state, now);
+        self.record(&moment, input.as_deref())?;
+        let commit = state.next_commit(now);
         let mut changes = BTreeMap::new();
         let mut receipt = Receipt { commit, admitted: 0, refused: 0 };
         for write in writes {
+            if let Write::Intake(_, step) = &write {
+                step.bad.iter().for_each(|failure| self.errors.add(failure.clone()));
+            }
             state.write(write, &mut changes, &mut receipt)?;
         }
         state.dispatch(commit, &changes, &BTreeSet::new(), vec![]);
+        if state.recovering {
+            self.tell();
+        }
         Ok(receipt)
+    }
+
+    /// Refuses what cannot be committed.
+    pub fn check(&self, writes: &[Write]) -> Result<()> {
+        self.lock().check(writes, self.clock.now())
     }
 
     /// Waits until the queries that read these objects have room for another commit.
@@ -288,11 +304,16 @@ impl Hub {
         if state.closed {
             return;
         }
-        let next = self.next_time(state);
-        let Passed { changes, views, due } = state.on_clock(self.time(state), next);
+        let now = self.clock.now();
+        let (moment, next) = (self.moment(state, now), state.next_time(now));
+        let Passed { changes, views, due } = state.on_clock(state.time(now), next);
         let waited = !due.is_empty() || state.is_due(next);
         if !changes.is_empty() || !views.is_empty() || waited {
-            let commit = self.next_commit(state);
+            let recorded = self.prepare(|| Input::Tick);
+            if let Err(error) = recorded.and_then(|input| self.record(&moment, input.as_deref())) {
+                tracing::warn!("the passing of time is not recorded: {error}");
+            }
+            let commit = state.next_commit(now);
             state.dispatch(commit, &changes, &views, due);
         }
     }
@@ -305,6 +326,8 @@ impl Hub {
             if state.closed {
                 return Err(Error::ShuttingDown);
             }
+            let moment = self.moment(&state, self.clock.now());
+            self.record(&moment, self.prepare(|| Input::Heartbeat(at))?.as_deref())?;
             let before = at.plus(-1);
             state.time = Some(state.time.map_or(before, |last| last.max(before)));
         }
@@ -325,8 +348,13 @@ impl Hub {
             return Err(Error::ShuttingDown);
         }
         let since = state.unchanged_since(&spec.plan.inputs);
-        let commit = self.next_commit(state);
         let job = self.build(state, &spec)?;
+        let now = self.clock.now();
+        if spec.oid.is_some() {
+            let moment = self.moment(state, now);
+            self.record_definition(state, &moment)?;
+        }
+        let commit = state.next_commit(now);
         job.publication.expect(commit);
         if let Some(feed) = spec.feed {
             job.publication.with_state(|state| state.subscribe(feed));
@@ -386,7 +414,10 @@ impl Hub {
         // Everything that can fail comes before anything changes.
         let jobs = replacements.iter().map(|r| self.build(state, &r.spec));
         let jobs = jobs.collect::<Result<Vec<_>>>()?;
-        let commit = self.next_commit(state);
+        let now = self.clock.now();
+        let moment = self.moment(state, now);
+        self.record_definition(state, &moment)?;
+        let commit = state.next_commit(now);
         let oids: BTreeSet<Oid> = replacements.iter().filter_map(|r| r.spec.oid).collect();
         let old: Vec<_> = oids.iter().filter_map(|oid| state.remove_view(*oid)).collect();
         let heirs = replacements.iter().filter(|r| r.keeps != Keeps::Nothing);

@@ -8,12 +8,15 @@
 
 pub mod build;
 pub mod content;
+pub mod durable;
 pub mod errors;
 pub mod exchange;
 pub mod history;
 pub mod hub;
 pub mod ingest;
+pub mod intake;
 pub mod job;
+pub mod journal;
 pub mod once;
 pub mod packet;
 pub mod pool;

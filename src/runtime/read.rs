@@ -25,11 +25,12 @@ impl Hub {
     pub fn read(&self, oids: &[Oid], keys: &BTreeMap<Oid, Keys>) -> Result<Reads> {
         let mut guard = self.lock();
         let state = &mut *guard;
-        if state.is_due(self.time(state)) {
-            let commit = self.next_commit(state);
+        let now = self.clock().now();
+        if state.is_due(state.time(now)) {
+            let commit = state.next_commit(now);
             state.dispatch(commit, &BTreeMap::new(), &BTreeSet::new(), vec![]);
         }
-        let time = state.time.unwrap_or_else(|| self.clock().now());
+        let time = state.time.unwrap_or(now);
         let commit = Commit { position: state.position, time };
         let mut reads = Reads { commit, ready: BTreeMap::new(), waiting: BTreeMap::new() };
         for oid in oids {

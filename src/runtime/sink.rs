@@ -23,10 +23,22 @@ pub struct SinkProgress {
     job: Arc<Job>,
     into: Oid,
     written: AtomicU64,
+    /// The last commit of which what it changed is recorded as written.
+    delivered: AtomicU64,
     stopped: AtomicBool,
 }
 
 impl SinkProgress {
+    /// Whether what a commit changed has been written before.
+    pub fn has_delivered(&self, position: Position) -> bool {
+        self.delivered.load(Ordering::Acquire) >= position.0
+    }
+
+    /// Takes note that what a commit changed is recorded as written.
+    pub(super) fn delivered(&self, position: Position) {
+        self.delivered.store(position.0, Ordering::Release);
+    }
+
     fn reached(&self, position: Position) -> bool {
         self.stopped.load(Ordering::Acquire)
             || self.written.load(Ordering::Acquire) >= position.0
@@ -37,10 +49,17 @@ impl SinkProgress {
 impl Hub {
     /// Makes known that a query's changes are written into an object.
     pub fn add_sink(&self, oid: Oid, job: Arc<Job>, into: Oid) -> Arc<SinkProgress> {
-        let (written, stopped) = (AtomicU64::new(0), AtomicBool::new(false));
-        let sink = Arc::new(SinkProgress { job, into, written, stopped });
+        let (written, delivered) = (AtomicU64::new(0), AtomicU64::new(0));
+        let stopped = AtomicBool::new(false);
+        let sink = Arc::new(SinkProgress { job, into, written, delivered, stopped });
         self.lock().sinks.insert(oid, Arc::clone(&sink));
         sink
+    }
+
+    /// While inputs are told again: waits until what a commit changed is known to have been
+    /// written, or all has been told.
+    pub async fn sink_turn(&self, sink: &SinkProgress, position: Position) {
+        self.told_until(|| sink.has_delivered(position) || !self.is_recovering()).await;
     }
 
     /// Tells that a sink has written what commits up to there changed.

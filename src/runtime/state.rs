@@ -6,7 +6,9 @@ use std::sync::Arc;
 use super::history::Retained;
 use super::hub::{Receipt, Write};
 use super::ingest::{Admission, Ingest};
+use super::intake::Intake;
 use super::job::{Fault, Job, JobId, TICK};
+use super::journal::Definition;
 use super::packet::{Commit, Packet};
 use super::sink::SinkProgress;
 use super::stream::Stream;
@@ -30,6 +32,11 @@ pub(super) struct State {
     /// When an object last may have changed: a stream or table, or a view by another query.
     pub(super) changed: BTreeMap<Oid, Timestamp>,
     pub(super) sinks: BTreeMap<Oid, Arc<SinkProgress>>,
+    pub(super) intakes: BTreeMap<Oid, Intake>,
+    /// The definition that is running, until it is recorded.
+    pub(super) definition: Option<Definition>,
+    /// Whether inputs are told again.
+    pub(super) recovering: bool,
     pub(super) next_job: JobId,
     pub(super) closed: bool,
 }
@@ -51,6 +58,24 @@ pub(super) struct Passed {
 }
 
 impl State {
+    /// The time of what happens now.
+    pub(super) fn time(&self, now: Timestamp) -> Timestamp {
+        self.time.map_or(now, |last| last.max(now))
+    }
+
+    /// The time that a commit has now.
+    pub(super) fn next_time(&self, now: Timestamp) -> Timestamp {
+        self.time.map_or(now, |last| now.max(last.plus(1)))
+    }
+
+    /// Takes the next position and time.
+    pub(super) fn next_commit(&mut self, now: Timestamp) -> Commit {
+        let time = self.next_time(now);
+        self.time = Some(time);
+        self.position = Position(self.position.0 + 1);
+        Commit { position: self.position, time }
+    }
+
     /// Adds a running query.
     pub(super) fn add_job(&mut self, job: &Arc<Job>, plan: &Plan) {
         self.jobs.insert(job.id, Arc::clone(job));
@@ -105,6 +130,7 @@ impl State {
                 Write::Upsert(oid, _) => {
                     self.tables.get(oid).ok_or_else(|| gone(oid))?;
                 }
+                Write::Intake(..) | Write::Delivered(..) => {}
                 Write::Table(oid, delta) => {
                     tables.entry(*oid).or_default().push(delta.clone());
                     let table = self.tables.get(oid).ok_or_else(|| gone(oid))?;
@@ -167,6 +193,16 @@ impl State {
                 let stream = self.streams.get_mut(&oid).expect("checked before");
                 stream.heartbeat(at, time);
                 (oid, stream.empty_delta(), stream.watermark())
+            }
+            Write::Intake(oid, step) => {
+                self.intakes.entry(oid).or_default().advance(&step);
+                return Ok(());
+            }
+            Write::Delivered(oid, until) => {
+                if let Some(sink) = self.sinks.get(&oid) {
+                    sink.delivered(until);
+                }
+                return Ok(());
             }
         };
         let change = changes.entry(oid).or_insert(Changed { deltas: vec![], watermark });

@@ -105,6 +105,11 @@ impl Stream {
         self.ingest.watermark()
     }
 
+    /// The columns.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
     /// Whether rows carry an event time of their own.
     pub fn has_event_time(&self) -> bool {
         self.ingest.event_time().is_some()

@@ -14,7 +14,7 @@ use super::job::Fault;
 use super::packet::Commit;
 use crate::delta::Delta;
 use crate::error::SqlState;
-use crate::time::Timestamp;
+use crate::time::{Position, Timestamp};
 
 /// What a reader gets at a time.
 #[derive(Clone, Debug)]
@@ -25,6 +25,8 @@ pub struct Change {
     pub progress: Timestamp,
     /// The last commit in it.
     pub commit: Commit,
+    /// The commit that made the changes.
+    pub made: Position,
 }
 
 #[derive(Default)]
@@ -98,7 +100,8 @@ impl Feed {
                 last.commit = commit;
             } else {
                 queue.bytes += bytes;
-                let change = Change { delta: delta.clone(), progress, commit };
+                let change =
+                    Change { delta: delta.clone(), progress, commit, made: commit.position };
                 queue.changes.push_back((change, bytes));
             }
         }

@@ -47,6 +47,11 @@ struct Index {
 }
 
 impl Table {
+    /// The columns.
+    pub fn schema(&self) -> &SchemaRef {
+        self.bag.schema()
+    }
+
     /// An empty table.
     pub fn new(name: &str, schema: SchemaRef, primary_key: Vec<usize>) -> Result<Self> {
         let index = match primary_key.is_empty() {

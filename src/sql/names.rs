@@ -15,10 +15,12 @@ pub fn fold_parts(name: &ast::ObjectName) -> Vec<String> {
     name.0.iter().map(|part| part.as_ident().map_or_else(|| part.to_string(), fold)).collect()
 }
 
-/// Returns the name as SQL text, quoted if it would not fold to itself.
+/// Returns the name as SQL text, quoted if without quotes it would be another name or no name.
 pub fn quote(name: &str) -> String {
     let plain = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
-        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+        && !RESERVED_WORDS.contains(&name)
+        && !AMBIGUOUS_WORDS.contains(&name);
     if plain { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
 }
 
@@ -95,6 +97,47 @@ const RESERVED_WORDS: [&str; 62] = [
     "with",
 ];
 
+/// Words that may name a function, a type or an output column, and in other places need quotes.
+const AMBIGUOUS_WORDS: [&str; 37] = [
+    "asymmetric",
+    "authorization",
+    "between",
+    "binary",
+    "collation",
+    "concurrently",
+    "cross",
+    "current_catalog",
+    "current_date",
+    "current_role",
+    "current_schema",
+    "current_time",
+    "current_timestamp",
+    "current_user",
+    "deferrable",
+    "freeze",
+    "full",
+    "ilike",
+    "initially",
+    "inner",
+    "is",
+    "isnull",
+    "join",
+    "lateral",
+    "left",
+    "like",
+    "localtime",
+    "localtimestamp",
+    "natural",
+    "notnull",
+    "outer",
+    "overlaps",
+    "right",
+    "session_user",
+    "similar",
+    "symmetric",
+    "tablesample",
+];
+
 /// Returns whether an identifier is a reserved word without quotes.
 pub fn is_reserved_word(ident: &ast::Ident) -> bool {
     ident.quote_style.is_none()
@@ -114,8 +157,10 @@ mod tests {
     #[test]
     fn names_that_would_change_are_quoted() {
         assert_eq!(quote("bid_1"), "bid_1");
+        assert_eq!(quote("1a"), "\"1a\"");
         assert_eq!(quote("$user"), "\"$user\"");
         assert_eq!(quote("a\"B"), "\"a\"\"B\"");
+        assert_eq!((quote("order"), quote("left")), ("\"order\"".into(), "\"left\"".into()));
     }
 
     #[test]

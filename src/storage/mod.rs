@@ -1,4 +1,4 @@
-//! State of operators, base relations and retained rows.
+//! State of operators, base relations and retained rows; and the [`log`] that they rest on.
 //!
 //! The bytes of a row, in Arrow's row encoding, live in a [`Slab`] under a dense slot number;
 //! everything else is an index over slots. [`RowSet`] finds a slot by the row (hash),
@@ -19,6 +19,7 @@
 mod bag;
 mod codec;
 mod grouped;
+pub mod log;
 mod ordered;
 mod rows;
 mod slab;

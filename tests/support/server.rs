@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -37,7 +37,8 @@ pub struct Server {
     _stdout: BufReader<ChildStdout>,
     postgres: SocketAddr,
     http: SocketAddr,
-    directory: TempDir,
+    directory: Arc<TempDir>,
+    options: Options,
 }
 
 impl Server {
@@ -49,14 +50,50 @@ impl Server {
     /// Starts a server and waits until it is ready.
     pub fn with(options: Options) -> Self {
         let directory = TempDir::new().expect("a temporary directory can be made");
-        let stderr = File::create(directory.path().join("stderr")).expect("a file can be made");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_highwater"))
+        Self::on(Arc::new(directory), options)
+    }
+
+    /// Kills the process at once, and starts another one on its data directory.
+    pub fn crash(mut self) -> Self {
+        // Results do not depend on the number of shards; nor may what is on the disk.
+        self.options.shards = if self.options.shards == 4 { 1 } else { self.options.shards * 2 };
+        self.child.kill().expect("the process can be killed");
+        self.child.wait().expect("the process can be waited for");
+        Self::on(Arc::clone(&self.directory), self.options)
+    }
+
+    /// Kills the process, lets `meddle` work on its files, and tries to start another one; returns
+    /// what that says instead of starting.
+    pub fn crash_with(mut self, meddle: impl FnOnce()) -> String {
+        self.child.kill().expect("the process can be killed");
+        self.child.wait().expect("the process can be waited for");
+        meddle();
+        let output = Self::command(&self.directory, self.options).output();
+        let output = output.expect("the server's binary runs");
+        assert!(!output.status.success(), "the server started");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    }
+
+    /// Its data directory.
+    pub fn data(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
+    fn command(directory: &TempDir, options: Options) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_highwater"));
+        command
             .args(["serve", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"])
             .args(["--shards", &options.shards.to_string()])
             .args(["--batch-rows", &options.batch_rows.to_string()])
             .arg("--data-dir")
             .arg(directory.path().join("data"))
-            .stdin(Stdio::null())
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn on(directory: Arc<TempDir>, options: Options) -> Self {
+        let stderr = File::create(directory.path().join("stderr")).expect("a file can be made");
+        let mut child = Self::command(&directory, options)
             .stdout(Stdio::piped())
             .stderr(stderr)
             .spawn()
@@ -68,7 +105,7 @@ impl Server {
             let _ = child.wait();
             panic!("server said {line:?} instead of being ready\n{}", stderr_of(directory.path()));
         };
-        Self { child, _stdout: stdout, postgres, http, directory }
+        Self { child, _stdout: stdout, postgres, http, directory, options }
     }
 
     /// Opens a connection.

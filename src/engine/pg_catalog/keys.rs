@@ -3,8 +3,8 @@
 use super::objects::{relations, schema_oid};
 use super::relation::{Row, row};
 use super::view::CatalogView;
-use crate::functions::quote::quote_ident;
 use crate::sql::catalog::{Object, ObjectKind, Oid};
+use crate::sql::names::quote;
 
 /// Added to a table's oid, gives the oid of its key's index.
 pub(super) const INDEX: Oid = 0x4000_0000;
@@ -30,7 +30,7 @@ pub(super) fn primary_key(object: &Object) -> &[usize] {
 /// Returns the names of its key's columns, quoted where needed.
 fn key_columns(object: &Object) -> String {
     let columns = primary_key(object).iter().filter_map(|index| object.columns.get(*index));
-    columns.map(|column| quote_ident(&column.name)).collect::<Vec<_>>().join(", ")
+    columns.map(|column| quote(&column.name)).collect::<Vec<_>>().join(", ")
 }
 
 /// Returns the query of a view, ended by a semicolon.
@@ -55,9 +55,9 @@ pub(super) fn constraint_definition(object: &Object) -> String {
 pub(super) fn index_definition(object: &Object) -> String {
     format!(
         "CREATE UNIQUE INDEX {} ON {}.{} USING btree ({})",
-        quote_ident(&key_name(object)),
-        quote_ident(&object.schema),
-        quote_ident(&object.name),
+        quote(&key_name(object)),
+        quote(&object.schema),
+        quote(&object.name),
         key_columns(object)
     )
 }

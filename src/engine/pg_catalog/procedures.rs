@@ -4,8 +4,8 @@ use super::objects::{OWNER, schema_oid};
 use super::pg_type::oid_of;
 use super::relation::{Row, row};
 use super::view::CatalogView;
-use crate::functions::quote::quote_ident;
 use crate::sql::catalog::{FunctionDef, FunctionParameter};
+use crate::sql::names::quote;
 
 /// Oid of the language `sql`.
 const SQL: u32 = 14;
@@ -39,7 +39,7 @@ pub(super) fn pg_proc(view: &dyn CatalogView) -> Vec<Row> {
 /// The parameters of a function, as `\df` shows them.
 pub(super) fn arguments(function: &FunctionDef) -> String {
     let parameter = |p: &FunctionParameter| match &p.name {
-        Some(name) => format!("{} {}", quote_ident(name), p.sql_type.name),
+        Some(name) => format!("{} {}", quote(name), p.sql_type.name),
         None => p.sql_type.name.clone(),
     };
     function.parameters.iter().map(parameter).collect::<Vec<_>>().join(", ")

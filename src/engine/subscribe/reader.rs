@@ -85,7 +85,10 @@ impl Reader {
                 match self.guard.feed.next().await {
                     None => return Ok(None),
                     Some(Err(fault)) => return Err(ended(fault)),
-                    Some(Ok(Change { delta, progress, .. })) => (delta, progress),
+                    Some(Ok(Change { delta, progress, .. })) => {
+                        self.guard.engine.hub().durable().await;
+                        (delta, progress)
+                    }
                 }
             };
             self.take(delta, progress)?;

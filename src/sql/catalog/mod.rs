@@ -258,6 +258,16 @@ impl Catalog {
         oid
     }
 
+    /// The oid that comes next.
+    pub fn next_oid(&self) -> Oid {
+        self.next_oid
+    }
+
+    /// Says which oid comes next.
+    pub fn set_next_oid(&mut self, oid: Oid) {
+        self.next_oid = oid;
+    }
+
     /// Schemas with their oids, by name.
     pub fn schemas(&self) -> impl Iterator<Item = (&str, Oid)> {
         self.schemas.iter().map(|(name, oid)| (name.as_str(), *oid))

@@ -168,6 +168,12 @@ impl Variables {
         }
     }
 
+    /// What is set, by name.
+    pub fn settings(&self) -> BTreeMap<String, String> {
+        let set = [&self.startup, &self.session, &self.local].into_iter().flatten();
+        set.map(|(name, value)| (name.clone(), value.clone())).collect()
+    }
+
     /// All variables with their values and descriptions, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&'static Variable, String)> {
         let value = |variable: &Variable| {

@@ -11,8 +11,8 @@ use crate::engine::pg_catalog::keys::{
 };
 use crate::engine::pg_catalog::procedures::arguments;
 use crate::engine::pg_catalog::view::CatalogView;
-use crate::functions::quote::quote_ident;
 use crate::sql::catalog::FunctionDef;
+use crate::sql::names::quote;
 
 /// Functions that give nothing, because there is nothing of that kind.
 const NOTHING: [&str; 8] = [
@@ -58,7 +58,7 @@ pub(super) fn functions(view: &Arc<dyn CatalogView>) -> Vec<Function> {
                 0 => Some(index_definition(object)),
                 number => {
                     let index = primary_key(object).get(usize::try_from(number - 1).ok()?)?;
-                    Some(quote_ident(&object.columns.get(*index)?.name))
+                    Some(quote(&object.columns.get(*index)?.name))
                 }
             }
         }),

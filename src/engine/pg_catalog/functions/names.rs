@@ -11,8 +11,8 @@ use crate::engine::pg_catalog::pg_type::{format_type, oid_of};
 use crate::engine::pg_catalog::relation::RELATIONS;
 use crate::engine::pg_catalog::server::roles;
 use crate::engine::pg_catalog::view::CatalogView;
-use crate::functions::quote::quote_ident;
 use crate::sql::catalog::Oid;
+use crate::sql::names::quote;
 
 /// Functions that tell whether an object other than a relation is seen: all are Postgres's own.
 const VISIBLE: [&str; 9] = [
@@ -106,8 +106,8 @@ fn shown_name(view: &dyn CatalogView, oid: Oid) -> String {
         None => oid.to_string(),
         Some((schema, name)) => {
             let seen = schema == "pg_catalog" || view.identity().search_path.contains(&schema);
-            let schema = if seen { String::new() } else { format!("{}.", quote_ident(&schema)) };
-            format!("{schema}{}", quote_ident(&name))
+            let schema = if seen { String::new() } else { format!("{}.", quote(&schema)) };
+            format!("{schema}{}", quote(&name))
         }
     }
 }

@@ -1,0 +1,122 @@
+//! The hub and its journal: what is told is recorded before it counts, and told again at a start.
+//!
+//! # Semantics
+//! An input is recorded under the hub's lock, in the order in which it takes effect. Whoever is
+//! told of an effect waits, by [`Hub::durable`], until the record is on the disk. At a start the
+//! inputs are told again by the same calls, each after [`Hub::rewind`]; nothing is recorded until
+//! [`Hub::resume`].
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+
+use super::Result;
+use super::hub::Hub;
+use super::intake::Intake;
+use super::job::Job;
+use super::journal::{Definition, Input, Journal, Moment, encode};
+use super::state::State;
+use crate::sql::catalog::Oid;
+use crate::time::Timestamp;
+
+impl Hub {
+    /// Says that what comes up to [`Hub::resume`] is told again.
+    pub fn recover(&self) {
+        self.lock().recovering = true;
+    }
+
+    /// Records what is told from now on, and lets sinks write.
+    pub fn resume(&self, journal: Option<Journal>) {
+        if let Some(journal) = journal {
+            // A hub is resumed once.
+            let _ = self.journal.set(journal);
+        }
+        self.lock().recovering = false;
+        self.tell();
+    }
+
+    /// Waits until all that anybody may have seen so far is on the disk.
+    pub async fn durable(&self) {
+        let settled = {
+            let _state = self.lock();
+            self.journal.get().map(Journal::settled)
+        };
+        if let Some(settled) = settled {
+            settled.await;
+        }
+    }
+
+    /// Takes the hub back to the moment before an input that is told again.
+    pub fn rewind(&self, moment: &Moment) {
+        let mut state = self.lock();
+        state.position = moment.position;
+        state.time = moment.time;
+    }
+
+    /// Waits until every query has done what it has been told of.
+    pub async fn idle(&self) {
+        let busy =
+            |job: &Arc<Job>| job.publication.in_flight() > 0 && job.publication.fault().is_none();
+        self.told_until(|| !self.lock().jobs.values().any(busy)).await;
+    }
+
+    /// Whether inputs are told again.
+    pub fn is_recovering(&self) -> bool {
+        self.lock().recovering
+    }
+
+    /// Says which statement is about to change objects; the first change records it.
+    pub fn define(&self, definition: Definition) -> Result<()> {
+        let mut state = self.lock();
+        if let Some(journal) = self.journal.get() {
+            journal.has_room()?;
+        }
+        state.definition = Some(definition);
+        Ok(())
+    }
+
+    /// Records a definition that has changed nothing here; `done` tells whether it took effect.
+    pub fn defined(&self, done: bool) -> Result<()> {
+        let mut state = self.lock();
+        if !done {
+            state.definition = None;
+        }
+        let moment = self.moment(&state, self.clock().now());
+        self.record_definition(&mut state, &moment)
+    }
+
+    /// How far the connector of a stream or table is.
+    pub fn intake(&self, oid: Oid) -> Intake {
+        self.lock().intakes.get(&oid).cloned().unwrap_or_default()
+    }
+
+    /// The columns of a stream or table.
+    pub fn schema(&self, oid: Oid) -> Option<SchemaRef> {
+        let state = self.lock();
+        let stream = state.streams.get(&oid).map(|stream| stream.schema());
+        stream.or_else(|| state.tables.get(&oid).map(|table| table.schema())).cloned()
+    }
+
+    pub(super) fn moment(&self, state: &State, now: Timestamp) -> Moment {
+        Moment { position: state.position, time: state.time, now }
+    }
+
+    /// Returns an input as it is recorded, or nothing if nothing is.
+    pub(super) fn prepare(&self, input: impl FnOnce() -> Input) -> Result<Option<Vec<u8>>> {
+        self.journal.get().map(|_| encode(&input())).transpose()
+    }
+
+    pub(super) fn record(&self, moment: &Moment, input: Option<&[u8]>) -> Result<()> {
+        match (self.journal.get(), input) {
+            (Some(journal), Some(input)) => journal.append(moment, input),
+            _ => Ok(()),
+        }
+    }
+
+    /// Records the definition that is running, at the moment of its first effect.
+    pub(super) fn record_definition(&self, state: &mut State, moment: &Moment) -> Result<()> {
+        let Some(definition) = state.definition.take() else { return Ok(()) };
+        let input = self.prepare(|| Input::Definition(definition))?;
+        self.record(moment, input.as_deref())
+    }
+}

@@ -1,0 +1,10 @@
+//! What was acknowledged is there after the process is killed, once.
+
+#[path = "../support/mod.rs"]
+#[expect(dead_code, reason = "every test program uses its own part of the support")]
+mod support;
+
+mod kills;
+mod objects;
+mod refusals;
+mod sources;

@@ -1,0 +1,42 @@
+//! What is on the disk is what was written, or the server says so.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::support::server::Server;
+
+/// The log's only segment.
+fn segment(server: &Server) -> PathBuf {
+    let log = server.data().join("log");
+    let mut files: Vec<PathBuf> = fs::read_dir(&log)
+        .expect("the log is a directory")
+        .map(|entry| entry.expect("it can be read").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "log"))
+        .collect();
+    assert_eq!(files.len(), 1, "{files:?}");
+    files.remove(0)
+}
+
+fn filled() -> Server {
+    let server = Server::start();
+    let mut client = server.connect();
+    client.run("CREATE TABLE t (a BIGINT)");
+    (0..10).for_each(|i| {
+        client.run(&format!("INSERT INTO t VALUES ({i})"));
+    });
+    server
+}
+
+#[test]
+fn a_damaged_log_is_refused() {
+    let server = filled();
+    let path = segment(&server);
+    let text = server.crash_with(|| {
+        let mut bytes = fs::read(&path).expect("the log can be read");
+        let middle = bytes.iter().position(|byte| *byte != 0).expect("it is not empty") + 600;
+        bytes[middle] ^= 4;
+        fs::write(&path, bytes).expect("the log can be written");
+    });
+    assert!(text.contains("the log is damaged"), "{text}");
+    assert!(text.contains(&*path.to_string_lossy()), "{text}");
+}
