@@ -165,7 +165,8 @@ impl Accumulator for Intervals {
         let nanoseconds = i64::try_from(self.nanoseconds).map_err(|_| overflow())?;
         let sum = IntervalMonthDayNano::new(part(self.months)?, part(self.days)?, nanoseconds);
         #[expect(clippy::cast_precision_loss, reason = "a group has fewer than 2^53 rows")]
-        let average = scale(sum, 1.0 / self.count as f64)?;
+        let count = self.count as f64;
+        let average = scale(sum, |part| part / count)?;
         Ok(ScalarValue::IntervalMonthDayNano(Some(average)))
     }
 

@@ -254,9 +254,10 @@ impl Values {
             let sorted = compute::sort(&all, Some(self.order))?;
             return Ok([Arc::clone(&sorted), sorted]);
         }
-        let lengths: ArrayRef = Arc::new(span::spans(&all));
-        let order = compute::sort_to_indices(&lengths, Some(self.order), None)?;
-        Ok([compute::take(&all, &order, None)?, compute::take(&lengths, &order, None)?])
+        let order = compute::sort_to_indices(&span::marked(&all), Some(self.order), None)?;
+        let sorted = compute::take(&all, &order, None)?;
+        let lengths = Arc::new(span::spans(&sorted));
+        Ok([sorted, lengths])
     }
 }
 
@@ -290,7 +291,8 @@ impl Accumulator for Values {
             OrderedSet::PercentileCont if self.data_type == INTERVAL => {
                 let (low, high, part) = continuous(fraction, count);
                 let values = sorted.as_primitive::<IntervalMonthDayNanoType>();
-                let value = between_spans(values.value(index(low)), values.value(index(high)), part)?;
+                let value =
+                    between_spans(values.value(index(low)), values.value(index(high)), part)?;
                 Ok(ScalarValue::IntervalMonthDayNano(Some(value)))
             }
             OrderedSet::PercentileCont => {
@@ -323,7 +325,7 @@ fn between_spans(
         high.days.wrapping_sub(low.days),
         high.nanoseconds.wrapping_sub(low.nanoseconds),
     );
-    let by = scale(apart, part)?;
+    let by = scale(apart, |of| of * part)?;
     Ok(IntervalMonthDayNano::new(
         low.months.wrapping_add(by.months),
         low.days.wrapping_add(by.days),

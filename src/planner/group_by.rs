@@ -25,9 +25,8 @@ pub(super) fn spell_out(group_by: &mut GroupByExpr) {
             *group = Expr::GroupingSets(sets(group));
         }
     }
-    let of_sets = |group: &Expr| {
-        matches!(group, Expr::GroupingSets(_) | Expr::Rollup(_) | Expr::Cube(_))
-    };
+    let of_sets =
+        |group: &Expr| matches!(group, Expr::GroupingSets(_) | Expr::Rollup(_) | Expr::Cube(_));
     if distinct && groups.iter().any(of_sets) {
         let mut product: Vec<Vec<Expr>> = vec![vec![]];
         for group in groups.iter() {
@@ -57,9 +56,10 @@ fn is_mark(group: &Expr) -> bool {
 /// The grouping sets that an element of the list stands for.
 fn sets(group: &Expr) -> Vec<Vec<Expr>> {
     match group {
-        Expr::GroupingSets(lists) => {
-            lists.iter().flat_map(|list| nested(list).unwrap_or_else(|| vec![list.clone()])).collect()
-        }
+        Expr::GroupingSets(lists) => lists
+            .iter()
+            .flat_map(|list| nested(list).unwrap_or_else(|| vec![list.clone()]))
+            .collect(),
         Expr::Rollup(items) => rollup(items),
         Expr::Cube(items) => cube(items),
         Expr::Tuple(keys) => vec![keys.clone()],

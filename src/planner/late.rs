@@ -4,11 +4,11 @@
 //! A late row within ALLOWED LATENESS corrects what has been said of its window: `-old +new`. A
 //! relation can say so, a stream cannot (LANGUAGE 4.2).
 //!
-//! A block on the EVENT clock evaluates each instant once, when the watermark has passed it. There a
-//! late row is in the relation from the first open instant on, for as long as it would have been
-//! had it come in time: `[RANGE 5]` of a row of 3 that comes when W = 6 is `[6, 8)`. So all instants
-//! that are still to come are exact. Only windows know when a row ends; a stream without one gets
-//! the window `[UNBOUNDED]`, which does the same for it.
+//! A block on the EVENT clock evaluates each instant once, when the watermark has passed it.
+//! There a late row is in the relation from the first open instant on, for as long as it would
+//! have been had it come in time: `[RANGE 5]` of a row of 3 that comes when W = 6 is `[6, 8)`. So
+//! all instants that are still to come are exact. Only windows know when a row ends; a stream
+//! without one gets the window `[UNBOUNDED]`, which does the same for it.
 
 use std::sync::Arc;
 

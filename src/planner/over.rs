@@ -138,8 +138,8 @@ fn refuse_number_of_time(call: &Expr, schema: &DFSchema) -> DfResult<()> {
     Err(Error::Unsupported { what, hint }.into())
 }
 
-/// A call in the form in which it is computed, under the name that it has, and what its frame leaves
-/// out.
+/// A call in the form in which it is computed, under the name that it has, and what its frame
+/// leaves out.
 fn computed(mut call: Expr, schema: &DFSchema) -> DfResult<(Expr, Exclude)> {
     let name = call.schema_name().to_string();
     let Expr::WindowFunction(function) = &mut call else { return Ok((call, Exclude::NoOthers)) };
@@ -199,8 +199,6 @@ fn refuse_backward_frame(call: &Expr) -> DfResult<()> {
     let Some(call) = window_call(call) else { return Ok(()) };
     let frame = &call.params.window_frame;
     let what = match (&frame.start_bound, &frame.end_bound) {
-        (Following(by), _) if by.is_null() => "frame start cannot be UNBOUNDED FOLLOWING",
-        (_, Preceding(by)) if by.is_null() => "frame end cannot be UNBOUNDED PRECEDING",
         (CurrentRow, Preceding(_)) => "frame starting from current row cannot have preceding rows",
         (Following(_), Preceding(_) | CurrentRow) => {
             "frame starting from following row cannot have preceding rows"

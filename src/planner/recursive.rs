@@ -2,9 +2,9 @@
 //!
 //! # Semantics
 //! The columns have the types of the non-recursive term; a recursive term that would need a wider
-//! one is refused (42804), where DataFusion casts it. The term names the query once, and not in an
-//! aggregate, a subquery or the padded side of an outer join (42P19): its rows are those of the last
-//! round alone, so such a value would mean nothing.
+//! one is refused (42804), where DataFusion casts it. The term names the query once, and not in
+//! an aggregate, a subquery or the padded side of an outer join (42P19): its rows are those of
+//! the last round alone, so such a value would mean nothing.
 //!
 //! # Why
 //! A cast that DataFusion adds looks like one of the user. So what the user has written is marked
@@ -15,10 +15,10 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, LazyLock};
 
 use arrow::datatypes::DataType;
-use datafusion::datasource::cte_worktable::CteWorkTable;
-use datafusion::datasource::source_as_provider;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, JoinType};
+use datafusion::datasource::cte_worktable::CteWorkTable;
+use datafusion::datasource::source_as_provider;
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::type_coercion::binary::type_union_coercion;
@@ -134,9 +134,7 @@ fn check_types(query: &RecursiveQuery) -> DfResult<()> {
                     type_name(&overall)
                 ),
                 sqlstate: SqlState::DATATYPE_MISMATCH,
-                hint: Some(
-                    "Cast the output of the non-recursive term to the correct type.".into(),
-                ),
+                hint: Some("Cast the output of the non-recursive term to the correct type.".into()),
             }
             .into());
         }

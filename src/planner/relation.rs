@@ -22,13 +22,13 @@ use sqlparser::ast;
 
 use super::asof::{DELETED, marker};
 use super::error::Error;
-use super::{first_rows, recursive};
 use super::plan::ScanKind;
 use super::postgres_names::{SqlTypes, synonym};
 use super::properties::Properties;
 use super::rows::RowFunctions;
 use super::tvf::WindowPlanner;
 use super::using::{Natural, UsingPlanner};
+use super::{first_rows, recursive};
 use crate::error::SqlState;
 use crate::sql;
 use crate::sql::catalog::{Catalog, Column, FunctionDef, Object, ObjectKind, Oid, ViewDef};

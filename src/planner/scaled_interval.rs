@@ -49,10 +49,10 @@ impl ScalarUDFImpl for Scaled {
         let numbers = arrays[1].as_primitive::<Float64Type>();
         let scaled = intervals.iter().zip(numbers).map(|pair| match pair {
             (Some(interval), Some(number)) if self.operator == Operator::Multiply => {
-                scale(interval, number).map(Some)
+                scale(interval, |part| part * number).map(Some)
             }
             (Some(_), Some(0.0)) => Err(ArrowError::DivideByZero.into()),
-            (Some(interval), Some(number)) => scale(interval, 1.0 / number).map(Some),
+            (Some(interval), Some(number)) => scale(interval, |part| part / number).map(Some),
             _ => Ok(None),
         });
         let scaled = scaled.collect::<DfResult<IntervalMonthDayNanoArray>>()?;

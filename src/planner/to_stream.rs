@@ -1,10 +1,9 @@
-//! ISTREAM, DSTREAM, RSTREAM and CHANGELOG as a node of the logical plan, with the instants they
-//! fire at.
+//! ISTREAM, DSTREAM, RSTREAM and CHANGELOG in the logical plan, with the instants they fire at.
 //!
 //! # Semantics
-//! `Istream(R)` at τ is `R(τ) - R(τ-1)`, `Dstream(R)` is `R(τ-1) - R(τ)`, as bags, with
-//! `R(-1) = {}`; `Changelog(R)` is both, with a last column [`DIFF`] that is 1 and -1. These fire at
-//! every instant. `Rstream(R)` is `R(τ)`, and fires at the ticks of `R` (LANGUAGE 1.9):
+//! `Istream(R)` at τ is `R(τ) - R(τ-1)`, `Dstream(R)` is `R(τ-1) - R(τ)`, as bags, with `R(-1) =
+//! {}`; `Changelog(R)` is both, with a last column [`DIFF`] that is 1 and -1. These fire at every
+//! instant. `Rstream(R)` is `R(τ)`, and fires at the ticks of `R` (LANGUAGE 1.9):
 //!
 //! | relation                   | ticks                                                     |
 //! |----------------------------|-----------------------------------------------------------|

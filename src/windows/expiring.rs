@@ -242,7 +242,8 @@ mod tests {
         let mut op = Expiring::new(TimeWindow::Range { length: 3, inclusive: false });
         let mut out = Output::default();
         op.on_watermark(Watermark(Timestamp(6)), &mut out).unwrap();
-        let late = pretty::parse(" w | ts | s:text\n+1 | 2 | gone\n+1 | 4 | late\n+1 | 6 | in time");
+        let late =
+            pretty::parse(" w | ts | s:text\n+1 | 2 | gone\n+1 | 4 | late\n+1 | 6 | in time");
         let mut saved = Expiring::new(TimeWindow::Range { length: 3, inclusive: false });
         hand_over(&op, &mut saved);
         for op in [&mut op, &mut saved] {

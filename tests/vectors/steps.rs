@@ -131,7 +131,7 @@ fn partitions(vector: &Vector) -> Story {
         row(6, "S", 12, &["P1", "e"]),
     ];
     // A step takes a minute.
-    let options = " IDLE TIMEOUT INTERVAL '2 minutes', PARTITION KEY (p)";
+    let options = " IDLE TIMEOUT INTERVAL '110 seconds', PARTITION KEY (p)";
     let streams = vec![stream("S", &["p", "x"])];
     Story { streams, time: "ts", delay: 0, lateness: 0, options, steps }
 }

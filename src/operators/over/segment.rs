@@ -371,12 +371,7 @@ fn direct(
 }
 
 /// The value of one row of each frame: counted from 1, or from -1 backwards.
-fn picked(
-    values: &ArrayRef,
-    frames: &[Frame],
-    place: i64,
-    ignore_nulls: bool,
-) -> Result<ArrayRef> {
+fn picked(values: &ArrayRef, frames: &[Frame], place: i64, ignore_nulls: bool) -> Result<ArrayRef> {
     let nth = usize::try_from(place.unsigned_abs()).unwrap_or(usize::MAX).saturating_sub(1);
     let row = |frame: &Frame| {
         let counts = |row: &usize| !ignore_nulls || values.is_valid(*row);

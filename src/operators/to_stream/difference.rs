@@ -1,9 +1,10 @@
 //! ISTREAM, DSTREAM and CHANGELOG: what comes into a relation, what goes out of it, and both.
 //!
 //! # Semantics
-//! The changes of each instant are summed; what is left over are insertions, of which ISTREAM makes
-//! elements, and deletions, of which DSTREAM does. A row that comes and goes in one instant does
-//! neither. A changelog has both, with their sign as a last column. With EVERY the instants between two ticks count as that of the later one.
+//! The changes of each instant are summed; what is left over are insertions, of which ISTREAM
+//! makes elements, and deletions, of which DSTREAM does. A row that comes and goes in one instant
+//! does neither. A changelog has both, with their sign as a last column. With EVERY the instants
+//! between two ticks count as that of the later one.
 //!
 //! # State
 //! None; with EVERY the changes since the last tick.

@@ -5,9 +5,9 @@
 //! OVER (PARTITION BY a ORDER BY b ROWS 1 PRECEDING EXCLUDE TIES)
 //! OVER (PARTITION BY ('\u{1}TIES'), a ORDER BY b ROWS 1 PRECEDING)
 //! ```
-//! The mark stands first in PARTITION BY, where a constant changes nothing, and goes with the window
-//! where that is named. The planner takes it out. (Constants without parentheses DataFusion leaves
-//! out by itself.)
+//! The mark stands first in PARTITION BY, where a constant changes nothing, and goes with the
+//! window where that is named. The planner takes it out. (Constants without parentheses
+//! DataFusion leaves out by itself.)
 //!
 //! # Why
 //! sqlparser and DataFusion have no place for it in a frame.
@@ -72,7 +72,8 @@ impl Exclude {
 impl Prepass<'_> {
     /// Reads EXCLUDE behind a frame, if it comes next; returns whether it did.
     pub(super) fn exclusion(&mut self) -> Result<bool> {
-        let ends = |token: &Token| ["ROW", "PRECEDING", "FOLLOWING"].iter().any(|w| is_word(token, w));
+        let ends =
+            |token: &Token| ["ROW", "PRECEDING", "FOLLOWING"].iter().any(|w| is_word(token, w));
         if !self.input.sees(&["EXCLUDE"]) || !self.previous().is_some_and(ends) {
             return Ok(false);
         }
