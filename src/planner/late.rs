@@ -32,7 +32,8 @@ impl RelationSource {
             }
             ObjectKind::Stream(def) if def.query.is_some() => None,
             ObjectKind::Stream(def) => {
-                let watermark = def.watermark.as_deref().unwrap_or("commit time");
+                let of_none = if def.by_rows { "row number" } else { "commit time" };
+                let watermark = def.watermark.as_deref().unwrap_or(of_none);
                 let lateness = match def.lateness {
                     0 => String::new(),
                     units if self.time_type() == DataType::Int64 => format!(" lateness={units}"),

@@ -347,8 +347,10 @@ impl Lowering {
             kind: source.kind(),
             key: key.filter(|key| !key.is_empty()),
             projection,
-            untimed: source.stream_def().is_some_and(|def| def.event_time.is_none()),
-            partitioned: source.stream_def().is_some_and(|def| def.partitioned),
+            untimed: source
+                .stream_def()
+                .is_some_and(|def| def.event_time.is_none() && !def.by_rows),
+            partitioned: source.stream_def().is_some_and(|def| def.partitioned || def.by_rows),
             lateness: source.lateness(),
             seq: source.has_seq(),
             progress: source.progress(),

@@ -22,6 +22,7 @@ use sqlparser::ast::{
 };
 
 use super::error::{Error, Result};
+use super::inspection;
 use super::relation::Names;
 use crate::error::SqlState;
 use crate::sql;
@@ -76,7 +77,14 @@ impl VisitorMut for Macros<'_> {
             return ControlFlow::Continue(());
         };
         let Some(function) = self.names.function(&call.name, arguments.len()) else {
-            return ControlFlow::Continue(());
+            return match inspection::spelled_out(&call.name, &arguments, self.names) {
+                Ok(Some(spelled)) => {
+                    *expr = spelled;
+                    ControlFlow::Continue(())
+                }
+                Ok(None) => ControlFlow::Continue(()),
+                Err(error) => ControlFlow::Break(Box::new(error)),
+            };
         };
         let inside = Macros { depth: self.depth + 1, ..*self };
         match inside.inlined(&function, arguments) {

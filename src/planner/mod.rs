@@ -28,6 +28,7 @@ pub mod functions;
 mod group_by;
 pub mod grouping;
 mod hypothetical;
+mod inspection;
 pub mod interval_order;
 mod join;
 mod late;

@@ -183,12 +183,12 @@ fn check_references(query: &RecursiveQuery) -> DfResult<()> {
     query.recursive_term.apply(|node| {
         direct += usize::from(is_it(node));
         match node {
-            LogicalPlan::Aggregate(aggregate) if !aggregate.aggr_expr.is_empty() => {
-                if reads(&aggregate.input)? {
-                    refuse(
-                        "aggregate functions are not allowed in a recursive query's recursive term",
-                    )?;
-                }
+            LogicalPlan::Aggregate(aggregate)
+                if !aggregate.aggr_expr.is_empty() && reads(&aggregate.input)? =>
+            {
+                refuse(
+                    "aggregate functions are not allowed in a recursive query's recursive term",
+                )?;
             }
             LogicalPlan::Join(join) => {
                 let padded = match join.join_type {

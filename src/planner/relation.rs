@@ -159,6 +159,9 @@ impl RelationSource {
         if self.arrivals {
             return system_time_type();
         }
+        if matches!(&self.object.kind, ObjectKind::Stream(stream) if stream.by_rows) {
+            return DataType::Int64;
+        }
         let column = self.event_time().map(|i| self.schema.field(i).data_type().clone());
         column.unwrap_or_else(system_time_type)
     }
@@ -313,7 +316,8 @@ impl<'a> Names<'a> {
         }
     }
 
-    fn find(&self, name: &TableReference) -> Option<Arc<Object>> {
+    /// Returns the object of a name.
+    pub(super) fn find(&self, name: &TableReference) -> Option<Arc<Object>> {
         let catalog = self.relations.catalog();
         match name.schema() {
             Some(schema) => catalog.find(schema, name.table()).cloned(),

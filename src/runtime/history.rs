@@ -17,6 +17,9 @@ pub enum Retention {
     Nothing,
     /// The newest, at least so many.
     Rows(usize),
+    /// Those whose time is at most so many microseconds before the latest one, and some older ones
+    /// that came with them.
+    Time(i64),
     /// All.
     Forever,
 }
@@ -75,18 +78,26 @@ impl Run for Retained {
 pub struct History {
     retention: Retention,
     retained: Runs<Retained>,
+    /// The latest time that a row had.
+    latest: Timestamp,
 }
 
 impl History {
     /// Nothing yet.
     pub fn new(retention: Retention) -> Self {
-        Self { retention, retained: Runs::default() }
+        Self { retention, retained: Runs::default(), latest: Timestamp::MIN }
     }
 
     /// Adds rows that arrived at a time; lets the oldest go.
     pub fn push(&mut self, delta: &Delta, arrived: Timestamp) -> Result<(), ArrowError> {
         if delta.is_empty() || self.retention == Retention::Nothing {
             return Ok(());
+        }
+        self.latest = delta.latest().max(self.latest);
+        if let Retention::Time(keep) = self.retention {
+            // Before new rows are merged with what is to go.
+            let oldest = self.latest.plus(-keep);
+            self.retained.keep_from(|run| run.delta.latest() >= oldest);
         }
         self.retained.push(Retained::new(delta.clone(), arrived))?;
         if let Retention::Rows(keep) = self.retention {

@@ -13,7 +13,7 @@ use arrow::datatypes::{
 };
 
 use super::history::{History, Retained, Retention};
-use super::ingest::{Admission, EventTime, Ingest, PartitionProgress, Reason, Refusal};
+use super::ingest::{Admission, Ingest, PartitionProgress, Reason, Refusal};
 use super::status::StreamStatus;
 use super::{Error, Result};
 use crate::delta::Delta;
@@ -78,17 +78,17 @@ pub fn side_types(time: &DataType) -> [DataType; 4] {
 }
 
 impl Stream {
-    /// An empty stream; without event time it is on CLOCK SYSTEM.
+    /// An empty stream with that door.
     pub fn new(
         name: &str,
         schema: SchemaRef,
-        time: Option<EventTime>,
+        ingest: Ingest,
         retention: Retention,
         late: Late,
     ) -> Self {
         Self {
             name: name.to_owned(),
-            ingest: Ingest::new(time),
+            ingest,
             history: History::new(retention),
             schema,
             late,

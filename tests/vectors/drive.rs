@@ -99,6 +99,7 @@ impl Run<'_> {
         match how {
             How::Changes => every(&|a| self.changes(a)),
             How::Stream => every(&|a| self.stream(a)),
+            How::RowClock => (1..=3).for_each(|size| self.row_clock(size)),
             How::Elements => every(&|a| self.elements(a)),
             How::Result => every(&|a| self.result(a)),
             How::Closed => every(&|a| self.closed(a)),
@@ -219,6 +220,22 @@ impl Run<'_> {
         }
         before.into_iter().for_each(|(row, count)| add(&mut content, row, count));
         assert_eq!(world.select("SELECT * FROM v"), content, "content under {arrival:?}");
+    }
+
+    /// Rows in pieces of that size: how they are told apart in time does not depend on it.
+    fn row_clock(&self, size: usize) {
+        let [input] = &self.inputs[..] else { panic!("one stream") };
+        let mut world = World::new(self.server, TimeType::BigInt);
+        world.create_row_stream(input);
+        world.create_stream_view(self.sql);
+        for rows in input.updates.chunks(size) {
+            world.insert_untimed(input, rows);
+        }
+        let until = i64::try_from(input.updates.len()).expect("few rows");
+        let elements = world.changes_until(until);
+        let times = elements.iter().map(|((at, row), _)| format!("{at}:{row}"));
+        let times = times.collect::<Vec<_>>().join("; ");
+        assert_eq!(times, self.expected, "in pieces of {size}");
     }
 
     fn contents(&self, arrival: Arrival, contents: &BTreeMap<i64, Bag>) {
