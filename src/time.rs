@@ -45,7 +45,7 @@ impl fmt::Display for Timestamp {
 
 /// A promise: every row still to come has `ts >= self`. `MIN` promises nothing, `MAX` ends the
 /// stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Watermark(pub Timestamp);
 
 impl Watermark {
@@ -72,7 +72,9 @@ impl fmt::Display for Watermark {
 }
 
 /// The number of a commit in the server's log, from 1; 0 is the empty server.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct Position(pub u64);
 
 impl fmt::Display for Position {
@@ -82,7 +84,7 @@ impl fmt::Display for Position {
 }
 
 /// The least watermark over several inputs.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct WatermarkMeet {
     inputs: Vec<Watermark>,
     meet: Watermark,

@@ -36,7 +36,7 @@ impl Session {
         if let Some(source) = started {
             source.wait().await?;
         }
-        self.durable().await;
+        engine.hub().durable().await;
         Ok(tag)
     }
 

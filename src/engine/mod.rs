@@ -13,6 +13,7 @@ mod activity;
 mod aside;
 mod asof;
 mod assignment;
+mod checkpoint;
 mod columns;
 mod constants;
 mod copy;
@@ -98,7 +99,7 @@ pub struct Engine {
     sources: Mutex<BTreeMap<Oid, Arc<SourceStatus>>>,
     sinks: Mutex<BTreeMap<Oid, Arc<SinkStatus>>>,
     sessions: Mutex<BTreeMap<i32, Arc<Live>>>,
-    ticker: Mutex<Option<JoinHandle<()>>>,
+    background: Mutex<Vec<JoinHandle<()>>>,
     started: Timestamp,
 }
 
@@ -115,6 +116,13 @@ impl Engine {
     ) -> Result<Arc<Self>> {
         let started = clock.now();
         let clock = Arc::new(HeldClock::new(clock));
+        let recovery = recovery::Recovery::open(log)?;
+        let shards = recovery.shards.unwrap_or(options.shards);
+        if shards != options.shards {
+            let asked = options.shards;
+            tracing::warn!(shards, asked, "state on the disk keeps its number of shards");
+        }
+        let options = EngineOptions { shards, ..options };
         let hub: Arc<dyn Clock> = Arc::<HeldClock>::clone(&clock);
         let hub = Hub::start(hub, options.shards, options.threads, options.batch_rows)
             .map_err(|error| Error::Internal(error.to_string()))?;
@@ -130,10 +138,10 @@ impl Engine {
             sources: Mutex::default(),
             sinks: Mutex::default(),
             sessions: Mutex::default(),
-            ticker: Mutex::default(),
+            background: Mutex::default(),
             started,
         });
-        engine.recover(log, &clock).await?;
+        engine.recover(recovery, &clock).await?;
         let hub = Arc::clone(&engine.hub);
         let ticker = tokio::spawn(async move {
             let mut ticks = tokio::time::interval(std::time::Duration::from_millis(TICK_MS));
@@ -142,14 +150,15 @@ impl Engine {
                 hub.on_clock();
             }
         });
-        *lock(&engine.ticker) = Some(ticker);
+        let checkpoints = tokio::spawn(Arc::clone(&engine).checkpoints());
+        *lock(&engine.background) = vec![ticker, checkpoints];
         Ok(engine)
     }
 
     /// Ends sources, queries and workers.
     pub async fn shutdown(&self) {
-        if let Some(ticker) = lock(&self.ticker).take() {
-            ticker.abort();
+        for task in std::mem::take(&mut *lock(&self.background)) {
+            task.abort();
         }
         let sources = std::mem::take(&mut *lock(&self.sources));
         for source in sources.values() {

@@ -6,20 +6,27 @@
 //! they held, watermarks stand where they stood, late rows are counted as before, and connectors
 //! and sinks go on where the last commit left them.
 //!
+//! A log may begin with an image of what an earlier one came to (`runtime::image`), which is
+//! loaded.
+//!
 //! # Cost
-//! As long as it takes the queries to do again what they did.
+//! The image is read, and the queries do again what they did since.
 
 use std::path::Path;
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
+
 use super::session::Session;
-use super::{Client, Engine, Error, Interrupt, Result, source};
+use super::{Client, Engine, Error, Interrupt, Result, lock, source};
 use crate::clock::HeldClock;
 use crate::error::Classify;
+use crate::runtime;
 use crate::runtime::hub::Write;
+use crate::runtime::image::{Gathered, Part, Subject};
 use crate::runtime::journal::{self, Definition, Input, Journal, Moment};
 use crate::sql::catalog::Oid;
-use crate::storage::log::{self, Reader};
+use crate::storage::log::{self, Generations, Reader};
 
 /// The process id of the session that tells definitions again; clients have greater ones.
 const PID: i32 = 0;
@@ -34,16 +41,45 @@ impl Interrupt for Uninterrupted {
     fn terminate(&self) {}
 }
 
+/// A log that is about to be told again.
+pub(super) struct Recovery {
+    generations: Generations,
+    reader: Reader,
+    /// Its first records.
+    first: Option<Vec<u8>>,
+    /// The number of shards for which its image was taken.
+    pub shards: Option<usize>,
+}
+
+impl Recovery {
+    /// Opens the log in a directory.
+    pub fn open(dir: &Path) -> Result<Self> {
+        let (generations, mut reader) = Generations::open(dir).map_err(runtime::Error::from)?;
+        let first = reader.next_block().map_err(runtime::Error::from)?;
+        let begin = first.as_ref().and_then(|block| log::records(block).next());
+        let shards = match begin.map(|record| journal::decode(record, |_| None)) {
+            Some(Ok((_, Input::Image(Part::Begin(shards), _)))) => Some(shards),
+            _ => None,
+        };
+        Ok(Self { generations, reader, first, shards })
+    }
+}
+
 impl Engine {
-    /// Brings a new engine to where the log in a directory ends, and goes on there.
-    pub(super) async fn recover(self: &Arc<Self>, dir: &Path, clock: &HeldClock) -> Result<()> {
-        let mut reader = Reader::open(dir).map_err(crate::runtime::Error::from)?;
-        let mut records: u64 = 0;
+    /// Brings a new engine to where the log ends, and goes on there.
+    pub(super) async fn recover(
+        self: &Arc<Self>,
+        recovery: Recovery,
+        clock: &HeldClock,
+    ) -> Result<()> {
+        let Recovery { generations, mut reader, first, .. } = recovery;
+        let (mut records, mut gathered): (u64, _) = (0, Gathered::default());
         self.hub.recover();
-        while let Some(block) = reader.next_block().map_err(crate::runtime::Error::from)? {
+        let mut next = first;
+        while let Some(block) = next {
             for record in log::records(&block) {
                 records += 1;
-                self.tell(record, clock).await.map_err(|error| {
+                self.tell(record, clock, &mut gathered).await.map_err(|error| {
                     let text = format!("record {records} of the log cannot be told again: {error}");
                     Error::Refused {
                         message: text,
@@ -53,15 +89,21 @@ impl Engine {
                     }
                 })?;
             }
+            next = reader.next_block().map_err(runtime::Error::from)?;
         }
         clock.release();
-        self.hub.resume(Some(Journal::resume(reader)?));
+        self.hub.resume(Some(Journal::resume(generations, reader)?));
         source::restart(self).await;
         tracing::info!(records, "the log has been told again");
         Ok(())
     }
 
-    async fn tell(self: &Arc<Self>, record: &[u8], clock: &HeldClock) -> Result<()> {
+    async fn tell(
+        self: &Arc<Self>,
+        record: &[u8],
+        clock: &HeldClock,
+        gathered: &mut Gathered,
+    ) -> Result<()> {
         let (moment, input) = journal::decode(record, |oid| self.hub.schema(oid))?;
         match input {
             Input::Writes(writes) => {
@@ -84,6 +126,36 @@ impl Engine {
                 self.at(&moment, clock);
                 self.define_again(definition).await?;
             }
+            Input::Image(part, rows) => self.restore(part, rows, gathered)?,
+        }
+        Ok(())
+    }
+
+    /// Takes a part of the image with which a log begins.
+    fn restore(
+        &self,
+        part: Part,
+        rows: Option<RecordBatch>,
+        gathered: &mut Gathered,
+    ) -> Result<()> {
+        match (part, rows) {
+            (Part::Begin(_), _) => self.hub.restore(),
+            (Part::Section(_, number, name), Some(rows)) => {
+                self.hub.connect();
+                gathered.add(number, name, rows);
+            }
+            (Part::Section(..), None) => {
+                let what = "a section without rows".to_owned();
+                return Err(runtime::Error::Record(what).into());
+            }
+            (Part::Whole(Subject::Sink(oid)), _) => {
+                let sink = lock(&self.sinks).get(&oid).map(Arc::clone);
+                if let Some(sink) = sink {
+                    sink.load(&mut gathered.take()?)?;
+                }
+            }
+            (Part::Whole(subject), _) => self.hub.load(subject, &mut gathered.take()?)?,
+            (Part::End, _) => self.hub.connect(),
         }
         Ok(())
     }

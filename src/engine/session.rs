@@ -208,6 +208,10 @@ impl Session {
             | StatementKind::Savepoint(_) => {
                 self.transact(&statement.kind).await.map(Outcome::Done)
             }
+            StatementKind::Checkpoint => {
+                self.engine.checkpoint().await?;
+                Ok(Outcome::Done("CHECKPOINT".to_owned()))
+            }
             StatementKind::Empty => Ok(Outcome::Empty),
             StatementKind::CreateStream(_)
             | StatementKind::CreateStreamAs(_)

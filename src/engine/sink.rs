@@ -19,19 +19,22 @@ use super::derived::QueryOptions;
 use super::dml::{check_not_null, fitted, refuse_derived};
 use super::session::Session;
 use super::{Engine, Error, Result, lock, query};
-use crate::delta::Delta;
+use crate::delta::{Delta, batch};
 use crate::error::{Classify, SqlState};
 use crate::operators::evaluate::row_text;
+use crate::operators::{StateReader, StateWriter};
 use crate::planner::bind::bind_query;
 use crate::planner::lower::{self, Request, Wanted};
 use crate::planner::plan::Plan;
 use crate::planner::relation::Names;
 use crate::runtime::hub::{Hub, JobSpec, Write};
+use crate::runtime::image::{self, Others, Subject};
+use crate::runtime::job::Fault;
 use crate::runtime::sink::SinkProgress;
 use crate::runtime::subscription::{Change, Feed};
 use crate::sql::catalog::{Catalog, Object, ObjectKind, Oid, SinkDef};
 use crate::sql::derived::CreateSink;
-use crate::storage::RowSet;
+use crate::storage::{Bag, NONE};
 
 /// A running sink, for the system relations.
 pub(super) struct SinkStatus {
@@ -39,6 +42,9 @@ pub(super) struct SinkStatus {
     pub rows: AtomicU64,
     /// Why it stopped.
     pub fault: Mutex<Option<String>>,
+    /// Of a table: the keys that the query has rows of, with their number.
+    keys: Mutex<Option<Bag>>,
+    feed: Arc<Feed>,
 }
 
 impl Session {
@@ -53,15 +59,26 @@ impl Session {
         let (plan, reads) = self.sink_plan(create, &into, &options)?;
         refuse_cycle(&self.engine.catalog(), &into, &reads)?;
         self.verdict("sink", &name, &plan)?;
+        let keys = match &into.kind {
+            ObjectKind::Table(def) => {
+                Some(Bag::new(Arc::new(into.arrow_schema().project(&def.primary_key)?))?)
+            }
+            _ => None,
+        };
         let oid = self.engine.change_catalog(Catalog::fresh_oid);
         let feed = Arc::new(Feed::new(usize::MAX, true));
         let spec = options.spec(JobSpec::view(&plan, &name, oid));
         let spec = JobSpec { keep: None, feed: Some(Arc::clone(&feed)), ..spec };
         let job = self.engine.hub().start_job(spec)?;
         let progress = self.engine.hub().add_sink(oid, job, into.oid);
-        let status = Arc::new(SinkStatus { rows: AtomicU64::new(0), fault: Mutex::default() });
+        let status = Arc::new(SinkStatus {
+            rows: AtomicU64::new(0),
+            fault: Mutex::default(),
+            keys: Mutex::new(keys),
+            feed: Arc::clone(&feed),
+        });
         lock(&self.engine.sinks).insert(oid, Arc::clone(&status));
-        let writer = Writer::new(&self.engine, (oid, Arc::clone(&into)), (feed, progress), status)?;
+        let writer = Writer::new(&self.engine, (oid, Arc::clone(&into)), (feed, progress), status);
         tokio::spawn(writer.run());
         let def = SinkDef { into: into.oid, query: Arc::clone(&create.query_text) };
         let mut depends_on = reads;
@@ -206,8 +223,6 @@ struct Writer {
     feed: Arc<Feed>,
     progress: Arc<SinkProgress>,
     status: Arc<SinkStatus>,
-    /// Of a table: the keys that the query has rows of, with their number.
-    keys: Option<(RowSet, Vec<i64>)>,
 }
 
 impl Writer {
@@ -216,16 +231,9 @@ impl Writer {
         (oid, into): (Oid, Arc<Object>),
         (feed, progress): (Arc<Feed>, Arc<SinkProgress>),
         status: Arc<SinkStatus>,
-    ) -> Result<Self> {
-        let keys = match &into.kind {
-            ObjectKind::Table(def) => {
-                let types = def.primary_key.iter().map(|i| into.columns[*i].data_type.clone());
-                Some((RowSet::new(types)?, Vec::new()))
-            }
-            _ => None,
-        };
+    ) -> Self {
         let hub = Arc::clone(engine.hub());
-        Ok(Self { oid, hub, into, feed, progress, status, keys })
+        Self { oid, hub, into, feed, progress, status }
     }
 
     /// Writes until the query ends, or something cannot be written.
@@ -265,7 +273,7 @@ impl Writer {
             _ => Write::Rows(self.into.oid, delta.rows().clone()),
         };
         if !self.progress.has_delivered(change.made) {
-            self.hub.room(&[self.into.oid]).await;
+            self.hub.sink_room(&[self.into.oid]).await;
             self.hub.commit(vec![write, Write::Delivered(self.oid, change.made)])?;
         }
         self.status.rows.fetch_add(count, Ordering::Relaxed);
@@ -274,27 +282,59 @@ impl Writer {
 
     /// Refuses a change that leaves two rows of one key.
     fn count_keys(&mut self, delta: &Delta, key: &[usize]) -> Result<()> {
-        let Some((keys, counts)) = &mut self.keys else { return Ok(()) };
+        let mut keys = lock(&self.status.keys);
+        let Some(keys) = keys.as_mut() else { return Ok(()) };
         let columns: Vec<ArrayRef> =
             key.iter().map(|i| Arc::clone(delta.rows().column(*i))).collect();
-        let slots = keys.intern(&columns, delta.len())?;
-        counts.resize(keys.bound(), 0);
-        for (i, slot) in slots.iter().enumerate() {
-            counts[*slot as usize] += delta.weight(i);
-        }
-        for (i, slot) in slots.into_iter().enumerate() {
-            let count = counts[slot as usize];
+        let rows = batch(Arc::clone(keys.schema()), columns, delta.len())?;
+        keys.apply(&delta.clone().with_rows(rows.clone()))?;
+        for (i, slot) in keys.find(&rows)?.into_iter().enumerate() {
+            let count = if slot == NONE { 0 } else { keys.weight(slot) };
             if count > 1 {
                 return Err(Error::hinted(
                     SqlState("21000"),
-                    format!("the query has {count} rows of key {}", row_text(&columns, i)),
+                    format!("the query has {count} rows of key {}", row_text(rows.columns(), i)),
                     "Group by the key, or keep its last row with [PARTITION BY key ROWS 1].",
                 ));
             }
-            if count == 0 && keys.contains(slot) {
-                keys.remove(slot);
-            }
         }
         Ok(())
+    }
+}
+
+impl SinkStatus {
+    /// Writes how far the sink is.
+    fn save(&self) -> Result<StateWriter> {
+        let mut to = StateWriter::default();
+        let fault = lock(&self.fault).clone();
+        image::put_json(&mut to, "sink", &(self.rows.load(Ordering::Relaxed), fault))?;
+        if let Some(keys) = lock(&self.keys).as_ref() {
+            to.put("keys", keys.save()?);
+        }
+        Ok(to)
+    }
+
+    /// Takes what [`SinkStatus::save`] wrote; a sink that had stopped stays so.
+    pub(super) fn load(&self, from: &mut StateReader) -> Result<()> {
+        let (rows, fault): (u64, Option<String>) = image::take_json(from, "sink")?;
+        self.rows.store(rows, Ordering::Relaxed);
+        if let Some(keys) = lock(&self.keys).as_mut() {
+            keys.load(&image::take(from, "keys")?)?;
+        }
+        if let Some(message) = fault {
+            self.feed.close(Some(Fault {
+                sqlstate: SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
+                message,
+            }));
+        }
+        Ok(())
+    }
+}
+
+impl Engine {
+    /// What an image has of the sinks.
+    pub(super) fn sink_states(&self) -> Result<Others> {
+        let sinks = lock(&self.sinks);
+        sinks.iter().map(|(oid, status)| Ok((Subject::Sink(*oid), status.save()?))).collect()
     }
 }

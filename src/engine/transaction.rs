@@ -236,19 +236,16 @@ impl Session {
         }
     }
 
-    /// Waits until what was done is on the disk, as `synchronous_commit` says.
-    pub(super) async fn durable(&self) {
-        if self.variables.synchronous_commit() {
-            self.engine.hub().durable().await;
-        }
-    }
-
-    /// Commits writes at once.
+    /// Commits writes at once, and waits for the disk if `synchronous_commit` says so.
     pub(super) async fn commit(&self, writes: Vec<Write>) -> Result<()> {
         let objects: Vec<Oid> = writes.iter().map(Write::object).collect();
         self.engine.hub().room(&objects).await;
-        self.engine.hub().commit(writes)?;
-        self.durable().await;
+        if self.variables.synchronous_commit() {
+            self.engine.hub().commit(writes)?;
+            self.engine.hub().durable().await;
+        } else {
+            self.engine.hub().commit_lazily(writes)?;
+        }
         Ok(())
     }
 }

@@ -7,7 +7,9 @@ use arrow::error::ArrowError;
 
 use super::history::{History, Retained, Retention};
 use super::runs::Runs;
-use crate::delta::Delta;
+use super::{Result, image};
+use crate::delta::{Delta, batch};
+use crate::operators::{StateReader, StateWriter};
 use crate::storage::Bag;
 use crate::time::Timestamp;
 
@@ -82,6 +84,36 @@ impl Content {
                 None => Ok(snapshot.insert(bag.snapshot()?).clone()),
             },
         }
+    }
+
+    /// Writes the rows.
+    pub fn save(&self, to: &mut StateWriter) -> Result<()> {
+        match self {
+            Content::None(_) => {}
+            Content::Log { rows, .. } => rows.iter().for_each(|run| to.put("run", run.clone())),
+            Content::Stream(_, history) => history.save(to)?,
+            Content::Bag(bag, _) => to.put("rows", bag.save()?),
+        }
+        Ok(())
+    }
+
+    /// Takes what [`Content::save`] wrote, into an empty content.
+    pub fn load(&mut self, from: &mut StateReader) -> Result<()> {
+        match self {
+            Content::None(_) => {}
+            Content::Log { schema, rows } => {
+                while let Some(run) = from.take("run") {
+                    let columns = run.columns().to_vec();
+                    rows.keep(batch(schema.clone(), columns, run.num_rows())?);
+                }
+            }
+            Content::Stream(_, history) => history.load(from)?,
+            Content::Bag(bag, snapshot) => {
+                *snapshot = None;
+                bag.load(&image::take(from, "rows")?)?;
+            }
+        }
+        Ok(())
     }
 
     /// The elements of a stream, with their times; none of a relation.

@@ -29,17 +29,22 @@ impl Hub {
     pub fn resume(&self, journal: Option<Journal>) {
         if let Some(journal) = journal {
             // A hub is resumed once.
-            let _ = self.journal.set(journal);
+            let _ = self.journal.set(Arc::new(journal));
         }
         self.lock().recovering = false;
         self.tell();
+    }
+
+    /// The journal, once it is there.
+    pub fn journal(&self) -> Option<Arc<Journal>> {
+        self.journal.get().cloned()
     }
 
     /// Waits until all that anybody may have seen so far is on the disk.
     pub async fn durable(&self) {
         let settled = {
             let _state = self.lock();
-            self.journal.get().map(Journal::settled)
+            self.journal.get().map(|journal| journal.settled())
         };
         if let Some(settled) = settled {
             settled.await;
@@ -106,9 +111,9 @@ impl Hub {
         self.journal.get().map(|_| encode(&input())).transpose()
     }
 
-    pub(super) fn record(&self, moment: &Moment, input: Option<&[u8]>) -> Result<()> {
+    pub(super) fn record(&self, moment: &Moment, input: Option<&[u8]>, lazy: bool) -> Result<()> {
         match (self.journal.get(), input) {
-            (Some(journal), Some(input)) => journal.append(moment, input),
+            (Some(journal), Some(input)) => journal.append(moment, input, lazy),
             _ => Ok(()),
         }
     }
@@ -116,7 +121,9 @@ impl Hub {
     /// Records the definition that is running, at the moment of its first effect.
     pub(super) fn record_definition(&self, state: &mut State, moment: &Moment) -> Result<()> {
         let Some(definition) = state.definition.take() else { return Ok(()) };
-        let input = self.prepare(|| Input::Definition(definition))?;
-        self.record(moment, input.as_deref())
+        let input = self.prepare(|| Input::Definition(definition.clone()))?;
+        self.record(moment, input.as_deref(), false)?;
+        state.definitions.push((*moment, definition));
+        Ok(())
     }
 }

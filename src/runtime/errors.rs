@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use super::{Result, image};
 use crate::clock::Clock;
 use crate::error::SqlState;
-use crate::operators::RowError;
+use crate::operators::{RowError, StateReader, StateWriter};
 use crate::time::Timestamp;
 
 /// How many failures are kept for `hw.errors`.
@@ -78,6 +79,19 @@ impl ErrorLog {
                 place: None,
             });
         }
+    }
+
+    /// Writes them all.
+    pub(super) fn save(&self, to: &mut StateWriter) -> Result<()> {
+        let kept = self.lock();
+        image::put_json(to, "failures", &(&kept.newest, &kept.counts))
+    }
+
+    /// Takes what [`ErrorLog::save`] wrote.
+    pub(super) fn load(&self, from: &mut StateReader) -> Result<()> {
+        let (newest, counts) = image::take_json(from, "failures")?;
+        *self.lock() = Kept { newest, counts };
+        Ok(())
     }
 
     /// Returns the failures kept, oldest first.

@@ -7,7 +7,9 @@ use arrow::datatypes::{Field, Schema};
 use arrow::error::ArrowError;
 
 use super::runs::{Run, Runs};
-use crate::delta::{Delta, Instants, batch};
+use super::{Result, image};
+use crate::delta::{Delta, Instants, batch, codec};
+use crate::operators::{StateReader, StateWriter};
 use crate::time::Timestamp;
 
 /// Which rows a stream retains.
@@ -86,6 +88,26 @@ impl History {
     /// Nothing yet.
     pub fn new(retention: Retention) -> Self {
         Self { retention, retained: Runs::default(), latest: Timestamp::MIN }
+    }
+
+    /// Writes the rows.
+    pub fn save(&self, to: &mut StateWriter) -> Result<()> {
+        for retained in self.retained.iter() {
+            to.put("retained", codec::encode(&retained.delta)?);
+            image::put_json(to, "arrivals", &retained.arrivals)?;
+        }
+        Ok(())
+    }
+
+    /// Takes what [`History::save`] wrote.
+    pub fn load(&mut self, from: &mut StateReader) -> Result<()> {
+        while let Some(rows) = from.take("retained") {
+            let arrivals = image::take_json(from, "arrivals")?;
+            let delta = codec::decode(&rows)?;
+            self.latest = delta.latest().max(self.latest);
+            self.retained.keep(Retained { delta, arrivals });
+        }
+        Ok(())
     }
 
     /// Adds rows that arrived at a time; lets the oldest go.

@@ -137,7 +137,7 @@ pub struct Hub {
     pool: Pool,
     clock: Arc<dyn Clock>,
     errors: Arc<ErrorLog>,
-    pub(super) journal: OnceLock<Journal>,
+    pub(super) journal: OnceLock<Arc<Journal>>,
     room: Arc<Notify>,
     shards: usize,
     batch_rows: usize,
@@ -234,6 +234,15 @@ impl Hub {
 
     /// Commits writes, all or none.
     pub fn commit(&self, writes: Vec<Write>) -> Result<Receipt> {
+        self.take(writes, false)
+    }
+
+    /// Commits writes, all or none, for whose way to the disk nobody waits.
+    pub fn commit_lazily(&self, writes: Vec<Write>) -> Result<Receipt> {
+        self.take(writes, true)
+    }
+
+    fn take(&self, writes: Vec<Write>, lazy: bool) -> Result<Receipt> {
         let input = self.prepare(|| Input::Writes(writes.clone()))?;
         let mut guard = self.lock();
         let state = &mut *guard;
@@ -243,7 +252,7 @@ impl Hub {
         let now = self.clock.now();
         state.check(&writes, now)?;
         let moment = self.moment(state, now);
-        self.record(&moment, input.as_deref())?;
+        self.record(&moment, input.as_deref(), lazy)?;
         let commit = state.next_commit(now);
         let mut changes = BTreeMap::new();
         let mut receipt = Receipt { commit, admitted: 0, refused: 0 };
@@ -267,6 +276,12 @@ impl Hub {
 
     /// Waits until the queries that read these objects have room for another commit.
     pub async fn room(&self, objects: &[Oid]) {
+        self.told_until(|| !self.lock().gated).await;
+        self.sink_room(objects).await;
+    }
+
+    /// Waits for room as a sink does: what it writes belongs to a commit before.
+    pub async fn sink_room(&self, objects: &[Oid]) {
         let crowded = || {
             let state = self.lock();
             let tables = objects.iter().filter_map(|oid| state.tables.get(oid));
@@ -301,7 +316,7 @@ impl Hub {
     pub fn on_clock(&self) {
         let mut guard = self.lock();
         let state = &mut *guard;
-        if state.closed {
+        if state.closed || state.gated {
             return;
         }
         let now = self.clock.now();
@@ -309,8 +324,9 @@ impl Hub {
         let Passed { changes, views, due } = state.on_clock(state.time(now), next);
         let waited = !due.is_empty() || state.is_due(next);
         if !changes.is_empty() || !views.is_empty() || waited {
-            let recorded = self.prepare(|| Input::Tick);
-            if let Err(error) = recorded.and_then(|input| self.record(&moment, input.as_deref())) {
+            let input = self.prepare(|| Input::Tick);
+            let recorded = input.and_then(|input| self.record(&moment, input.as_deref(), false));
+            if let Err(error) = recorded {
                 tracing::warn!("the passing of time is not recorded: {error}");
             }
             let commit = state.next_commit(now);
@@ -327,7 +343,7 @@ impl Hub {
                 return Err(Error::ShuttingDown);
             }
             let moment = self.moment(&state, self.clock.now());
-            self.record(&moment, self.prepare(|| Input::Heartbeat(at))?.as_deref())?;
+            self.record(&moment, self.prepare(|| Input::Heartbeat(at))?.as_deref(), false)?;
             let before = at.plus(-1);
             state.time = Some(state.time.map_or(before, |last| last.max(before)));
         }
@@ -354,11 +370,15 @@ impl Hub {
             let moment = self.moment(state, now);
             self.record_definition(state, &moment)?;
         }
-        let commit = state.next_commit(now);
-        job.publication.expect(commit);
         if let Some(feed) = spec.feed {
             job.publication.with_state(|state| state.subscribe(feed));
         }
+        if state.restoring {
+            state.add_job(&job, spec.plan);
+            return Ok((job, since));
+        }
+        let commit = state.next_commit(now);
+        job.publication.expect(commit);
         state.first_packets(&job, commit)?;
         state.add_job(&job, spec.plan);
         Ok((job, since))
@@ -417,6 +437,13 @@ impl Hub {
         let now = self.clock.now();
         let moment = self.moment(state, now);
         self.record_definition(state, &moment)?;
+        if state.restoring {
+            for (job, replacement) in jobs.iter().zip(&replacements) {
+                job.oid.and_then(|oid| state.remove_view(oid));
+                state.add_job(job, replacement.spec.plan);
+            }
+            return Ok(());
+        }
         let commit = state.next_commit(now);
         let oids: BTreeSet<Oid> = replacements.iter().filter_map(|r| r.spec.oid).collect();
         let old: Vec<_> = oids.iter().filter_map(|oid| state.remove_view(*oid)).collect();
@@ -462,6 +489,7 @@ impl Hub {
         let jobs = {
             let mut state = self.lock();
             state.closed = true;
+            state.reads.clear();
             std::mem::take(&mut state.jobs)
         };
         let fault = Fault {

@@ -25,9 +25,10 @@ use arrow::array::{
     Array, ArrayRef, AsArray, Int64Array, RecordBatch, TimestampMicrosecondArray, UInt32Array,
 };
 use arrow::compute::{cast, take_record_batch};
-use arrow::datatypes::{DataType, Int64Type, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Int64Type, SchemaRef, TimestampMicrosecondType};
 use arrow::row::{OwnedRow, RowConverter, SortField};
 use datafusion::physical_expr::PhysicalExpr;
+use serde::{Deserialize, Serialize};
 
 use super::{Error, Result};
 use crate::delta::{Delta, Instants, Weights};
@@ -35,7 +36,7 @@ use crate::operators::evaluate::row_text;
 use crate::time::{Timestamp, Watermark};
 
 /// Why a row was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Reason {
     /// Its event time is below the watermark.
     Late,
@@ -103,11 +104,18 @@ pub struct Admission {
     pub refused: Vec<Refusal>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Partition {
     watermark: Watermark,
     last_row: Timestamp,
     idle: bool,
+}
+
+/// The state of a door.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct SavedIngest {
+    partitions: Vec<(Option<Vec<u8>>, Partition)>,
+    watermark: Watermark,
 }
 
 /// How far a partition of a stream is.
@@ -175,6 +183,29 @@ impl Ingest {
         }
         all.sort_by_key(|partition| (partition.idle, partition.watermark));
         Ok(all)
+    }
+
+    /// How far the partitions are, by their keys' bytes.
+    pub(super) fn save(&self) -> SavedIngest {
+        let key = |key: &Option<OwnedRow>| key.as_ref().map(|key| key.as_ref().to_vec());
+        let partitions = self.partitions.iter().map(|(k, partition)| (key(k), *partition));
+        SavedIngest { partitions: partitions.collect(), watermark: self.watermark }
+    }
+
+    /// Takes what [`Ingest::save`] returned; `schema` is that of its rows.
+    pub(super) fn load(&mut self, saved: SavedIngest, schema: &SchemaRef) -> Result<()> {
+        self.watermark = saved.watermark;
+        let columns = self.time.iter().flat_map(|time| &time.partition_key);
+        let fields = columns.map(|i| SortField::new(schema.field(*i).data_type().clone()));
+        let fields: Vec<SortField> = fields.collect();
+        if !fields.is_empty() {
+            self.keys = Some(Arc::new(RowConverter::new(fields)?));
+        }
+        for (key, partition) in saved.partitions {
+            let row = |key: Vec<u8>| Some(self.keys.as_ref()?.parser().parse(&key).owned());
+            self.partitions.insert(key.and_then(row), partition);
+        }
+        Ok(())
     }
 
     /// Judges rows that arrive at system time `now`.

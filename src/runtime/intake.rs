@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::errors::Failure;
 
 /// How far a connector is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Intake {
     /// Where it goes on, in its own words; empty is the beginning.
     pub position: String,

@@ -7,7 +7,9 @@ use std::sync::{Arc, Weak};
 
 use arrow::array::Int64Array;
 use arrow::error::ArrowError;
+use serde::{Deserialize, Serialize};
 
+use super::Result;
 use super::errors::ErrorLog;
 use super::exchange::Split;
 use super::history::Retained;
@@ -17,14 +19,14 @@ use super::publication::{Inheritance, Publication, State};
 use super::task::{Supervisor, Task};
 use crate::delta::{Delta, append_column, partition};
 use crate::error::SqlState;
-use crate::operators::{RowError, Waiting};
+use crate::operators::{RowError, StateReader, StateWriter, Waiting};
 use crate::planner::plan::ScanKind;
 use crate::planner::relation::SEQ;
 use crate::sql::catalog::Oid;
 use crate::time::{Position, Timestamp, Watermark};
 
 /// Why a query stopped.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
     /// Its code.
     pub sqlstate: SqlState,
@@ -280,6 +282,27 @@ impl Job {
             sqlstate: SqlState::UNDEFINED_TABLE,
             message: format!("\"{}\" was dropped", self.name),
         });
+    }
+
+    /// Writes the state of its operators and its result. It has done all it was told of.
+    pub(super) fn save(&self, to: &mut StateWriter) -> Result<()> {
+        self.publication.save(to)?;
+        for (number, task) in self.tasks.iter().enumerate() {
+            task.save(&format!("task {number}"), to)?;
+        }
+        Ok(())
+    }
+
+    /// Takes what [`Job::save`] wrote, into a query that has been told of nothing yet.
+    pub(super) fn load(&self, from: &mut StateReader) -> Result<()> {
+        let fault = self.publication.load(from)?;
+        for (number, task) in self.tasks.iter().enumerate() {
+            task.load(&format!("task {number}"), from)?;
+        }
+        if let Some(fault) = fault {
+            self.suspend(fault);
+        }
+        Ok(())
     }
 
     /// A handle that does not keep the query running.

@@ -13,6 +13,7 @@
 //! Rows are the messages of Arrow's IPC format, without a schema: that of their object is known.
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use arrow::array::RecordBatch;
 use arrow::buffer::Buffer;
@@ -21,22 +22,24 @@ use arrow::error::ArrowError;
 use arrow::ipc;
 use arrow::ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteContext, IpcWriteOptions};
 use bytes::{Buf, BufMut, TryGetError};
+use futures::executor::block_on;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::hub::Write;
+use super::image::{Image, Part, batch_bytes, read_batch};
 use super::intake::Step;
 use super::{Error, Result};
 use crate::delta::codec;
 use crate::sql::catalog::Oid;
-use crate::storage::log::{Log, Reader};
+use crate::storage::log::{Generations, Log, Reader};
 use crate::time::{Position, Timestamp};
 
 /// As long as a definition may be: what a client may send at once.
 const DEFINITION_BYTES: usize = 1024 * 1024;
 
 /// Where the hub stood when an input came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Moment {
     /// Position of the last commit.
     pub position: Position,
@@ -70,51 +73,179 @@ pub enum Input {
     Heartbeat(Timestamp),
     /// Objects have come, changed or gone.
     Definition(Definition),
+    /// A part of what an earlier log came to.
+    Image(Part, Option<RecordBatch>),
 }
 
-/// The log of a hub's inputs.
+/// The log of a hub's inputs; at times two: the one that counts, and one that is to replace it.
 #[derive(Debug)]
 pub struct Journal {
+    logs: Mutex<Logs>,
+}
+
+#[derive(Debug)]
+struct Logs {
+    generations: Generations,
+    current: Tracked,
+    next: Next,
+    /// Bytes of the image with which the current log began.
+    image_bytes: u64,
+}
+
+/// The log that is to replace the current one.
+#[derive(Debug)]
+enum Next {
+    /// There is none.
+    None,
+    /// Its image is being written; these records came meanwhile.
+    Waits(Vec<Vec<u8>>),
+    /// It takes what the current one takes.
+    Follows(Tracked),
+}
+
+/// A log, and how much of it is on the disk.
+#[derive(Debug)]
+struct Tracked {
     log: Log,
-    taken: watch::Sender<u64>,
+    taken: u64,
+    /// How many had been taken with the last record that somebody waits for.
+    awaited: u64,
     durable: watch::Receiver<u64>,
 }
 
-impl Journal {
-    /// Goes on behind the last record of a log.
-    pub fn resume(reader: Reader) -> Result<Self> {
+impl Tracked {
+    fn new(reader: Reader) -> Result<Self> {
         let (sender, durable) = watch::channel(0);
         let log = reader.into_log(move |count| {
             sender.send_replace(count);
         })?;
-        let (taken, _) = watch::channel(0);
-        Ok(Self { log, taken, durable })
+        Ok(Self { log, taken: 0, awaited: 0, durable })
     }
 
-    /// Takes an input. The caller holds the hub's lock.
-    pub(super) fn append(&self, moment: &Moment, input: &[u8]) -> Result<()> {
-        let mut head = Vec::with_capacity(24);
-        head.put_u64_le(moment.position.0);
-        head.put_i64_le(moment.time.map_or(i64::MIN, |time| time.0));
-        head.put_i64_le(moment.now.0);
-        self.taken.send_replace(self.log.append(&[&head, input])?);
+    fn append(&mut self, parts: &[&[u8]]) -> Result<()> {
+        self.taken = self.log.append(parts)?;
+        Ok(())
+    }
+
+    /// Waits until so many records are on the disk.
+    fn settled(&self, records: u64) -> impl Future<Output = ()> + use<> {
+        let mut durable = self.durable.clone();
+        async move {
+            // A log goes with everything on the disk.
+            let _ = durable.wait_for(|count| *count >= records).await;
+        }
+    }
+}
+
+/// Bytes of an image that may wait for the disk.
+const IMAGE_BUFFER_BYTES: usize = 64 * 1024 * 1024;
+
+impl Journal {
+    /// Goes on behind the last record of the log that counts.
+    pub fn resume(generations: Generations, reader: Reader) -> Result<Self> {
+        let current = Tracked::new(reader)?;
+        let logs = Logs { generations, current, next: Next::None, image_bytes: 0 };
+        Ok(Self { logs: Mutex::new(logs) })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Logs> {
+        self.logs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes an input. Nobody waits for one that is `lazy`. The caller holds the hub's lock.
+    pub(super) fn append(&self, moment: &Moment, input: &[u8], lazy: bool) -> Result<()> {
+        let (head, mut logs) = (head(moment), self.lock());
+        let logs = &mut *logs;
+        logs.current.append(&[&head, input])?;
+        if !lazy {
+            logs.current.awaited = logs.current.taken;
+        }
+        match &mut logs.next {
+            Next::None => {}
+            Next::Waits(records) => records.push([&head, input].concat()),
+            Next::Follows(next) => {
+                if let Err(error) = next.append(&[&head, input]) {
+                    tracing::warn!("the checkpoint is given up: {error}");
+                    logs.next = Next::None;
+                }
+            }
+        }
         Ok(())
     }
 
     /// Fails if there is no room for another definition.
     pub(super) fn has_room(&self) -> Result<()> {
-        Ok(self.log.reserve(DEFINITION_BYTES)?)
+        Ok(self.lock().current.log.reserve(DEFINITION_BYTES)?)
     }
 
-    /// Waits until everything taken so far is on the disk.
+    /// Waits until everything taken so far is on the disk, up to the last input that is not lazy.
     pub(super) fn settled(&self) -> impl Future<Output = ()> + use<> {
-        let taken = *self.taken.borrow();
-        let mut durable = self.durable.clone();
-        async move {
-            // The log goes when the server ends, with everything on the disk.
-            let _ = durable.wait_for(|count| *count >= taken).await;
-        }
+        let current = &self.lock().current;
+        current.settled(current.awaited)
     }
+
+    /// Whether the log has grown by so many bytes, and by as many as its image has, since its
+    /// image.
+    pub fn has_grown(&self, bytes: u64) -> bool {
+        let logs = self.lock();
+        logs.current.log.bytes() >= bytes.max(logs.image_bytes)
+    }
+
+    /// Keeps what comes from now on for the next log.
+    pub(super) fn begin_next(&self) {
+        self.lock().next = Next::Waits(Vec::new());
+    }
+
+    /// Writes a log that begins with an image, and lets it count. Blocks.
+    pub fn replace(&self, image: Image) -> Result<()> {
+        let done = self.write_next(image);
+        if done.is_err() {
+            self.lock().next = Next::None;
+        }
+        let logs = self.lock();
+        logs.generations.remove_others();
+        done
+    }
+
+    fn write_next(&self, image: Image) -> Result<()> {
+        let mut next = Tracked::new(self.lock().generations.begin()?)?;
+        for (moment, input) in image.inputs {
+            next.log.drain(IMAGE_BUFFER_BYTES);
+            next.append(&[&head(&moment.unwrap_or(image.moment)), &input])?;
+        }
+        let image_bytes = next.log.bytes();
+        {
+            let mut logs = self.lock();
+            if let Next::Waits(records) = std::mem::replace(&mut logs.next, Next::None) {
+                records.iter().try_for_each(|record| next.append(&[record]))?;
+            }
+            logs.next = Next::Follows(next);
+        }
+        // Most of it comes to the disk while others write.
+        let settled = match &self.lock().next {
+            Next::Follows(next) => next.settled(next.taken),
+            Next::None | Next::Waits(_) => return Ok(()),
+        };
+        block_on(settled);
+        let mut logs = self.lock();
+        let Next::Follows(mut next) = std::mem::replace(&mut logs.next, Next::None) else {
+            return Ok(());
+        };
+        block_on(next.settled(next.taken));
+        logs.generations.advance()?;
+        next.awaited = next.taken;
+        (logs.current, logs.image_bytes) = (next, image_bytes);
+        Ok(())
+    }
+}
+
+/// The moment as a record begins with it.
+fn head(moment: &Moment) -> Vec<u8> {
+    let mut head = Vec::with_capacity(24);
+    head.put_u64_le(moment.position.0);
+    head.put_i64_le(moment.time.map_or(i64::MIN, |time| time.0));
+    head.put_i64_le(moment.now.0);
+    head
 }
 
 /// Returns an input as bytes.
@@ -133,6 +264,13 @@ pub(super) fn encode(input: &Input) -> Result<Vec<u8>> {
         Input::Definition(definition) => {
             out.put_u8(b'D');
             put_json(definition, &mut out)?;
+        }
+        Input::Image(part, rows) => {
+            out.put_u8(b'I');
+            put_json(part, &mut out)?;
+            if let Some(rows) = rows {
+                put_bytes(&batch_bytes(rows)?, &mut out);
+            }
         }
     }
     Ok(out)
@@ -193,6 +331,11 @@ pub fn decode(
         b'T' => Input::Tick,
         b'H' => Input::Heartbeat(Timestamp(record.try_get_i64_le().map_err(short)?)),
         b'D' => Input::Definition(get_json(record)?),
+        b'I' => {
+            let part = get_json(record)?;
+            let rows = record.has_remaining().then(|| read_batch(get_bytes(record)?));
+            Input::Image(part, rows.transpose()?)
+        }
         kind => return Err(unknown(kind)),
     };
     Ok((Moment { position, time, now }, input))

@@ -13,6 +13,7 @@ pub mod errors;
 pub mod exchange;
 pub mod history;
 pub mod hub;
+pub mod image;
 pub mod ingest;
 pub mod intake;
 pub mod job;

@@ -6,11 +6,13 @@
 //!    packet of every channel has all there is of that commit: packets are the barriers.
 //! 2. The deltas of a packet on one channel stand in the order in which they were made.
 
+use serde::{Deserialize, Serialize};
+
 use crate::delta::Delta;
 use crate::time::{Position, Timestamp, Watermark};
 
 /// A commit of the server: a place in the log and the time that was recorded with it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Commit {
     /// Place in the log.
     pub position: Position,

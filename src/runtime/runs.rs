@@ -74,6 +74,12 @@ impl<T: Run> Runs<T> {
         Ok(())
     }
 
+    /// Appends a run as it is.
+    pub fn keep(&mut self, run: T) {
+        self.rows += run.rows();
+        self.runs.push_back(run);
+    }
+
     /// Lets the oldest runs go while at least so many rows remain.
     pub fn keep_newest(&mut self, rows: usize) {
         while self.runs.front().is_some_and(|run| self.rows - run.rows() >= rows) {

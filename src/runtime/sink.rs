@@ -39,6 +39,22 @@ impl SinkProgress {
         self.delivered.store(position.0, Ordering::Release);
     }
 
+    /// Whether everything that the query gave has been written.
+    pub(super) fn is_level(&self) -> bool {
+        self.reached(self.job.publication.expected())
+    }
+
+    /// How far it has written, and how far that is recorded.
+    pub(super) fn levels(&self) -> (u64, u64) {
+        (self.written.load(Ordering::Acquire), self.delivered.load(Ordering::Acquire))
+    }
+
+    /// Takes what [`SinkProgress::levels`] returned.
+    pub(super) fn resume(&self, written: u64, delivered: u64) {
+        self.written.store(written, Ordering::Release);
+        self.delivered.store(delivered, Ordering::Release);
+    }
+
     fn reached(&self, position: Position) -> bool {
         self.stopped.load(Ordering::Acquire)
             || self.written.load(Ordering::Acquire) >= position.0

@@ -8,7 +8,7 @@ use super::hub::{Receipt, Write};
 use super::ingest::{Admission, Ingest};
 use super::intake::Intake;
 use super::job::{Fault, Job, JobId, TICK};
-use super::journal::Definition;
+use super::journal::{Definition, Moment};
 use super::packet::{Commit, Packet};
 use super::sink::SinkProgress;
 use super::stream::Stream;
@@ -37,6 +37,12 @@ pub(super) struct State {
     pub(super) definition: Option<Definition>,
     /// Whether inputs are told again.
     pub(super) recovering: bool,
+    /// Whether definitions make objects that are told nothing.
+    pub(super) restoring: bool,
+    /// Whether only sinks may write.
+    pub(super) gated: bool,
+    /// All definitions so far.
+    pub(super) definitions: Vec<(Moment, Definition)>,
     pub(super) next_job: JobId,
     pub(super) closed: bool,
 }

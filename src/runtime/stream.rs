@@ -12,12 +12,15 @@ use arrow::datatypes::{
     DataType, Field, IntervalMonthDayNano, IntervalUnit, Schema, SchemaRef, TimeUnit,
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::history::{History, Retained, Retention};
-use super::ingest::{Admission, Ingest, PartitionProgress, Reason, Refusal};
+use super::ingest::{Admission, Ingest, PartitionProgress, Reason, Refusal, SavedIngest};
 use super::status::StreamStatus;
-use super::{Error, Result};
+use super::{Error, Result, image};
 use crate::delta::Delta;
 use crate::operators::evaluate::row_text;
+use crate::operators::{StateReader, StateWriter};
 use crate::sql::catalog::Oid;
 use crate::time::{Timestamp, Watermark};
 
@@ -36,7 +39,7 @@ pub enum Late {
 }
 
 /// A refused row as `hw.late_rows` shows it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LateRow {
     /// When it arrived.
     pub at: Timestamp,
@@ -48,6 +51,17 @@ pub struct LateRow {
     pub watermark: Watermark,
     /// The row as text.
     pub row: String,
+}
+
+/// What a stream is made of beside the rows it retains.
+#[derive(Serialize, Deserialize)]
+struct Saved {
+    ingest: SavedIngest,
+    admitted: u64,
+    late_admitted: u64,
+    refused: Vec<(Reason, u64)>,
+    newest: VecDeque<LateRow>,
+    moved_at: Timestamp,
 }
 
 /// A stream.
@@ -252,6 +266,32 @@ impl Stream {
     /// How far each partition is.
     pub fn progress(&self) -> Result<Vec<PartitionProgress>> {
         self.ingest.progress()
+    }
+
+    /// Writes all of it.
+    pub(super) fn save(&self, to: &mut StateWriter) -> Result<()> {
+        let saved = Saved {
+            ingest: self.ingest.save(),
+            admitted: self.admitted,
+            late_admitted: self.late_admitted,
+            refused: self.refused.iter().map(|(reason, count)| (*reason, *count)).collect(),
+            newest: self.newest.clone(),
+            moved_at: self.moved_at,
+        };
+        image::put_json(to, "stream", &saved)?;
+        self.history.save(to)
+    }
+
+    /// Takes what [`Stream::save`] wrote.
+    pub(super) fn load(&mut self, from: &mut StateReader) -> Result<()> {
+        let saved: Saved = image::take_json(from, "stream")?;
+        self.ingest.load(saved.ingest, &self.schema)?;
+        self.admitted = saved.admitted;
+        self.late_admitted = saved.late_admitted;
+        self.refused = saved.refused.into_iter().collect();
+        self.newest = saved.newest;
+        self.moved_at = saved.moved_at;
+        self.history.load(from)
     }
 
     /// For the system relations.

@@ -19,9 +19,10 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 
 use super::ingest::micros;
-use super::{Error, Result};
-use crate::delta::{Delta, span};
+use super::{Error, Result, image};
+use crate::delta::{Delta, Instants, Weights, span};
 use crate::operators::evaluate::row_text;
+use crate::operators::{StateReader, StateWriter};
 use crate::planner::asof::DELETED;
 use crate::sql::catalog::Oid;
 use crate::storage::{Bag, NONE, RowSet};
@@ -205,6 +206,22 @@ impl Table {
             Some(snapshot) => Ok(snapshot.clone()),
             None => Ok(self.snapshot.insert(self.bag.snapshot()?).clone()),
         }
+    }
+
+    /// Writes the rows.
+    pub(super) fn save(&self, to: &mut StateWriter) -> Result<()> {
+        to.put("rows", self.bag.save()?);
+        Ok(())
+    }
+
+    /// Takes what [`Table::save`] wrote, into an empty table.
+    pub(super) fn load(&mut self, from: &mut StateReader) -> Result<()> {
+        self.snapshot = None;
+        self.bag.load(&image::take(from, "rows")?)?;
+        let Some(index) = &mut self.index else { return Ok(()) };
+        let (rows, weights) = self.bag.snapshot()?;
+        let all = Delta::new(rows, Instants::All(Timestamp::MIN), Weights::Each(weights));
+        Ok(index.apply(&all, &self.bag)?)
     }
 
     /// Number of distinct rows.

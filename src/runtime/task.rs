@@ -20,7 +20,7 @@ use super::pool::Ready;
 use super::stage::{Arrived, Feed, Stage};
 use crate::delta::Delta;
 use crate::error::Classify;
-use crate::operators::{Output, Result, RowError, Waiting};
+use crate::operators::{Output, Result, RowError, StateReader, StateWriter, Waiting};
 use crate::time::{Timestamp, Watermark};
 
 /// A task has nothing to do.
@@ -137,6 +137,36 @@ impl Task {
     /// What its stages hold until the watermark moves on.
     pub fn waiting(&self) -> Waiting {
         lock(&self.body).stages.iter().map(Stage::waiting).fold(Waiting::default(), Waiting::and)
+    }
+
+    /// Writes the state of its stages, in sections of this name.
+    pub(super) fn save(&self, name: &str, to: &mut StateWriter) -> super::Result<()> {
+        for (number, stage) in lock(&self.body).stages.iter().enumerate() {
+            let mut state = StateWriter::default();
+            stage.save(&mut state)?;
+            for (section, batch) in state.sections {
+                to.put(&format!("{name} stage {number} {section}"), batch);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what [`Task::save`] wrote.
+    pub(super) fn load(&self, name: &str, from: &mut StateReader) -> super::Result<()> {
+        let mut body = lock(&self.body);
+        for (number, stage) in body.stages.iter_mut().enumerate() {
+            let prefix = format!("{name} stage {number} ");
+            let mut state = StateReader::default();
+            for (section, batch) in std::mem::take(&mut from.sections) {
+                match section.strip_prefix(&prefix) {
+                    Some(section) => state.sections.push((section.to_owned(), batch)),
+                    None => from.sections.push((section, batch)),
+                }
+            }
+            stage.load(&mut state)?;
+        }
+        self.due.store(body.due().0, Ordering::Release);
+        Ok(())
     }
 
     /// Takes the packets of the next commit, if all are there.

@@ -162,6 +162,8 @@ pub enum StatementKind {
     /// effect;
     /// holds the command tag.
     NoOp(&'static str),
+    /// CHECKPOINT: a log that begins with the present state.
+    Checkpoint,
     /// Nothing but blanks and comments.
     Empty,
 }

@@ -63,6 +63,11 @@ impl Bag {
         self.rows.find(rows.columns(), rows.num_rows())
     }
 
+    /// Returns how often the row of a slot is there.
+    pub fn weight(&self, slot: u32) -> i64 {
+        self.weights[slot as usize]
+    }
+
     /// Returns the rows of live slots.
     pub fn rows(&self, slots: &[u32]) -> Result<RecordBatch, ArrowError> {
         batch(self.schema.clone(), self.rows.decode(slots)?, slots.len())

@@ -145,8 +145,16 @@ fn nothing_is_lost_or_doubled_by_kills() {
             client.run(&sql);
             model = after;
         }
-        // The last statement is on its way when the process is killed; sometimes its beginning has
-        // been answered.
+        let mut other = server.connect();
+        match random.below(4) {
+            0 => {
+                other.run("CHECKPOINT");
+            }
+            1 | 2 => other.send("CHECKPOINT").expect("the statement is sent"),
+            _ => {}
+        }
+        // The last statement is on its way when the process is killed; sometimes it has been
+        // answered.
         let Step { sql, after } = step(&mut random, &model, &mut next);
         client.send(&sql).expect("the statement is sent");
         let mut acknowledged = false;

@@ -14,8 +14,14 @@ fn survives(statements: &[&str], queries: &[&str]) {
     let before = answers(&mut client, queries);
     let server = server.crash();
     assert_eq!(answers(&mut server.connect(), queries), before);
-    let server = server.crash();
+    let mut server = server.crash();
     assert_eq!(answers(&mut server.connect(), queries), before, "the second time");
+    for checkpoints in 1..4 {
+        server.connect().run("CHECKPOINT");
+        server = server.crash();
+        let after = answers(&mut server.connect(), queries);
+        assert_eq!(after, before, "after {checkpoints} checkpoints");
+    }
 }
 
 fn answers(client: &mut Client, queries: &[&str]) -> Vec<(String, Vec<String>)> {

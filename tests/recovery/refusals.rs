@@ -7,7 +7,7 @@ use crate::support::server::Server;
 
 /// The log's only segment.
 fn segment(server: &Server) -> PathBuf {
-    let log = server.data().join("log");
+    let log = server.data().join("log").join("1");
     let mut files: Vec<PathBuf> = fs::read_dir(&log)
         .expect("the log is a directory")
         .map(|entry| entry.expect("it can be read").path())

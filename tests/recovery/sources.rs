@@ -29,6 +29,7 @@ fn a_followed_file_is_read_once() {
     for _ in 0..5 {
         let mut client = server.connect();
         let before = client.run("SELECT count(*) FROM s").value();
+        client.send("CHECKPOINT").expect("the statement is sent");
         server = server.crash();
         let mut client = server.connect();
         let after = client.run("SELECT count(*) FROM s").value();

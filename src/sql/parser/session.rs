@@ -23,6 +23,7 @@ pub fn statement(reader: &mut Reader<'_>) -> Result<Option<StatementKind>> {
         "SAVEPOINT",
         "RELEASE",
         "DISCARD",
+        "CHECKPOINT",
         "LISTEN",
         "UNLISTEN",
         "NOTIFY",
@@ -53,6 +54,7 @@ pub fn statement(reader: &mut Reader<'_>) -> Result<Option<StatementKind>> {
             StatementKind::Savepoint(Savepoint::Release(reader.ident()?))
         }
         "DISCARD" => discard(reader)?,
+        "CHECKPOINT" => StatementKind::Checkpoint,
         "LISTEN" => {
             reader.ident()?;
             StatementKind::NoOp("LISTEN")

@@ -10,6 +10,8 @@
 //! A log is a directory of segments, each named by the number of its first block; their space is
 //! allocated when they are made. [`block`] has the format.
 //!
+//! What comes first in a log may be what an earlier one came to: [`Generations`].
+//!
 //! # Invariants
 //! 1. A block is written only when the one before it is on the disk. So of what was not synced at
 //!    most one block is torn, and it is the last one: it is cut off. Any other damage is
@@ -20,6 +22,7 @@
 //!    not tell.
 
 mod block;
+mod generation;
 mod reader;
 mod segment;
 #[cfg(test)]
@@ -30,6 +33,7 @@ use std::io;
 use std::path::PathBuf;
 
 pub use block::records;
+pub use generation::Generations;
 pub use reader::Reader;
 pub use writer::Log;
 

@@ -9,9 +9,6 @@ use rustix::fs::{FallocateFlags, fallocate};
 
 use super::{Error, Result};
 
-/// The file that is made ahead, before its first block is known.
-const SPARE: &str = "spare";
-
 /// A file with space for blocks.
 #[derive(Debug)]
 pub struct Segment {
@@ -23,9 +20,10 @@ pub struct Segment {
 }
 
 impl Segment {
-    /// Allocates a segment that has no name yet.
-    pub fn spare(dir: &Path, len: u64) -> io::Result<Self> {
-        let path = dir.join(SPARE);
+    /// Allocates a segment before its first block is known; `number` tells it from others that are
+    /// not named yet.
+    pub fn spare(dir: &Path, number: u64, len: u64) -> io::Result<Self> {
+        let path = dir.join(format!("{number}.spare"));
         let file = File::options().create(true).truncate(true).write(true).open(&path)?;
         match fallocate(&file, FallocateFlags::empty(), 0, len) {
             Ok(()) => {}

@@ -65,6 +65,18 @@ fn what_was_taken_is_written_before_the_log_goes() {
 }
 
 #[test]
+fn segments_are_made_faster_than_they_are_filled() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, log) = open(dir.path());
+    let all: Vec<Vec<u8>> = (0..100).map(|i| vec![i; 1 << 20]).collect();
+    all.iter().for_each(|record| {
+        log.append(&[record]).unwrap();
+    });
+    drop(log);
+    assert!(open(dir.path()).0 == all);
+}
+
+#[test]
 fn a_block_larger_than_a_segment_has_one_to_itself() {
     let dir = tempfile::tempdir().unwrap();
     let all = vec![vec![1; 10], vec![2; 40_000_000], vec![3; 10]];

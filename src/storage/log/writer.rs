@@ -36,6 +36,7 @@ struct Shared {
     dir: PathBuf,
     buffer: Mutex<Buffer>,
     filled: Condvar,
+    drained: Condvar,
 }
 
 /// What has been taken and not yet written.
@@ -45,10 +46,14 @@ struct Buffer {
     block: Vec<u8>,
     /// Records taken so far.
     taken: u64,
+    /// Their bytes.
+    bytes: u64,
     /// Bytes of the segment in use behind what is being written.
     room: u64,
     /// A segment for a block that has no room in that one.
     spare: Option<Segment>,
+    /// Segments allocated so far.
+    spares: u64,
     closed: bool,
 }
 
@@ -59,8 +64,13 @@ impl Buffer {
             return Ok(());
         }
         let full = |source| Error::Full { path: dir.to_owned(), source };
-        self.spare = None;
-        self.spare = Some(Segment::spare(dir, bytes.max(SEGMENT_BYTES)).map_err(full)?);
+        if let Some(small) = self.spare.take() {
+            // What is left of it is removed with the log.
+            let _ = std::fs::remove_file(&small.path);
+        }
+        self.spares += 1;
+        let spare = Segment::spare(dir, self.spares, bytes.max(SEGMENT_BYTES)).map_err(full)?;
+        self.spare = Some(spare);
         Ok(())
     }
 }
@@ -74,12 +84,14 @@ impl Log {
     ) -> Result<Self> {
         let room = place.as_ref().map_or(0, |place| place.segment.len - place.at);
         let block = vec![0; HEADER];
-        let mut buffer = Buffer { block, taken: 0, room, spare: None, closed: false };
+        let mut buffer =
+            Buffer { block, taken: 0, bytes: 0, room, spare: None, spares: 0, closed: false };
         buffer.reserve(dir, HEADER as u64)?;
         let shared = Arc::new(Shared {
             dir: dir.to_owned(),
             buffer: Mutex::new(buffer),
             filled: Condvar::new(),
+            drained: Condvar::new(),
         });
         let writer = Writer { shared: Arc::clone(&shared), place, number, durable };
         let thread = thread::Builder::new().name("log".into());
@@ -94,6 +106,17 @@ impl Log {
         buffer.reserve(&self.shared.dir, bytes as u64)
     }
 
+    /// Bytes of the records taken so far.
+    pub fn bytes(&self) -> u64 {
+        self.shared.lock().bytes
+    }
+
+    /// Waits until at most so many bytes are to be written.
+    pub fn drain(&self, bytes: usize) {
+        let full = |buffer: &mut Buffer| buffer.block.len() > bytes.max(HEADER);
+        drop(self.shared.drained.wait_while(self.shared.lock(), full));
+    }
+
     /// Takes a record: its parts, one behind the other. Returns how many have been taken by now.
     pub fn append(&self, parts: &[&[u8]]) -> Result<u64> {
         let mut buffer = self.shared.lock();
@@ -102,6 +125,7 @@ impl Log {
         buffer.reserve(&self.shared.dir, bytes as u64)?;
         block::push(&mut buffer.block, parts);
         buffer.taken += 1;
+        buffer.bytes += length as u64;
         self.shared.filled.notify_one();
         Ok(buffer.taken)
     }
@@ -161,6 +185,7 @@ impl Writer {
             return None;
         }
         mem::swap(&mut buffer.block, block);
+        self.shared.drained.notify_all();
         let bytes = block::size(block.len()) as u64;
         let spare = if bytes <= buffer.room { None } else { buffer.spare.take() };
         let room = spare.as_ref().map_or(buffer.room, |spare| spare.len);

@@ -20,6 +20,8 @@
 //!    is answered at exactly that position.
 //! 3. The hub's lock is never taken from here.
 
+mod saved;
+
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};

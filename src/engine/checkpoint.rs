@@ -1,0 +1,74 @@
+//! Checkpoints: a log that begins with what the last one came to takes its place.
+//!
+//! # Semantics
+//! Definitions wait, and writers wait until queries and sinks have caught up and the state has been
+//! copied. From then on all goes on, while the copy is written to the new log; when that has caught
+//! up with the old one, it counts.
+//!
+//! # Cost
+//! Writers pause while the state is copied in memory. A start reads the state and tells what came
+//! since again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Engine, Error, Result};
+
+/// How often the size of the log is looked at.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// By how many bytes the log grows at least before it is replaced: enough that small states do not
+/// come to the disk again and again, and told again in seconds.
+const GROWTH_BYTES: u64 = 64 * 1024 * 1024;
+
+impl Engine {
+    /// Takes a checkpoint.
+    pub(super) async fn checkpoint(&self) -> Result<()> {
+        let _definitions = self.ddl.lock().await;
+        let Some(journal) = self.hub.journal() else { return Ok(()) };
+        let image = loop {
+            let gate = Gate::close(self);
+            self.hub.quiet().await;
+            let others =
+                || self.sink_states().map_err(|e| crate::runtime::Error::Record(e.to_string()));
+            let image = self.hub.image(others)?;
+            drop(gate);
+            if let Some(image) = image {
+                break image;
+            }
+        };
+        let replaced = tokio::task::spawn_blocking(move || journal.replace(image)).await;
+        Ok(replaced.map_err(|error| Error::Internal(error.to_string()))??)
+    }
+
+    /// Takes checkpoints as the log grows.
+    pub(super) async fn checkpoints(self: Arc<Self>) {
+        let mut ticks = tokio::time::interval(INTERVAL);
+        loop {
+            ticks.tick().await;
+            if !self.hub.journal().is_some_and(|journal| journal.has_grown(GROWTH_BYTES)) {
+                continue;
+            }
+            match self.checkpoint().await {
+                Ok(()) => tracing::info!("checkpoint taken"),
+                Err(error) => tracing::error!("no checkpoint is taken: {error}"),
+            }
+        }
+    }
+}
+
+/// Keeps writers from beginning commits for as long as it lives.
+struct Gate<'a>(&'a Engine);
+
+impl<'a> Gate<'a> {
+    fn close(engine: &'a Engine) -> Self {
+        engine.hub.close_gate();
+        Self(engine)
+    }
+}
+
+impl Drop for Gate<'_> {
+    fn drop(&mut self) {
+        self.0.hub.open_gate();
+    }
+}
