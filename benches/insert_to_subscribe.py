@@ -44,7 +44,7 @@ def main():
     due = {}
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute("DROP STREAM IF EXISTS latency_in CASCADE")
-        connection.execute("CREATE STREAM latency_in (id BIGINT, ts TIMESTAMP, WATERMARK FOR ts AS ts)")
+        connection.execute("CREATE STREAM latency_in (id BIGINT, ts TIMESTAMP, WATERMARK FOR ts AS ts - INTERVAL '1 minute')")
         connection.execute("CREATE VIEW latency_view AS SELECT id, count(*) FROM latency_in GROUP BY id")
         reader = threading.Thread(target=subscriber, args=(dsn, received, count), daemon=True)
         reader.start()

@@ -30,7 +30,7 @@ use super::journal::{Input, Journal};
 use super::packet::Commit;
 use super::pool::Pool;
 use super::publication::{Publication, Shape};
-use super::state::{Passed, State};
+use super::state::State;
 use super::stream::Stream;
 use super::subscription::Feed;
 use super::table::Table;
@@ -309,46 +309,6 @@ impl Hub {
             }
             moved.await;
         }
-    }
-
-    /// Lets time pass: idle partitions, streams on the system clock that a window watches, and
-    /// queries that compare with the time of commits.
-    pub fn on_clock(&self) {
-        let mut guard = self.lock();
-        let state = &mut *guard;
-        if state.closed || state.gated {
-            return;
-        }
-        let now = self.clock.now();
-        let (moment, next) = (self.moment(state, now), state.next_time(now));
-        let Passed { changes, views, due } = state.on_clock(state.time(now), next);
-        let waited = !due.is_empty() || state.is_due(next);
-        if !changes.is_empty() || !views.is_empty() || waited {
-            let input = self.prepare(|| Input::Tick);
-            let recorded = input.and_then(|input| self.record(&moment, input.as_deref(), false));
-            if let Err(error) = recorded {
-                tracing::warn!("the passing of time is not recorded: {error}");
-            }
-            let commit = state.next_commit(now);
-            state.dispatch(commit, &changes, &views, due);
-        }
-    }
-
-    /// Promises that whatever is committed from now on has a commit time after `at`, and lets time
-    /// pass until then.
-    pub fn heartbeat(&self, at: Timestamp) -> Result<()> {
-        {
-            let mut state = self.lock();
-            if state.closed {
-                return Err(Error::ShuttingDown);
-            }
-            let moment = self.moment(&state, self.clock.now());
-            self.record(&moment, self.prepare(|| Input::Heartbeat(at))?.as_deref(), false)?;
-            let before = at.plus(-1);
-            state.time = Some(state.time.map_or(before, |last| last.max(before)));
-        }
-        self.on_clock();
-        Ok(())
     }
 
     /// Starts a query.

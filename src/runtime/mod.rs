@@ -20,6 +20,7 @@ pub mod job;
 pub mod journal;
 pub mod once;
 pub mod packet;
+mod passing;
 pub mod pool;
 pub mod publication;
 pub mod read;
