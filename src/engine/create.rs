@@ -22,12 +22,13 @@ use crate::planner::bind::{bind_expr, constant};
 use crate::planner::relation::Names;
 use crate::runtime::history::Retention;
 use crate::runtime::hub::Write;
-use crate::runtime::ingest::EventTime;
+use crate::runtime::ingest::{EventTime, Ingest};
 use crate::runtime::stream::{Late, SIDE_COLUMNS, Stream, side_types};
 use crate::runtime::table::Table;
 use crate::sql::catalog::{
     Catalog, Column, Object, ObjectKind, Oid, StreamDef, TableDef, VersionsDef,
 };
+use crate::sql::interval::Interval;
 use crate::sql::names::fold;
 use crate::sql::statement::{
     CreateStream, CreateTable, LatePolicy, Lateness, StreamClock, WatermarkClause,
@@ -70,6 +71,7 @@ impl Session {
         };
         let def = StreamDef {
             event_time: time.as_ref().map(|t| t.column),
+            by_rows: create.clock == Some(StreamClock::Row),
             watermark: create.watermark.as_ref().map(|w| w.expr.to_string()),
             late: match &create.late {
                 LatePolicy::Drop => "DROP".into(),
@@ -84,7 +86,11 @@ impl Session {
             options: create.options.clone(),
             query: None,
         };
-        let stream = Stream::new(&name, Arc::clone(&arrow), time, retention, late);
+        let ingest = match create.clock {
+            Some(StreamClock::Row) => Ingest::by_rows(),
+            _ => Ingest::new(time),
+        };
+        let stream = Stream::new(&name, Arc::clone(&arrow), ingest, retention, late);
         self.engine.hub().create_stream(oid, stream)?;
         self.engine.change_catalog(|catalog| {
             catalog.insert(Object {
@@ -122,7 +128,7 @@ impl Session {
         Ok(opened)
     }
 
-    /// How a stream takes event time; `None` is CLOCK SYSTEM.
+    /// How a stream takes event time; `None` is CLOCK SYSTEM or CLOCK ROW.
     fn stream_time(
         &self,
         create: &CreateStream,
@@ -203,10 +209,11 @@ impl Session {
         all.iter_mut().for_each(|column| column.not_null = false);
         let arrow = arrow_schema(&all);
         let oid = self.engine.change_catalog(Catalog::fresh_oid);
-        let stream = Stream::new(name, arrow, None, Retention::default(), Late::Drop);
+        let stream = Stream::new(name, arrow, Ingest::new(None), Retention::default(), Late::Drop);
         self.engine.hub().create_stream(oid, stream)?;
         let def = StreamDef {
             event_time: None,
+            by_rows: false,
             watermark: None,
             late: "DROP".into(),
             partitioned: false,
@@ -306,7 +313,8 @@ impl Session {
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
         let column = time.column;
         let stream = self.engine.change_catalog(Catalog::fresh_oid);
-        let versions = Stream::new(name, schema, Some(time), Retention::Forever, Late::Error);
+        let versions =
+            Stream::new(name, schema, Ingest::new(Some(time)), Retention::Forever, Late::Error);
         self.engine.hub().create_stream(stream, versions)?;
         Ok(VersionsDef { time: column, watermark: String::new(), stream })
     }
@@ -406,15 +414,24 @@ pub(super) fn retention(options: &BTreeMap<String, String>) -> Result<Retention>
     let Some(text) = options.get("retention") else { return Ok(Retention::default()) };
     let text = text.trim().to_ascii_lowercase();
     let rows = text.strip_suffix("rows").unwrap_or(&text).trim().parse::<usize>();
+    let span = || {
+        let Interval { months: 0, days, micros } = Interval::parse(&text).ok()? else {
+            return None;
+        };
+        let span = i64::from(days).checked_mul(86_400_000_000)?.checked_add(micros)?;
+        (span > 0).then_some(span)
+    };
     match (text.as_str(), rows) {
         ("forever", _) => Ok(Retention::Forever),
         ("none", _) | (_, Ok(0)) => Ok(Retention::Nothing),
         (_, Ok(rows)) => Ok(Retention::Rows(rows)),
-        _ => Err(Error::hinted(
-            SqlState::INVALID_PARAMETER_VALUE,
-            format!("invalid value for option \"retention\": \"{text}\""),
-            "Use a number of rows such as '100000 rows', 'forever' or 'none'; an interval is not \
-             supported yet.",
-        )),
+        _ => span().map(Retention::Time).ok_or_else(|| {
+            Error::hinted(
+                SqlState::INVALID_PARAMETER_VALUE,
+                format!("invalid value for option \"retention\": \"{text}\""),
+                "Use a number of rows such as '100000 rows', a time such as '1 hour', 'forever' or \
+                 'none'.",
+            )
+        }),
     }
 }

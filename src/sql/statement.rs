@@ -359,7 +359,7 @@ pub enum LatePolicy {
 pub enum StreamClock {
     /// Event time of a column.
     Event,
-    /// Row number.
+    /// The number of the row: each is an instant of its own.
     Row,
     /// Logged commit time.
     System,

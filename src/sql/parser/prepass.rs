@@ -13,6 +13,8 @@
 //! SELECT ISTREAM a ..          SELECT a ..                        selects = ISTREAM
 //! ORDER BY x USING >           ORDER BY x DESC
 //! trim(LEADING FROM x)         trim(LEADING ' ' FROM x)
+//! WITH c AS CHANGELOG FROM v   WITH c AS (SELECT * FROM
+//!                                cql_stream((SELECT * FROM v), 'CHANGELOG'))
 //! ```
 //! An operator before a select list is taken out here, and put around its SELECT in the tree, by
 //! [`super::to_stream`].
@@ -107,7 +109,13 @@ impl Prepass<'_> {
             self.emit = Some(emit);
             return Ok(());
         }
-        if self.pick()? || self.stream_operator() || self.every_clause()? {
+        if self.pick()?
+            || self.group_by_distinct()
+            || self.changelog()?
+            || self.stream_operator()
+            || self.every_clause()?
+            || self.exclusion()?
+        {
             return Ok(());
         }
         if let Clause::Relation { start, name } = self.frame().clause.clone() {
@@ -198,10 +206,11 @@ impl Prepass<'_> {
                 let select = self.input.tokens()[0].span.start;
                 let frame = self.frame();
                 (frame.reads, frame.is_query, frame.clause) = (true, true, Clause::Other);
-                (frame.select, frame.marked) = (select, None);
+                (frame.select, frame.marked, frame.names_queries) = (select, None, false);
             }
             Keyword::WITH | Keyword::VALUES => {
                 let frame = self.frame();
+                frame.names_queries = word == Keyword::WITH && !frame.reads;
                 if matches!(frame.clause, Clause::WantRelation) {
                     (frame.is_query, frame.clause) = (true, Clause::Other);
                 }
@@ -480,7 +489,7 @@ impl Prepass<'_> {
         }
     }
 
-    /// Refuses what is to come, and what only the rewriting may write.
+    /// Refuses what only the rewriting may write.
     fn refuse(&self) -> Result<()> {
         if self.input.peek(1) == &Token::LParen
             && matches!(self.input.peek(0), Token::Word(word)
@@ -489,12 +498,6 @@ impl Prepass<'_> {
                     .any(|made| word.value.eq_ignore_ascii_case(made)))
         {
             return Err(self.input.unexpected_hint("Write a window in brackets: FROM s [NOW]."));
-        }
-        if self.input.sees(&["AS", "CHANGELOG", "FROM"]) {
-            return Err(self.input.not_yet(
-                "AS CHANGELOG FROM",
-                "SUBSCRIBE to the view: changes come with their weight in hw_diff.",
-            ));
         }
         Ok(())
     }
