@@ -30,6 +30,7 @@ use crate::sql::catalog::{
 };
 use crate::sql::interval::Interval;
 use crate::sql::names::fold;
+use crate::sql::parse_expression;
 use crate::sql::statement::{
     CreateStream, CreateTable, LatePolicy, Lateness, StreamClock, WatermarkClause,
 };
@@ -286,7 +287,9 @@ impl Session {
                         "ON IDLE ADVANCE TO needs a timestamp",
                     )
                 })?;
-                Some(self.engine.hub().clock().now().0 - at.0)
+                // By the clock of the expression, which stands still.
+                let now = constant(&parse_expression("now()")?, &names, &state)?;
+                timestamp_value(&now).map(|now| now.0 - at.0)
             }
         };
         let key = partition_key.iter().map(|c| index_of(columns, c));

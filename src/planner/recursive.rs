@@ -50,9 +50,19 @@ pub(super) fn mark(query: &mut ast::Query, call: impl Fn(&str, ast::Expr) -> ast
         }
         let SetExpr::Select(select) = right.as_mut() else { continue };
         for item in &mut select.projection {
+            // A column keeps its name.
+            let name = match item {
+                SelectItem::UnnamedExpr(ast::Expr::Identifier(name)) => Some(name.clone()),
+                SelectItem::UnnamedExpr(ast::Expr::CompoundIdentifier(n)) => n.last().cloned(),
+                _ => None,
+            };
             if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
-                let written = std::mem::replace(expr, ast::Expr::Value(ast::Value::Null.into()));
-                *expr = call(MARK, written);
+                let null = ast::Expr::Value(ast::Value::Null.into());
+                let marked = call(MARK, std::mem::replace(expr, null));
+                match name {
+                    Some(alias) => *item = SelectItem::ExprWithAlias { expr: marked, alias },
+                    None => *expr = marked,
+                }
             }
         }
     }
