@@ -11,7 +11,6 @@ use sqlparser::ast::Spanned;
 use super::columns::index_of;
 use super::session::Session;
 use super::source::SourceStatus;
-use super::temporary::ALIAS;
 use super::{Error, Result, system};
 use crate::error::{Location, SqlState};
 use crate::planner::bind::constant;
@@ -19,7 +18,7 @@ use crate::planner::relation::Names;
 use crate::planner::text_time;
 use crate::runtime::hub::Write;
 use crate::sql::catalog::{Object, ObjectKind, PUBLIC};
-use crate::sql::names::{fold, fold_parts, is_reserved, is_reserved_word};
+use crate::sql::names::{TEMPORARY, fold, fold_parts, is_reserved, is_reserved_word};
 use crate::sql::statement::{Statement, StatementKind};
 use crate::time::Timestamp;
 
@@ -103,7 +102,8 @@ impl Session {
     ) -> Result<(String, String)> {
         let own = self.make_temporary_schema();
         let [.., schema, _] = name.0.as_slice() else { return self.new_name_in(name, &[own]) };
-        if schema.as_ident().is_some_and(|ident| [own.as_str(), ALIAS].contains(&&*fold(ident))) {
+        if schema.as_ident().is_some_and(|ident| [own.as_str(), TEMPORARY].contains(&&*fold(ident)))
+        {
             let mut last = name.clone();
             last.0.drain(..last.0.len() - 1);
             return self.new_name_in(&last, &[own]);
@@ -153,7 +153,7 @@ impl Session {
         let parts = fold_parts(name);
         let catalog = self.engine.catalog();
         let found = match parts.as_slice() {
-            [.., schema, name] if schema == ALIAS => {
+            [.., schema, name] if schema == TEMPORARY => {
                 self.temporary_schema().and_then(|own| catalog.find(own, name).cloned())
             }
             [.., schema, name] => catalog.find(schema, name).cloned(),

@@ -16,11 +16,8 @@ use std::sync::Arc;
 use super::session::Session;
 use super::{Client, Engine, Interrupt, Result};
 use crate::sql::catalog::{Object, Oid};
-use crate::sql::names::quote;
+use crate::sql::names::{TEMPORARY, quote};
 use crate::sql::statement::OnCommit;
-
-/// By what name a session can call its own schema.
-pub(super) const ALIAS: &str = "pg_temp";
 
 /// The setting by which the log keeps the name of a session's schema.
 pub(super) const SETTING: &str = "highwater.temporary_schema";
@@ -51,8 +48,8 @@ impl Session {
     pub(super) fn make_temporary_schema(&mut self) -> String {
         let name = self.temporary.schema.clone().unwrap_or_else(|| {
             match (self.client.pid, self.temporary.discarded) {
-                (pid, 0) => format!("{ALIAS}_{pid}"),
-                (pid, before) => format!("{ALIAS}_{pid}_{before}"),
+                (pid, 0) => format!("{TEMPORARY}_{pid}"),
+                (pid, before) => format!("{TEMPORARY}_{pid}_{before}"),
             }
         });
         self.engine.change_catalog(|catalog| catalog.create_schema(&name));
@@ -146,7 +143,7 @@ impl Engine {
     /// Drops what sessions left when the server ended.
     pub(super) async fn drop_temporary(self: &Arc<Self>) -> Result<()> {
         let catalog = self.catalog();
-        let prefix = format!("{ALIAS}_");
+        let prefix = format!("{TEMPORARY}_");
         let left = catalog.schemas().map(|(name, _)| name).filter(|name| name.starts_with(&prefix));
         for schema in left {
             self.drop_schema_of_session(schema).await?;

@@ -32,6 +32,7 @@ use super::{first_rows, recursive};
 use crate::error::SqlState;
 use crate::sql;
 use crate::sql::catalog::{Catalog, Column, FunctionDef, Object, ObjectKind, Oid, ViewDef};
+use crate::sql::names::TEMPORARY;
 use crate::sql::types::SqlType;
 
 /// Where names are looked up.
@@ -340,12 +341,14 @@ impl<'a> Names<'a> {
     /// Returns the object of a name.
     pub(super) fn find(&self, name: &TableReference) -> Option<Arc<Object>> {
         let catalog = self.relations.catalog();
+        let path = self.search_path.as_deref().unwrap_or(self.relations.search_path());
         match name.schema() {
-            Some(schema) => catalog.find(schema, name.table()).cloned(),
-            None => {
-                let path = self.search_path.as_deref().unwrap_or(self.relations.search_path());
-                path.iter().find_map(|schema| catalog.find(schema, name.table())).cloned()
+            Some(TEMPORARY) => {
+                let own = path.iter().find(|schema| schema.starts_with(TEMPORARY))?;
+                catalog.find(own, name.table()).cloned()
             }
+            Some(schema) => catalog.find(schema, name.table()).cloned(),
+            None => path.iter().find_map(|schema| catalog.find(schema, name.table())).cloned(),
         }
     }
 

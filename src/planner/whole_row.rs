@@ -12,6 +12,7 @@ use sqlparser::ast::{
     self, BinaryOperator, CaseWhen, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
     SelectItem, SetExpr, TableFactor, Value, VisitMut, VisitorMut,
 };
+use sqlparser::tokenizer::Span;
 
 use super::bind::{planner, visible_names};
 use super::relation::Names;
@@ -52,14 +53,15 @@ impl VisitorMut for Selects<'_, '_> {
             std::iter::once(&from.relation).chain(from.joins.iter().map(|join| &join.relation))
         });
         let relations: Vec<Relation> = factors.filter_map(relation).collect();
-        let mut found = Uses { relations: &relations, depth: 0, rows: None };
+        let mut found = Uses { relations: &relations, depth: 0, rows: None, qualifiers: vec![] };
         found.visit(select);
         if found.rows.is_none() {
             return ControlFlow::Continue(());
         }
         let columns: Vec<Option<Vec<String>>> =
             relations.iter().map(|relation| self.columns(&relation.factor)).collect();
-        let mut replace = Uses { relations: &relations, depth: 0, rows: Some(columns) };
+        let mut replace =
+            Uses { relations: &relations, depth: 0, rows: Some(columns), qualifiers: vec![] };
         replace.visit(select);
         ControlFlow::Continue(())
     }
@@ -101,6 +103,8 @@ struct Uses<'r> {
     depth: usize,
     /// The columns of the relations; at first, only whether there is a use.
     rows: Option<Vec<Option<Vec<String>>>>,
+    /// Where the names before `.x[1]` stand: they are those of relations.
+    qualifiers: Vec<Span>,
 }
 
 impl Uses<'_> {
@@ -119,6 +123,9 @@ impl Uses<'_> {
     fn row(&mut self, name: &Ident) -> Option<Expr> {
         let folded = fold(name);
         let index = self.relations.iter().position(|relation| relation.name == folded)?;
+        if self.qualifiers.contains(&name.span) {
+            return None;
+        }
         let Some(rows) = &self.rows else {
             self.rows = Some(Vec::new());
             return None;
@@ -140,6 +147,15 @@ impl VisitorMut for Uses<'_> {
 
     fn post_visit_query(&mut self, _: &mut ast::Query) -> ControlFlow<()> {
         self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Expr::CompoundFieldAccess { root, .. } = expr
+            && let Expr::Identifier(name) = root.as_ref()
+        {
+            self.qualifiers.push(name.span);
+        }
         ControlFlow::Continue(())
     }
 

@@ -10,6 +10,9 @@ pub fn fold(ident: &ast::Ident) -> String {
     }
 }
 
+/// What a session calls the schema of its temporary objects; the schema's own name begins so.
+pub const TEMPORARY: &str = "pg_temp";
+
 /// Returns the parts of a qualified name, folded.
 pub fn fold_parts(name: &ast::ObjectName) -> Vec<String> {
     name.0.iter().map(|part| part.as_ident().map_or_else(|| part.to_string(), fold)).collect()
