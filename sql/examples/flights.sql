@@ -4,7 +4,7 @@
 --
 --     psql -h 127.0.0.1 -p 4566 -f sql/examples/flights.sql
 --
--- Paths are the server's. To run it a second time, start the server anew: it keeps its state in memory.
+-- Paths are the server's. To run it a second time, start a server on another data directory.
 
 -- A table, loaded from a file before CREATE TABLE returns. From the client's side the same is
 --     \copy airports FROM 'sql/examples/data/airports.csv' WITH (FORMAT csv, HEADER)

@@ -13,13 +13,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Engine, Error, Result};
+use crate::runtime::journal::Growth;
 
 /// How often the size of the log is looked at.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// By how many bytes the log grows at least before it is replaced: enough that small states do not
-/// come to the disk again and again, and told again in seconds.
+/// come to the disk again and again.
 const GROWTH_BYTES: u64 = 64 * 1024 * 1024;
+
+/// How many records a start is to tell again at most, and how often they are looked at, where the
+/// state is small: each costs a commit, however short it is.
+const RECORDS_MAX: u64 = 1_000;
+const RECORDS_INTERVAL: Duration = Duration::from_secs(60);
+
+/// A state that is copied in a moment.
+const SMALL_STATE_BYTES: u64 = 64 * 1024 * 1024;
+
+/// How long a server that ends waits for its queries to let it take a checkpoint.
+const LAST_WAIT: Duration = Duration::from_secs(5);
 
 impl Engine {
     /// Takes a checkpoint.
@@ -44,15 +56,35 @@ impl Engine {
     /// Takes checkpoints as the log grows.
     pub(super) async fn checkpoints(self: Arc<Self>) {
         let mut ticks = tokio::time::interval(INTERVAL);
+        let mut last = tokio::time::Instant::now();
         loop {
             ticks.tick().await;
-            if !self.hub.journal().is_some_and(|journal| journal.has_grown(GROWTH_BYTES)) {
+            let Some(growth) = self.hub.journal().map(|journal| journal.growth()) else { continue };
+            let Growth { bytes, records, image_bytes } = growth;
+            let grown = bytes >= GROWTH_BYTES.max(image_bytes);
+            let many = records >= RECORDS_MAX && last.elapsed() >= RECORDS_INTERVAL;
+            let cheap = image_bytes <= SMALL_STATE_BYTES;
+            if !(grown || many && cheap) {
                 continue;
             }
             match self.checkpoint().await {
-                Ok(()) => tracing::info!("checkpoint taken"),
+                Ok(()) => tracing::debug!("checkpoint taken"),
                 Err(error) => tracing::error!("no checkpoint is taken: {error}"),
             }
+            last = tokio::time::Instant::now();
+        }
+    }
+
+    /// Takes a checkpoint before the server ends, so that it starts again at once.
+    pub(super) async fn last_checkpoint(&self) {
+        let growth = self.hub.journal().map(|journal| journal.growth());
+        if growth.is_none_or(|growth| growth.records < RECORDS_MAX) {
+            return;
+        }
+        match tokio::time::timeout(LAST_WAIT, self.checkpoint()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!("no checkpoint is taken: {error}"),
+            Err(_) => tracing::warn!("no checkpoint is taken: queries are busy"),
         }
     }
 }

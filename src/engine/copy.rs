@@ -4,14 +4,19 @@ use std::sync::Arc;
 
 use arrow::array::{RecordBatch, new_null_array};
 use async_trait::async_trait;
+use datafusion::datasource::{MemTable, provider_as_source};
+use datafusion::logical_expr::LogicalPlanBuilder;
+use sqlparser::ast;
 
+use super::assignment::columns_of_query;
 use super::dml::refuse_derived;
 use super::outcome::{CopyIn, CopySink};
 use super::session::Session;
-use super::{Error, Result};
+use super::{Error, Result, query};
 use crate::connectors::format::copy::{CopyDecoder, CopyFormat as Shape};
 use crate::delta::Delta;
 use crate::error::SqlState;
+use crate::planner::relation::Names;
 use crate::runtime::hub::Write;
 use crate::sql::catalog::{Object, ObjectKind};
 use crate::sql::names::fold;
@@ -89,7 +94,7 @@ impl CopySink for Sink {
     async fn finish(self: Box<Self>, session: &mut Session) -> Result<u64> {
         let Sink { object, indices, mut decoder } = *self;
         let rows = decoder.finish()?;
-        let rows = widen(&object, &indices, &rows)?;
+        let rows = session.with_defaults(&object, &indices, rows).await?;
         super::dml::check_not_null(&object, &rows)?;
         let count = rows.num_rows() as u64;
         let write = match object.kind {
@@ -100,6 +105,36 @@ impl CopySink for Sink {
         };
         session.write(write).await?;
         Ok(count)
+    }
+}
+
+impl Session {
+    /// Puts columns where they belong; the others have their defaults.
+    async fn with_defaults(
+        &self,
+        object: &Object,
+        indices: &[usize],
+        rows: RecordBatch,
+    ) -> Result<RecordBatch> {
+        let mut left_out = object.columns.iter().enumerate().filter(|(i, _)| !indices.contains(i));
+        if left_out.all(|(_, column)| column.default.is_none()) {
+            return widen(object, indices, &rows);
+        }
+        let named = indices.iter().map(|i| {
+            let name = ast::Ident::with_quote('"', &object.columns[*i].name);
+            ast::ObjectName::from(vec![name])
+        });
+        let named: Vec<_> = named.collect();
+        let copied = MemTable::try_new(rows.schema(), vec![vec![rows]])?;
+        let copied = provider_as_source(Arc::new(copied));
+        let copied = LogicalPlanBuilder::scan("copied", copied, None)?.build()?;
+        let plan = {
+            let relations = self.relations();
+            let names = Names::new(&relations, &relations.functions, Arc::from([]));
+            columns_of_query(copied, &named, object, &names)?
+        };
+        let rows = query::collect(&self.once(), plan, &[]).await?;
+        widen(object, &(0..object.columns.len()).collect::<Vec<_>>(), &rows)
     }
 }
 

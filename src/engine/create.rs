@@ -9,25 +9,28 @@ use datafusion::physical_expr::PhysicalExpr;
 use sqlparser::ast;
 use sqlparser::ast::Spanned;
 
-use super::columns::{arrow_schema, columns, columns_of, index_of, plain_column};
+use super::columns::{arrow_schema, columns, index_of, plain_column};
+use super::create_as::fitted;
 use super::ddl::timestamp_value;
 use super::session::Session;
-use super::{Error, Result, query, source};
+use super::{Error, Result, source};
 use crate::connectors::SourcePosition;
 use crate::delta::Delta;
 use crate::error::SqlState;
 use crate::planner::asof::DELETED;
-use crate::planner::bind::{bind_expr, bind_query, constant, visible_names};
+use crate::planner::bind::{bind_expr, constant};
 use crate::planner::relation::Names;
 use crate::runtime::history::Retention;
 use crate::runtime::hub::Write;
-use crate::runtime::ingest::EventTime;
+use crate::runtime::ingest::{EventTime, Ingest};
 use crate::runtime::stream::{Late, SIDE_COLUMNS, Stream, side_types};
 use crate::runtime::table::Table;
 use crate::sql::catalog::{
     Catalog, Column, Object, ObjectKind, Oid, StreamDef, TableDef, VersionsDef,
 };
+use crate::sql::interval::Interval;
 use crate::sql::names::fold;
+use crate::sql::parse_expression;
 use crate::sql::statement::{
     CreateStream, CreateTable, LatePolicy, Lateness, StreamClock, WatermarkClause,
 };
@@ -69,6 +72,7 @@ impl Session {
         };
         let def = StreamDef {
             event_time: time.as_ref().map(|t| t.column),
+            by_rows: create.clock == Some(StreamClock::Row),
             watermark: create.watermark.as_ref().map(|w| w.expr.to_string()),
             late: match &create.late {
                 LatePolicy::Drop => "DROP".into(),
@@ -83,7 +87,11 @@ impl Session {
             options: create.options.clone(),
             query: None,
         };
-        let stream = Stream::new(&name, Arc::clone(&arrow), time, retention, late);
+        let ingest = match create.clock {
+            Some(StreamClock::Row) => Ingest::by_rows(),
+            _ => Ingest::new(time),
+        };
+        let stream = Stream::new(&name, Arc::clone(&arrow), ingest, retention, late);
         self.engine.hub().create_stream(oid, stream)?;
         self.engine.change_catalog(|catalog| {
             catalog.insert(Object {
@@ -121,7 +129,7 @@ impl Session {
         Ok(opened)
     }
 
-    /// How a stream takes event time; `None` is CLOCK SYSTEM.
+    /// How a stream takes event time; `None` is CLOCK SYSTEM or CLOCK ROW.
     fn stream_time(
         &self,
         create: &CreateStream,
@@ -202,10 +210,11 @@ impl Session {
         all.iter_mut().for_each(|column| column.not_null = false);
         let arrow = arrow_schema(&all);
         let oid = self.engine.change_catalog(Catalog::fresh_oid);
-        let stream = Stream::new(name, arrow, None, Retention::default(), Late::Drop);
+        let stream = Stream::new(name, arrow, Ingest::new(None), Retention::default(), Late::Drop);
         self.engine.hub().create_stream(oid, stream)?;
         let def = StreamDef {
             event_time: None,
+            by_rows: false,
             watermark: None,
             late: "DROP".into(),
             partitioned: false,
@@ -278,7 +287,9 @@ impl Session {
                         "ON IDLE ADVANCE TO needs a timestamp",
                     )
                 })?;
-                Some(self.engine.hub().clock().now().0 - at.0)
+                // By the clock of the expression, which stands still.
+                let now = constant(&parse_expression("now()")?, &names, &state)?;
+                timestamp_value(&now).map(|now| now.0 - at.0)
             }
         };
         let key = partition_key.iter().map(|c| index_of(columns, c));
@@ -305,7 +316,8 @@ impl Session {
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
         let column = time.column;
         let stream = self.engine.change_catalog(Catalog::fresh_oid);
-        let versions = Stream::new(name, schema, Some(time), Retention::Forever, Late::Error);
+        let versions =
+            Stream::new(name, schema, Ingest::new(Some(time)), Retention::Forever, Late::Error);
         self.engine.hub().create_stream(stream, versions)?;
         Ok(VersionsDef { time: column, watermark: String::new(), stream })
     }
@@ -315,7 +327,10 @@ impl Session {
         create: &CreateTable,
         text: Arc<str>,
     ) -> Result<(String, Option<Arc<source::SourceStatus>>)> {
-        let (schema, name) = self.new_name(&create.name)?;
+        let (schema, name) = match create.temporary {
+            Some(_) => self.new_temporary_name(&create.name)?,
+            None => self.new_name(&create.name)?,
+        };
         let tag = "CREATE TABLE".to_owned();
         if self.taken(&schema, &name, create.if_not_exists)? {
             return Ok((tag, None));
@@ -323,15 +338,8 @@ impl Session {
         let (columns, rows) = match &create.query {
             None => (columns(&create.columns)?, None),
             Some(query) => {
-                let plan = {
-                    let relations = self.relations();
-                    let windows = Arc::clone(&query.windows);
-                    let names = Names::new(&relations, &relations.functions, windows);
-                    bind_query(query, &names)?
-                };
-                let names = visible_names(&plan);
-                let rows = query::collect(&self.once(), plan, &[]).await?;
-                (columns_of(&rows.schema(), &names)?, Some(rows))
+                let (columns, rows) = self.rows_of_query(query, &create.columns).await?;
+                (columns, Some(rows))
             }
         };
         let arrow = arrow_schema(&columns);
@@ -358,6 +366,9 @@ impl Session {
             watermark: create.versions.as_ref().map_or(String::new(), |v| v.expr.to_string()),
             ..versions
         });
+        if let Some(on_commit) = create.temporary {
+            self.on_commit(oid, on_commit);
+        }
         let def = TableDef { primary_key, options: create.options.clone(), versions };
         self.engine.change_catalog(|catalog| {
             catalog.insert(Object {
@@ -371,10 +382,9 @@ impl Session {
                 comment: None,
             })
         });
-        if let Some(rows) = rows {
+        if let Some(rows) = rows.filter(|_| create.with_data) {
             let tag = format!("SELECT {}", rows.num_rows());
-            let rows = rows.with_schema(arrow)?;
-            let delta = Delta::inserts(rows, Timestamp::MIN);
+            let delta = Delta::inserts(fitted(&rows, arrow)?, Timestamp::MIN);
             if !self.engine.hub().is_recovering() {
                 self.commit(vec![Write::Table(oid, delta)]).await?;
             }
@@ -407,15 +417,24 @@ pub(super) fn retention(options: &BTreeMap<String, String>) -> Result<Retention>
     let Some(text) = options.get("retention") else { return Ok(Retention::default()) };
     let text = text.trim().to_ascii_lowercase();
     let rows = text.strip_suffix("rows").unwrap_or(&text).trim().parse::<usize>();
+    let span = || {
+        let Interval { months: 0, days, micros } = Interval::parse(&text).ok()? else {
+            return None;
+        };
+        let span = i64::from(days).checked_mul(86_400_000_000)?.checked_add(micros)?;
+        (span > 0).then_some(span)
+    };
     match (text.as_str(), rows) {
         ("forever", _) => Ok(Retention::Forever),
         ("none", _) | (_, Ok(0)) => Ok(Retention::Nothing),
         (_, Ok(rows)) => Ok(Retention::Rows(rows)),
-        _ => Err(Error::hinted(
-            SqlState::INVALID_PARAMETER_VALUE,
-            format!("invalid value for option \"retention\": \"{text}\""),
-            "Use a number of rows such as '100000 rows', 'forever' or 'none'; an interval is not \
-             supported yet.",
-        )),
+        _ => span().map(Retention::Time).ok_or_else(|| {
+            Error::hinted(
+                SqlState::INVALID_PARAMETER_VALUE,
+                format!("invalid value for option \"retention\": \"{text}\""),
+                "Use a number of rows such as '100000 rows', a time such as '1 hour', 'forever' or \
+                 'none'.",
+            )
+        }),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arrow::array::StringArray;
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::ScalarValue;
 use sqlparser::ast;
@@ -10,10 +11,12 @@ use sqlparser::ast::Spanned;
 use super::columns::index_of;
 use super::session::Session;
 use super::source::SourceStatus;
+use super::temporary::ALIAS;
 use super::{Error, Result, system};
 use crate::error::{Location, SqlState};
 use crate::planner::bind::constant;
 use crate::planner::relation::Names;
+use crate::planner::text_time;
 use crate::runtime::hub::Write;
 use crate::sql::catalog::{Object, ObjectKind, PUBLIC};
 use crate::sql::names::{fold, fold_parts, is_reserved, is_reserved_word};
@@ -90,6 +93,28 @@ impl Session {
     /// Splits a name into schema and name; an unqualified one falls into the first schema of the
     /// path.
     pub(super) fn new_name(&self, name: &ast::ObjectName) -> Result<(String, String)> {
+        self.new_name_in(name, &self.named_path())
+    }
+
+    /// Splits the name of a temporary object into the session's own schema and its name.
+    pub(super) fn new_temporary_name(
+        &mut self,
+        name: &ast::ObjectName,
+    ) -> Result<(String, String)> {
+        let own = self.make_temporary_schema();
+        let [.., schema, _] = name.0.as_slice() else { return self.new_name_in(name, &[own]) };
+        if schema.as_ident().is_some_and(|ident| [own.as_str(), ALIAS].contains(&&*fold(ident))) {
+            let mut last = name.clone();
+            last.0.drain(..last.0.len() - 1);
+            return self.new_name_in(&last, &[own]);
+        }
+        Err(Error::refused(
+            SqlState::INVALID_TABLE_DEFINITION,
+            "cannot create temporary relation in non-temporary schema",
+        ))
+    }
+
+    fn new_name_in(&self, name: &ast::ObjectName, path: &[String]) -> Result<(String, String)> {
         if let Some(ident) = name.0.last().and_then(|part| part.as_ident()) {
             refuse_reserved_word(ident)?;
         }
@@ -99,8 +124,8 @@ impl Session {
             Some(schema) => schema,
             None => {
                 let catalog = self.engine.catalog();
-                let path = self.search_path();
-                path.into_iter().find(|s| catalog.has_schema(s)).unwrap_or_else(|| PUBLIC.into())
+                let first = path.iter().find(|schema| catalog.has_schema(schema));
+                first.cloned().unwrap_or_else(|| PUBLIC.into())
             }
         };
         if is_reserved(&last)
@@ -128,6 +153,9 @@ impl Session {
         let parts = fold_parts(name);
         let catalog = self.engine.catalog();
         let found = match parts.as_slice() {
+            [.., schema, name] if schema == ALIAS => {
+                self.temporary_schema().and_then(|own| catalog.find(own, name).cloned())
+            }
             [.., schema, name] => catalog.find(schema, name).cloned(),
             [name] => {
                 self.search_path().iter().find_map(|schema| catalog.find(schema, name).cloned())
@@ -221,7 +249,7 @@ impl Session {
             return Err(Error::hinted(
                 SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
                 format!("stream \"{}\" has no event time", object.name),
-                "Its clock is the system's, which advances by itself.",
+                "Its clock is the system's, or that of its rows, and advances by itself.",
             ));
         }
         let at = self.constant_time(at, "HEARTBEAT")?;
@@ -252,7 +280,16 @@ impl Session {
         let state = relations.functions_now();
         let names = Names::new(&relations, &state, Arc::from([]));
         let value = constant(at, &names, &state)?;
-        timestamp_value(&value).ok_or_else(|| {
+        let read = match value.try_as_str().flatten() {
+            None => timestamp_value(&value),
+            Some(text) => {
+                let time = DataType::Timestamp(TimeUnit::Microsecond, None);
+                let read = text_time::values(&StringArray::from(vec![text]), &time)?;
+                let read = read.map(|read| ScalarValue::try_from_array(&read, 0)).transpose()?;
+                read.as_ref().and_then(timestamp_value)
+            }
+        };
+        read.ok_or_else(|| {
             Error::hinted(
                 SqlState::DATATYPE_MISMATCH,
                 format!("{clause} needs a timestamp, not {}", value.data_type()),

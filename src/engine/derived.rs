@@ -109,6 +109,7 @@ impl Session {
         self.verdict("stream", &name, &plan)?;
         let def = StreamDef {
             event_time: plan.root.properties.time_column,
+            by_rows: false,
             watermark: None,
             partitioned: false,
             lateness: 0,

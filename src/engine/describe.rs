@@ -41,7 +41,7 @@ impl Session {
             StatementKind::Dml { statement, windows } => {
                 self.describe_dml(statement, windows, declared)
             }
-            StatementKind::Fetch { name, .. } => {
+            StatementKind::Fetch { name, silent: false, .. } => {
                 let cursor = self.cursor(&fold(name))?;
                 Ok(columns(Arc::clone(&cursor.schema)))
             }

@@ -399,7 +399,7 @@ pub(super) fn fitted(object: &Object, columns: &[ArrayRef], rows: usize) -> Resu
 }
 
 /// Casts values to a column's type, texts as Postgres reads them.
-fn cast(column: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
+pub(super) fn cast(column: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
     if let Some(texts) = column.as_string_opt::<i32>()
         && let Some(values) = text_time::values(texts, to)?
     {

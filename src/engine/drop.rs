@@ -40,8 +40,7 @@ impl Session {
             }
         }
         for object in gone {
-            self.engine.change_catalog(|catalog| catalog.remove(object.oid));
-            self.engine.forget(object.oid);
+            self.engine.remove(&object);
         }
         if drop.kind == DropKind::Schema {
             for name in &drop.names {

@@ -9,13 +9,14 @@ use datafusion::prelude::SessionConfig;
 
 use crate::planner::coercion::PostgresTypes;
 use crate::planner::decorrelate::Decorrelate;
-use crate::planner::functions;
 use crate::planner::grouping::EmptyGroupingSets;
 use crate::planner::interval_order::IntervalOrder;
 use crate::planner::meaning::PostgresMeaning;
 use crate::planner::null_safe::{join_keys, join_pairs};
 use crate::planner::operators::PostgresOperators;
-use crate::planner::zone::SessionZone;
+use crate::planner::zone::SessionTimes;
+use crate::planner::{common_type, functions};
+use crate::sql::output::style::Style;
 
 /// DataFusion's rules, with ours in the place of two.
 fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
@@ -28,10 +29,10 @@ fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     Optimizer::new().rules.into_iter().map(replaced).collect()
 }
 
-/// Returns the same functions for sessions in a time zone.
-pub fn in_zone(functions: &SessionState, zone: &str) -> SessionState {
+/// Returns the same functions for sessions in a time zone and with a style of times.
+pub fn in_zone(functions: &SessionState, zone: &str, style: Style) -> SessionState {
     let mut config = functions.config().clone();
-    config.options_mut().extensions.insert(SessionZone(zone.into()));
+    config.options_mut().extensions.insert(SessionTimes { zone: zone.into(), style });
     SessionStateBuilder::new_from_existing(functions.clone()).with_config(config).build()
 }
 
@@ -47,6 +48,9 @@ pub fn session_state(threads: usize) -> SessionState {
     options.sql_parser.collect_spans = true;
     options.execution.time_zone = Some("UTC".to_owned());
     options.optimizer.skip_failed_rules = false;
+    // DataFusion takes the input of an aggregate for wrong where it computes IS TRUE: it says of
+    // the expression that it is never NULL, and of the comparison that it becomes that it may be.
+    options.execution.skip_physical_aggregate_schema_check = true;
     let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![Arc::new(PostgresTypes)];
     rules.extend(Analyzer::new().rules);
     rules.push(Arc::new(PostgresMeaning));
@@ -62,7 +66,7 @@ pub fn session_state(threads: usize) -> SessionState {
     let operators =
         FunctionRegistry::register_expr_planner(&mut state, Arc::new(PostgresOperators));
     operators.expect("a session's state takes planners");
-    for function in functions::all() {
+    for function in functions::all().into_iter().chain(common_type::functions()) {
         let registered = FunctionRegistry::register_udf(&mut state, function);
         registered.expect("a session's state takes functions");
     }

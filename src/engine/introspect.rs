@@ -130,7 +130,7 @@ impl Session {
             description: variable.doc.to_owned(),
         });
         let catalog = self.engine.catalog();
-        let mut search_path = self.search_path();
+        let mut search_path = self.named_path();
         search_path.retain(|schema| catalog.has_schema(schema));
         let facts = Facts { settings: settings.collect(), search_path };
         let introspection = self.introspection.as_ref().expect("made above");

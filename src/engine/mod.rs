@@ -18,6 +18,7 @@ mod columns;
 mod constants;
 mod copy;
 mod create;
+mod create_as;
 mod cursor;
 mod ddl;
 mod derived;
@@ -47,6 +48,7 @@ mod source;
 mod stall;
 mod subscribe;
 mod system;
+mod temporary;
 mod transaction;
 mod update;
 mod view;
@@ -59,7 +61,8 @@ pub use session::Session;
 use crate::clock::{Clock, HeldClock};
 use crate::planner::properties::Properties;
 use crate::runtime::hub::Hub;
-use crate::sql::catalog::{Catalog, Oid};
+use crate::sql::catalog::{Catalog, Object, Oid};
+use crate::sql::output::style::Style;
 use crate::time::Timestamp;
 use activity::Live;
 use locks::TableLocks;
@@ -87,8 +90,8 @@ pub struct EngineOptions {
 pub struct Engine {
     hub: Arc<Hub>,
     functions: Arc<SessionState>,
-    /// The functions in the time zones of sessions.
-    zones: Mutex<BTreeMap<String, Arc<SessionState>>>,
+    /// The functions in the time zones and styles of sessions.
+    zones: Mutex<BTreeMap<(String, Style), Arc<SessionState>>>,
     options: EngineOptions,
     catalog: RwLock<Arc<Catalog>>,
     /// What is proven of the maintained views' results.
@@ -164,6 +167,7 @@ impl Engine {
         for source in sources.values() {
             source.stop();
         }
+        self.last_checkpoint().await;
         let hub = Arc::clone(&self.hub);
         if let Err(error) = tokio::task::spawn_blocking(move || hub.stop()).await {
             tracing::error!(%error, "workers did not stop");
@@ -215,20 +219,21 @@ impl Engine {
         };
     }
 
-    /// The functions of the language, in a time zone.
-    fn functions(&self, zone: &str) -> Arc<SessionState> {
-        if zone == "UTC" {
+    /// The functions of the language, in a time zone and with a style of times.
+    fn functions(&self, zone: &str, style: Style) -> Arc<SessionState> {
+        if zone == "UTC" && style == Style::default() {
             return Arc::clone(&self.functions);
         }
         let mut zones = lock(&self.zones);
-        if let Some(known) = zones.get(zone) {
+        let key = (zone.to_owned(), style);
+        if let Some(known) = zones.get(&key) {
             return Arc::clone(known);
         }
         if zones.len() >= ZONES_MAX {
             zones.clear();
         }
-        let functions = Arc::new(functions::in_zone(&self.functions, zone));
-        zones.insert(zone.to_owned(), Arc::clone(&functions));
+        let functions = Arc::new(functions::in_zone(&self.functions, zone, style));
+        zones.insert(key, Arc::clone(&functions));
         functions
     }
 
@@ -238,6 +243,12 @@ impl Engine {
         let now = chrono::DateTime::from_timestamp_micros(self.hub.now().0);
         state.execution_props_mut().query_execution_start_time = now;
         state
+    }
+
+    /// Takes an object out of the catalog and ends it. The caller holds the lock on definitions.
+    fn remove(&self, object: &Object) {
+        self.change_catalog(|catalog| catalog.remove(object.oid));
+        self.forget(object.oid);
     }
 
     fn forget(&self, oid: Oid) {

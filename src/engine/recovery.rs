@@ -18,7 +18,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 
 use super::session::Session;
-use super::{Client, Engine, Error, Interrupt, Result, lock, source};
+use super::{Engine, Error, Result, lock, source, temporary};
 use crate::clock::HeldClock;
 use crate::error::Classify;
 use crate::runtime;
@@ -27,19 +27,6 @@ use crate::runtime::image::{Gathered, Part, Subject};
 use crate::runtime::journal::{self, Definition, Input, Journal, Moment};
 use crate::sql::catalog::Oid;
 use crate::storage::log::{self, Generations, Reader};
-
-/// The process id of the session that tells definitions again; clients have greater ones.
-const PID: i32 = 0;
-
-/// Nobody interrupts a start.
-#[derive(Debug)]
-struct Uninterrupted;
-
-impl Interrupt for Uninterrupted {
-    fn cancel(&self) {}
-
-    fn terminate(&self) {}
-}
 
 /// A log that is about to be told again.
 pub(super) struct Recovery {
@@ -94,6 +81,7 @@ impl Engine {
         clock.release();
         self.hub.resume(Some(Journal::resume(generations, reader)?));
         source::restart(self).await;
+        self.drop_temporary().await?;
         tracing::info!(records, "the log has been told again");
         Ok(())
     }
@@ -167,21 +155,17 @@ impl Engine {
 
     async fn define_again(self: &Arc<Self>, definition: Definition) -> Result<()> {
         let Definition { text, user, settings, oid } = definition;
-        let mut session = self.session(Client {
-            user,
-            database: String::new(),
-            application_name: String::new(),
-            address: None,
-            pid: PID,
-            interrupt: Arc::new(Uninterrupted),
-        });
+        let mut session = self.own_session(user);
         for (name, value) in &settings {
             session.variables.set_startup(name, value)?;
         }
+        session.set_temporary_schema(settings.get(temporary::SETTING).cloned());
         self.change_catalog(|catalog| catalog.set_next_oid(oid));
         for statement in session.parse(&text)? {
             session.execute(&statement, &[]).await?;
         }
+        // It goes on when the next definition is told.
+        session.set_temporary_schema(None);
         Ok(())
     }
 }
@@ -189,10 +173,14 @@ impl Engine {
 impl Session {
     /// A definition as it is recorded.
     pub(super) fn definition(&self, text: &str) -> Definition {
+        let mut settings = self.variables.settings();
+        let own =
+            self.temporary_schema().map(|schema| (temporary::SETTING.to_owned(), schema.clone()));
+        settings.extend(own);
         Definition {
             text: text.to_owned(),
             user: self.client.user.clone(),
-            settings: self.variables.settings(),
+            settings,
             oid: self.engine.catalog().next_oid(),
         }
     }

@@ -10,6 +10,7 @@ use super::{Engine, system};
 use crate::planner::properties::Properties;
 use crate::planner::relation::Relations;
 use crate::sql::catalog::{Catalog, Object, Oid, ViewDef};
+use crate::sql::output::style::Style;
 
 /// Names as one statement sees them.
 pub struct StatementRelations {
@@ -26,13 +27,13 @@ pub struct StatementRelations {
 }
 
 impl StatementRelations {
-    /// Names through a search path, in a time zone.
-    pub fn new(engine: &Arc<Engine>, search_path: Vec<String>, zone: &str) -> Self {
+    /// Names through a search path, in a time zone and with a style of times.
+    pub fn new(engine: &Arc<Engine>, search_path: Vec<String>, zone: &str, style: Style) -> Self {
         Self {
             catalog: engine.catalog(),
             search_path,
             engine: Arc::clone(engine),
-            functions: engine.functions(zone),
+            functions: engine.functions(zone, style),
             local: BTreeMap::new(),
             properties: BTreeMap::new(),
         }
@@ -44,7 +45,7 @@ impl StatementRelations {
             catalog: Arc::clone(&self.catalog),
             search_path: view.search_path.clone(),
             engine: Arc::clone(&self.engine),
-            functions: self.engine.functions(&view.time_zone),
+            functions: self.engine.functions(&view.time_zone, Style::default()),
             local: self.local.clone(),
             properties: self.properties.clone(),
         }

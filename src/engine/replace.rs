@@ -183,6 +183,18 @@ impl Session {
             ViewChange::Rename(new) => self.rename_view(&view, new)?,
             ViewChange::Suspend => self.suspend_view(&view)?,
             ViewChange::Resume => self.resume_view(&view)?,
+            ViewChange::Refresh if view.kind_name() == "materialized view" => {
+                if self.is_suspended(&view) {
+                    self.resume_view(&view)?;
+                }
+                return Ok("REFRESH MATERIALIZED VIEW".into());
+            }
+            ViewChange::Refresh => {
+                return Err(Error::refused(
+                    SqlState::FEATURE_NOT_SUPPORTED,
+                    format!("\"{}\" is not a materialized view", view.name),
+                ));
+            }
         }
         let tag = if view.kind_name() == "view" { "ALTER VIEW" } else { "ALTER MATERIALIZED VIEW" };
         Ok(tag.into())
@@ -213,7 +225,7 @@ impl Session {
         Ok(())
     }
 
-    fn suspend_view(&mut self, view: &Object) -> Result<()> {
+    pub(super) fn suspend_view(&mut self, view: &Object) -> Result<()> {
         if !is_maintained(view) {
             return Err(Error::hinted(
                 SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
@@ -229,14 +241,16 @@ impl Session {
         Ok(())
     }
 
+    fn is_suspended(&self, view: &Object) -> bool {
+        let job = self.engine.hub().view(view.oid);
+        job.is_some_and(|job| job.publication.fault().is_some())
+    }
+
     /// Starts a suspended view, and those that were suspended because they read it, from what
     /// their inputs hold now.
     fn resume_view(&mut self, view: &Arc<Object>) -> Result<()> {
         let catalog = self.engine.catalog();
-        let suspended = |object: &Object| {
-            let job = self.engine.hub().view(object.oid);
-            job.is_some_and(|job| job.publication.fault().is_some())
-        };
+        let suspended = |object: &Object| self.is_suspended(object);
         if !suspended(view) {
             let text = format!("view \"{}\" is not suspended", view.name);
             self.notice(SqlState::SUCCESS, text);

@@ -14,6 +14,7 @@ use super::introspect::Introspection;
 use super::outcome::Rows;
 use super::query::Once;
 use super::relations::StatementRelations;
+use super::temporary::Temporary;
 use super::transaction::Block;
 use super::{
     Client, Engine, Error, Notice, Outcome, Result, aside, cursor, explain, query, stall, subscribe,
@@ -23,6 +24,7 @@ use crate::planner::bind::{bind_query, constant};
 use crate::planner::relation::Names;
 use crate::sql;
 use crate::sql::names::fold;
+use crate::sql::output::style::Style;
 use crate::sql::statement::{Query, Statement, StatementKind};
 use crate::sql::variables::Variables;
 
@@ -40,6 +42,7 @@ pub struct Session {
     notices: Vec<Notice>,
     reported: BTreeMap<String, String>,
     pub(super) introspection: Option<Introspection>,
+    pub(super) temporary: Temporary,
 }
 
 /// A statement of PREPARE.
@@ -51,6 +54,7 @@ pub(super) struct Prepared {
 
 impl Drop for Session {
     fn drop(&mut self) {
+        self.drop_temporary();
         self.engine.close_session(self.client.pid);
     }
 }
@@ -72,6 +76,7 @@ impl Session {
             notices: Vec::new(),
             reported: BTreeMap::new(),
             introspection: None,
+            temporary: Temporary::default(),
         }
     }
 
@@ -107,6 +112,16 @@ impl Session {
         changed
     }
 
+    /// Whether there is a cursor of that name.
+    pub fn has_cursor(&self, name: &str) -> bool {
+        self.cursors.contains_key(name)
+    }
+
+    /// `DateStyle` and `IntervalStyle`.
+    pub fn style(&self) -> Style {
+        self.variables.style()
+    }
+
     /// `statement_timeout` in milliseconds; 0 is none.
     pub fn statement_timeout_ms(&self) -> u64 {
         self.variables.statement_timeout_ms()
@@ -127,6 +142,11 @@ impl Session {
 
     /// Schemas for unqualified names.
     pub(super) fn search_path(&self) -> Vec<String> {
+        self.temporary_schema().cloned().into_iter().chain(self.named_path()).collect()
+    }
+
+    /// Schemas for new objects that are not temporary.
+    pub(super) fn named_path(&self) -> Vec<String> {
         let path = self.variables.search_path().into_iter();
         let user = |name: String| if name == "$user" { self.client.user.clone() } else { name };
         path.map(user).collect()
@@ -134,12 +154,13 @@ impl Session {
 
     /// Names as a statement that starts now sees them.
     pub(super) fn relations(&self) -> StatementRelations {
-        StatementRelations::new(&self.engine, self.search_path(), &self.variables.time_zone())
+        let (zone, style) = (self.variables.time_zone(), self.variables.style());
+        StatementRelations::new(&self.engine, self.search_path(), &zone, style)
     }
 
     /// What a query that starts now runs against.
     pub(super) fn once(&self) -> Once {
-        let functions = self.engine.functions(&self.variables.time_zone());
+        let functions = self.engine.functions(&self.variables.time_zone(), self.variables.style());
         Once { engine: Arc::clone(&self.engine), functions, pending: self.pending() }
     }
 
@@ -158,6 +179,9 @@ impl Session {
         let result = aside::run(Box::pin(self.dispatch(statement, params))).await;
         if result.is_err() {
             self.fail();
+        }
+        if self.block.is_none() {
+            self.after_transaction(result.is_ok()).await?;
         }
         result
     }
@@ -203,8 +227,8 @@ impl Session {
                 self.control(&statement.kind)
             }
             StatementKind::Begin { .. }
-            | StatementKind::Commit
-            | StatementKind::Rollback
+            | StatementKind::Commit { .. }
+            | StatementKind::Rollback { .. }
             | StatementKind::Savepoint(_) => {
                 self.transact(&statement.kind).await.map(Outcome::Done)
             }
@@ -275,8 +299,15 @@ impl Session {
                 self.variables.reset_all();
                 done("RESET")
             }
+            StatementKind::NoOp("DISCARD ALL") if self.block.is_some() => Err(Error::refused(
+                SqlState::ACTIVE_SQL_TRANSACTION,
+                "DISCARD ALL cannot run inside a transaction block",
+            )),
             StatementKind::NoOp(tag) => {
-                if tag.starts_with("DISCARD") {
+                if matches!(*tag, "DISCARD ALL" | "DISCARD TEMP") {
+                    self.drop_temporary();
+                }
+                if *tag == "DISCARD ALL" {
                     self.cursors.clear();
                     self.prepared.clear();
                     self.variables.reset_all();
@@ -291,13 +322,17 @@ impl Session {
     async fn named(&mut self, statement: &Statement, params: &[ScalarValue]) -> Result<Outcome> {
         let done = |tag: &str| Ok(Outcome::Done(tag.to_owned()));
         match &statement.kind {
-            StatementKind::Declare { name, hold, statement } => {
-                self.declare(&fold(name), *hold, statement, params).await?;
+            StatementKind::Declare { name, hold, scroll, statement } => {
+                self.declare(&fold(name), (*hold, *scroll), statement, params).await?;
                 done("DECLARE CURSOR")
             }
-            StatementKind::Fetch { name, count, timeout_ms } => {
+            StatementKind::Fetch { name, motion, silent, timeout_ms } => {
                 let cursor = self.cursor(&fold(name))?;
-                Ok(Outcome::Rows(cursor::fetch(cursor, *count, *timeout_ms).await?))
+                let rows = cursor::fetch(&cursor, *motion, *timeout_ms).await?;
+                Ok(match silent {
+                    true => Outcome::Done(format!("MOVE {}", rows.num_rows())),
+                    false => Outcome::Rows(cursor::fetched(&cursor, rows)),
+                })
             }
             StatementKind::Close(None) => {
                 self.cursors.clear();

@@ -10,6 +10,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
@@ -22,14 +23,19 @@ use crate::connectors::{self, BadRecord, Source, SourceBatch, SourcePosition, So
 use crate::delta::Delta;
 use crate::error::{Classify, SqlState};
 use crate::operators::evaluate::row_text;
+use crate::runtime;
 use crate::runtime::errors::Failure;
 use crate::runtime::hub::Write;
 use crate::runtime::intake::{Intake, Step};
 use crate::sql::catalog::{Column, ObjectKind, Oid};
+use crate::storage::log;
 use crate::time::Timestamp;
 
 /// Options of streams and tables that are not their connector's.
 const OWN_OPTIONS: [&str; 2] = ["retention", "wait"];
+
+/// How long a source waits before it looks again whether the disk has room.
+const FULL_DISK_PAUSE: Duration = Duration::from_secs(1);
 
 /// Where a source's rows go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -282,14 +288,14 @@ impl Pump {
                 continue;
             }
             self.engine.hub().room(&[self.target.oid()]).await;
-            self.take(rows.with_schema(Arc::clone(&self.schema))?, step)?;
+            self.take(rows.with_schema(Arc::clone(&self.schema))?, step).await?;
         }
         let end = Step { position: last, finished: true, ..Step::default() };
-        Ok(self.commit(vec![], end)?)
+        self.take(RecordBatch::new_empty(Arc::clone(&self.schema)), end).await
     }
 
-    /// Commits rows; those that cannot be taken are left out.
-    fn take(&self, rows: RecordBatch, mut step: Step) -> Result<()> {
+    /// Commits rows; those that cannot be taken are left out. A full disk is waited for.
+    async fn take(&self, rows: RecordBatch, mut step: Step) -> Result<()> {
         let all = [self.write(rows.clone())];
         let mut taken = all.into_iter().filter(|_| rows.num_rows() > 0).collect::<Vec<_>>();
         loop {
@@ -299,7 +305,10 @@ impl Pump {
                 _ => 0,
             };
             step.rows = taken.iter().map(count).sum::<usize>() as u64;
-            match self.commit(taken, step.clone()) {
+            match self.commit(taken.clone(), step.clone()) {
+                Err(runtime::Error::Log(log::Error::Full { .. })) => {
+                    tokio::time::sleep(FULL_DISK_PAUSE).await;
+                }
                 // Others may have written between the sifting and the commit.
                 Err(error) if error.of_row() => {
                     taken = Vec::new();
@@ -340,11 +349,7 @@ impl Pump {
         }
     }
 
-    fn commit(
-        &self,
-        mut writes: Vec<Write>,
-        step: Step,
-    ) -> std::result::Result<(), crate::runtime::Error> {
+    fn commit(&self, mut writes: Vec<Write>, step: Step) -> Result<(), runtime::Error> {
         let (rows, bad) = (step.rows, step.bad.len() as u64);
         writes.push(Write::Intake(self.target.oid(), step));
         self.engine.hub().commit(writes)?;

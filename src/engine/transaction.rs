@@ -84,7 +84,7 @@ impl Session {
     /// Readies the transaction in which a statement runs; refuses it in a block that failed.
     pub(super) fn open_transaction(&mut self, statement: &StatementKind) -> Result<()> {
         let ends_block = match statement {
-            StatementKind::Commit | StatementKind::Rollback => true,
+            StatementKind::Commit { .. } | StatementKind::Rollback { .. } => true,
             StatementKind::Savepoint(savepoint) => matches!(savepoint, Savepoint::RollbackTo(_)),
             _ => false,
         };
@@ -133,12 +133,25 @@ impl Session {
                 }
                 Ok("BEGIN".into())
             }
-            StatementKind::Commit | StatementKind::Rollback => {
+            StatementKind::Commit { chain } | StatementKind::Rollback { chain } => {
+                let commit = matches!(kind, StatementKind::Commit { .. });
                 if self.block.as_ref().is_none_or(|block| block.implicit) {
                     let code = SqlState::NO_ACTIVE_SQL_TRANSACTION;
+                    if *chain {
+                        let command = if commit { "COMMIT" } else { "ROLLBACK" };
+                        let text =
+                            format!("{command} AND CHAIN can only be used in transaction blocks");
+                        return Err(Error::refused(code, text));
+                    }
                     self.warning(code, "there is no transaction in progress", None);
                 }
-                let committed = self.end_block(matches!(kind, StatementKind::Commit)).await?;
+                let read_only = self.variables.read_only();
+                let committed = self.end_block(commit).await?;
+                if *chain {
+                    self.block = Some(Block::default());
+                    self.variables.begin();
+                    self.variables.set_read_only(read_only);
+                }
                 Ok(if committed { "COMMIT" } else { "ROLLBACK" }.into())
             }
             StatementKind::Savepoint(savepoint) => self.savepoint(savepoint).map(str::to_owned),
@@ -198,6 +211,7 @@ impl Session {
             self.commit(writes).await?;
         }
         drop(locks);
+        self.after_transaction(commit).await?;
         Ok(commit)
     }
 

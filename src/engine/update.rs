@@ -95,12 +95,17 @@ impl Session {
     pub(super) async fn truncate(&mut self, truncate: &ast::Truncate) -> Result<Outcome> {
         for table in &truncate.table_names {
             let object = self.table(&table.name)?;
-            let _writing = self.lock_table(object.oid).await?;
-            let rows = with_keys(self, &object, None).await?;
-            let delta = Delta::inserts(rows, Timestamp::MIN).negate().consolidate()?;
-            self.write(Write::Table(object.oid, delta)).await?;
+            self.empty(&object).await?;
         }
         Ok(Outcome::Done("TRUNCATE TABLE".into()))
+    }
+
+    /// Deletes all rows of a table.
+    pub(super) async fn empty(&mut self, table: &Object) -> Result<()> {
+        let _writing = self.lock_table(table.oid).await?;
+        let rows = with_keys(self, table, None).await?;
+        let delta = Delta::inserts(rows, Timestamp::MIN).negate().consolidate()?;
+        self.write(Write::Table(table.oid, delta)).await
     }
 
     /// The table that a statement changes.

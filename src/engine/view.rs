@@ -51,7 +51,10 @@ impl Session {
         let tag = if create.materialized { "CREATE MATERIALIZED VIEW" } else { "CREATE VIEW" };
         let options = QueryOptions::new(&create.options)?;
         let fail_on_error = options.fail_on_error;
-        let (schema, name) = self.new_name(&create.name)?;
+        let (schema, name) = match create.temporary {
+            true => self.new_temporary_name(&create.name)?,
+            false => self.new_name(&create.name)?,
+        };
         let old = self.engine.catalog().find(&schema, &name).filter(|_| create.or_replace).cloned();
         if old.is_none() && self.taken(&schema, &name, create.if_not_exists)? {
             return Ok(tag.into());
@@ -101,6 +104,11 @@ impl Session {
                 }
                 self.engine.change_catalog(|catalog| catalog.insert(object));
             }
+        }
+        if !create.with_data
+            && let Some(view) = self.engine.catalog().get(oid)
+        {
+            self.suspend_view(view)?;
         }
         let kind = if maintained { "maintained" } else { "inlined where it is read" };
         self.notice(SqlState::SUCCESS, format!("view \"{name}\" is {kind}"));

@@ -71,6 +71,8 @@ pub(super) fn functions() -> Vec<Scalar> {
             }),
         ),
         open(2, Scalar::strict("array_fill", &[Any, Ints], filled_type, fill)),
+        of_all("num_nulls", |row| Ok(some_int(Some(nulls(row))))),
+        of_all("num_nonnulls", |row| Ok(some_int(Some(row.values.len() - nulls(row))))),
         Scalar::strict("trim_array", &[Array, Int], same, |row| {
             let elements = elements(&row.values[0])?;
             let kept = usize::try_from(row.int(1)).ok();
@@ -82,6 +84,16 @@ pub(super) fn functions() -> Vec<Scalar> {
             Ok(list(elements.into_iter().take(kept).collect(), row.returns))
         }),
     ]
+}
+
+/// A function of any number of arguments of any type.
+fn of_all(name: &'static str, body: super::scalar::Body) -> Scalar {
+    Scalar { variadic: true, strict: false, ..Scalar::strict(name, &[Kind::Any], int4, body) }
+}
+
+/// How many arguments are NULL.
+fn nulls(row: &Row<'_>) -> usize {
+    row.values.iter().filter(|value| value.is_null()).count()
 }
 
 fn same(given: &Given<'_>) -> Returns {

@@ -11,7 +11,10 @@ use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 mod aggregates;
 mod approximate;
 mod array;
+mod average;
+mod bytes;
 pub mod error;
+pub mod interval_scale;
 pub mod json;
 mod now;
 mod number;
@@ -22,9 +25,10 @@ mod scalar;
 mod series;
 pub mod single_value;
 mod text;
-mod time;
+pub mod time;
 mod time_format;
 mod time_read;
+pub mod zone;
 
 /// Adds all functions to a session's.
 pub fn register(state: &mut SessionState) -> datafusion::error::Result<()> {
@@ -34,6 +38,7 @@ pub fn register(state: &mut SessionState) -> datafusion::error::Result<()> {
     for name in json::AGGREGATES {
         state.register_udaf(Arc::new(AggregateUDF::from(json::Aggregate::new(name))))?;
     }
+    state.register_udaf(Arc::new(AggregateUDF::from(average::Average::default())))?;
     state.register_udf(Arc::new(ScalarUDF::from(now::Now::default())))?;
     let scalars = [
         json::functions(),
@@ -43,6 +48,7 @@ pub fn register(state: &mut SessionState) -> datafusion::error::Result<()> {
         number::functions(),
         time::functions(),
         array::functions(),
+        bytes::functions(),
     ];
     for function in scalars.into_iter().flatten() {
         // DataFusion's of that name goes with its other names, under which it could come back.

@@ -28,14 +28,14 @@ pub(super) enum Kind {
     Float,
     /// A number, as it is.
     Number,
-    /// A number as a double, or text.
-    NumberOrText,
     /// A time, or what stands for one.
     Time,
     /// An interval, or what stands for one.
     Interval,
     /// A number, a time or an interval.
     Printable,
+    /// Bytes.
+    Bytes,
     /// An array of integers.
     Ints,
     /// Anything, as the text that a cast gives.
@@ -124,12 +124,11 @@ impl Scalar {
             Kind::Int => (null || given.is_integer()).then_some(DataType::Int64),
             Kind::Bool => (null || *given == DataType::Boolean).then_some(DataType::Boolean),
             Kind::AsText => Some(DataType::Utf8),
+            Kind::Bytes => (text(given) || *given == DataType::Binary).then_some(DataType::Binary),
             Kind::Ints => Some(list(DataType::Int64)),
             Kind::Float => (null || given.is_numeric()).then_some(DataType::Float64),
-            Kind::Number | Kind::NumberOrText | Kind::Printable if null => Some(DataType::Int64),
+            Kind::Number | Kind::Printable if null => Some(DataType::Int64),
             Kind::Number => number(given),
-            Kind::NumberOrText if text(given) => Some(DataType::Utf8),
-            Kind::NumberOrText => given.is_numeric().then_some(DataType::Float64),
             Kind::Time => time(given).or_else(|| text(given).then(|| micros(None))),
             Kind::Interval => (text(given) || span(given)).then_some(INTERVAL),
             Kind::Printable if span(given) => Some(INTERVAL),

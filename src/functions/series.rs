@@ -2,29 +2,28 @@
 //!
 //! # Semantics
 //! From a first to a last value, both included, by steps; nothing if the step leads away from the
-//! last one. Integers, and timestamps by intervals, where a month is a calendar month. A call gives
+//! last one. Integers, and timestamps by intervals, where a month is a calendar month, of the clocks
+//! of a zone if one is given. A call gives
 //! at most [`ROWS_MAX`] values, which it holds at once.
 
 use arrow::array::Array;
-use arrow::datatypes::{DataType, Field, FieldRef, IntervalMonthDayNano, IntervalUnit, TimeUnit};
-use chrono::{DateTime, Months, Utc};
+use arrow::datatypes::{DataType, Field, FieldRef, IntervalUnit, TimeUnit};
 use datafusion::common::{Result, ScalarValue};
 
 use super::error::failure;
 use super::scalar::{Kind, Row, Scalar};
+use super::zone::{after, zone};
 use crate::error::SqlState;
 
 /// Values of one call: 80 MB of them.
 const ROWS_MAX: usize = 10_000_000;
-
-const MICROS_PER_DAY: i64 = 86_400_000_000;
 
 /// The functions.
 pub(super) fn functions() -> Vec<Scalar> {
     vec![
         Scalar {
             name: "$generate_series",
-            arguments: &[Kind::Any, Kind::Any, Kind::Any],
+            arguments: &[Kind::Any, Kind::Any, Kind::Any, Kind::Text],
             required: 2,
             variadic: false,
             returns: |given| (list_of(element(given.fields)), None),
@@ -136,30 +135,20 @@ fn times(row: &Row<'_>, element: &DataType) -> Result<ScalarValue> {
         0 => return Err(no_step()),
         sign => sign > 0,
     };
+    let zone = match row.text(3) {
+        "" => None,
+        name => Some(zone(name)?),
+    };
     let mut values = Vec::new();
     let mut next = Some(first);
     while let Some(value) = next.filter(|v| if forward { *v <= last } else { *v >= last }) {
-        next = after(value, step);
+        next = after(value, step, zone);
         if values.len() >= ROWS_MAX {
             return Err(too_many());
         }
         values.push(ScalarValue::TimestampMicrosecond(Some(value), None).cast_to(element)?);
     }
     Ok(list(values.into_iter(), element))
-}
-
-/// The time that is a step after another.
-fn after(time: i64, step: IntervalMonthDayNano) -> Option<i64> {
-    let start = DateTime::<Utc>::from_timestamp_micros(time)?;
-    let span = Months::new(step.months.unsigned_abs());
-    let moved = if step.months < 0 {
-        start.checked_sub_months(span)?
-    } else {
-        start.checked_add_months(span)?
-    };
-    let rest = i64::from(step.days).checked_mul(MICROS_PER_DAY)?;
-    let rest = rest.checked_add(step.nanoseconds / 1_000)?;
-    moved.timestamp_micros().checked_add(rest)
 }
 
 /// The lengths of the arrays among the arguments; none of NULL.

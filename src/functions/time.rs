@@ -8,9 +8,10 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, IntervalMonthDayNano, IntervalUnit, TimeUnit};
 use chrono::{Datelike, NaiveDate, NaiveDateTime, TimeDelta};
 use datafusion::common::{Result, ScalarValue};
+use datafusion::logical_expr::ScalarUDF;
 
 use super::error::failure;
-use super::scalar::{Given, Kind, Returns, Row, Scalar, boolean, text};
+use super::scalar::{Given, Kind, Returns, Row, Scalar, boolean, int4, text};
 use super::{number_format, time_format, time_read};
 use crate::error::SqlState;
 
@@ -21,15 +22,27 @@ const SECOND_MICROS: f64 = 1e6;
 /// Days from the first one of the common era to that of Unix.
 const UNIX_DAY: i32 = 719_163;
 
+/// What the zone's rule and plans call the function.
+pub const CALENDAR_PART: &str = "calendar_part";
+
+/// Julian days before the first one of the common era.
+const JULIAN_DAY: i32 = 1_721_425;
+
+/// Microseconds from 1970 to 2000.
+const EPOCH_MICROS: i64 = 946_684_800_000_000;
+
 /// The functions.
 pub(super) fn functions() -> Vec<Scalar> {
-    use Kind::{Float, Int, Interval, NumberOrText, Printable, Text, Time};
+    use Kind::{Float, Int, Interval, Printable, Text, Time};
     const PARTS: &[Kind] = &[Int, Int, Int, Int, Int, Float];
     const SPANS: &[Kind] = &[Int, Int, Int, Int, Int, Int, Float];
     let optional = |required, scalar: Scalar| Scalar { required, ..scalar };
     vec![
-        Scalar::strict("to_char", &[Printable, Text], text, to_char),
-        optional(1, Scalar::strict("to_timestamp", &[NumberOrText, Text], instant, to_timestamp)),
+        optional(2, Scalar::strict("to_char", &[Printable, Text, Text], text, to_char)),
+        Scalar::strict("to_timestamp", &[Float], instant, |row| {
+            let micros = whole(row.float(0) * SECOND_MICROS, "timestamp")?;
+            Ok(ScalarValue::TimestampMicrosecond(Some(micros), utc()))
+        }),
         Scalar::strict("to_date", &[Text, Text], date, |row| {
             let time = time_read::read(row.text(0), row.text(1))?;
             Ok(ScalarValue::Date32(Some(time.num_days_from_ce() - UNIX_DAY)))
@@ -37,15 +50,17 @@ pub(super) fn functions() -> Vec<Scalar> {
         Scalar::strict("make_timestamp", PARTS, timestamp, |row| {
             Ok(ScalarValue::TimestampMicrosecond(Some(made(row)?), None))
         }),
-        Scalar::strict("make_timestamptz", PARTS, instant, |row| {
-            Ok(ScalarValue::TimestampMicrosecond(Some(made(row)?), utc()))
-        }),
         optional(0, Scalar::strict("make_interval", SPANS, interval, make_interval)),
         Scalar::strict("justify_hours", &[Interval], interval, |row| spanned(row, even_hours)),
         Scalar::strict("justify_days", &[Interval], interval, |row| spanned(row, even_days)),
         Scalar::strict("justify_interval", &[Interval], interval, |row| {
             spanned(row, |span| even(even_days(even_hours(span)?)?))
         }),
+        Scalar::strict("$read_time", &[Text, Text], timestamp, |row| {
+            let time = time_read::read(row.text(0), row.text(1))?.and_utc();
+            Ok(ScalarValue::TimestampMicrosecond(Some(time.timestamp_micros()), None))
+        }),
+        Scalar::strict("$rounded_time", &[Time, Int], same, rounded),
         Scalar::strict("isfinite", &[Time], boolean, |row| {
             let infinite = match row.values[0] {
                 ScalarValue::TimestampMicrosecond(Some(micros), _) => {
@@ -56,6 +71,83 @@ pub(super) fn functions() -> Vec<Scalar> {
             Ok(ScalarValue::Boolean(Some(!infinite)))
         }),
     ]
+}
+
+fn same(given: &Given<'_>) -> Returns {
+    (given.fields[0].data_type().clone(), None)
+}
+
+/// A time with so many digits of seconds.
+fn rounded(row: &Row<'_>) -> Result<ScalarValue> {
+    let ScalarValue::TimestampMicrosecond(Some(micros), zone) = &row.values[0] else {
+        return Ok(row.values[0].clone());
+    };
+    let digits = u32::try_from(row.int(1)).unwrap_or(6).min(6);
+    let unit = 10_i64.pow(6 - digits);
+    let finite = *micros != i64::MIN && *micros != i64::MAX;
+    // Postgres counts from 2000 and rounds away from there; all units divide the difference.
+    let since = micros.checked_sub(EPOCH_MICROS).filter(|_| finite && unit > 1);
+    let rounded = since.map(|since| {
+        let half = if since < 0 { -unit / 2 } else { unit / 2 };
+        (since + half) / unit * unit + EPOCH_MICROS
+    });
+    Ok(ScalarValue::TimestampMicrosecond(Some(rounded.unwrap_or(*micros)), zone.clone()))
+}
+
+/// The function `calendar_part(part, time)`, for [`CALENDAR_PARTS`].
+pub fn calendar_part() -> Arc<ScalarUDF> {
+    let kinds: &[Kind] = &[Kind::Text, Kind::Any];
+    Arc::new(Scalar::strict(CALENDAR_PART, kinds, int4, calendar).udf())
+}
+
+/// Parts of a date, timestamp or interval that DataFusion's `date_part` has not.
+pub const CALENDAR_PARTS: [&str; 10] = [
+    "decade",
+    "decades",
+    "century",
+    "centuries",
+    "millennium",
+    "millennia",
+    "julian",
+    "cent",
+    "dec",
+    "mil",
+];
+
+/// The decade, century, millennium or Julian day.
+fn calendar(row: &Row<'_>) -> Result<ScalarValue> {
+    let part = row.text(0).to_ascii_lowercase();
+    let value = &row.values[1];
+    if let ScalarValue::IntervalMonthDayNano(Some(span)) = value {
+        let years = match part.as_str() {
+            "decade" | "decades" | "dec" => 10,
+            "century" | "centuries" | "cent" => 100,
+            "millennium" | "millennia" | "mil" => 1000,
+            _ => return Err(unit(&part)),
+        };
+        return Ok(ScalarValue::Int32(Some(span.months / 12 / years)));
+    }
+    let date = match value.cast_to(&DataType::Date32) {
+        Ok(ScalarValue::Date32(Some(days))) => NaiveDate::from_epoch_days(days),
+        _ => None,
+    };
+    let date = date.ok_or_else(|| unit(&part))?;
+    // Years before the first one count down from -1, and there is no century or millennium 0.
+    let year = if date.year() > 0 { date.year() } else { date.year() - 1 };
+    let counted = |years: i32| match year > 0 {
+        true => (year + years - 1) / years,
+        false => -((years - 1 - year) / years),
+    };
+    Ok(ScalarValue::Int32(Some(match part.as_str() {
+        "decade" | "decades" | "dec" => date.year().div_euclid(10),
+        "century" | "centuries" | "cent" => counted(100),
+        "millennium" | "millennia" | "mil" => counted(1000),
+        _ => date.num_days_from_ce() + JULIAN_DAY,
+    })))
+}
+
+fn unit(part: &str) -> datafusion::error::DataFusionError {
+    failure(SqlState::FEATURE_NOT_SUPPORTED, format!("unit \"{part}\" not supported"))
 }
 
 fn utc() -> Option<Arc<str>> {
@@ -86,17 +178,8 @@ fn to_char(row: &Row<'_>) -> Result<ScalarValue> {
     let value = &row.values[0];
     Ok(ScalarValue::Utf8(match value.data_type().is_numeric() {
         true => Some(number_format::to_char(value, row.text(1))?),
-        false => time_format::to_char(value, row.text(1))?,
+        false => time_format::to_char(value, row.text(1), row.text(2))?,
     }))
-}
-
-/// Of seconds since 1970, or of a text and its picture.
-fn to_timestamp(row: &Row<'_>) -> Result<ScalarValue> {
-    let micros = match row.values.len() {
-        2 => time_read::read(row.text(0), row.text(1))?.and_utc().timestamp_micros(),
-        _ => whole(row.float(0) * SECOND_MICROS, "timestamp")?,
-    };
-    Ok(ScalarValue::TimestampMicrosecond(Some(micros), utc()))
 }
 
 /// A double as the integer next to it.

@@ -3,14 +3,15 @@
 //! # Semantics
 //! Postgres's pictures, with English names. `FM` before a field leaves out its padding, `TH` or
 //! `th` behind it makes an ordinal; `"text"` stands for itself. Reading is lenient as there: blanks
-//! are skipped, any separator stands for any other, names have no case. A time with a zone is shown
-//! in UTC.
+//! are skipped, any separator stands for any other, names have no case.
 
 use arrow::datatypes::DataType;
-use chrono::{DateTime, Datelike, NaiveDate, Timelike, Weekday};
+use chrono::{DateTime, Datelike, NaiveDate, TimeDelta, Timelike, Weekday};
 use datafusion::common::{Result, ScalarValue};
 
 use super::number_format::ordinal_end;
+use super::zone;
+use crate::sql::output::style::{abbreviation, offset_text};
 
 /// How a name is written.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -208,11 +209,12 @@ struct Shown {
     hours: i64,
     /// Within the hour.
     micros: i64,
-    zoned: bool,
+    /// The abbreviation of the zone, and seconds east of Greenwich.
+    zone: Option<(String, i32)>,
 }
 
 impl Shown {
-    fn of(value: &ScalarValue) -> Result<Option<Self>> {
+    fn of(value: &ScalarValue, zone: &str) -> Result<Option<Self>> {
         let micros = DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, None);
         if let ScalarValue::IntervalMonthDayNano(Some(span)) = value {
             let micros = span.nanoseconds / 1_000;
@@ -223,7 +225,7 @@ impl Shown {
                 days: span.days,
                 hours: micros / HOUR,
                 micros: micros % HOUR,
-                zoned: false,
+                zone: None,
             }));
         }
         let zoned = matches!(value.data_type(), DataType::Timestamp(_, Some(_)));
@@ -234,7 +236,17 @@ impl Shown {
         let Some(time) = DateTime::from_timestamp_micros(at).filter(|_| at != i64::MIN) else {
             return Ok(None);
         };
-        let time = time.naive_utc();
+        let mut time = time.naive_utc();
+        let zone = match zone {
+            _ if !zoned => None,
+            "" => Some(("UTC".to_owned(), 0)),
+            name => {
+                let (zone, at_utc) = (zone::zone(name)?, time);
+                let offset = zone::offset_at(zone, at)?;
+                time += TimeDelta::seconds(offset.into());
+                Some((abbreviation(zone, at_utc), offset))
+            }
+        };
         let of_hour = i64::from(time.minute() * 60 + time.second()) * 1_000_000;
         Ok(Some(Self {
             date: Some(time.date()),
@@ -243,7 +255,7 @@ impl Shown {
             days: time.day().cast_signed(),
             hours: time.hour().into(),
             micros: of_hour + i64::from(time.nanosecond() / 1_000),
-            zoned,
+            zone,
         }))
     }
 
@@ -315,10 +327,22 @@ impl Shown {
             Field::Century => number(i64::from(positive(self.years) - 1) / 100 + 1, 2),
             Field::JulianDay => number(i64::from(date?.num_days_from_ce()) + JULIAN, 0),
             Field::Quarter => number(i64::from(self.months - 1) / 3 + 1, 0),
-            Field::Zone(_) if !self.zoned => text(String::new(), 0),
-            Field::Zone(case) => text(if case == Case::Lower { "utc" } else { "UTC" }.into(), 0),
-            Field::ZoneHour | Field::ZoneOffset => text("+00".to_owned(), 0),
-            Field::ZoneMinute => number(0, 2),
+            Field::Zone(_) | Field::ZoneOffset | Field::ZoneHour | Field::ZoneMinute => {
+                text(self.zone_field(field), 0)
+            }
+        }
+    }
+
+    fn zone_field(&self, field: Field) -> String {
+        let (name, offset) = self.zone.as_ref().map_or(("", 0), |(name, offset)| (name, *offset));
+        match field {
+            Field::Zone(Case::Lower) => name.to_lowercase(),
+            Field::Zone(_) => name.to_uppercase(),
+            Field::ZoneHour => {
+                format!("{}{:02}", if offset < 0 { '-' } else { '+' }, offset.abs() / 3600)
+            }
+            Field::ZoneMinute => format!("{:02}", offset.abs() / 60 % 60),
+            _ => offset_text(offset),
         }
     }
 }
@@ -373,9 +397,10 @@ fn name(name: &str, full: bool, case: Case) -> Option<(String, usize)> {
     Some((if full { format!("{text:<9}") } else { text }, 0))
 }
 
-/// `to_char` of a time; `None` of one without fields.
-pub(super) fn to_char(value: &ScalarValue, picture: &str) -> Result<Option<String>> {
-    let Some(shown) = Shown::of(value)? else { return Ok(None) };
+/// `to_char` of a time, instants as the clocks of a zone show them, UTC if it has no name; `None`
+/// of one without fields.
+pub(super) fn to_char(value: &ScalarValue, picture: &str, zone: &str) -> Result<Option<String>> {
+    let Some(shown) = Shown::of(value, zone)? else { return Ok(None) };
     let mut out = String::new();
     for part in parse(picture) {
         let (field, fill, ordinal) = match part {
@@ -444,12 +469,12 @@ mod tests {
             ("TZ OF", " +00"),
         ];
         for (picture, expected) in examples {
-            let printed = to_char(&time, picture).expect("it can be printed");
+            let printed = to_char(&time, picture, "").expect("it can be printed");
             assert_eq!(printed.as_deref(), Some(expected), "{picture}");
         }
         let span = IntervalMonthDayNano::new(14, 3, 15 * HOUR * 1_000 + 2 * MINUTE * 1_000);
         let span = ScalarValue::IntervalMonthDayNano(Some(span));
-        let printed = to_char(&span, "YYYY MM DD HH24:MI:SS").expect("it can be printed");
+        let printed = to_char(&span, "YYYY MM DD HH24:MI:SS", "").expect("it can be printed");
         assert_eq!(printed.as_deref(), Some("0001 02 03 15:02:00"));
     }
 }

@@ -18,7 +18,7 @@
 //! | [`TopN`]      | ORDER BY .. LIMIT, ROW_NUMBER() <= n | any       | all rows, or the first  |
 //! | [`OnClose`]   | EMIT ON WINDOW CLOSE                 | any       | rows that are not shown |
 //! | [`Pace`]      | EMIT EVERY, EMIT AFTER DELAY         | one       | changes not shown yet   |
-//! | [`Differences`] | ISTREAM, DSTREAM                   | any       | none, or since the tick |
+//! | [`Differences`] | ISTREAM, DSTREAM, CHANGELOG        | any       | none, or since the tick |
 //! | [`Samples`]   | RSTREAM                              | one       | the content             |
 //! | [`Arrange`]   | before windows of rows, subscribers  | any       | none                    |
 //! | [`Stamp`]     | CREATE STREAM AS                     | any       | none                    |

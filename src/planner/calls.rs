@@ -4,9 +4,21 @@
 //! |---------------------------------|-------------------------------------------------|
 //! | `FROM f(..)`, f giving rows     | the lateral function ([`super::rows`])          |
 //! | `SELECT f(..)`, f giving rows   | `unnest($f(..))`                                |
-//! | `GROUP BY ()`                   | `GROUP BY GROUPING SETS (())`                   |
+//! | `DISTINCT ON (1)`               | `DISTINCT ON (x)`, x being the first selected   |
+//! | `(a, b) IN (SELECT ..)`         | EXISTS ([`super::row_in`])                      |
+//! | `age(t)`                        | `age(current_date, t)`                          |
+//! | `make_timestamptz(..)`          | `make_timestamp(..)::timestamptz`               |
+//! | `to_timestamp(text, picture)`   | a timestamp read by it, cast to `timestamptz`   |
+//! | `date_trunc(f, t, z)`           | `timezone(z, date_trunc(f, timezone(z, t)))`    |
+//! | `'today'::date`, `'now'::..`    | `current_date`, `now()`, cast to the type       |
+//! | `VALUES (1), ('2')`             | `VALUES (1), (CAST('2' AS bigint))`             |
+//! | `TABLE t`                       | `SELECT * FROM t`                               |
+//! | `VALUES (a.x), (1)`             | `SELECT a.x UNION ALL SELECT 1`                 |
+//! | `GROUP BY ()`                   | grouping sets ([`super::group_by`])             |
+//! | `rank(a) WITHIN GROUP (..)`     | counts of rows ([`super::hypothetical`])        |
 //! | `make_interval(days => 1)`      | the same with all arguments, in their places    |
 //! | `ARRAY(SELECT x .. ORDER BY y)` | `(SELECT coalesce(array_agg(x ORDER BY y), {})` |
+//! | `ARRAY[x, y]`                   | `make_array(x, y)`: DataFusion's has no outer columns |
 
 use std::ops::ControlFlow;
 
@@ -15,26 +27,47 @@ use sqlparser::ast::{
     Ident, ObjectName, SelectItem, SetExpr, TableFactor, VisitMut, VisitorMut,
 };
 
+use super::row_in;
 use super::rows::{gives_rows, plain_name};
+use super::{group_by, hypothetical};
+use crate::sql::names::fold;
 
 /// Rewrites the calls of a tree.
 pub(super) fn rewrite(tree: &mut impl VisitMut) {
-    let _ = VisitMut::visit(tree, &mut Calls);
+    let _ = VisitMut::visit(tree, &mut Calls { of_insert: false });
 }
 
-struct Calls;
+struct Calls {
+    /// Whether the next query is the source of an INSERT, whose table says the types.
+    of_insert: bool,
+}
 
 impl VisitorMut for Calls {
     type Break = ();
 
-    fn pre_visit_select(&mut self, select: &mut ast::Select) -> ControlFlow<()> {
-        if let ast::GroupByExpr::Expressions(groups, _) = &mut select.group_by {
-            for group in groups {
-                if matches!(group, Expr::Tuple(keys) if keys.is_empty()) {
-                    *group = Expr::GroupingSets(vec![vec![]]);
-                }
+    fn pre_visit_statement(&mut self, statement: &mut ast::Statement) -> ControlFlow<()> {
+        self.of_insert = matches!(statement, ast::Statement::Insert(_));
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_query(&mut self, query: &mut ast::Query) -> ControlFlow<()> {
+        let of_insert = std::mem::take(&mut self.of_insert);
+        tables_as_selects(&mut query.body);
+        if let SetExpr::Values(values) = query.body.as_mut() {
+            if !of_insert {
+                type_values(values);
+            }
+            if let Some(selects) = as_selects(values) {
+                *query.body = selects;
             }
         }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_select(&mut self, select: &mut ast::Select) -> ControlFlow<()> {
+        group_by::spell_out(&mut select.group_by);
+        distinct_on_results(select);
+        select.selection.iter_mut().for_each(row_in::in_condition);
         for item in &mut select.projection {
             if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
                 let _ = VisitMut::visit(expr, &mut InSelectList { depth: 0 });
@@ -70,6 +103,11 @@ impl VisitorMut for Calls {
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        hypothetical::spell_out(expr);
+        if let Expr::Array(array) = expr {
+            let elements = std::mem::take(&mut array.elem).into_iter().map(argument).collect();
+            *expr = call("make_array", elements);
+        }
         if let Expr::Function(function) = expr
             && plain_name(&function.name).as_deref() == Some("array")
             && let FunctionArguments::Subquery(query) = &mut function.args
@@ -83,7 +121,236 @@ impl VisitorMut for Calls {
         {
             in_places(&mut list.args);
         }
+        row_in::as_value(expr);
+        if let Some(meant) = time_call(expr).or_else(|| time_word(expr)) {
+            *expr = meant;
+        }
         ControlFlow::Continue(())
+    }
+}
+
+/// Replaces numbers and names of results in DISTINCT ON.
+fn distinct_on_results(select: &mut ast::Select) {
+    let Some(ast::Distinct::On(exprs)) = &mut select.distinct else { return };
+    for expr in exprs {
+        let found = match expr {
+            Expr::Value(value) => match &value.value {
+                ast::Value::Number(place, _) => place
+                    .parse::<usize>()
+                    .ok()
+                    .and_then(|place| select.projection.get(place.checked_sub(1)?)),
+                _ => None,
+            },
+            Expr::Identifier(name) => select.projection.iter().find(|item| match item {
+                SelectItem::ExprWithAlias { alias, .. } => fold(alias) == fold(name),
+                _ => false,
+            }),
+            _ => None,
+        };
+        if let Some(SelectItem::UnnamedExpr(item) | SelectItem::ExprWithAlias { expr: item, .. }) =
+            found
+        {
+            *expr = item.clone();
+        }
+    }
+}
+
+/// `age` of one time and `date_trunc` in a zone.
+fn time_call(expr: &Expr) -> Option<Expr> {
+    let Expr::Function(Function { name, args: FunctionArguments::List(list), .. }) = expr else {
+        return None;
+    };
+    let args = list.args.iter().map(|arg| match arg {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr),
+        _ => None,
+    });
+    let args = args.collect::<Option<Vec<_>>>()?;
+    match (plain_name(name)?.as_str(), args.as_slice()) {
+        ("make_timestamptz", [parts @ .., zone]) if parts.len() == 6 => {
+            let parts = parts.iter().map(|part| argument((*part).clone())).collect();
+            let local = call("make_timestamp", parts);
+            Some(call("timezone", vec![argument((*zone).clone()), argument(local)]))
+        }
+        ("make_timestamptz", [_, _, _, _, _, _]) => {
+            let parts = args.iter().map(|part| argument((*part).clone())).collect();
+            Some(cast_to(call("make_timestamp", parts), instants()))
+        }
+        ("to_timestamp", [_, _]) => {
+            let parts = args.iter().map(|part| argument((*part).clone())).collect();
+            Some(cast_to(call("$read_time", parts), instants()))
+        }
+        ("age", [time]) => {
+            let today = call("current_date", vec![]);
+            Some(call("age", vec![argument(today), argument((*time).clone())]))
+        }
+        ("date_trunc", [field, time, zone]) => {
+            let zone = argument((*zone).clone());
+            let instant = cast_to((*time).clone(), instants());
+            let local = call("timezone", vec![zone.clone(), argument(instant)]);
+            let cut = call("date_trunc", vec![argument((*field).clone()), argument(local)]);
+            Some(call("timezone", vec![zone, argument(cut)]))
+        }
+        _ => None,
+    }
+}
+
+fn instants() -> ast::DataType {
+    ast::DataType::Timestamp(Some(6), ast::TimezoneInfo::WithTimeZone)
+}
+
+/// Words for times that depend on the time of the statement, cast to a type of times.
+fn time_word(expr: &Expr) -> Option<Expr> {
+    let (text, data_type) = match expr {
+        Expr::Cast { expr, data_type, .. } => match expr.as_ref() {
+            Expr::Value(value) => (&value.value, data_type),
+            _ => return None,
+        },
+        Expr::TypedString(typed) => (&typed.value.value, &typed.data_type),
+        _ => return None,
+    };
+    use ast::DataType::{Date, Time, Timestamp};
+    let ast::Value::SingleQuotedString(text) = text else { return None };
+    if !matches!(data_type, Date | Time(..) | Timestamp(..)) {
+        return None;
+    }
+    let day = |shift: i64| {
+        let number = Expr::Value(ast::Value::Number(shift.to_string(), false).into());
+        let today = Box::new(call("current_date", vec![]));
+        Expr::BinaryOp { left: today, op: ast::BinaryOperator::Plus, right: Box::new(number) }
+    };
+    let time = match text.trim().to_ascii_lowercase().as_str() {
+        "now" => call("now", vec![]),
+        "today" => day(0),
+        "tomorrow" => day(1),
+        "yesterday" => day(-1),
+        _ => return None,
+    };
+    Some(cast_to(time, data_type.clone()))
+}
+
+fn cast_to(expr: Expr, data_type: ast::DataType) -> Expr {
+    Expr::Cast {
+        kind: ast::CastKind::Cast,
+        expr: Box::new(expr),
+        data_type,
+        array: false,
+        format: None,
+    }
+}
+
+/// `TABLE t` as `SELECT * FROM t`, also in the branches of UNION and the like.
+fn tables_as_selects(body: &mut SetExpr) {
+    match body {
+        SetExpr::SetOperation { left, right, .. } => {
+            tables_as_selects(left);
+            tables_as_selects(right);
+        }
+        SetExpr::Table(table) => {
+            let name = table.table_name.iter().map(Ident::new);
+            let schema = table.schema_name.iter().map(Ident::new);
+            let name = ObjectName::from(schema.chain(name).collect::<Vec<_>>());
+            let Ok(parsed) = crate::sql::parse_query_text("SELECT * FROM t") else { return };
+            *body = *parsed.ast.body;
+            if let SetExpr::Select(select) = body
+                && let TableFactor::Table { name: place, .. } = &mut select.from[0].relation
+            {
+                *place = name;
+            }
+        }
+        _ => {}
+    }
+}
+
+/// VALUES that name columns or have subqueries, as SELECTs; nothing for others, and none that say
+/// DEFAULT.
+fn as_selects(values: &ast::Values) -> Option<SetExpr> {
+    struct Looks {
+        beyond: bool,
+        default: bool,
+    }
+    impl ast::Visitor for Looks {
+        type Break = ();
+        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+            match expr {
+                Expr::Identifier(name) if name.value.eq_ignore_ascii_case("default") => {
+                    self.default = true;
+                }
+                Expr::Identifier(_)
+                | Expr::CompoundIdentifier(_)
+                | Expr::Subquery(_)
+                | Expr::InSubquery { .. }
+                | Expr::Exists { .. } => self.beyond = true,
+                _ => {}
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let mut looks = Looks { beyond: false, default: false };
+    let _ = ast::Visit::visit(values, &mut looks);
+    if !looks.beyond || looks.default {
+        return None;
+    }
+    let select = |row: &Vec<Expr>| {
+        let mut select = *crate::sql::parse_query_text("SELECT 1").ok()?.ast;
+        let SetExpr::Select(body) = select.body.as_mut() else { return None };
+        let items = row.iter().enumerate().map(|(i, expr)| SelectItem::ExprWithAlias {
+            expr: expr.clone(),
+            alias: Ident::with_quote('"', format!("column{}", i + 1)),
+        });
+        body.projection = items.collect();
+        Some(*select.body)
+    };
+    let mut selects = values.rows.iter().map(|row| select(row));
+    let first = selects.next()??;
+    selects.try_fold(first, |left, right| {
+        Some(SetExpr::SetOperation {
+            op: ast::SetOperator::Union,
+            set_quantifier: ast::SetQuantifier::All,
+            left: Box::new(left),
+            right: Box::new(right?),
+        })
+    })
+}
+
+/// Gives texts in quotes, and NULLs, the type that another row of VALUES says in their column.
+fn type_values(values: &mut ast::Values) {
+    let width = values.rows.first().map_or(0, |row| row.len());
+    for column in 0..width {
+        let cells = || values.rows.iter().filter_map(|row| row.get(column));
+        let text = |cell: &Expr| {
+            matches!(cell, Expr::Value(value)
+            if matches!(value.value, ast::Value::SingleQuotedString(_)))
+        };
+        let null = |cell: &Expr| {
+            matches!(cell, Expr::Value(value)
+            if matches!(value.value, ast::Value::Null))
+        };
+        let Some(wanted) = cells().find_map(said_type) else { continue };
+        if !cells().any(text) {
+            continue;
+        }
+        let cells = values.rows.iter_mut().filter_map(|row| row.get_mut(column));
+        for cell in cells.filter(|cell| text(cell) || null(cell)) {
+            *cell = cast_to(cell.clone(), wanted.clone());
+        }
+    }
+}
+
+/// The type that an expression says by its form.
+fn said_type(expr: &Expr) -> Option<ast::DataType> {
+    match expr {
+        Expr::Cast { data_type, .. } => Some(data_type.clone()),
+        Expr::TypedString(literal) => Some(literal.data_type.clone()),
+        Expr::Interval(_) => Some(ast::DataType::Interval { fields: None, precision: None }),
+        Expr::Value(value) => match &value.value {
+            ast::Value::Boolean(_) => Some(ast::DataType::Boolean),
+            ast::Value::Number(digits, _) => Some(match digits.parse::<i64>() {
+                Ok(_) => ast::DataType::BigInt(None),
+                Err(_) => ast::DataType::Numeric(ast::ExactNumberInfo::None),
+            }),
+            _ => None,
+        },
+        _ => None,
     }
 }
 
@@ -157,7 +424,7 @@ fn list(args: Vec<FunctionArg>, clauses: Vec<ast::FunctionArgumentClause>) -> Fu
     FunctionArguments::List(FunctionArgumentList { duplicate_treatment: None, args, clauses })
 }
 
-fn call(name: &str, args: Vec<FunctionArg>) -> Expr {
+pub(super) fn call(name: &str, args: Vec<FunctionArg>) -> Expr {
     Expr::Function(function(name, list(args, vec![])))
 }
 

@@ -7,9 +7,11 @@
 
 use std::sync::Arc;
 
-use arrow::array::{AsArray, Float64Array};
+use arrow::array::{AsArray, Float64Array, IntervalMonthDayNanoArray, Time64MicrosecondArray};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Float64Type};
+use arrow::datatypes::{
+    DataType, Float64Type, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, TimeUnit,
+};
 use datafusion::common::DFSchema;
 use datafusion::common::tree_node::Transformed;
 use datafusion::error::Result as DfResult;
@@ -18,7 +20,10 @@ use datafusion::logical_expr::{
 };
 
 use super::arithmetic::type_of;
+use super::scaled_interval::INTERVAL;
 use super::text_output::{differs, texts};
+use super::zone::Session;
+use crate::sql::output::style::Style;
 
 /// The function that stands between a value and its cast.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -31,8 +36,12 @@ struct Prepared {
 enum What {
     /// Rounds a double, half to even.
     Round,
+    /// A time of day as the interval since midnight.
+    SinceMidnight,
+    /// The time of day that an interval is behind midnight.
+    TimeOfDay,
     /// Shows a value as text; an instant as a zone's clocks show it, with their offset.
-    Show { zone: Option<Arc<str>> },
+    Show { zone: Option<Arc<str>>, style: Style },
 }
 
 impl Prepared {
@@ -46,6 +55,8 @@ impl ScalarUDFImpl for Prepared {
     fn name(&self) -> &str {
         match self.what {
             What::Round => "rounded",
+            What::SinceMidnight => "since_midnight",
+            What::TimeOfDay => "time_of_day",
             What::Show { .. } => "text_output",
         }
     }
@@ -57,6 +68,8 @@ impl ScalarUDFImpl for Prepared {
     fn return_type(&self, _: &[DataType]) -> DfResult<DataType> {
         Ok(match self.what {
             What::Round => DataType::Float64,
+            What::SinceMidnight => INTERVAL,
+            What::TimeOfDay => DataType::Time64(TimeUnit::Microsecond),
             What::Show { .. } => DataType::Utf8,
         })
     }
@@ -70,35 +83,63 @@ impl ScalarUDFImpl for Prepared {
                     values.as_primitive::<Float64Type>().unary(f64::round_ties_even);
                 Arc::new(rounded)
             }
-            What::Show { zone } => Arc::new(texts(&arrays[0], zone.as_deref())?),
+            What::SinceMidnight => {
+                let micros = cast(&arrays[0], &DataType::Int64)?;
+                let spans: IntervalMonthDayNanoArray = micros
+                    .as_primitive::<Int64Type>()
+                    .unary(|micros| IntervalMonthDayNano::new(0, 0, micros * 1_000));
+                Arc::new(spans)
+            }
+            What::TimeOfDay => {
+                const DAY: i64 = 86_400_000_000;
+                let times: Time64MicrosecondArray = arrays[0]
+                    .as_primitive::<IntervalMonthDayNanoType>()
+                    .unary(|span| (span.nanoseconds / 1_000).rem_euclid(DAY));
+                Arc::new(times)
+            }
+            What::Show { zone, style } => Arc::new(texts(&arrays[0], zone.as_deref(), *style)?),
         }))
     }
+}
+
+/// Rounds a double, half to even.
+pub(super) fn rounded(double: Expr) -> Expr {
+    Prepared::call(What::Round, double)
 }
 
 /// Replaces a cast that would cut where Postgres rounds, or show otherwise.
 pub(super) fn rewrite(
     expr: Expr,
     schema: &DFSchema,
-    session: Option<&Arc<str>>,
+    session: &Session,
 ) -> DfResult<Transformed<Expr>> {
     let Expr::Cast(Cast { expr: inner, field }) = &expr else { return Ok(Transformed::no(expr)) };
     let Ok(from) = type_of(inner, schema) else { return Ok(Transformed::no(expr)) };
     let inner = || inner.as_ref().clone();
     let prepared = match (from, field.data_type()) {
         (DataType::Float16 | DataType::Float32 | DataType::Float64, to) if to.is_integer() => {
-            Prepared::call(What::Round, inner())
+            rounded(inner())
         }
         (DataType::Decimal128(precision, scale), to) if to.is_integer() && scale > 0 => {
             let whole = DataType::Decimal128(precision, 0);
             Expr::Cast(Cast::new(Box::new(inner()), whole))
         }
+        (DataType::Time64(_), to) if *to == INTERVAL => {
+            return Ok(Transformed::yes(Prepared::call(What::SinceMidnight, inner())));
+        }
+        (from, DataType::Time64(_)) if from == INTERVAL => {
+            return Ok(Transformed::yes(Prepared::call(What::TimeOfDay, inner())));
+        }
         (from, DataType::Utf8) if differs(&from) => {
             let zone = match from {
-                DataType::Timestamp(_, Some(zone)) => Some(session.cloned().unwrap_or(zone)),
-                DataType::List(_) => session.cloned(),
+                DataType::Timestamp(_, Some(zone)) => Some(session.zone.clone().unwrap_or(zone)),
+                DataType::List(_) => session.zone.clone(),
                 _ => None,
             };
-            return Ok(Transformed::yes(Prepared::call(What::Show { zone }, inner())));
+            return Ok(Transformed::yes(Prepared::call(
+                What::Show { zone, style: session.style },
+                inner(),
+            )));
         }
         _ => return Ok(Transformed::no(expr)),
     };

@@ -8,7 +8,8 @@
 //! | `date + interval` | `timestamp` | DataFusion's stays a date |
 //! | `date + integer`, `date - date` | a number of days | it must not become the line above |
 //! | `round(numeric, n)` | the scale `n` | DataFusion forgets a constant that it casts |
-//! | text in quotes compared with a time | a time of that type | it may be written in all forms |
+//! | `round(double)` | the nearest, the even one in the middle | DataFusion goes away from zero |
+//! | text in quotes beside another type | a value of that type | see [`super::common_type`] |
 //!
 //! Together means: operands of an operator, arguments of COALESCE, GREATEST, LEAST and NULLIF,
 //! results of
@@ -21,17 +22,17 @@ use datafusion::common::DFSchema;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::error::Result as DfResult;
+use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{
     BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, Union,
 };
 use datafusion::optimizer::AnalyzerRule;
 
+use super::common_type::{Said, common, read_texts, unify};
 use super::interval_order::compares;
-use super::{text_time, zone};
-
-/// Functions whose arguments have one type.
-const OF_ONE_TYPE: [&str; 4] = ["coalesce", "greatest", "least", "nullif"];
+use super::{casts, common_type, text_time, zone};
+use crate::functions::time;
 
 /// Digits behind the point of a numerator; division adds four.
 const NUMERATOR_SCALE: i8 = 16;
@@ -74,8 +75,8 @@ pub(super) fn rewrite(
     schema: &DFSchema,
     config: &ConfigOptions,
 ) -> DfResult<Transformed<Expr>> {
-    let zone = zone::of(config);
-    let read_times = |parts: &mut [&mut Expr]| text_time::read_beside(parts, schema, zone.as_ref());
+    let session = zone::of(config);
+    let read_times = |parts: &mut [&mut Expr]| text_time::read_beside(parts, schema, &session);
     expr.transform_up(|expr| match expr {
         Expr::BinaryExpr(mut binary) => {
             let read =
@@ -86,36 +87,94 @@ pub(super) fn rewrite(
         }
         Expr::Between(mut between) => {
             let mut parts = [&mut *between.expr, &mut *between.low, &mut *between.high];
-            let changed = float_wins(&mut parts, schema) | read_times(&mut parts);
+            let changed = read_times(&mut parts)
+                | read_texts(&mut parts, schema)
+                | float_wins(&mut parts, schema);
             Ok(transformed(changed, Expr::Between(between)))
         }
         Expr::InList(mut list) => {
             let mut parts: Vec<&mut Expr> =
                 std::iter::once(&mut *list.expr).chain(&mut list.list).collect();
-            let changed = float_wins(&mut parts, schema) | read_times(&mut parts);
+            let changed = read_times(&mut parts)
+                | read_texts(&mut parts, schema)
+                | float_wins(&mut parts, schema);
             Ok(transformed(changed, Expr::InList(list)))
         }
         Expr::Case(mut case) => {
+            let mut compared: Vec<&mut Expr> = Vec::new();
+            if let Some(operand) = &mut case.expr {
+                compared.push(operand);
+                compared.extend(case.when_then_expr.iter_mut().map(|(when, _)| &mut **when));
+            }
+            let read = read_texts(&mut compared, schema);
             let results = case.when_then_expr.iter_mut().map(|(_, then)| &mut **then);
             let mut parts: Vec<&mut Expr> =
                 results.chain(case.else_expr.iter_mut().map(|e| &mut **e)).collect();
-            let changed = float_wins(&mut parts, schema);
+            let changed = read | read_texts(&mut parts, schema) | float_wins(&mut parts, schema);
             Ok(transformed(changed, Expr::Case(case)))
         }
-        Expr::ScalarFunction(mut function) if OF_ONE_TYPE.contains(&function.name()) => {
-            let mut parts: Vec<&mut Expr> = function.args.iter_mut().collect();
-            let changed = float_wins(&mut parts, schema);
-            Ok(transformed(changed, Expr::ScalarFunction(function)))
-        }
-        Expr::ScalarFunction(mut function) if ["round", "trunc"].contains(&function.name()) => {
-            let Some(Expr::Literal(scale, _)) = function.args.get_mut(1) else {
-                return Ok(Transformed::no(Expr::ScalarFunction(function)));
-            };
-            *scale = scale.cast_to(&DataType::Int32)?;
-            Ok(Transformed::yes(Expr::ScalarFunction(function)))
-        }
+        Expr::ScalarFunction(function) => call(function, schema),
         other => Ok(Transformed::no(other)),
     })
+}
+
+/// Rewrites a call.
+fn call(mut function: ScalarFunction, schema: &DFSchema) -> DfResult<Transformed<Expr>> {
+    let changed = match function.name() {
+        "$generate_series" | "date_bin" => read_series(&mut function, schema),
+        "date_part" if is_calendar_part(&function) => {
+            function.func = time::calendar_part();
+            true
+        }
+        "round" if rounds_to_even(&function, schema) => {
+            return Ok(Transformed::yes(casts::rounded(function.args.swap_remove(0))));
+        }
+        "round" | "trunc" => match function.args.get_mut(1) {
+            Some(Expr::Literal(scale, _)) => {
+                *scale = scale.cast_to(&DataType::Int32)?;
+                true
+            }
+            _ => false,
+        },
+        _ => {
+            let ScalarFunction { func, args } = &mut function;
+            unify(func, args, schema)
+        }
+    };
+    Ok(transformed(changed, Expr::ScalarFunction(function)))
+}
+
+/// Reads the texts among the times of a series or of `date_bin`, and the step of a series of times.
+fn read_series(function: &mut ScalarFunction, schema: &DFSchema) -> bool {
+    let series = function.name() == "$generate_series";
+    let times = if series { 0..2 } else { 1..3 };
+    let parts = function.args.iter_mut().take(times.end).skip(times.start);
+    let mut changed = read_texts(&mut parts.collect::<Vec<_>>(), schema);
+    let of_times = function.args.first().and_then(|first| first.get_type(schema).ok());
+    let of_times = matches!(of_times, Some(DataType::Timestamp(..) | DataType::Date32));
+    if let Some(step) = function.args.get_mut(2).filter(|_| series && of_times)
+        && common_type::untyped(step).is_some()
+    {
+        cast(step, INTERVAL);
+        changed = true;
+    }
+    changed
+}
+
+/// Whether this is `date_part` of a part that DataFusion has not.
+fn is_calendar_part(function: &ScalarFunction) -> bool {
+    function.name() == "date_part"
+        && matches!(function.args.first(), Some(Expr::Literal(part, _))
+        if part.try_as_str().flatten().is_some_and(|part| {
+            time::CALENDAR_PARTS.iter().any(|known| known.eq_ignore_ascii_case(part))
+        }))
+}
+
+/// Whether this is `round` of a double.
+fn rounds_to_even(function: &ScalarFunction, schema: &DFSchema) -> bool {
+    function.name() == "round"
+        && matches!(function.args.as_slice(), [arg]
+            if arg.get_type(schema).is_ok_and(|data_type| data_type.is_floating()))
 }
 
 fn transformed<T>(changed: bool, data: T) -> Transformed<T> {
@@ -190,28 +249,38 @@ fn operation(mut binary: BinaryExpr, schema: &DFSchema) -> DfResult<Transformed<
     Ok(Transformed::yes(Expr::BinaryExpr(binary)))
 }
 
-/// Makes numeric columns double where another branch has doubles.
+/// Gives the columns of the branches one type where DataFusion would choose another: doubles beside
+/// numerics, and texts in quotes beside anything else.
 fn union_of_one_type(union: Union) -> DfResult<Transformed<LogicalPlan>> {
-    let types = |column: usize| {
-        union
-            .inputs
-            .iter()
-            .filter_map(move |input| Some(input.schema().fields().get(column)?.data_type()))
+    let column = |input: &LogicalPlan, i: usize| {
+        let (qualifier, field) = input.schema().qualified_field(i);
+        Expr::from((qualifier, field))
     };
-    let doubles: Vec<bool> = (0..union.schema.fields().len())
-        .map(|i| types(i).any(DataType::is_floating) && types(i).any(DataType::is_decimal))
-        .collect();
-    if !doubles.contains(&true) {
+    let target = |i: usize| {
+        let types = || union.inputs.iter().map(|input| input.schema().field(i).data_type());
+        let said = union.inputs.iter().map(|input| match quoted(input, i) {
+            Some(text) => Said::Text(text),
+            None => common_type::said_of(input.schema().field(i)),
+        });
+        let mixed = types().any(DataType::is_floating) && types().any(DataType::is_decimal);
+        let quoted = union.inputs.iter().any(|input| quoted(input, i).is_some());
+        common(said).ok().flatten().filter(|_| mixed || quoted)
+    };
+    let targets: Vec<_> = (0..union.schema.fields().len()).map(target).collect();
+    if targets.iter().all(Option::is_none) {
         return Ok(Transformed::no(LogicalPlan::Union(union)));
     }
     let inputs = union.inputs.iter().map(|input| {
-        let columns = input.schema().iter().zip(&doubles).map(|((qualifier, field), double)| {
-            let mut column = Expr::from((qualifier, field));
-            if *double && *field.data_type() != DataType::Float64 {
-                cast(&mut column, DataType::Float64);
-                column = column.alias_qualified(qualifier.cloned(), field.name());
+        let columns = targets.iter().enumerate().map(|(i, target)| {
+            let (qualifier, field) = input.schema().qualified_field(i);
+            let column = column(input, i);
+            match target {
+                Some(to) if to.data_type() != field.data_type() => {
+                    let cast = Cast::new_from_field(Box::new(column), Arc::clone(to));
+                    Expr::Cast(cast).alias_qualified(qualifier.cloned(), field.name())
+                }
+                _ => column,
             }
-            column
         });
         let columns = columns.collect::<Vec<_>>();
         let plan = LogicalPlanBuilder::from(Arc::clone(input)).project(columns)?.build()?;
@@ -219,4 +288,14 @@ fn union_of_one_type(union: Union) -> DfResult<Transformed<LogicalPlan>> {
     });
     let union = Union::try_new_with_loose_types(inputs.collect::<DfResult<_>>()?)?;
     Ok(Transformed::yes(LogicalPlan::Union(union)))
+}
+
+/// The text in quotes that a column of a SELECT is.
+fn quoted(plan: &LogicalPlan, column: usize) -> Option<&str> {
+    let LogicalPlan::Projection(projection) = plan else { return None };
+    let mut expr = projection.expr.get(column)?;
+    while let Expr::Alias(alias) = expr {
+        expr = &alias.expr;
+    }
+    common_type::untyped(expr)
 }

@@ -243,6 +243,19 @@ fn unnested(unnest: &Unnest, input: &Node) -> Properties {
 
 fn windowed(window: &Window, input: &Node) -> Properties {
     let size = match window {
+        // What comes late comes later than its times say.
+        Window::Unbounded => {
+            let finality = input.properties.finality.iter();
+            let other = |finality: Finality| Finality { of: TimeOf::Other, ..finality };
+            let finality = finality.map(|finality| finality.map(other)).collect();
+            return Properties {
+                finality,
+                time_column: None,
+                ordered: false,
+                stream: false,
+                ..input.properties.clone()
+            };
+        }
         Window::Range { .. } | Window::Current { .. } => Size::Window,
         Window::Rows { .. } => Size::Constant,
         Window::Partitioned { .. } => Size::Keys,
@@ -259,7 +272,7 @@ fn windowed(window: &Window, input: &Node) -> Properties {
             | Window::Current { .. }
             | Window::Rows { slide: 1, .. }
             | Window::Partitioned { .. } => input.properties.time_column,
-            Window::Range { .. } | Window::Rows { .. } => None,
+            Window::Range { .. } | Window::Rows { .. } | Window::Unbounded => None,
         },
         ..Properties::default()
     }

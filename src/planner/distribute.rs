@@ -77,7 +77,7 @@ pub(super) fn distribute(node: Node) -> Node {
         | Op::Expand(_)
         | Op::Unnest(_)
         | Op::Temporal(_)
-        | Op::Window(Window::Range { .. } | Window::Current { .. })
+        | Op::Window(Window::Range { .. } | Window::Current { .. } | Window::Unbounded)
         | Op::Assign(_)
         | Op::Arrange
         | Op::Stamp

@@ -22,6 +22,7 @@ use super::plan::{
 use super::temporal::Bound;
 use super::verdict::state_of;
 use super::window::span_text;
+use crate::sql::Exclude;
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -197,7 +198,11 @@ fn describe_top(top: &TopN) -> String {
 }
 
 fn describe_call(call: &OverCall) -> String {
-    let frame = &call.frame;
+    let exclude = match call.exclude {
+        Exclude::NoOthers => String::new(),
+        exclude => format!(" EXCLUDE {}", exclude.as_str()),
+    };
+    let frame = format!("{}{exclude}", call.frame);
     match &call.function {
         OverFunction::Number(Counting::Rows) => "row_number".to_owned(),
         OverFunction::Number(Counting::Ranks) => "rank".to_owned(),
@@ -231,6 +236,7 @@ fn window_text(window: &Window) -> String {
             format!("RANGE {}{inclusive}{}", span_text(*size), slide.unwrap_or_default())
         }
         Window::Current { period } => format!("CURRENT {}", span_text(*period)),
+        Window::Unbounded => "UNBOUNDED".to_owned(),
         Window::Rows { count, slide: 1 } => format!("ROWS {count}"),
         Window::Rows { count, slide } => format!("ROWS {count} SLIDE {slide}"),
         Window::Partitioned { keys, count, range } => {

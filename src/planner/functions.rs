@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use arrow::array::timezone::Tz;
 use arrow::array::{
     ArrayRef, AsArray, Decimal128Array, IntervalMonthDayNanoArray, TimestampMicrosecondArray,
 };
@@ -12,7 +11,7 @@ use arrow::datatypes::{
     DataType, Field, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, TimeUnit,
     TimestampMicrosecondType,
 };
-use chrono::{DateTime, Datelike, Months, NaiveDateTime, Offset, TimeDelta, TimeZone, Utc};
+use chrono::{DateTime, Datelike, Months, Utc};
 use datafusion::common::{ScalarValue, exec_datafusion_err, plan_err};
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::{
@@ -22,6 +21,7 @@ use datafusion::logical_expr::{
 use datafusion::physical_expr_common::datum::apply;
 
 use super::scaled_interval::INTERVAL;
+use crate::functions::zone::{clock_time, instant_of, naive, zone};
 use crate::sql::SECONDS;
 use crate::sql::types::pg_type_name;
 
@@ -71,7 +71,10 @@ impl Function {
         let signature = match kind {
             Kind::Mod => Signature::numeric(2, Volatility::Immutable),
             Kind::TypeOf => Signature::any(1, Volatility::Immutable),
-            Kind::Age => Signature::exact(vec![MICROS, MICROS], Volatility::Immutable),
+            Kind::Age => {
+                let types = [MICROS, instants()].map(|of| TypeSignature::Exact(vec![of; 2]));
+                Signature::one_of(types.to_vec(), Volatility::Immutable)
+            }
             Kind::Seconds => {
                 let types = [MICROS, instants(), TIME, INTERVAL];
                 let types = types.map(|data_type| TypeSignature::Exact(vec![data_type]));
@@ -140,9 +143,9 @@ impl ScalarUDFImpl for Function {
         }
         let instant = times.timezone().is_some();
         let zones = arrays[0].as_string::<i32>();
-        let moved = zones.iter().zip(times).map(|(zone, micros)| match (zone, micros) {
-            (Some(zone), Some(micros)) if instant => clock_time(zone, micros).map(Some),
-            (Some(zone), Some(micros)) => instant_of(zone, micros).map(Some),
+        let moved = zones.iter().zip(times).map(|(name, micros)| match (name, micros) {
+            (Some(name), Some(micros)) if instant => clock_time(zone(name)?, micros).map(Some),
+            (Some(name), Some(micros)) => instant_of(zone(name)?, micros).map(Some),
             _ => Ok(None),
         });
         let moved = moved.collect::<DfResult<TimestampMicrosecondArray>>()?;
@@ -173,35 +176,6 @@ fn seconds(values: &ArrayRef) -> DfResult<Decimal128Array> {
             .unary(|micros| i128::from(micros.rem_euclid(MINUTE_MICROS))),
     };
     Ok(micros.with_precision_and_scale(8, 6)?)
-}
-
-fn naive(micros: i64) -> DfResult<NaiveDateTime> {
-    let time = DateTime::from_timestamp_micros(micros);
-    Ok(time.ok_or_else(|| exec_datafusion_err!("timestamp out of range"))?.naive_utc())
-}
-
-pub(super) fn zone(name: &str) -> DfResult<Tz> {
-    // Names in Postgres have no case.
-    let known = name.parse().or_else(|_| name.to_uppercase().parse());
-    known.map_err(|_| exec_datafusion_err!("time zone \"{name}\" not recognized"))
-}
-
-/// What the clocks of a zone show at an instant.
-fn clock_time(name: &str, micros: i64) -> DfResult<i64> {
-    let offset = zone(name)?.offset_from_utc_datetime(&naive(micros)?).fix().local_minus_utc();
-    Ok(micros + i64::from(offset) * 1_000_000)
-}
-
-/// The first instant at which the clocks of a zone show a time, or would if none were skipped.
-pub(super) fn instant_of(name: &str, micros: i64) -> DfResult<i64> {
-    let zone = zone(name)?;
-    let local = naive(micros)?;
-    let offset = match zone.offset_from_local_datetime(&local).earliest() {
-        Some(offset) => offset,
-        // Postgres goes on with the offset that was in force before.
-        None => zone.offset_from_utc_datetime(&(local - TimeDelta::days(1))),
-    };
-    Ok(micros - i64::from(offset.fix().local_minus_utc()) * 1_000_000)
 }
 
 /// The time from `second` to `first`, counted in whole months, then days, then microseconds.

@@ -116,6 +116,9 @@ pub fn continuous(plan: LogicalPlan, request: Request, state: &SessionState) -> 
     }
     root = pace::place(root, clock, request)?;
     let late = late::refuse(&root, clock, request)?;
+    if late && clock == Clock::Event {
+        root = late::windowed(root);
+    }
     let stream = request.wanted != Wanted::Changes || (request.on_close && !late);
     if stream && !root.properties.append_only {
         return Err(to_stream::not_monotonic());
@@ -346,8 +349,10 @@ impl Lowering {
             kind: source.kind(),
             key: key.filter(|key| !key.is_empty()),
             projection,
-            untimed: source.stream_def().is_some_and(|def| def.event_time.is_none()),
-            partitioned: source.stream_def().is_some_and(|def| def.partitioned),
+            untimed: source
+                .stream_def()
+                .is_some_and(|def| def.event_time.is_none() && !def.by_rows),
+            partitioned: source.stream_def().is_some_and(|def| def.partitioned || def.by_rows),
             lateness: source.lateness(),
             late: source.has_late(),
             seq: source.has_seq(),

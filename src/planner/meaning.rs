@@ -20,15 +20,15 @@ pub fn rewrite(
     schema: &DFSchema,
     config: &ConfigOptions,
 ) -> DfResult<Transformed<Expr>> {
-    let zone = zone::of(config);
+    let session = zone::of(config);
     expr.transform_up(|expr| {
-        let zoned = match &zone {
+        let zoned = match &session.zone {
             Some(zone) => zone::rewrite(expr, schema, zone)?,
             None => Transformed::no(expr),
         };
         zoned
-            .transform_data(|expr| text_time::rewrite(expr, schema, zone.as_ref()))?
-            .transform_data(|expr| casts::rewrite(expr, schema, zone.as_ref()))?
+            .transform_data(|expr| text_time::rewrite(expr, schema, &session))?
+            .transform_data(|expr| casts::rewrite(expr, schema, &session))?
             .transform_data(|expr| arithmetic::rewrite(expr, schema))?
             .transform_data(|expr| Ok(logarithm::rewrite(expr)))?
             .transform_data(|expr| interval_order::rewrite(expr, schema))

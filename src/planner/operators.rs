@@ -19,6 +19,7 @@ use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExp
 use datafusion::logical_expr::{Cast, Expr, ExprSchemable, Operator, lit, when};
 use sqlparser::ast::BinaryOperator;
 
+use super::common_type::read_operand;
 use super::scaled_interval::{INTERVAL, scaled};
 use crate::sql::{IN_ARRAY, NOT_IN_ARRAY};
 
@@ -32,7 +33,8 @@ impl ExprPlanner for PostgresOperators {
         expr: RawBinaryExpr,
         schema: &DFSchema,
     ) -> DfResult<PlannerResult<RawBinaryExpr>> {
-        let RawBinaryExpr { op, left, right } = expr;
+        let RawBinaryExpr { op, mut left, mut right } = expr;
+        read_operand(&op, &mut left, &mut right, schema);
         let planned = match &op {
             BinaryOperator::PGStartsWith => starts_with(left, right),
             BinaryOperator::PGOverlap => array_has_any(left, right),

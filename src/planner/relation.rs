@@ -22,13 +22,13 @@ use sqlparser::ast;
 
 use super::asof::{DELETED, marker};
 use super::error::Error;
-use super::first_rows;
 use super::plan::ScanKind;
 use super::postgres_names::{SqlTypes, synonym};
 use super::properties::Properties;
 use super::rows::RowFunctions;
 use super::tvf::WindowPlanner;
 use super::using::{Natural, UsingPlanner};
+use super::{first_rows, recursive};
 use crate::error::SqlState;
 use crate::sql;
 use crate::sql::catalog::{Catalog, Column, FunctionDef, Object, ObjectKind, Oid, ViewDef};
@@ -163,6 +163,9 @@ impl RelationSource {
     pub fn time_type(&self) -> DataType {
         if self.arrivals {
             return system_time_type();
+        }
+        if matches!(&self.object.kind, ObjectKind::Stream(stream) if stream.by_rows) {
+            return DataType::Int64;
         }
         let column = self.event_time().map(|i| self.schema.field(i).data_type().clone());
         column.unwrap_or_else(system_time_type)
@@ -318,7 +321,8 @@ impl<'a> Names<'a> {
         }
     }
 
-    fn find(&self, name: &TableReference) -> Option<Arc<Object>> {
+    /// Returns the object of a name.
+    pub(super) fn find(&self, name: &TableReference) -> Option<Arc<Object>> {
         let catalog = self.relations.catalog();
         match name.schema() {
             Some(schema) => catalog.find(schema, name.table()).cloned(),
@@ -441,8 +445,10 @@ impl ContextProvider for Names<'_> {
     }
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
-        if name == first_rows::WITH_TIES {
-            return Some(first_rows::with_ties_function());
+        match name {
+            first_rows::WITH_TIES => return Some(first_rows::with_ties_function()),
+            recursive::MARK => return Some(recursive::mark_function()),
+            _ => {}
         }
         let name = synonym(name);
         marker(name).or_else(|| self.functions.scalar_functions().get(name).cloned())

@@ -3,16 +3,15 @@
 use std::sync::Arc;
 
 use arrow::array::{AsArray, IntervalMonthDayNanoArray};
-use arrow::datatypes::{
-    DataType, Float64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit,
-};
+use arrow::datatypes::{DataType, Float64Type, IntervalMonthDayNanoType, IntervalUnit};
 use arrow::error::ArrowError;
-use datafusion::common::exec_datafusion_err;
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::{
     Cast, ColumnarValue, Expr, Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
     Volatility,
 };
+
+use crate::functions::interval_scale::scale;
 
 /// The type of intervals.
 pub(super) const INTERVAL: DataType = DataType::Interval(IntervalUnit::MonthDayNano);
@@ -50,32 +49,13 @@ impl ScalarUDFImpl for Scaled {
         let numbers = arrays[1].as_primitive::<Float64Type>();
         let scaled = intervals.iter().zip(numbers).map(|pair| match pair {
             (Some(interval), Some(number)) if self.operator == Operator::Multiply => {
-                scale(interval, number).map(Some)
+                scale(interval, |part| part * number).map(Some)
             }
             (Some(_), Some(0.0)) => Err(ArrowError::DivideByZero.into()),
-            (Some(interval), Some(number)) => scale(interval, 1.0 / number).map(Some),
+            (Some(interval), Some(number)) => scale(interval, |part| part / number).map(Some),
             _ => Ok(None),
         });
         let scaled = scaled.collect::<DfResult<IntervalMonthDayNanoArray>>()?;
         Ok(ColumnarValue::Array(Arc::new(scaled)))
     }
-}
-
-/// Multiplies an interval: fractions of months become days of which a month has 30, fractions of
-/// days
-/// time, in whole microseconds.
-fn scale(interval: IntervalMonthDayNano, by: f64) -> DfResult<IntervalMonthDayNano> {
-    const DAY_MICROS: f64 = 86_400e6;
-    // Postgres rounds so too, lest 0.1 of ten months lose a day.
-    let tidy = |value: f64| (value * 1e6).round() / 1e6;
-    let months = tidy(f64::from(interval.months) * by);
-    let days = tidy(f64::from(interval.days) * by) + tidy(months.fract() * 30.0);
-    let micros = interval.nanoseconds as f64 / 1e3 * by + (days.fract() * DAY_MICROS).round();
-    let fits = |value: f64, most: f64| value.is_finite() && value.abs() < most;
-    let limit = f64::from(i32::MAX);
-    if !fits(months, limit) || !fits(days, limit) || !fits(micros, i64::MAX as f64 / 1e3) {
-        return Err(exec_datafusion_err!("interval out of range"));
-    }
-    let nanos = micros.round() as i64 * 1_000;
-    Ok(IntervalMonthDayNano::new(months.trunc() as i32, days.trunc() as i32, nanos))
 }

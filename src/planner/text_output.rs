@@ -10,8 +10,9 @@ use arrow::datatypes::{
 use bytes::BytesMut;
 use datafusion::error::Result as DfResult;
 
-use super::functions;
-use crate::sql::output::{datetime, number};
+use crate::functions::zone;
+use crate::sql::output::style::Style;
+use crate::sql::output::{datetime, number, style};
 
 /// Whether Arrow's text of such a value is another.
 pub(super) fn differs(data_type: &DataType) -> bool {
@@ -28,14 +29,14 @@ pub(super) fn differs(data_type: &DataType) -> bool {
 }
 
 /// Returns the texts of values; instants as the clocks of `zone` show them.
-pub(super) fn texts(values: &ArrayRef, zone: Option<&str>) -> DfResult<StringArray> {
-    let zone = zone.map(functions::zone).transpose()?;
-    let text = |i: usize| values.is_valid(i).then(|| text(values, i, zone)).transpose();
+pub(super) fn texts(values: &ArrayRef, zone: Option<&str>, style: Style) -> DfResult<StringArray> {
+    let zone = zone.map(zone::zone).transpose()?;
+    let text = |i: usize| values.is_valid(i).then(|| text(values, i, zone, style)).transpose();
     (0..values.len()).map(text).collect()
 }
 
 /// Returns the text of a value that is not NULL.
-fn text(values: &ArrayRef, i: usize, zone: Option<Tz>) -> DfResult<String> {
+fn text(values: &ArrayRef, i: usize, zone: Option<Tz>, style: Style) -> DfResult<String> {
     let mut out = BytesMut::new();
     match values.data_type() {
         DataType::Float32 => {
@@ -45,18 +46,21 @@ fn text(values: &ArrayRef, i: usize, zone: Option<Tz>) -> DfResult<String> {
             number::write_float8(values.as_primitive::<Float64Type>().value(i), &mut out)
         }
         DataType::Date32 => {
-            datetime::write_date(values.as_primitive::<Date32Type>().value(i), &mut out)
+            style::write_date(values.as_primitive::<Date32Type>().value(i), style, &mut out)
         }
         DataType::Time64(_) => datetime::write_time(micros(values, i)?, &mut out),
-        DataType::Timestamp(_, None) => datetime::write_timestamp(micros(values, i)?, &mut out),
+        DataType::Timestamp(_, None) => {
+            style::write_timestamp(micros(values, i)?, style, &mut out);
+        }
         DataType::Timestamp(_, Some(_)) => {
-            datetime::write_timestamptz(micros(values, i)?, zone, &mut out)
+            style::write_timestamptz(micros(values, i)?, zone, style, &mut out)
         }
         DataType::Interval(_) => {
             let span = values.as_primitive::<IntervalMonthDayNanoType>().value(i);
-            datetime::write_interval(span.months, span.days, span.nanoseconds / 1_000, &mut out);
+            let micros = span.nanoseconds / 1_000;
+            style::write_interval(span.months, span.days, micros, style, &mut out);
         }
-        DataType::List(_) => return array(&values.as_list::<i32>().value(i), zone),
+        DataType::List(_) => return array(&values.as_list::<i32>().value(i), zone, style),
         _ => {
             let text = cast(&values.slice(i, 1), &DataType::Utf8)?;
             return Ok(text.as_string::<i32>().value(0).to_owned());
@@ -70,12 +74,12 @@ fn micros(values: &ArrayRef, i: usize) -> DfResult<i64> {
 }
 
 /// Returns the text of an array: `{1,2,NULL}`.
-fn array(items: &ArrayRef, zone: Option<Tz>) -> DfResult<String> {
+fn array(items: &ArrayRef, zone: Option<Tz>, style: Style) -> DfResult<String> {
     let items = (0..items.len()).map(|i| match items.data_type() {
         _ if items.is_null(i) => Ok("NULL".to_owned()),
-        DataType::List(_) => text(items, i, zone),
+        DataType::List(_) => text(items, i, zone, style),
         DataType::Boolean => Ok(if items.as_boolean().value(i) { "t" } else { "f" }.to_owned()),
-        _ => Ok(quoted(text(items, i, zone)?)),
+        _ => Ok(quoted(text(items, i, zone, style)?)),
     });
     Ok(format!("{{{}}}", items.collect::<DfResult<Vec<_>>>()?.join(",")))
 }

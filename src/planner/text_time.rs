@@ -1,9 +1,8 @@
-//! Text to timestamps, intervals, arrays and bytea, wherever a query casts one to the other.
+//! Text to times, intervals, arrays and bytea, wherever a query casts one to the other.
 //!
 //! # Semantics
-//! What Arrow reads, and besides: times without seconds (`2024-05-01 10:00`), `infinity`,
-//! `-infinity` and
-//! `epoch`; intervals as [`Interval`] reads them; and bytea as `\x` with hexadecimal digits.
+//! Dates and times as [`datetime`] reads them, intervals as [`Interval`] does; bytea as `\x` with
+//! hexadecimal digits.
 //! Casts between text and json or jsonb are calls of [`crate::functions::json`].
 //!
 //! # Why
@@ -15,16 +14,18 @@ use std::sync::Arc;
 
 use arrow::array::builder::{ListBuilder, StringBuilder};
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, IntervalMonthDayNanoArray, StringArray,
-    TimestampMicrosecondArray,
+    Array, ArrayRef, AsArray, BinaryArray, Date32Array, IntervalMonthDayNanoArray, StringArray,
+    Time64MicrosecondArray, TimestampMicrosecondArray,
 };
-use arrow::compute::kernels::cast_utils::string_to_datetime;
+use arrow::compute::kernels::cast_utils::{Parser, string_to_datetime};
 use arrow::compute::{CastOptions, cast, cast_with_options};
-use arrow::datatypes::{DataType, IntervalMonthDayNano, IntervalUnit, TimeUnit};
+use arrow::datatypes::{
+    DataType, Date32Type, IntervalMonthDayNano, IntervalUnit, Time64MicrosecondType, TimeUnit,
+};
 use chrono::Utc;
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, ScalarValue, exec_datafusion_err};
-use datafusion::error::Result as DfResult;
+use datafusion::error::{DataFusionError, Result as DfResult};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ExprSchemable, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
     Volatility,
@@ -32,33 +33,114 @@ use datafusion::logical_expr::{
 
 use super::arithmetic::type_of;
 use super::error::Error;
-use super::functions;
-use crate::functions::json;
+use super::zone::Session;
+use crate::error::SqlState;
+use crate::functions::error::failure;
+use crate::functions::{json, zone};
 use crate::sql;
 use crate::sql::array::elements;
+use crate::sql::datetime::{self, DateOrder, DateTime, Parts, Zone};
 use crate::sql::interval::{Interval, Malformed};
+use crate::sql::types::pg_type_name;
 
 /// Reads a timestamp, in microseconds since the Unix epoch. Without a zone an offset in the text
 /// says nothing, as in Postgres; with one, it goes before the zone.
-fn read(text: &str, zone: Option<&str>) -> Option<i64> {
-    let text = text.trim();
-    match text.to_ascii_lowercase().as_str() {
-        "infinity" => return Some(i64::MAX),
-        "-infinity" => return Some(i64::MIN),
-        "epoch" => return Some(0),
-        _ => {}
+fn read(text: &str, zone: Option<&str>, order: DateOrder) -> Result<i64, datetime::Malformed> {
+    if let Some(micros) = read_iso(text.trim(), zone) {
+        return Ok(micros);
+    }
+    let parts = match datetime::parse(text, order)? {
+        DateTime::Epoch => return Ok(0),
+        DateTime::Infinity => return Ok(i64::MAX),
+        DateTime::MinusInfinity => return Ok(i64::MIN),
+        DateTime::Parts(parts) => parts,
+    };
+    let days = i64::from(days(parts.date.ok_or(datetime::Malformed::Syntax)?));
+    let local = days * DAY_MICROS + parts.time.unwrap_or(0);
+    let in_zone = |name: &str| {
+        let instant = zone::zone(name).and_then(|zone| zone::instant_of(zone, local));
+        instant.map_err(|_| datetime::Malformed::Syntax)
+    };
+    match (parts.zone, zone) {
+        (Some(Zone::Named(name)), Some(_)) => in_zone(&name),
+        // It must be one all the same.
+        (Some(Zone::Named(name)), None) => in_zone(&name).map(|_| local),
+        (Some(Zone::Offset(seconds)), Some(_)) => Ok(local - i64::from(seconds) * 1_000_000),
+        (None, Some(session)) => in_zone(session),
+        (_, None) => Ok(local),
+    }
+}
+
+const DAY_MICROS: i64 = 86_400_000_000;
+
+/// Days since 1970.
+fn days(date: chrono::NaiveDate) -> i32 {
+    date.to_epoch_days()
+}
+
+/// Reads a timestamp in the form of ISO 8601, the usual one.
+fn read_iso(text: &str, zone: Option<&str>) -> Option<i64> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    if digits != 4 || text.as_bytes().get(digits) != Some(&b'-') {
+        return None;
     }
     let utc = |text: &str| Some(string_to_datetime(&Utc, text).ok()?.timestamp_micros());
-    let parsed = |text: &str| match zone {
-        None => utc(without_offset(text)),
-        Some("UTC") => utc(text),
-        Some(zone) => match string_to_datetime(&functions::zone(zone).ok()?, text) {
-            Ok(time) => Some(time.timestamp_micros()),
-            // A time that the zone's clocks skip.
-            Err(_) => functions::instant_of(zone, utc(text)?).ok(),
-        },
+    let parsed = |text: &str| {
+        let time = without_offset(text);
+        let offset = text[time.len()..].trim_start();
+        let numeric = offset.eq_ignore_ascii_case("z") || offset.starts_with(['+', '-']);
+        match zone {
+            _ if !offset.is_empty() && !numeric => None,
+            None | Some("UTC") if offset.is_empty() => utc(time),
+            Some(name) if offset.is_empty() => {
+                zone::instant_of(zone::zone(name).ok()?, utc(time)?).ok()
+            }
+            None => utc(time),
+            Some(_) => utc(text),
+        }
     };
     parsed(text).or_else(|| parsed(&with_seconds(text)?))
+}
+
+/// Reads a date.
+fn read_date(text: &str, order: DateOrder) -> Result<i32, datetime::Malformed> {
+    if let Some(days) = Date32Type::parse(text.trim()) {
+        return Ok(days);
+    }
+    match datetime::parse(text, order)? {
+        DateTime::Epoch => Ok(0),
+        DateTime::Infinity => Ok(i32::MAX),
+        DateTime::MinusInfinity => Ok(i32::MIN),
+        DateTime::Parts(Parts { date: Some(date), .. }) => Ok(days(date)),
+        _ => Err(datetime::Malformed::Syntax),
+    }
+}
+
+/// Reads a time of day, in microseconds.
+fn read_time(text: &str) -> Result<i64, datetime::Malformed> {
+    if let Some(micros) = Time64MicrosecondType::parse(text.trim()) {
+        return Ok(micros);
+    }
+    match datetime::parse(text, DateOrder::default())? {
+        DateTime::Parts(Parts { time: Some(time), .. }) => Ok(time),
+        _ => Err(datetime::Malformed::Syntax),
+    }
+}
+
+/// The error for a text that is no value of a type.
+fn wrong(malformed: datetime::Malformed, text: &str, to: &DataType) -> DataFusionError {
+    match malformed {
+        datetime::Malformed::Syntax => {
+            let name = pg_type_name(to);
+            let name = name.strip_suffix(" without time zone").unwrap_or(&name);
+            let what = format!("invalid input syntax for type {name}: \"{text}\"");
+            failure(SqlState::INVALID_DATETIME_FORMAT, what)
+        }
+        datetime::Malformed::OutOfRange => {
+            let what = format!("date/time field value out of range: \"{text}\"");
+            failure(SqlState::DATETIME_FIELD_OVERFLOW, what)
+        }
+    }
 }
 
 /// Cuts an offset or zone after a time.
@@ -107,6 +189,8 @@ struct TextTime {
     to: DataType,
     /// In which zone times are that do not say.
     zone: Option<Arc<str>>,
+    /// In which order day, month and year come where it is open.
+    order: DateOrder,
     signature: Signature,
 }
 
@@ -137,12 +221,15 @@ impl ScalarUDFImpl for TextTime {
 
 impl TextTime {
     /// Times without a zone are in that of the session, or else in that of the type.
-    fn new(to: &DataType, session: Option<&Arc<str>>) -> Self {
+    fn new(to: &DataType, session: &Session) -> Self {
         let zone = match to {
-            DataType::Timestamp(_, Some(zone)) => Some(session.unwrap_or(zone).clone()),
+            DataType::Timestamp(_, Some(zone)) => {
+                Some(session.zone.as_ref().unwrap_or(zone).clone())
+            }
             _ => None,
         };
-        Self { to: to.clone(), zone, signature: Signature::any(1, Volatility::Immutable) }
+        let order = session.style.order;
+        Self { to: to.clone(), zone, order, signature: Signature::any(1, Volatility::Immutable) }
     }
 
     fn values(&self, texts: &StringArray) -> DfResult<ArrayRef> {
@@ -162,13 +249,22 @@ impl TextTime {
                 let spans = each(texts, read_interval);
                 return Ok(Arc::new(spans.collect::<DfResult<IntervalMonthDayNanoArray>>()?));
             }
+            DataType::Date32 => {
+                let dates = each(texts, |text| {
+                    read_date(text, self.order).map_err(|m| wrong(m, text, &self.to))
+                });
+                return Ok(Arc::new(dates.collect::<DfResult<Date32Array>>()?));
+            }
+            DataType::Time64(_) => {
+                let times =
+                    each(texts, |text| read_time(text).map_err(|m| wrong(m, text, &self.to)));
+                return Ok(Arc::new(times.collect::<DfResult<Time64MicrosecondArray>>()?));
+            }
             DataType::Timestamp(_, zone) => zone.clone(),
             _ => None,
         };
         let times = each(texts, |text| {
-            read(text, self.zone.as_deref()).ok_or_else(|| {
-                exec_datafusion_err!("invalid input syntax for type timestamp: \"{text}\"")
-            })
+            read(text, self.zone.as_deref(), self.order).map_err(|m| wrong(m, text, &self.to))
         });
         let times = times.collect::<DfResult<TimestampMicrosecondArray>>()?;
         Ok(cast(&(Arc::new(times.with_timezone_opt(zone)) as ArrayRef), &self.to)?)
@@ -195,6 +291,8 @@ fn is_read_here(to: &DataType) -> bool {
     matches!(
         to,
         DataType::Timestamp(TimeUnit::Microsecond, _)
+            | DataType::Date32
+            | DataType::Time64(TimeUnit::Microsecond)
             | DataType::Binary
             | DataType::Interval(IntervalUnit::MonthDayNano)
             | DataType::List(_)
@@ -203,14 +301,14 @@ fn is_read_here(to: &DataType) -> bool {
 
 /// Reads texts as values of one of these types; nothing for other types.
 pub fn values(texts: &StringArray, to: &DataType) -> DfResult<Option<ArrayRef>> {
-    is_read_here(to).then(|| TextTime::new(to, None).values(texts)).transpose()
+    is_read_here(to).then(|| TextTime::new(to, &Session::default()).values(texts)).transpose()
 }
 
 /// Replaces a cast of text to one of these types.
 pub(super) fn rewrite(
     expr: Expr,
     schema: &DFSchema,
-    session: Option<&Arc<str>>,
+    session: &Session,
 ) -> DfResult<Transformed<Expr>> {
     if let Some(json) = json_cast(&expr, schema) {
         return Ok(Transformed::yes(json));
@@ -229,11 +327,7 @@ pub(super) fn rewrite(
 
 /// Reads the texts among operands that are compared with a timestamp; returns whether there are
 /// any.
-pub(super) fn read_beside(
-    parts: &mut [&mut Expr],
-    schema: &DFSchema,
-    session: Option<&Arc<str>>,
-) -> bool {
+pub(super) fn read_beside(parts: &mut [&mut Expr], schema: &DFSchema, session: &Session) -> bool {
     let text = |expr: &Expr| matches!(expr, Expr::Literal(ScalarValue::Utf8(Some(_)), _));
     if !parts.iter().any(|part| text(part)) {
         return false;
@@ -254,7 +348,7 @@ pub(super) fn read_beside(
 }
 
 /// The value of a type that a text is.
-fn input(text: Expr, to: &DataType, session: Option<&Arc<str>>) -> Expr {
+fn input(text: Expr, to: &DataType, session: &Session) -> Expr {
     ScalarUDF::from(TextTime::new(to, session)).call(vec![text])
 }
 
@@ -281,8 +375,9 @@ mod tests {
 
     #[test]
     fn seconds_may_be_left_out() {
-        let read = |text| read(text, Some("UTC"));
+        let read = |text| read(text, Some("UTC"), DateOrder::default()).ok();
         assert_eq!(read("1970-01-01 00:01"), Some(60_000_000));
+        assert_eq!(read("Jan 2 1970 00:01:00"), Some(86_460_000_000));
         assert_eq!(read("1970-01-01 01:00+01"), Some(0));
         assert_eq!(read("1970-01-01T00:00:01.5Z"), Some(1_500_000));
         assert_eq!(read("1970-01-01"), Some(0));
@@ -294,6 +389,7 @@ mod tests {
     #[test]
     fn times_without_a_zone_are_those_of_the_session() {
         const HOUR: i64 = 3_600_000_000;
+        let read = |text, zone| read(text, zone, DateOrder::default()).ok();
         assert_eq!(read("1970-01-01 01:00", Some("Europe/Vienna")), Some(0));
         assert_eq!(read("1970-01-01 01:00+02", Some("Europe/Vienna")), Some(-HOUR));
         assert_eq!(read("1970-01-01 01:00+02", None), Some(HOUR));

@@ -200,9 +200,7 @@ fn to_stream(
     };
     let operator = match value(1) {
         Some(ast::Value::SingleQuotedString(text)) => {
-            [ToStream::Istream, ToStream::Dstream, ToStream::Rstream]
-                .into_iter()
-                .find(|operator| operator.as_str() == text)
+            ToStream::ALL.into_iter().find(|operator| operator.as_str() == text)
         }
         _ => None,
     };

@@ -117,6 +117,7 @@ fn window_state(window: &Window) -> State {
         Window::Range { size: span, .. } | Window::Current { period: span } => {
             State::bounded(format!("rows of {}", span_text(*span)))
         }
+        Window::Unbounded => State::none(),
         Window::Rows { count, slide } => {
             State::bounded(format!("{} rows", count.saturating_add(slide - 1)))
         }

@@ -23,16 +23,32 @@ use datafusion::logical_expr::{Cast, Expr, lit};
 
 use super::arithmetic::type_of;
 use super::functions::{MICROS, instants, timezone};
+use crate::functions::time::CALENDAR_PART;
+use crate::sql::output::style::Style;
 
-/// The zone as one of DataFusion's settings, which all rules can see.
+/// How a session looks at times.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Session {
+    /// Its zone, unless that is UTC.
+    pub(super) zone: Option<Arc<str>>,
+    /// How dates and intervals are printed and read.
+    pub(super) style: Style,
+}
+
+/// Zone and style as one of DataFusion's settings, which all rules can see.
 #[derive(Clone, Debug)]
-pub struct SessionZone(pub Arc<str>);
+pub struct SessionTimes {
+    /// `TimeZone`.
+    pub zone: Arc<str>,
+    /// `DateStyle` and `IntervalStyle`.
+    pub style: Style,
+}
 
-impl ConfigExtension for SessionZone {
+impl ConfigExtension for SessionTimes {
     const PREFIX: &'static str = "highwater";
 }
 
-impl ExtensionOptions for SessionZone {
+impl ExtensionOptions for SessionTimes {
     fn as_any(&self) -> &dyn Any {
         self
     }
@@ -54,10 +70,13 @@ impl ExtensionOptions for SessionZone {
     }
 }
 
-/// The zone of the statement, unless it is UTC.
-pub(super) fn of(config: &ConfigOptions) -> Option<Arc<str>> {
-    let zone = &config.extensions.get::<SessionZone>()?.0;
-    (!zone.eq_ignore_ascii_case("utc")).then(|| Arc::clone(zone))
+/// How the session of a statement looks at times.
+pub(super) fn of(config: &ConfigOptions) -> Session {
+    let Some(SessionTimes { zone, style }) = config.extensions.get::<SessionTimes>() else {
+        return Session::default();
+    };
+    let zone = (!zone.eq_ignore_ascii_case("utc")).then(|| Arc::clone(zone));
+    Session { zone, style: *style }
 }
 
 fn cast(expr: Expr, to: DataType) -> Expr {
@@ -104,9 +123,31 @@ pub(super) fn rewrite(expr: Expr, schema: &DFSchema, zone: &str) -> DfResult<Tra
             if let Some((_, to)) = clock.into_iter().find(|(name, _)| is_now(name)) {
                 return Ok(Transformed::yes(cast(local(zone, now()), to)));
             }
+            if function.name() == "age" {
+                let instants = |arg: &Expr| type_of(arg, schema).is_ok_and(|t| is_instant(&t));
+                let zoned = function.args.len() == 2 && function.args.iter().all(instants);
+                if zoned {
+                    for arg in &mut function.args {
+                        *arg = local(zone, std::mem::take(arg));
+                    }
+                }
+                let age = Expr::ScalarFunction(function);
+                return Ok(if zoned { Transformed::yes(age) } else { Transformed::no(age) });
+            }
+            let with_zone = [("to_char", 0, 2), ("$generate_series", 0, 3)].into_iter();
+            let with_zone = with_zone.into_iter().find(|(name, ..)| *name == function.name());
+            if let Some((_, instant, count)) = with_zone {
+                let of = function.args.get(instant).map(|arg| type_of(arg, schema));
+                let zoned = function.args.len() == count
+                    && of.is_some_and(|of| of.is_ok_and(|t| is_instant(&t)));
+                if zoned {
+                    function.args.push(lit(zone));
+                }
+                let call = Expr::ScalarFunction(function);
+                return Ok(if zoned { Transformed::yes(call) } else { Transformed::no(call) });
+            }
             let argument = match function.name() {
-                "date_part" | "date_trunc" => 1,
-                "to_char" => 0,
+                "date_part" | "date_trunc" | CALENDAR_PART => 1,
                 _ => return Ok(Transformed::no(Expr::ScalarFunction(function))),
             };
             let of_instant = |arg: &Expr| type_of(arg, schema).is_ok_and(|t| is_instant(&t));

@@ -20,6 +20,9 @@ pub enum Retention {
     Nothing,
     /// The newest, at least so many.
     Rows(usize),
+    /// Those whose time is at most so many microseconds before the latest one, and some older ones
+    /// that came with them.
+    Time(i64),
     /// All.
     Forever,
 }
@@ -100,12 +103,14 @@ impl Run for Retained {
 pub struct History {
     retention: Retention,
     retained: Runs<Retained>,
+    /// The latest time that a row had.
+    latest: Timestamp,
 }
 
 impl History {
     /// Nothing yet.
     pub fn new(retention: Retention) -> Self {
-        Self { retention, retained: Runs::default() }
+        Self { retention, retained: Runs::default(), latest: Timestamp::MIN }
     }
 
     /// Writes the rows.
@@ -132,7 +137,9 @@ impl History {
                     Some(Arc::new(Retained { delta, arrivals, late: None }))
                 }
             };
-            self.retained.keep(Retained { delta: codec::decode(&rows)?, arrivals, late });
+            let delta = codec::decode(&rows)?;
+            self.latest = delta.latest().max(self.latest);
+            self.retained.keep(Retained { delta, arrivals, late });
         }
         Ok(())
     }
@@ -141,6 +148,12 @@ impl History {
     pub fn push(&mut self, arrived: Retained) -> Result<(), ArrowError> {
         if arrived.rows() == 0 || self.retention == Retention::Nothing {
             return Ok(());
+        }
+        self.latest = arrived.delta.latest().max(self.latest);
+        if let Retention::Time(keep) = self.retention {
+            // Before new rows are merged with what is to go.
+            let oldest = self.latest.plus(-keep);
+            self.retained.keep_from(|run| run.delta.latest() >= oldest);
         }
         self.retained.push(arrived)?;
         if let Retention::Rows(keep) = self.retention {

@@ -88,8 +88,19 @@ struct Logs {
     generations: Generations,
     current: Tracked,
     next: Next,
-    /// Bytes of the image with which the current log began.
-    image_bytes: u64,
+    /// What the current log was with its image.
+    begun: Growth,
+}
+
+/// How a log has grown behind its image, or in this life of the server.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Growth {
+    /// Bytes.
+    pub bytes: u64,
+    /// Records.
+    pub records: u64,
+    /// Bytes of the image; 0 if it was taken in another life.
+    pub image_bytes: u64,
 }
 
 /// The log that is to replace the current one.
@@ -143,8 +154,16 @@ const IMAGE_BUFFER_BYTES: usize = 64 * 1024 * 1024;
 impl Journal {
     /// Goes on behind the last record of the log that counts.
     pub fn resume(generations: Generations, reader: Reader) -> Result<Self> {
-        let current = Tracked::new(reader)?;
-        let logs = Logs { generations, current, next: Next::None, image_bytes: 0 };
+        let fresh = reader.is_empty();
+        let (mut current, mut generations) = (Tracked::new(reader)?, generations);
+        if fresh {
+            // A log that counts has something in it.
+            let moment = Moment { position: Position(0), time: None, now: Timestamp::MIN };
+            current.append(&[&head(&moment), &encode(&Input::Tick)?])?;
+            block_on(current.settled(current.taken));
+        }
+        generations.settle()?;
+        let logs = Logs { generations, current, next: Next::None, begun: Growth::default() };
         Ok(Self { logs: Mutex::new(logs) })
     }
 
@@ -184,11 +203,12 @@ impl Journal {
         current.settled(current.awaited)
     }
 
-    /// Whether the log has grown by so many bytes, and by as many as its image has, since its
-    /// image.
-    pub fn has_grown(&self, bytes: u64) -> bool {
+    /// How the log has grown.
+    pub fn growth(&self) -> Growth {
         let logs = self.lock();
-        logs.current.log.bytes() >= bytes.max(logs.image_bytes)
+        let Growth { bytes, records, image_bytes } = logs.begun;
+        let (bytes, records) = (logs.current.log.bytes() - bytes, logs.current.taken - records);
+        Growth { bytes, records, image_bytes }
     }
 
     /// Keeps what comes from now on for the next log.
@@ -214,6 +234,7 @@ impl Journal {
             next.append(&[&head(&moment.unwrap_or(image.moment)), &input])?;
         }
         let image_bytes = next.log.bytes();
+        let begun = Growth { bytes: image_bytes, records: next.taken, image_bytes };
         {
             let mut logs = self.lock();
             if let Next::Waits(records) = std::mem::replace(&mut logs.next, Next::None) {
@@ -234,7 +255,7 @@ impl Journal {
         block_on(next.settled(next.taken));
         logs.generations.advance()?;
         next.awaited = next.taken;
-        (logs.current, logs.image_bytes) = (next, image_bytes);
+        (logs.current, logs.begun) = (next, begun);
         Ok(())
     }
 }

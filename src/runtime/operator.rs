@@ -12,7 +12,7 @@ use super::stage::Order;
 use crate::operators::aggregate::{AggregateOptions, Call};
 use crate::operators::asof::{AsOfOptions, AsOfSide, Nearest};
 use crate::operators::join::{JoinKind, JoinOptions, JoinSide, LookupOptions};
-use crate::operators::over::{OverCall, OverFunction, OverOptions};
+use crate::operators::over::{Exclude, OverCall, OverFunction, OverOptions};
 use crate::operators::pace::{Beat, Shows};
 use crate::operators::to_stream::{Every, Side, Ticks};
 use crate::operators::top_n::{Counting, TopNOptions};
@@ -25,7 +25,7 @@ use crate::operators::{
 use crate::planner::clock::in_order;
 use crate::planner::plan::{self, Clock, Close, Node, Op, Window};
 use crate::planner::temporal as planner;
-use crate::sql::derived;
+use crate::sql::{self, derived};
 use crate::windows::temporal::{Bound, Time};
 use crate::windows::{
     AssignWindows, Assigner, Expiring, PartitionedRows, PartitionedRowsOptions, Rows,
@@ -148,6 +148,7 @@ fn to_stream(to_stream: &plan::ToStream, schema: SchemaRef) -> Result<Box<dyn Op
     let side = match to_stream.operator {
         derived::ToStream::Istream => Side::Insertions,
         derived::ToStream::Dstream => Side::Deletions,
+        derived::ToStream::Changelog => Side::Both,
         derived::ToStream::Rstream => {
             let ticks = match &to_stream.ticks {
                 plan::Ticks::Arrivals(lists) => Ticks::Arrivals(lists.clone()),
@@ -218,6 +219,7 @@ fn window(window: &Window, node: &Node) -> Result<Box<dyn Operator>> {
         Window::Current { period } => {
             Box::new(Expiring::new(TimeWindow::Current { period: *period, offset: 0 }))
         }
+        Window::Unbounded => Box::new(Expiring::new(TimeWindow::Unbounded)),
         Window::Rows { count, slide } => Box::new(Rows::new(*count, *slide)),
         Window::Partitioned { keys, count, range } => {
             Box::new(PartitionedRows::new(PartitionedRowsOptions {
@@ -352,7 +354,13 @@ fn over_call(call: &plan::OverCall) -> OverCall {
         }
         Planned::Aggregate(aggregate) => OverFunction::Aggregate(self::call(&aggregate)),
     };
-    OverCall { function, frame: call.frame.clone() }
+    let exclude = match call.exclude {
+        sql::Exclude::NoOthers => Exclude::NoOthers,
+        sql::Exclude::CurrentRow => Exclude::CurrentRow,
+        sql::Exclude::Group => Exclude::Group,
+        sql::Exclude::Ties => Exclude::Ties,
+    };
+    OverCall { function, frame: call.frame.clone(), exclude }
 }
 
 fn frees(close: Close) -> Frees {

@@ -15,9 +15,7 @@ use arrow::datatypes::{
 use serde::{Deserialize, Serialize};
 
 use super::history::{History, Retained, Retention};
-use super::ingest::{
-    Admission, EventTime, Ingest, PartitionProgress, Reason, Refusal, SavedIngest,
-};
+use super::ingest::{Admission, Ingest, PartitionProgress, Reason, Refusal, SavedIngest};
 use super::status::StreamStatus;
 use super::{Error, Result, image};
 use crate::delta::{Delta, Instants, Weights, append_column};
@@ -97,17 +95,17 @@ pub fn side_types(time: &DataType) -> [DataType; 4] {
 }
 
 impl Stream {
-    /// An empty stream; without event time it is on CLOCK SYSTEM.
+    /// An empty stream with that door.
     pub fn new(
         name: &str,
         schema: SchemaRef,
-        time: Option<EventTime>,
+        ingest: Ingest,
         retention: Retention,
         late: Late,
     ) -> Self {
         Self {
             name: name.to_owned(),
-            ingest: Ingest::new(time),
+            ingest,
             history: History::new(retention),
             schema,
             late,

@@ -16,15 +16,22 @@ pub enum ToStream {
     Dstream,
     /// All that is in it, at its ticks.
     Rstream,
+    /// What comes and what goes, each with its sign.
+    Changelog,
 }
 
 impl ToStream {
+    /// All of them.
+    pub const ALL: [ToStream; 4] =
+        [ToStream::Istream, ToStream::Dstream, ToStream::Rstream, ToStream::Changelog];
+
     /// The word of the language.
     pub fn as_str(self) -> &'static str {
         match self {
             ToStream::Istream => "ISTREAM",
             ToStream::Dstream => "DSTREAM",
             ToStream::Rstream => "RSTREAM",
+            ToStream::Changelog => "CHANGELOG",
         }
     }
 }

@@ -94,21 +94,25 @@ pub enum StatementKind {
     Explain(Explain),
     /// `EXPLAIN STALL view`: why nothing comes out.
     ExplainStall(ast::ObjectName),
-    /// `DECLARE name [NO SCROLL] CURSOR [WITH|WITHOUT HOLD] FOR query | SUBSCRIBE ..`.
+    /// `DECLARE name [[NO] SCROLL] CURSOR [WITH|WITHOUT HOLD] FOR query | SUBSCRIBE ..`.
     Declare {
         /// The cursor's name.
         name: ast::Ident,
         /// Whether it outlives the transaction.
         hold: bool,
+        /// Whether it can go back: SCROLL or NO SCROLL, if it says so.
+        scroll: Option<bool>,
         /// What it runs: a `Query` or a `Subscribe`.
         statement: Box<Statement>,
     },
-    /// `FETCH [FORWARD] n | ALL | NEXT FROM name [WITH (timeout = '..')]`.
+    /// `FETCH | MOVE motion FROM name [WITH (timeout = '..')]`.
     Fetch {
         /// The cursor's name.
         name: ast::Ident,
-        /// How many rows; `None` is ALL.
-        count: Option<u64>,
+        /// Where to.
+        motion: Motion,
+        /// Whether the rows on the way are only counted (MOVE).
+        silent: bool,
         /// How long to wait for rows, in milliseconds.
         timeout_ms: Option<u64>,
     },
@@ -153,9 +157,15 @@ pub enum StatementKind {
         read_only: Option<bool>,
     },
     /// COMMIT, END.
-    Commit,
+    Commit {
+        /// Whether the next transaction begins at once (`AND CHAIN`).
+        chain: bool,
+    },
     /// ROLLBACK, ABORT.
-    Rollback,
+    Rollback {
+        /// Whether the next transaction begins at once (`AND CHAIN`).
+        chain: bool,
+    },
     /// SAVEPOINT, RELEASE, ROLLBACK TO.
     Savepoint(Savepoint),
     /// `FLUSH`: waits until what was accepted so far can be seen in every view.
@@ -168,6 +178,19 @@ pub enum StatementKind {
     Checkpoint,
     /// Nothing but blanks and comments.
     Empty,
+}
+
+/// Where FETCH goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Motion {
+    /// So many rows on; `None` is all. 0 is the row that was fetched last.
+    Forward(Option<u64>),
+    /// So many rows back; `None` is all.
+    Backward(Option<u64>),
+    /// To the row of that number; from the end if it is negative.
+    Absolute(i64),
+    /// To the row so many rows away.
+    Relative(i64),
 }
 
 /// What is done with a savepoint.
@@ -336,10 +359,21 @@ pub enum LatePolicy {
 pub enum StreamClock {
     /// Event time of a column.
     Event,
-    /// Row number.
+    /// The number of the row: each is an instant of its own.
     Row,
     /// Logged commit time.
     System,
+}
+
+/// What the end of a transaction does to a temporary table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnCommit {
+    /// Nothing.
+    PreserveRows,
+    /// A commit deletes its rows.
+    DeleteRows,
+    /// It goes with the transaction.
+    Drop,
 }
 
 /// `CREATE TABLE`.
@@ -347,6 +381,8 @@ pub enum StreamClock {
 pub struct CreateTable {
     /// Name, possibly with a schema.
     pub name: ast::ObjectName,
+    /// `TEMP`, with what becomes of it at the end of a transaction.
+    pub temporary: Option<OnCommit>,
     /// Whether an existing one is fine.
     pub if_not_exists: bool,
     /// Columns with their options.
@@ -357,6 +393,8 @@ pub struct CreateTable {
     pub versions: Option<WatermarkClause>,
     /// `CREATE TABLE x AS query`.
     pub query: Option<Query>,
+    /// Whether the query's rows go into the table: not `WITH NO DATA`.
+    pub with_data: bool,
     /// `WITH (k = v, ..)`; keys in lower case.
     pub options: BTreeMap<String, String>,
 }
@@ -366,6 +404,8 @@ pub struct CreateTable {
 pub struct CreateView {
     /// Name, possibly with a schema.
     pub name: ast::ObjectName,
+    /// `TEMP`.
+    pub temporary: bool,
     /// Whether an existing one is fine.
     pub if_not_exists: bool,
     /// `OR REPLACE`.
@@ -380,6 +420,8 @@ pub struct CreateView {
     pub query_text: Arc<str>,
     /// `WITH (k = v, ..)`; keys in lower case.
     pub options: BTreeMap<String, String>,
+    /// Whether it runs from the start: not `WITH NO DATA`.
+    pub with_data: bool,
 }
 
 /// What ALTER VIEW does.
@@ -391,6 +433,9 @@ pub enum ViewChange {
     Suspend,
     /// `RESUME`: starts it again.
     Resume,
+    /// `REFRESH MATERIALIZED VIEW`: starts it again if it was suspended; else its content is up
+    /// to date.
+    Refresh,
 }
 
 /// `DROP ..`.

@@ -297,8 +297,12 @@ impl Connection {
 
     /// Follows the settings that show in text output.
     pub(super) fn follow_parameters(&mut self, changed: &[(String, String)]) {
-        for (_, value) in changed.iter().filter(|(name, _)| name == "TimeZone") {
-            self.style.zone = value.parse().ok();
+        for (name, value) in changed {
+            match name.as_str() {
+                "TimeZone" => self.style.zone = value.parse().ok(),
+                "DateStyle" | "IntervalStyle" => self.style.times = self.session.style(),
+                _ => {}
+            }
         }
     }
 

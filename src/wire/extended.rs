@@ -120,7 +120,8 @@ impl Connection {
     /// Handles Bind.
     pub(super) async fn bind(&mut self, message: Bind) -> Result<()> {
         let portal = message.portal_name.unwrap_or_default();
-        if !portal.is_empty() && self.portals.contains_key(&portal) {
+        let taken = self.portals.contains_key(&portal) || self.session.has_cursor(&portal);
+        if !portal.is_empty() && taken {
             let text = format!("cursor \"{portal}\" already exists");
             return Err(Error::new(SqlState::DUPLICATE_CURSOR, text));
         }

@@ -28,6 +28,15 @@ async def uuids(c):
     assert row["id"] == one and row["n"] == 1, row
 
 
+async def arrays(c):
+    assert await c.fetchval("SELECT $1::int[]", [1, 2, None]) == [1, 2, None]
+    assert await c.fetchval("SELECT $1::text[]", ["a", "b"]) == ["a", "b"]
+    await c.execute("CREATE TABLE things (id int PRIMARY KEY, n int)")
+    await c.executemany("INSERT INTO things VALUES ($1, $2)", [(i, i * i) for i in range(5)])
+    rows = await c.fetch("SELECT n FROM things WHERE id = ANY ($1::int[]) ORDER BY n", [1, 3])
+    assert [r["n"] for r in rows] == [1, 9], rows
+
+
 async def transactions(c):
     await c.execute("CREATE TABLE tx (id int)")
     try:

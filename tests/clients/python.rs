@@ -25,7 +25,7 @@ const PSYCOPG: [&str; 14] = [
 ];
 
 /// The checks of asyncpg.
-const ASYNCPG: [&str; 4] = ["types", "uuids", "transactions", "cursors"];
+const ASYNCPG: [&str; 5] = ["types", "uuids", "arrays", "transactions", "cursors"];
 
 /// Runs the checks of a driver, if Python has it.
 fn works(driver: &str, checks: &[&str]) {

@@ -40,3 +40,39 @@ fn a_damaged_log_is_refused() {
     assert!(text.contains("the log is damaged"), "{text}");
     assert!(text.contains(&*path.to_string_lossy()), "{text}");
 }
+
+#[test]
+fn a_log_that_was_cut_is_refused() {
+    for length in [0, 1, 1_000, 1 << 20] {
+        let server = filled();
+        let path = segment(&server);
+        let text = server.crash_with(|| {
+            let file = fs::File::options().write(true).open(&path).expect("the log can be opened");
+            file.set_len(length).expect("it can be cut");
+        });
+        assert!(text.contains("the log is damaged"), "{length}: {text}");
+    }
+}
+
+#[test]
+fn a_log_that_is_missing_is_refused() {
+    let server = filled();
+    let path = segment(&server);
+    let text = server.crash_with(|| fs::remove_file(&path).expect("the log can be removed"));
+    assert!(text.contains("the log is damaged"), "{text}");
+    assert!(text.contains("has no files"), "{text}");
+}
+
+#[test]
+fn a_pipe_is_no_source() {
+    let server = Server::start();
+    let path = server.scratch().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&path).status().expect("mkfifo runs");
+    assert!(made.success());
+    let said = server.connect().fail(&format!(
+        "CREATE STREAM s (a INT) WITH (connector = 'file', format = 'ndjson', path = '{}')",
+        path.display()
+    ));
+    assert_eq!(said.code, "22023", "{said}");
+    assert!(said.message.contains("is a pipe or a device"), "{said}");
+}

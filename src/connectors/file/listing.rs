@@ -18,7 +18,15 @@ pub fn list(path: &str, only: Option<FileFormat>) -> Result<Vec<PathBuf>> {
     let io_error = |source| Error::Io { what: path.to_owned(), source };
     match fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => directory(path, only).map_err(io_error),
-        Ok(_) => Ok(vec![PathBuf::from(path)]),
+        Ok(metadata) if metadata.is_file() => Ok(vec![PathBuf::from(path)]),
+        // What is read from a pipe cannot be read again where a start goes on.
+        Ok(_) => Err(Error::Option {
+            message: format!("\"{path}\" is a pipe or a device, not a file"),
+            hint: Some(
+                "Let it be written into a file, and follow that, or send it by COPY FROM STDIN."
+                    .into(),
+            ),
+        }),
         Err(error) if error.kind() == io::ErrorKind::NotFound && is_glob(path) => matches(path),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let message = format!("could not open \"{path}\": no such file or directory");

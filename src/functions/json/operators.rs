@@ -13,9 +13,9 @@ use datafusion::execution::SessionState;
 use datafusion::functions_aggregate::array_agg::array_agg_udaf;
 use datafusion::logical_expr::expr::{AggregateFunction, Sort};
 use datafusion::logical_expr::planner::{
-    ExprPlanner, PlannerResult, RawAggregateExpr, RawBinaryExpr,
+    ExprPlanner, PlannerResult, RawAggregateExpr, RawBinaryExpr, RawFieldAccessExpr,
 };
-use datafusion::logical_expr::{Expr, ExprSchemable, ScalarUDF};
+use datafusion::logical_expr::{Expr, ExprSchemable, GetFieldAccess, ScalarUDF};
 use sqlparser::ast::BinaryOperator;
 
 use super::is_json;
@@ -90,6 +90,31 @@ impl ExprPlanner for JsonOperators {
             _ => return Ok(PlannerResult::Original(expr)),
         };
         Ok(PlannerResult::Planned(self.call(name, vec![left.clone(), right.clone()])))
+    }
+
+    fn plan_field_access(
+        &self,
+        expr: RawFieldAccessExpr,
+        schema: &DFSchema,
+    ) -> Result<PlannerResult<RawFieldAccessExpr>> {
+        if !field(&expr.expr, schema).is_some_and(|field| is_json(&field)) {
+            return Ok(PlannerResult::Original(expr));
+        }
+        let RawFieldAccessExpr { expr, field_access } = expr;
+        let planned = match field_access {
+            GetFieldAccess::NamedStructField { name } => {
+                self.call("json_field", vec![expr, Expr::Literal(name, None)])
+            }
+            GetFieldAccess::ListIndex { key } => {
+                let by_number = field(&key, schema).is_some_and(|f| f.data_type().is_integer());
+                let name = if by_number { "json_element" } else { "json_field" };
+                self.call(name, vec![expr, *key])
+            }
+            field_access @ GetFieldAccess::ListRange { .. } => {
+                return Ok(PlannerResult::Original(RawFieldAccessExpr { expr, field_access }));
+            }
+        };
+        Ok(PlannerResult::Planned(planned))
     }
 
     fn plan_aggregate(&self, call: RawAggregateExpr) -> Result<PlannerResult<RawAggregateExpr>> {

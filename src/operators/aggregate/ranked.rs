@@ -50,6 +50,10 @@ impl Ranked {
         let Some(aggregate) = function.fun().inner().downcast_ref::<OrderedSetAggregate>() else {
             return Ok(None);
         };
+        // Intervals are ordered by their length, and rows by what intervals are made of.
+        if matches!(argument, DataType::Interval(_)) {
+            return Ok(None);
+        }
         let kind = aggregate.kind();
         Ok(Some(Self {
             kind,

@@ -193,6 +193,8 @@ pub enum Window {
         /// Length of the period in microseconds.
         period: i64,
     },
+    /// All rows; those that come late from the first open instant on.
+    Unbounded,
     /// The last rows by (ts, seq).
     Rows {
         /// How many.

@@ -75,8 +75,10 @@ pub enum ObjectKind {
 /// What makes a stream.
 #[derive(Clone, Debug)]
 pub struct StreamDef {
-    /// Index of the event-time column; `None` on CLOCK SYSTEM.
+    /// Index of the event-time column; `None` on CLOCK SYSTEM and CLOCK ROW.
     pub event_time: Option<usize>,
+    /// Whether it is on CLOCK ROW: every row is an instant of its own, numbered from 0.
+    pub by_rows: bool,
     /// Text of the watermark expression, for display.
     pub watermark: Option<String>,
     /// Whether it has a PARTITION KEY.
@@ -150,6 +152,7 @@ impl VersionsDef {
     pub fn stream_def(&self) -> StreamDef {
         StreamDef {
             event_time: Some(self.time),
+            by_rows: false,
             watermark: Some(self.watermark.clone()),
             partitioned: false,
             lateness: 0,

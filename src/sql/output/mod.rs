@@ -2,3 +2,4 @@
 
 pub mod datetime;
 pub mod number;
+pub mod style;

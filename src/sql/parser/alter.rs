@@ -78,6 +78,20 @@ fn unknown_kind(reader: &Reader<'_>, verb: &str) -> crate::sql::Error {
     reader.unexpected()
 }
 
+/// Reads what follows REFRESH.
+pub fn refresh(mut reader: Reader<'_>) -> Result<StatementKind> {
+    reader.expect(&["MATERIALIZED"])?;
+    reader.expect(&["VIEW"])?;
+    reader.eat(&["CONCURRENTLY"]);
+    let name = reader.object_name()?;
+    if reader.sees(&["WITH", "NO", "DATA"]) {
+        return Err(reader.unsupported("WITH NO DATA", "A view's content is always up to date."));
+    }
+    reader.eat(&["WITH", "DATA"]);
+    reader.expect_end()?;
+    Ok(StatementKind::AlterView { name, if_exists: false, change: ViewChange::Refresh })
+}
+
 /// Reads what follows ALTER.
 pub fn alter(mut reader: Reader<'_>) -> Result<StatementKind> {
     let start = reader;

@@ -3,6 +3,7 @@
 use sqlparser::ast;
 use sqlparser::ast::{ColumnOption, TableConstraint};
 use sqlparser::parser::Parser;
+use sqlparser::tokenizer::Token;
 
 use super::reader::Reader;
 use crate::error::Location;
@@ -23,6 +24,12 @@ impl Columns {
     /// Reads a column.
     pub fn column(&mut self, mut item: Reader<'_>) -> Result<()> {
         let start = item;
+        if matches!(item.peek(0), Token::Word(_)) && item.peek(1) == &Token::EOF {
+            // Of CREATE TABLE AS, whose query gives the type.
+            let (name, data_type) = (item.ident()?, ast::DataType::Unspecified);
+            self.columns.push(ast::ColumnDef { name, data_type, options: vec![] });
+            return Ok(());
+        }
         let column = item.with_sqlparser(Parser::parse_column_def)?;
         item.expect_end()?;
         let mut type_name = start;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use sqlparser::ast;
 use sqlparser::tokenizer::Token;
 
 use super::alter::OTHER_KINDS;
@@ -12,23 +13,23 @@ use super::query::query;
 use super::reader::Reader;
 use super::statement::statement_name;
 use super::stream::{declared, set_once, versioned_by};
-use crate::sql::statement::{CreateTable, CreateView, StatementKind, WatermarkClause};
+use crate::sql::statement::{CreateTable, CreateView, OnCommit, StatementKind, WatermarkClause};
 use crate::sql::{Error, Result};
 
 /// Reads what follows CREATE.
 pub fn create(mut reader: Reader<'_>) -> Result<StatementKind> {
     let start = reader;
     let or_replace = reader.eat(&["OR", "REPLACE"]);
-    refuse_modifiers(&mut reader)?;
+    let temporary = modifiers(&mut reader)?;
     if reader.eat(&["MATERIALIZED", "VIEW"]) {
-        return view(reader, or_replace, true);
+        return view(reader, or_replace, true, false);
     }
     if reader.eat(&["VIEW"]) {
-        return view(reader, or_replace, false);
+        return view(reader, or_replace, false, temporary);
     }
     if reader.sees(&["TABLE"]) && !or_replace {
         reader.skip(1);
-        return table(reader);
+        return table(reader, temporary);
     }
     if reader.sees(&["SCHEMA"]) && !or_replace {
         reader.skip(1);
@@ -57,31 +58,47 @@ pub fn create(mut reader: Reader<'_>) -> Result<StatementKind> {
     Err(reader.unexpected())
 }
 
-fn refuse_modifiers(reader: &mut Reader<'_>) -> Result<()> {
+/// Reads TEMP or UNLOGGED; returns whether the object is temporary.
+fn modifiers(reader: &mut Reader<'_>) -> Result<bool> {
     let mut ahead = *reader;
     ahead.eat_any(&["GLOBAL", "LOCAL"]);
-    if ahead.sees(&["TEMP"]) || ahead.sees(&["TEMPORARY"]) {
-        return Err(reader.unsupported("a temporary object", "Create an ordinary one and drop it."));
+    if ahead.eat_any(&["TEMP", "TEMPORARY"]).is_some() {
+        if !ahead.sees(&["TABLE"]) && !ahead.sees(&["VIEW"]) {
+            let what = format!("a temporary {}", statement_name(ahead.tokens()).to_lowercase());
+            return Err(reader.unsupported(what, "Create an ordinary one and drop it."));
+        }
+        *reader = ahead;
+        return Ok(true);
     }
+    // All tables are in memory: none writes a log of its own.
     if reader.sees(&["UNLOGGED", "TABLE"]) {
-        return Err(reader.unsupported("CREATE UNLOGGED TABLE", "Leave UNLOGGED out."));
+        reader.skip(1);
     }
     if reader.sees(&["RECURSIVE", "VIEW"]) {
         return Err(reader.unsupported("CREATE RECURSIVE VIEW", "Use WITH RECURSIVE in a query."));
     }
-    Ok(())
+    Ok(false)
 }
 
-fn view(mut reader: Reader<'_>, or_replace: bool, materialized: bool) -> Result<StatementKind> {
+fn view(
+    mut reader: Reader<'_>,
+    or_replace: bool,
+    materialized: bool,
+    temporary: bool,
+) -> Result<StatementKind> {
     let if_not_exists = reader.eat(&["IF", "NOT", "EXISTS"]);
     let name = reader.object_name()?;
     let columns = if reader.peek(0) == &Token::LParen { reader.idents()? } else { Vec::new() };
     let mut options = BTreeMap::new();
     with_clause(&mut reader, &mut options)?;
     reader.expect(&["AS"])?;
-    let text = without_view_tail(reader)?;
+    let (text, with_data) = without_view_tail(reader)?;
+    if !with_data && !materialized {
+        return Err(reader.unsupported("WITH NO DATA of a view", "Use CREATE MATERIALIZED VIEW."));
+    }
     Ok(StatementKind::CreateView(CreateView {
         name,
+        temporary,
         if_not_exists,
         or_replace,
         materialized,
@@ -89,11 +106,13 @@ fn view(mut reader: Reader<'_>, or_replace: bool, materialized: bool) -> Result<
         query: query(text)?,
         query_text: text.text(),
         options,
+        with_data,
     }))
 }
 
-/// Takes `WITH [NO] DATA` and `WITH CHECK OPTION` off the end of a view's query.
-fn without_view_tail(mut reader: Reader<'_>) -> Result<Reader<'_>> {
+/// Takes `WITH [NO] DATA` and `WITH CHECK OPTION` off the end of a view's query; returns whether
+/// there is to be data.
+fn without_view_tail(mut reader: Reader<'_>) -> Result<(Reader<'_>, bool)> {
     let tail = reader.find(|here| {
         let mut here = *here;
         if !here.eat(&["WITH"]) {
@@ -102,18 +121,18 @@ fn without_view_tail(mut reader: Reader<'_>) -> Result<Reader<'_>> {
         here.eat_any(&["NO", "LOCAL", "CASCADED"]);
         (here.eat(&["DATA"]) || here.eat(&["CHECK", "OPTION"])) && here.at_end()
     });
-    let Some(length) = tail else { return Ok(reader) };
+    let Some(length) = tail else { return Ok((reader, true)) };
     let query = reader.take_to(reader.rest().start + length);
     if reader.eat(&["WITH", "DATA"]) {
-        return Ok(query);
+        return Ok((query, true));
     }
     if reader.sees(&["WITH", "NO", "DATA"]) {
-        return Err(reader.unsupported("WITH NO DATA", "A view's content is always up to date."));
+        return Ok((query, false));
     }
     Err(reader.unsupported("WITH CHECK OPTION", "Views cannot be written to."))
 }
 
-fn table(mut reader: Reader<'_>) -> Result<StatementKind> {
+fn table(mut reader: Reader<'_>, temporary: bool) -> Result<StatementKind> {
     let if_not_exists = reader.eat(&["IF", "NOT", "EXISTS"]);
     let name = reader.object_name()?;
     let start = reader;
@@ -133,34 +152,55 @@ fn table(mut reader: Reader<'_>) -> Result<StatementKind> {
         check_versions(versions.as_ref(), &own, &start)?;
         own.check_names(&own.primary_key, "PRIMARY KEY")?;
     }
-    refuse_table_tail(&reader)?;
+    refuse_table_tail(&reader, temporary)?;
     let mut options = BTreeMap::new();
     with_clause(&mut reader, &mut options)?;
+    let on_commit = if temporary { Some(on_commit(&mut reader)?) } else { None };
+    let mut with_data = true;
     let query = if reader.eat(&["AS"]) {
-        if !own.columns.is_empty() {
-            return Err(start.unsupported(
-                "column definitions in CREATE TABLE AS",
-                "Name and cast the columns in the query.",
-            ));
-        }
         let end = reader.rest().end;
-        Some(query(without_view_tail(reader.take_to(end))?)?)
+        let (text, as_is) = without_view_tail(reader.take_to(end))?;
+        with_data = as_is;
+        Some(query(text)?)
     } else {
-        if start.peek(0) != &Token::LParen {
-            return Err(start.expected("( or AS"));
+        let untyped = |column: &ast::ColumnDef| column.data_type == ast::DataType::Unspecified;
+        if start.peek(0) != &Token::LParen || own.columns.iter().any(untyped) {
+            return Err(if start.peek(0) == &Token::LParen {
+                reader.expected("AS, as there is a column without a type")
+            } else {
+                start.expected("( or AS")
+            });
         }
         None
     };
     reader.expect_end()?;
     Ok(StatementKind::CreateTable(CreateTable {
         name,
+        temporary: on_commit,
         if_not_exists,
         columns: own.columns,
         primary_key: own.primary_key,
         versions,
         query,
+        with_data,
         options,
     }))
+}
+
+/// Reads ON COMMIT of a temporary table.
+fn on_commit(reader: &mut Reader<'_>) -> Result<OnCommit> {
+    if !reader.eat(&["ON", "COMMIT"]) {
+        return Ok(OnCommit::PreserveRows);
+    }
+    if reader.eat(&["DROP"]) {
+        return Ok(OnCommit::Drop);
+    }
+    let preserve = reader.eat(&["PRESERVE"]);
+    if !preserve {
+        reader.expect(&["DELETE"])?;
+    }
+    reader.expect(&["ROWS"])?;
+    Ok(if preserve { OnCommit::PreserveRows } else { OnCommit::DeleteRows })
 }
 
 /// Whether APPEND ONLY follows the parentheses.
@@ -195,7 +235,7 @@ fn table_item(item: Reader<'_>, declared: &mut Columns) -> Result<()> {
     if declared.constraint(item)? { Ok(()) } else { declared.column(item) }
 }
 
-fn refuse_table_tail(reader: &Reader<'_>) -> Result<()> {
+fn refuse_table_tail(reader: &Reader<'_>, temporary: bool) -> Result<()> {
     let tails: [(&[&str], &str); 5] = [
         (&["PARTITION", "BY"], "PARTITION BY in CREATE TABLE"),
         (&["INHERITS"], "INHERITS"),
@@ -203,7 +243,8 @@ fn refuse_table_tail(reader: &Reader<'_>) -> Result<()> {
         (&["ON", "COMMIT"], "ON COMMIT"),
         (&["USING"], "USING in CREATE TABLE"),
     ];
-    match tails.iter().find(|(words, _)| reader.sees(words)) {
+    let refused = |words: &[&str]| reader.sees(words) && !(temporary && words[0] == "ON");
+    match tails.iter().find(|(words, _)| refused(words)) {
         Some((_, feature)) => Err(reader.unsupported(*feature, "Leave it out.")),
         None => Ok(()),
     }

@@ -10,22 +10,23 @@ use super::reader::Reader;
 use super::span::parse_interval;
 use super::statement::nested;
 use crate::sql::Result;
-use crate::sql::statement::StatementKind;
+use crate::sql::statement::{Motion, StatementKind};
 
 /// Reads what follows DECLARE.
 pub fn declare(mut reader: Reader<'_>) -> Result<StatementKind> {
     let name = reader.ident()?;
+    let mut scroll = None;
     loop {
         if reader.sees(&["BINARY"]) {
             return Err(reader.unsupported(
                 "DECLARE BINARY CURSOR",
                 "Ask for binary results in the extended protocol.",
             ));
-        } else if reader.sees(&["SCROLL"]) {
-            return Err(reader.unsupported("SCROLL CURSOR", "Declare it with NO SCROLL."));
-        } else if reader.eat_any(&["INSENSITIVE", "ASENSITIVE"]).is_none()
-            && !reader.eat(&["NO", "SCROLL"])
-        {
+        } else if reader.eat(&["SCROLL"]) {
+            scroll = Some(true);
+        } else if reader.eat(&["NO", "SCROLL"]) {
+            scroll = Some(false);
+        } else if reader.eat_any(&["INSENSITIVE", "ASENSITIVE"]).is_none() {
             break;
         }
     }
@@ -38,33 +39,12 @@ pub fn declare(mut reader: Reader<'_>) -> Result<StatementKind> {
     if !sees_query(&reader) && !reader.sees(&["SUBSCRIBE"]) {
         return Err(reader.unexpected_hint("A cursor is declared for a query or SUBSCRIBE."));
     }
-    Ok(StatementKind::Declare { name, hold, statement: Box::new(nested(reader)?) })
+    Ok(StatementKind::Declare { name, hold, scroll, statement: Box::new(nested(reader)?) })
 }
 
-/// Reads what follows FETCH.
-pub fn fetch(mut reader: Reader<'_>) -> Result<StatementKind> {
-    let start = reader;
-    let backward = ["BACKWARD", "PRIOR", "LAST", "FIRST", "ABSOLUTE", "RELATIVE"];
-    let backward = backward.iter().any(|word| reader.sees(&[word]))
-        && matches!(reader.peek(1), Token::Word(_) | Token::Number(..) | Token::Minus);
-    if backward || reader.peek(0) == &Token::Minus {
-        return Err(start.unsupported("FETCH other than forward", "Use FETCH n or FETCH ALL."));
-    }
-    let directed = reader.sees(&["FORWARD"]) && !matches!(reader.peek(1), Token::EOF);
-    if directed {
-        reader.skip(1);
-    }
-    let count = if matches!(reader.peek(0), Token::Number(..)) {
-        Some(row_count(&mut reader)?)
-    } else if is_count(&reader, "ALL") {
-        reader.skip(1);
-        None
-    } else {
-        if is_count(&reader, "NEXT") {
-            reader.skip(1);
-        }
-        Some(1)
-    };
+/// Reads what follows FETCH or MOVE.
+pub fn fetch(mut reader: Reader<'_>, silent: bool) -> Result<StatementKind> {
+    let motion = motion(&mut reader)?;
     reader.eat_any(&["FROM", "IN"]);
     let name = reader.ident()?;
     let mut timeout_ms = None;
@@ -82,20 +62,70 @@ pub fn fetch(mut reader: Reader<'_>) -> Result<StatementKind> {
         }
     }
     reader.expect_end()?;
-    Ok(StatementKind::Fetch { name, count, timeout_ms })
+    Ok(StatementKind::Fetch { name, motion, silent, timeout_ms })
+}
+
+fn motion(reader: &mut Reader<'_>) -> Result<Motion> {
+    let word = ["NEXT", "PRIOR", "FIRST", "LAST", "ALL"].into_iter().find(|w| says(reader, w));
+    if let Some(word) = word {
+        reader.skip(1);
+        return Ok(match word {
+            "NEXT" => Motion::Forward(Some(1)),
+            "PRIOR" => Motion::Backward(Some(1)),
+            "FIRST" => Motion::Absolute(1),
+            "LAST" => Motion::Absolute(-1),
+            _ => Motion::Forward(None),
+        });
+    }
+    let towards = ["FORWARD", "BACKWARD", "ABSOLUTE", "RELATIVE"].into_iter();
+    let Some(word) = towards.into_iter().find(|w| says(reader, w)) else {
+        return Ok(counted(row_count(reader)?, true));
+    };
+    reader.skip(1);
+    if matches!(word, "ABSOLUTE" | "RELATIVE") {
+        let start = *reader;
+        let number = row_count(reader)?.ok_or_else(|| start.expected("a number of rows"))?;
+        return Ok(if word == "ABSOLUTE" {
+            Motion::Absolute(number)
+        } else {
+            Motion::Relative(number)
+        });
+    }
+    let forward = word == "FORWARD";
+    if says(reader, "ALL") {
+        reader.skip(1);
+        return Ok(if forward { Motion::Forward(None) } else { Motion::Backward(None) });
+    }
+    Ok(counted(row_count(reader)?, forward))
+}
+
+/// So many rows on or back; fewer than none go the other way.
+fn counted(count: Option<i64>, forward: bool) -> Motion {
+    let count = count.unwrap_or(1);
+    let rows = Some(count.unsigned_abs());
+    if forward == (count >= 0) || count == 0 {
+        Motion::Forward(rows)
+    } else {
+        Motion::Backward(rows)
+    }
 }
 
 /// A cursor may be called `all` or `next`.
-fn is_count(reader: &Reader<'_>, word: &str) -> bool {
-    reader.sees(&[word]) && matches!(reader.peek(1), Token::Word(_))
+fn says(reader: &Reader<'_>, word: &str) -> bool {
+    reader.sees(&[word])
+        && matches!(reader.peek(1), Token::Word(_) | Token::Number(..) | Token::Minus)
 }
 
-fn row_count(reader: &mut Reader<'_>) -> Result<u64> {
+/// A number of rows, if there is one.
+fn row_count(reader: &mut Reader<'_>) -> Result<Option<i64>> {
     let start = *reader;
-    let Some(Token::Number(number, _)) = reader.next().map(|token| &token.token) else {
-        return Err(start.expected("a number of rows"));
+    let negative = reader.eat_token(&Token::Minus);
+    let Token::Number(number, _) = reader.peek(0).clone() else {
+        return if negative { Err(start.expected("a number of rows")) } else { Ok(None) };
     };
-    number.parse().map_err(|_| start.unexpected())
+    reader.skip(1);
+    let number: i64 = number.parse().map_err(|_| start.unexpected())?;
+    Ok(Some(if negative { -number } else { number }))
 }
 
 /// Reads what follows CLOSE.

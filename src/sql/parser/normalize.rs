@@ -3,7 +3,7 @@
 //! | written | planned | because |
 //! |---|---|---|
 //! | `timestamp`, `timestamptz` | precision 6 | DataFusion's default is nanoseconds |
-//! | `timestamp(0)`, `timestamp(3)` | cast to it, then to precision 6 | cut, but kept in µs |
+//! | `timestamp(3)` | cast to precision 6, then rounded | DataFusion cuts |
 //! | `float` | `double precision` | DataFusion's is 32 bits wide |
 //! | `character varying`, `bpchar`, .. | `varchar` | DataFusion knows one name |
 //! | `dec` | `decimal` | as above |
@@ -49,6 +49,9 @@ pub const NOT_IN_ARRAY: &str = "<> ALL";
 /// The function that stands for `extract(second from x)`, which has fractions.
 pub const SECONDS: &str = "extract";
 
+/// The function that rounds a timestamp to so many digits of seconds.
+pub const ROUNDED_TIME: &str = "$rounded_time";
+
 /// Beyond this a number's exponent makes it a double: a numeric has 38 digits.
 const EXPONENT_MAX: i32 = 30;
 
@@ -77,21 +80,14 @@ impl VisitorMut for Normalizer {
             }
             _ => return ControlFlow::Continue(()),
         };
-        let coarse = match normal_type(wanted) {
-            Ok(coarse) => coarse,
+        match normal_type(wanted) {
+            Ok(None) => {}
+            Ok(Some(digits)) => {
+                let inner = std::mem::replace(expr, Expr::Wildcard(AttachedToken::empty()));
+                let digits = Expr::Value(Value::Number(digits.to_string(), false).into());
+                *expr = call(ROUNDED_TIME, vec![inner, digits]);
+            }
             Err(error) => return ControlFlow::Break(Box::new(error)),
-        };
-        if coarse {
-            let DataType::Timestamp(_, zone) = wanted else { return ControlFlow::Continue(()) };
-            let fine = DataType::Timestamp(Some(6), *zone);
-            let inner = std::mem::replace(expr, Expr::Wildcard(AttachedToken::empty()));
-            *expr = Expr::Cast {
-                kind: CastKind::Cast,
-                expr: Box::new(inner),
-                data_type: fine,
-                array: false,
-                format: None,
-            };
         }
         ControlFlow::Continue(())
     }
@@ -274,20 +270,13 @@ fn counts_units(text: &str) -> bool {
     !words.is_empty() && words.chunks(2).all(counts)
 }
 
-/// Replaces a type; returns whether it is a timestamp coarser than microseconds.
-fn normal_type(data_type: &mut DataType) -> Result<bool> {
+/// Replaces a type; returns the digits of seconds of a timestamp coarser than microseconds.
+fn normal_type(data_type: &mut DataType) -> Result<Option<u64>> {
     match data_type {
-        DataType::Timestamp(precision, _) => match precision {
-            None | Some(6..) => *precision = Some(6),
-            Some(0 | 3) => return Ok(true),
-            Some(other) => {
-                return Err(Error::Unsupported {
-                    feature: format!("a cast to timestamp({other})"),
-                    hint: Some("Use precision 0, 3 or 6.".to_owned()),
-                    location: None,
-                });
-            }
-        },
+        DataType::Timestamp(precision, _) => {
+            // More digits than there are mean all of them.
+            return Ok(precision.replace(6).filter(|digits| *digits < 6));
+        }
         DataType::Time(precision, _) => *precision = None,
         DataType::Float(ExactNumberInfo::Precision(1..=24)) => *data_type = DataType::Real,
         DataType::Float(_) => *data_type = DataType::DoublePrecision,
@@ -306,5 +295,5 @@ fn normal_type(data_type: &mut DataType) -> Result<bool> {
         }
         _ => {}
     }
-    Ok(false)
+    Ok(None)
 }

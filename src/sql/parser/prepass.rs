@@ -11,6 +11,10 @@
 //! ISTREAM (SELECT ..)          (SELECT * FROM cql_stream((SELECT ..), 'ISTREAM'))
 //! FROM ISTREAM (SELECT ..) x   FROM cql_stream((SELECT ..), 'ISTREAM') x
 //! SELECT ISTREAM a ..          SELECT a ..                        selects = ISTREAM
+//! ORDER BY x USING >           ORDER BY x DESC
+//! trim(LEADING FROM x)         trim(LEADING ' ' FROM x)
+//! WITH c AS CHANGELOG FROM v   WITH c AS (SELECT * FROM
+//!                                cql_stream((SELECT * FROM v), 'CHANGELOG'))
 //! ```
 //! An operator before a select list is taken out here, and put around its SELECT in the tree, by
 //! [`super::to_stream`].
@@ -105,7 +109,13 @@ impl Prepass<'_> {
             self.emit = Some(emit);
             return Ok(());
         }
-        if self.pick()? || self.stream_operator() || self.every_clause()? {
+        if self.pick()?
+            || self.group_by_distinct()
+            || self.changelog()?
+            || self.stream_operator()
+            || self.every_clause()?
+            || self.exclusion()?
+        {
             return Ok(());
         }
         if let Clause::Relation { start, name } = self.frame().clause.clone() {
@@ -117,6 +127,9 @@ impl Prepass<'_> {
         let in_function = self.frame().opened == Opened::WindowTableFunction;
         if in_function && self.skips_table_keyword() {
             self.input.skip(1);
+            return Ok(());
+        }
+        if self.spelled_otherwise() {
             return Ok(());
         }
         match self.input.peek(0) {
@@ -146,6 +159,31 @@ impl Prepass<'_> {
         self.out.extend(self.input.next().cloned());
     }
 
+    /// Spells what sqlparser does not know in a form that it does: `ORDER BY x USING >`, and
+    /// `trim(LEADING FROM x)`; returns whether that was next.
+    fn spelled_otherwise(&mut self) -> bool {
+        let Some(first) = self.input.tokens().first().cloned() else { return false };
+        let direction = match self.input.peek(1) {
+            Token::Lt => "ASC",
+            Token::Gt => "DESC",
+            _ => "",
+        };
+        if !direction.is_empty() && self.input.sees(&["USING"]) {
+            self.out.push(made_word(direction, first.span));
+            self.input.skip(2);
+            return true;
+        }
+        let sides = ["LEADING", "TRAILING", "BOTH"];
+        let of_trim = self.previous() == Some(&Token::LParen)
+            && sides.iter().any(|side| self.input.sees(&[side, "FROM"]));
+        if of_trim {
+            self.copy();
+            self.out.push(made(Token::SingleQuotedString(" ".into()), first.span));
+            self.copy();
+        }
+        of_trim
+    }
+
     fn word(&mut self) {
         let word = keyword(self.input.peek(0));
         if matches!(self.frame().clause, Clause::WantRelation)
@@ -168,10 +206,11 @@ impl Prepass<'_> {
                 let select = self.input.tokens()[0].span.start;
                 let frame = self.frame();
                 (frame.reads, frame.is_query, frame.clause) = (true, true, Clause::Other);
-                (frame.select, frame.marked) = (select, None);
+                (frame.select, frame.marked, frame.names_queries) = (select, None, false);
             }
             Keyword::WITH | Keyword::VALUES => {
                 let frame = self.frame();
+                frame.names_queries = word == Keyword::WITH && !frame.reads;
                 if matches!(frame.clause, Clause::WantRelation) {
                     (frame.is_query, frame.clause) = (true, Clause::Other);
                 }
@@ -450,7 +489,7 @@ impl Prepass<'_> {
         }
     }
 
-    /// Refuses what is to come, and what only the rewriting may write.
+    /// Refuses what only the rewriting may write.
     fn refuse(&self) -> Result<()> {
         if self.input.peek(1) == &Token::LParen
             && matches!(self.input.peek(0), Token::Word(word)
@@ -459,12 +498,6 @@ impl Prepass<'_> {
                     .any(|made| word.value.eq_ignore_ascii_case(made)))
         {
             return Err(self.input.unexpected_hint("Write a window in brackets: FROM s [NOW]."));
-        }
-        if self.input.sees(&["AS", "CHANGELOG", "FROM"]) {
-            return Err(self.input.not_yet(
-                "AS CHANGELOG FROM",
-                "SUBSCRIBE to the view: changes come with their weight in hw_diff.",
-            ));
         }
         Ok(())
     }

@@ -1,5 +1,7 @@
 //! Queries, and the statements that wrap one: SUBSCRIBE, INSERT, UPDATE, DELETE.
 
+use std::collections::BTreeMap;
+
 use sqlparser::ast;
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Token;
@@ -13,7 +15,7 @@ use super::stream::set_once;
 use super::to_stream::{is_stream, wrap_marked};
 use crate::sql::Result;
 use crate::sql::dialect::StreamSql;
-use crate::sql::statement::{Emit, Query, StatementKind};
+use crate::sql::statement::{CreateTable, Emit, OnCommit, Query, StatementKind};
 use crate::sql::subscribe::Subscribe;
 
 /// How many parentheses around a whole query are looked through; sqlparser refuses more.
@@ -53,7 +55,37 @@ pub fn query(reader: Reader<'_>) -> Result<Query> {
         return Err(reader.expected("a query"));
     }
     let rewritten = rewrite(reader)?;
-    query_of(reader, rewritten)
+    let query = query_of(reader, rewritten)?;
+    refuse_hidden_dml(&query.ast.body, &reader)?;
+    Ok(query)
+}
+
+/// Reads the rest as a query, or as `SELECT .. INTO`, which makes a table of it.
+pub fn query_or_into(reader: Reader<'_>) -> Result<StatementKind> {
+    let inner = without_parentheses(reader)?;
+    if inner.at_end() {
+        return Err(inner.expected("a query"));
+    }
+    let mut query = query_of(inner, rewrite(inner)?)?;
+    let into = match query.ast.body.as_mut() {
+        ast::SetExpr::Select(select) => select.into.take(),
+        _ => None,
+    };
+    refuse_hidden_dml(&query.ast.body, &inner)?;
+    Ok(match into {
+        None => StatementKind::Query(query),
+        Some(into) => StatementKind::CreateTable(CreateTable {
+            name: into.name,
+            temporary: into.temporary.then_some(OnCommit::PreserveRows),
+            if_not_exists: false,
+            columns: vec![],
+            primary_key: vec![],
+            versions: None,
+            query: Some(query),
+            with_data: true,
+            options: BTreeMap::new(),
+        }),
+    })
 }
 
 /// Parses a rewritten query.
@@ -62,7 +94,6 @@ fn query_of(reader: Reader<'_>, rewritten: Rewritten) -> Result<Query> {
     let mut parser = Parser::new(&StreamSql).with_tokens_with_locations(tokens);
     let mut ast = parser.parse_query().map_err(|error| reader.parser_error(error))?;
     expect_parser_end(&parser, &reader)?;
-    refuse_hidden_dml(&ast.body, &reader)?;
     normalize(&mut ast).map_err(|error| error.at(reader.location()))?;
     wrap_marked(ast.as_mut(), &selects);
     let to_stream = is_stream(&ast);

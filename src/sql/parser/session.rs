@@ -8,28 +8,34 @@ use crate::sql::Result;
 use crate::sql::names::quote;
 use crate::sql::statement::{Savepoint, StatementKind};
 
+/// The first words of statements about the session.
+const FIRST: &[&str] = &[
+    "SET",
+    "SHOW",
+    "RESET",
+    "BEGIN",
+    "START",
+    "COMMIT",
+    "END",
+    "ROLLBACK",
+    "ABORT",
+    "SAVEPOINT",
+    "RELEASE",
+    "FLUSH",
+    "DISCARD",
+    "CHECKPOINT",
+    "LISTEN",
+    "UNLISTEN",
+    "NOTIFY",
+    "LOCK",
+    "ANALYZE",
+    "ANALYSE",
+    "VACUUM",
+];
+
 /// Reads a statement about the session, if one comes next.
 pub fn statement(reader: &mut Reader<'_>) -> Result<Option<StatementKind>> {
-    let first = reader.eat_any(&[
-        "SET",
-        "SHOW",
-        "RESET",
-        "BEGIN",
-        "START",
-        "COMMIT",
-        "END",
-        "ROLLBACK",
-        "ABORT",
-        "SAVEPOINT",
-        "RELEASE",
-        "FLUSH",
-        "DISCARD",
-        "CHECKPOINT",
-        "LISTEN",
-        "UNLISTEN",
-        "NOTIFY",
-        "LOCK",
-    ]);
+    let first = reader.eat_any(FIRST);
     let Some(first) = first else { return Ok(None) };
     let kind = match first {
         "SET" => set(reader)?,
@@ -45,8 +51,7 @@ pub fn statement(reader: &mut Reader<'_>) -> Result<Option<StatementKind>> {
         }
         "COMMIT" | "END" => {
             refuse_two_phase(reader, "COMMIT PREPARED")?;
-            transaction_end(reader)?;
-            StatementKind::Commit
+            StatementKind::Commit { chain: transaction_end(reader)? }
         }
         "ROLLBACK" | "ABORT" => rollback(reader)?,
         "SAVEPOINT" => StatementKind::Savepoint(Savepoint::Define(reader.ident()?)),
@@ -74,6 +79,8 @@ pub fn statement(reader: &mut Reader<'_>) -> Result<Option<StatementKind>> {
             }
             StatementKind::NoOp("NOTIFY")
         }
+        "ANALYZE" | "ANALYSE" => upkeep(reader, "ANALYZE"),
+        "VACUUM" => upkeep(reader, "VACUUM"),
         _ => lock(reader)?,
     };
     Ok(Some(kind))
@@ -226,20 +233,21 @@ fn transaction_modes(reader: &mut Reader<'_>) -> Result<Option<bool>> {
     Ok(read_only)
 }
 
-fn transaction_end(reader: &mut Reader<'_>) -> Result<()> {
+/// Reads the end of COMMIT or ROLLBACK; returns whether it says AND CHAIN.
+fn transaction_end(reader: &mut Reader<'_>) -> Result<bool> {
     reader.eat_any(&["WORK", "TRANSACTION"]);
-    if reader.sees(&["AND", "CHAIN"]) {
-        return Err(reader.unsupported("AND CHAIN", "Start the next transaction with BEGIN."));
+    let chain = reader.eat(&["AND", "CHAIN"]);
+    if !chain {
+        reader.eat(&["AND", "NO", "CHAIN"]);
     }
-    reader.eat(&["AND", "NO", "CHAIN"]);
-    Ok(())
+    Ok(chain)
 }
 
 fn rollback(reader: &mut Reader<'_>) -> Result<StatementKind> {
     refuse_two_phase(reader, "ROLLBACK PREPARED")?;
-    transaction_end(reader)?;
-    if !reader.eat(&["TO"]) {
-        return Ok(StatementKind::Rollback);
+    let chain = transaction_end(reader)?;
+    if chain || !reader.eat(&["TO"]) {
+        return Ok(StatementKind::Rollback { chain });
     }
     reader.eat(&["SAVEPOINT"]);
     Ok(StatementKind::Savepoint(Savepoint::RollbackTo(reader.ident()?)))
@@ -261,6 +269,12 @@ fn discard(reader: &mut Reader<'_>) -> Result<StatementKind> {
         None => return Err(reader.unexpected()),
     };
     Ok(StatementKind::NoOp(tag))
+}
+
+/// ANALYZE and VACUUM: there are no statistics to take and no dead rows to take away.
+fn upkeep(reader: &mut Reader<'_>, tag: &'static str) -> StatementKind {
+    reader.take_to(reader.rest().end);
+    StatementKind::NoOp(tag)
 }
 
 /// `LOCK [TABLE] name, .. [IN mode MODE] [NOWAIT]`: commits are serial, no lock is needed.

@@ -50,7 +50,7 @@ fn kind(mut reader: Reader<'_>) -> Result<StatementKind> {
         return Err(reader.expected("a statement"));
     }
     if query::sees_query(&reader) {
-        return query::query(reader).map(StatementKind::Query);
+        return query::query_or_into(reader);
     }
     if let Some(kind) = session::statement(&mut reader)? {
         reader.expect_end()?;
@@ -67,10 +67,12 @@ fn kind(mut reader: Reader<'_>) -> Result<StatementKind> {
         "DROP",
         "ALTER",
         "COMMENT",
+        "REFRESH",
         "COPY",
         "EXPLAIN",
         "DECLARE",
         "FETCH",
+        "MOVE",
         "CLOSE",
         "PREPARE",
         "EXECUTE",
@@ -83,10 +85,12 @@ fn kind(mut reader: Reader<'_>) -> Result<StatementKind> {
         Some("DROP") => alter::drop(reader)?,
         Some("ALTER") => alter::alter(reader)?,
         Some("COMMENT") => alter::comment(reader)?,
+        Some("REFRESH") => alter::refresh(reader)?,
         Some("COPY") => copy::copy(reader)?,
         Some("EXPLAIN") => explain(reader)?,
         Some("DECLARE") => cursor::declare(reader)?,
-        Some("FETCH") => cursor::fetch(reader)?,
+        Some("FETCH") => cursor::fetch(reader, false)?,
+        Some("MOVE") => cursor::fetch(reader, true)?,
         Some("CLOSE") => cursor::close(reader)?,
         Some("PREPARE") => cursor::prepare(reader)?,
         Some("EXECUTE") => cursor::execute(reader)?,

@@ -313,6 +313,9 @@ impl Items {
             (Some(StreamClock::System), Some(_)) => {
                 return Err(contradiction("CLOCK SYSTEM and WATERMARK FOR exclude each other"));
             }
+            (Some(StreamClock::Row), Some(_)) => {
+                return Err(contradiction("CLOCK ROW and WATERMARK FOR exclude each other"));
+            }
             _ => {}
         }
         Ok(StatementKind::CreateStream(CreateStream {
@@ -384,7 +387,8 @@ fn clock(item: &mut Reader<'_>) -> Result<Option<StreamClock>> {
     } else if item.eat(&["CLOCK", "SYSTEM"]) {
         Ok(Some(StreamClock::System))
     } else if item.sees(&["CLOCK", "ROW"]) {
-        Err(item.not_yet("CLOCK ROW", "Use CLOCK EVENT or CLOCK SYSTEM."))
+        item.skip(2);
+        Ok(Some(StreamClock::Row))
     } else {
         Ok(None)
     }

@@ -85,8 +85,9 @@ impl Check {
             Check::TimeZone => time_zone(value.trim()).ok_or_else(|| {
                 refuse("Use a name such as UTC or Europe/Berlin, or an offset.".to_owned())
             }),
-            Check::DateStyle => date_style(&word)
-                .ok_or_else(|| refuse("The style is ISO, with MDY, DMY or YMD.".to_owned())),
+            Check::DateStyle => date_style(&word).ok_or_else(|| {
+                refuse("Styles are ISO, SQL, Postgres and German, with MDY, DMY or YMD.".to_owned())
+            }),
             Check::Encoding => match word.as_str() {
                 "utf8" | "utf-8" | "unicode" => Ok("UTF8".to_owned()),
                 // Postgres takes this as "convert nothing", which is what happens.
@@ -206,17 +207,22 @@ fn offset(value: &str) -> Option<String> {
 }
 
 fn date_style(word: &str) -> Option<String> {
-    let mut order = "MDY";
+    let (mut style, mut order) = (None, None);
     for part in word.split(',').map(str::trim).filter(|part| !part.is_empty()) {
-        order = match part {
-            "iso" | "default" => order,
-            "mdy" | "us" | "noneuro" | "noneuropean" => "MDY",
-            "dmy" | "euro" | "european" => "DMY",
-            "ymd" => "YMD",
+        match part {
+            "iso" => style = Some("ISO"),
+            "sql" => style = Some("SQL"),
+            "german" => (style, order) = (Some("German"), None),
+            "postgres" => style = Some("Postgres"),
+            "default" => {}
+            "mdy" | "us" | "noneuro" | "noneuropean" => order = Some("MDY"),
+            "dmy" | "euro" | "european" => order = Some("DMY"),
+            "ymd" => order = Some("YMD"),
             _ => return None,
-        };
+        }
     }
-    Some(format!("ISO, {order}"))
+    let by_style = if style == Some("German") { "DMY" } else { "MDY" };
+    Some(format!("{}, {}", style.unwrap_or("ISO"), order.unwrap_or(by_style)))
 }
 
 /// Splits a list of names, folding those without quotes.

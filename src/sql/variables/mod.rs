@@ -14,6 +14,7 @@
 use std::collections::BTreeMap;
 
 use super::error::{Error, Result};
+use super::output::style::Style;
 
 mod check;
 mod table;
@@ -199,6 +200,11 @@ impl Variables {
         };
         let value = match (value, variable.check) {
             (_, Check::Fixed) => return Err(Error::FixedVariable { name: variable.name }),
+            // What it does not say of style and order stays as it is.
+            (Some(value), Check::DateStyle) => {
+                let whole = format!("{}, {value}", self.value("datestyle"));
+                Check::DateStyle.canonical(variable, &whole)?
+            }
             (Some(value), check) => check.canonical(variable, value)?,
             (None, _) => match self.startup.get(&key) {
                 Some(value) => value.clone(),
@@ -246,6 +252,11 @@ impl Variables {
     /// The time zone's name.
     pub fn time_zone(&self) -> String {
         self.value("timezone")
+    }
+
+    /// How dates and intervals are printed and read.
+    pub fn style(&self) -> Style {
+        Style::of(&self.value("datestyle"), &self.value("intervalstyle"))
     }
 
     /// The schemas in which unqualified names are sought, in order; `"$user"` is left as it is.

@@ -66,7 +66,12 @@ pub const VARIABLES: &[Variable] = &[
     ignored("idle_session_timeout", "0"),
     told("in_hot_standby", "off", Check::Fixed, "Whether the server only reads."),
     told("integer_datetimes", "on", Check::Fixed, "Times are counted in microseconds."),
-    told("IntervalStyle", "postgres", Check::Enum(&["postgres"]), "How intervals are printed."),
+    told(
+        "IntervalStyle",
+        "postgres",
+        Check::Enum(&["postgres", "postgres_verbose", "sql_standard", "iso_8601"]),
+        "How intervals are printed.",
+    ),
     told("is_superuser", "on", Check::Fixed, "Whether the user may do everything."),
     ignored("jit", "off"),
     ours("lc_collate", "C", Check::Fixed, "Text is ordered by code points."),

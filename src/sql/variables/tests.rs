@@ -69,7 +69,7 @@ fn values_that_mean_nothing_are_refused() {
         ("timezone", "Mars/Olympus"),
         ("timezone", "99"),
         ("timezone", ""),
-        ("datestyle", "German"),
+        ("datestyle", "Roman"),
         ("client_encoding", "latin1"),
         ("statement_timeout", "-1"),
         ("statement_timeout", "5 fortnights"),

@@ -47,20 +47,23 @@ pub fn seal(block: &mut Vec<u8>, number: u64) {
 pub enum Found {
     /// Records of a block, at these places.
     Block(Range<usize>),
-    /// The end: nothing has been written here, or the mark.
-    End,
+    /// The end: nothing has been written here but perhaps the mark.
+    End {
+        /// Whether the mark is there; at the end of a segment there is no room for it.
+        marked: bool,
+    },
     /// Something else.
     Torn,
 }
 
 /// Looks for the block with this number at a place in a segment.
 pub fn find(segment: &[u8], at: usize, number: u64) -> Found {
-    let Some(header) = segment.get(at..at + HEADER) else { return Found::End };
+    let Some(header) = segment.get(at..at + HEADER) else { return Found::End { marked: true } };
     if header.iter().all(|byte| *byte == 0) {
-        return Found::End;
+        return Found::End { marked: at == 0 };
     }
     match read(segment, at) {
-        Some((found, range)) if found == number && range.is_empty() => Found::End,
+        Some((found, range)) if found == number && range.is_empty() => Found::End { marked: true },
         Some((found, range)) if found == number => Found::Block(range),
         _ => Found::Torn,
     }

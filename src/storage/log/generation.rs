@@ -33,15 +33,29 @@ impl Generations {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => FIRST,
             Err(source) => return Err(Error::Io { what: "read", path: file, source }),
             Ok(text) => text.trim().parse().map_err(|_| Error::Corrupt {
-                path: file,
+                path: file.clone(),
                 offset: 0,
                 what: "it is not the number of a log".into(),
             })?,
         };
         let generations = Self { dir: dir.to_owned(), current };
         generations.remove_others();
-        let reader = Reader::open(&generations.path(current))?;
+        let path = generations.path(current);
+        let reader = Reader::open(&path)?;
+        if file.exists() && reader.is_empty() {
+            let what = "it has no files, and is the log that counts".to_owned();
+            return Err(Error::Corrupt { path, offset: 0, what });
+        }
         Ok((generations, reader))
+    }
+
+    /// Lets the log that was opened count, of which something is on the disk. From then on it must
+    /// not be missing.
+    pub fn settle(&mut self) -> Result<()> {
+        match self.dir.join(CURRENT).exists() {
+            true => Ok(()),
+            false => self.note(self.current),
+        }
     }
 
     fn path(&self, number: u64) -> PathBuf {
@@ -59,17 +73,20 @@ impl Generations {
 
     /// Lets the log that was begun count, of which everything is on the disk.
     pub fn advance(&mut self) -> Result<()> {
-        let (next, file) = (self.current + 1, self.dir.join(CURRENT));
-        let draft = self.dir.join("draft");
+        self.note(self.current + 1)?;
+        self.current += 1;
+        Ok(())
+    }
+
+    fn note(&self, number: u64) -> Result<()> {
+        let (file, draft) = (self.dir.join(CURRENT), self.dir.join("draft"));
         let written = File::create(&draft).and_then(|mut file| {
-            writeln!(file, "{next}")?;
+            writeln!(file, "{number}")?;
             file.sync_all()
         });
         written.map_err(Error::io("write", &draft))?;
         fs::rename(&draft, &file).map_err(Error::io("rename", &draft))?;
-        sync_dir(&self.dir)?;
-        self.current = next;
-        Ok(())
+        sync_dir(&self.dir)
     }
 
     /// Removes the logs that do not count.

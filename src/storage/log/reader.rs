@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::block::{self, Found};
-use super::segment::{self, Segment};
+use super::segment::{self, Listed, Segment};
 use super::writer::{Log, Place};
 use super::{Error, Result};
 
@@ -16,8 +16,8 @@ const FIRST: u64 = 1;
 #[derive(Debug)]
 pub struct Reader {
     dir: PathBuf,
-    /// Segments that follow, with the numbers of their first blocks.
-    following: VecDeque<(u64, PathBuf)>,
+    /// Segments that follow.
+    following: VecDeque<Listed>,
     current: Option<Current>,
     /// The number of the next block.
     number: u64,
@@ -63,26 +63,52 @@ impl Reader {
                 _ if block::is_followed(&current.bytes, current.at, self.number) => {
                     return Err(damaged("a block is not what was written, and others follow it"));
                 }
-                Found::End if !self.following.is_empty() => {
+                Found::End { .. } if !self.following.is_empty() => {
                     self.advance()?;
                 }
                 Found::Torn if !self.following.is_empty() => {
                     return Err(damaged("a block is not what was written, and others follow it"));
                 }
-                Found::End | Found::Torn => return Ok(None),
+                Found::End { marked } => {
+                    if !marked {
+                        tracing::warn!(
+                            path = %current.path.display(), offset = current.at,
+                            "the log ends without a mark, as after a power cut"
+                        );
+                    }
+                    return Ok(None);
+                }
+                Found::Torn => {
+                    tracing::warn!(
+                        path = %current.path.display(), offset = current.at,
+                        "the last block of the log was not written whole; it is cut off"
+                    );
+                    return Ok(None);
+                }
             }
         }
     }
 
+    /// Whether there are no segments.
+    pub fn is_empty(&self) -> bool {
+        self.current.is_none() && self.following.is_empty()
+    }
+
     /// Goes to the next segment; returns whether there is one.
     fn advance(&mut self) -> Result<bool> {
-        let Some((first, path)) = self.following.pop_front() else { return Ok(false) };
+        let Some(Listed { first, len, path }) = self.following.pop_front() else {
+            return Ok(false);
+        };
         if first != self.number {
             let what =
                 format!("it begins with block {first}, and block {} is missing", self.number);
             return Err(Error::Corrupt { path, offset: 0, what });
         }
         let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
+        if bytes.len() as u64 != len {
+            let what = format!("it ends here, and was made {len} bytes long");
+            return Err(Error::Corrupt { path, offset: bytes.len() as u64, what });
+        }
         self.current = Some(Current { path, bytes, at: 0 });
         Ok(true)
     }

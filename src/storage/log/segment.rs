@@ -41,7 +41,7 @@ impl Segment {
 
     /// Gives a spare segment the name of its first block.
     pub fn name(mut self, dir: &Path, first: u64) -> Result<Self> {
-        let path = dir.join(format!("{first:020}.log"));
+        let path = dir.join(format!("{first:020}-{}.log", self.len));
         fs::rename(&self.path, &path).map_err(Error::io("rename", &self.path))?;
         self.path = path;
         sync_dir(dir)?;
@@ -82,16 +82,27 @@ pub fn sync_dir(dir: &Path) -> Result<()> {
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(Error::io("sync", dir))
 }
 
-/// The segments of a log with the numbers of their first blocks, oldest first.
-pub fn list(dir: &Path) -> Result<Vec<(u64, PathBuf)>> {
+/// A segment as its name says.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Listed {
+    /// The number of its first block.
+    pub first: u64,
+    /// Its bytes, since it was made.
+    pub len: u64,
+    /// Its path.
+    pub path: PathBuf,
+}
+
+/// The segments of a log, oldest first.
+pub fn list(dir: &Path) -> Result<Vec<Listed>> {
     let failed = || Error::io("read", dir);
     let mut found = Vec::new();
     for entry in fs::read_dir(dir).map_err(failed())? {
         let path = entry.map_err(failed())?.path();
-        let number = path.file_name().and_then(|name| name.to_str()?.strip_suffix(".log"));
-        if let Some(number) = number.and_then(|number| number.parse().ok()) {
-            found.push((number, path));
-        }
+        let name = path.file_name().and_then(|name| name.to_str()?.strip_suffix(".log"));
+        let Some((first, len)) = name.and_then(|name| name.split_once('-')) else { continue };
+        let (Ok(first), Ok(len)) = (first.parse(), len.parse()) else { continue };
+        found.push(Listed { first, len, path });
     }
     found.sort();
     Ok(found)

@@ -39,7 +39,7 @@ fn numbered(count: u8, length: usize) -> Vec<Vec<u8>> {
 fn only_segment(dir: &Path) -> PathBuf {
     let segments = segment::list(dir).unwrap();
     assert_eq!(segments.len(), 1);
-    segments[0].1.clone()
+    segments[0].path.clone()
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn a_block_larger_than_a_segment_has_one_to_itself() {
     add(dir.path(), &all);
     assert_eq!(segment::list(dir.path()).unwrap().len(), 3);
     assert_eq!(read(dir.path()).unwrap().0, all);
-    fs::remove_file(&segment::list(dir.path()).unwrap()[0].1).unwrap();
+    fs::remove_file(&segment::list(dir.path()).unwrap()[0].path).unwrap();
     let error = read(dir.path()).unwrap_err();
     assert!(error.to_string().contains("damaged"), "{error}");
 }
@@ -136,6 +136,10 @@ fn every_flipped_bit_of_a_synced_block_is_found() {
         all.iter().map(|r| super::block::size(super::block::HEADER + 4 + r.len())).sum();
     let mut whole = fs::read(&path).unwrap();
     whole.truncate(end + super::block::HEADER);
+    // The name of a segment says how long it was made.
+    let short = dir.path().join(format!("{:020}-{}.log", 1, whole.len()));
+    fs::rename(&path, &short).unwrap();
+    let path = short;
     for at in 0..end {
         for bit in 0..8 {
             let mut flipped = whole.clone();

@@ -1,5 +1,6 @@
 //! The writing end of the log: a buffer, and the thread that brings it to the disk.
 
+use std::io;
 use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -54,6 +55,8 @@ struct Buffer {
     spare: Option<Segment>,
     /// Segments allocated so far.
     spares: u64,
+    /// Whether there was no room for the last one.
+    full: bool,
     closed: bool,
 }
 
@@ -68,9 +71,21 @@ impl Buffer {
             // What is left of it is removed with the log.
             let _ = std::fs::remove_file(&small.path);
         }
-        self.spares += 1;
-        let spare = Segment::spare(dir, self.spares, bytes.max(SEGMENT_BYTES)).map_err(full)?;
-        self.spare = Some(spare);
+        // Where there is no room for a large one, a small one does.
+        let sizes = [SEGMENT_BYTES, SEGMENT_BYTES / 16, bytes].map(|size| size.max(bytes));
+        let mut made = Err(io::ErrorKind::StorageFull.into());
+        for size in sizes {
+            self.spares += 1;
+            made = Segment::spare(dir, self.spares, size);
+            if made.is_ok() {
+                break;
+            }
+        }
+        if made.is_err() && !mem::replace(&mut self.full, true) {
+            tracing::warn!(path = %dir.display(), "there is no room for the log");
+        }
+        self.spare = Some(made.map_err(full)?);
+        self.full = false;
         Ok(())
     }
 }
@@ -84,8 +99,16 @@ impl Log {
     ) -> Result<Self> {
         let room = place.as_ref().map_or(0, |place| place.segment.len - place.at);
         let block = vec![0; HEADER];
-        let mut buffer =
-            Buffer { block, taken: 0, bytes: 0, room, spare: None, spares: 0, closed: false };
+        let mut buffer = Buffer {
+            block,
+            taken: 0,
+            bytes: 0,
+            room,
+            spare: None,
+            spares: 0,
+            full: false,
+            closed: false,
+        };
         buffer.reserve(dir, HEADER as u64)?;
         let shared = Arc::new(Shared {
             dir: dir.to_owned(),

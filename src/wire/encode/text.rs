@@ -7,7 +7,7 @@ use arrow::array::{ArrowPrimitiveType, PrimitiveArray};
 use bytes::{BufMut, BytesMut};
 
 use super::cells::{Cells, Column};
-use crate::sql::output::{datetime, number};
+use crate::sql::output::{datetime, number, style};
 use crate::wire::pg_type::is_oid;
 
 /// The session's settings that show in text output.
@@ -15,6 +15,8 @@ use crate::wire::pg_type::is_oid;
 pub(in crate::wire) struct Style {
     /// The `TimeZone` in which timestamps with time zone are shown; `None` is UTC.
     pub(in crate::wire) zone: Option<Tz>,
+    /// `DateStyle` and `IntervalStyle`.
+    pub(in crate::wire) times: style::Style,
 }
 
 /// Characters besides white space that make an array element quoted.
@@ -38,15 +40,16 @@ impl Column {
             Cells::LongDecimal(values) => out.put_slice(values.value_as_string(row).as_bytes()),
             Cells::Text(values) => out.put_slice(values.value(row).as_bytes()),
             Cells::Bytes(values) => write_hex(values.value(row), out),
-            Cells::Date(values) => datetime::write_date(values.value(row), out),
+            Cells::Date(values) => style::write_date(values.value(row), style.times, out),
             Cells::Time(values) => datetime::write_time(values.value(row), out),
-            Cells::Timestamp(values) => datetime::write_timestamp(values.value(row), out),
+            Cells::Timestamp(values) => style::write_timestamp(values.value(row), style.times, out),
             Cells::Timestamptz(values) => {
-                datetime::write_timestamptz(values.value(row), style.zone, out);
+                style::write_timestamptz(values.value(row), style.zone, style.times, out);
             }
             Cells::Interval(values) => {
                 let value = values.value(row);
-                datetime::write_interval(value.months, value.days, value.nanoseconds / 1_000, out);
+                let micros = value.nanoseconds / 1_000;
+                style::write_interval(value.months, value.days, micros, style.times, out);
             }
             Cells::List(offsets, items) => {
                 let range = offsets[row].cast_unsigned()..offsets[row + 1].cast_unsigned();

@@ -16,6 +16,7 @@ use crate::planner::bind::name_statement;
 
 mod arrays;
 mod empty;
+mod kinds;
 mod names;
 mod output;
 mod parameters;
@@ -70,6 +71,7 @@ pub fn rewrite(sql: &str) -> Result<Statement> {
     name_statement(&mut statement);
     output::show_object_ids(&mut statement);
     apply(&mut statement, &mut names::Names);
+    apply(&mut statement, &mut kinds::Kinds);
     apply(&mut statement, &mut arrays::Arrays);
     apply(&mut statement, &mut subquery::Subqueries);
     Ok(PARSER.rewrite(statement))

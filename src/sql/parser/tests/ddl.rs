@@ -178,7 +178,13 @@ fn table_with_its_key() {
 fn table_as_query() {
     let created = table("CREATE TABLE t WITH (a = 'b') AS SELECT * FROM s [NOW] WITH DATA");
     assert_eq!(created.query.unwrap().windows.len(), 1);
-    check_unsupported("CREATE TABLE t AS SELECT 1 WITH NO DATA", "WITH NO DATA");
+    assert!(created.with_data && created.temporary.is_none());
+    assert!(!table("CREATE TABLE t AS SELECT 1 WITH NO DATA").with_data);
+    let created = table("CREATE TEMP TABLE t (a, b) ON COMMIT DROP AS SELECT 1, 2");
+    assert_eq!(created.temporary, Some(OnCommit::Drop));
+    assert_eq!(created.columns.len(), 2);
+    let state = SqlState::SYNTAX_ERROR;
+    check_error("CREATE TABLE t (a, b int)", state, "AS, as there is a column without", (1, 26));
 }
 
 #[test]
@@ -198,8 +204,7 @@ fn what_tables_do_not_have_is_named() {
     ] {
         check_unsupported(&format!("CREATE TABLE t ({items})"), feature);
     }
-    check_unsupported("CREATE TEMP TABLE t (a int)", "a temporary object");
-    check_unsupported("CREATE UNLOGGED TABLE t (a int)", "CREATE UNLOGGED TABLE");
+    check_unsupported("CREATE TEMP SEQUENCE s", "a temporary sequence");
     check_unsupported(
         "CREATE TABLE t (a int) PARTITION BY RANGE (a)",
         "PARTITION BY in CREATE TABLE",
@@ -228,7 +233,8 @@ fn views_of_both_kinds() {
     assert_eq!(&*created.query_text, "(SELECT 1)");
     check_unsupported("CREATE VIEW v AS SELECT 1 WITH CHECK OPTION", "WITH CHECK OPTION");
     check_unsupported("CREATE RECURSIVE VIEW v (a) AS SELECT 1", "CREATE RECURSIVE VIEW");
-    check_unsupported("CREATE TEMPORARY VIEW v AS SELECT 1", "a temporary object");
+    assert!(view("CREATE TEMPORARY VIEW v AS SELECT 1").temporary);
+    check_unsupported("CREATE VIEW v AS SELECT 1 WITH NO DATA", "WITH NO DATA of a view");
 }
 
 #[test]

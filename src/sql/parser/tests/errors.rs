@@ -54,7 +54,7 @@ fn text_without_its_end_is_no_token() {
 #[test]
 fn statements_of_others_are_named() {
     for (sql, feature) in [
-        ("VACUUM t", "VACUUM"),
+        ("CLUSTER t", "CLUSTER"),
         ("ALTER TABLE t ADD COLUMN a int", "ALTER TABLE"),
         ("ALTER VIEW v OWNER TO w", "ALTER VIEW other than RENAME TO, SUSPEND and RESUME"),
         ("ALTER STREAM s RENAME TO t", "ALTER STREAM other than HEARTBEAT"),

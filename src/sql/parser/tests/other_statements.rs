@@ -204,28 +204,38 @@ fn cursors() {
         let StatementKind::Declare { hold, .. } = kind(sql) else { panic!("{sql}") };
         assert_eq!(hold, holds, "{sql}");
     }
-    check_unsupported("DECLARE c SCROLL CURSOR FOR SELECT 1", "SCROLL CURSOR");
     check_unsupported("DECLARE c BINARY CURSOR FOR SELECT 1", "DECLARE BINARY CURSOR");
+    use Motion::{Absolute, Backward, Forward, Relative};
     for (sql, expected) in [
-        ("FETCH c", (Some(1), None)),
-        ("FETCH NEXT FROM c", (Some(1), None)),
-        ("FETCH NEXT c", (Some(1), None)),
-        ("FETCH 5 FROM c", (Some(5), None)),
-        ("FETCH 5 IN c", (Some(5), None)),
-        ("FETCH FORWARD c", (Some(1), None)),
-        ("FETCH FORWARD 100 FROM \"c\"", (Some(100), None)),
-        ("FETCH ALL c", (None, None)),
-        ("FETCH FORWARD ALL FROM c", (None, None)),
-        ("FETCH ALL FROM c WITH (timeout = '1s')", (None, Some(1000))),
-        ("FETCH 10 c WITH (TIMEOUT '1.5 s')", (Some(10), Some(1500))),
-        ("FETCH next", (Some(1), None)),
+        ("FETCH c", (Forward(Some(1)), None)),
+        ("FETCH NEXT FROM c", (Forward(Some(1)), None)),
+        ("FETCH NEXT c", (Forward(Some(1)), None)),
+        ("FETCH 5 FROM c", (Forward(Some(5)), None)),
+        ("FETCH 5 IN c", (Forward(Some(5)), None)),
+        ("FETCH FORWARD c", (Forward(Some(1)), None)),
+        ("FETCH FORWARD 100 FROM \"c\"", (Forward(Some(100)), None)),
+        ("FETCH FORWARD 0 FROM c", (Forward(Some(0)), None)),
+        ("FETCH ALL c", (Forward(None), None)),
+        ("FETCH FORWARD ALL FROM c", (Forward(None), None)),
+        ("FETCH ALL FROM c WITH (timeout = '1s')", (Forward(None), Some(1000))),
+        ("FETCH 10 c WITH (TIMEOUT '1.5 s')", (Forward(Some(10)), Some(1500))),
+        ("FETCH next", (Forward(Some(1)), None)),
+        ("FETCH BACKWARD 1 FROM c", (Backward(Some(1)), None)),
+        ("FETCH BACKWARD ALL c", (Backward(None), None)),
+        ("FETCH PRIOR FROM c", (Backward(Some(1)), None)),
+        ("FETCH -2 FROM c", (Backward(Some(2)), None)),
+        ("FETCH BACKWARD -2 FROM c", (Forward(Some(2)), None)),
+        ("FETCH FIRST c", (Absolute(1), None)),
+        ("FETCH LAST c", (Absolute(-1), None)),
+        ("FETCH ABSOLUTE -3 FROM c", (Absolute(-3), None)),
+        ("FETCH RELATIVE 3 FROM c", (Relative(3), None)),
+        ("MOVE 3 c", (Forward(Some(3)), None)),
     ] {
-        let StatementKind::Fetch { count, timeout_ms, .. } = kind(sql) else { panic!("{sql}") };
-        assert_eq!((count, timeout_ms), expected, "{sql}");
-    }
-    for sql in ["FETCH BACKWARD 1 FROM c", "FETCH PRIOR FROM c", "FETCH -1 FROM c", "FETCH LAST c"]
-    {
-        check_unsupported(sql, "FETCH other than forward");
+        let StatementKind::Fetch { motion, timeout_ms, silent, .. } = kind(sql) else {
+            panic!("{sql}")
+        };
+        assert_eq!((motion, timeout_ms), expected, "{sql}");
+        assert_eq!(silent, sql.starts_with("MOVE"), "{sql}");
     }
     let state = SqlState::INVALID_PARAMETER_VALUE;
     check_error("FETCH c WITH (timeout = 'x')", state, "length of time", (1, 15));
@@ -328,10 +338,10 @@ fn transactions() {
         assert!(matches!(kind(sql), StatementKind::Begin { .. }), "{sql}");
     }
     for sql in ["COMMIT", "END", "COMMIT WORK", "END TRANSACTION", "COMMIT AND NO CHAIN"] {
-        assert!(matches!(kind(sql), StatementKind::Commit), "{sql}");
+        assert!(matches!(kind(sql), StatementKind::Commit { chain: false }), "{sql}");
     }
     for sql in ["ROLLBACK", "ABORT", "ROLLBACK TRANSACTION"] {
-        assert!(matches!(kind(sql), StatementKind::Rollback), "{sql}");
+        assert!(matches!(kind(sql), StatementKind::Rollback { chain: false }), "{sql}");
     }
     let savepoint = |sql| match kind(sql) {
         StatementKind::Savepoint(savepoint) => savepoint,
@@ -345,7 +355,7 @@ fn transactions() {
         let found = savepoint(sql);
         assert!(matches!(found, Savepoint::RollbackTo(name) if name.value == "a"), "{sql}");
     }
-    check_unsupported("COMMIT AND CHAIN", "AND CHAIN");
+    assert!(matches!(kind("COMMIT AND CHAIN"), StatementKind::Commit { chain: true }));
     check_unsupported("ROLLBACK PREPARED 'x'", "ROLLBACK PREPARED");
 }
 
