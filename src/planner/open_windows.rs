@@ -19,6 +19,7 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::{Field, Schema};
 use datafusion::common::{Column, ScalarValue};
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::{
@@ -110,4 +111,22 @@ impl WithLate {
 fn open(plan: LogicalPlan, end: Expr, late: &Expr) -> DfResult<LogicalPlan> {
     let open = late.clone().is_null().or(end.gt(late.clone()));
     LogicalPlanBuilder::from(plan).filter(open)?.build()
+}
+
+impl RelationSource {
+    /// Returns a stream that has late rows for windows with these, and with the watermark that each
+    /// of them met as a last column; and the column of its event time.
+    pub(super) fn with_late(&self) -> Option<(Self, usize)> {
+        let to_windows = self.stream_def().is_some_and(|def| def.late_to_windows);
+        let time = self.event_time().filter(|_| to_windows && !self.late && !self.has_seq())?;
+        let late = Field::new(LATE, self.schema.field(time).data_type().clone(), true);
+        let fields: Vec<_> = self.schema.fields().iter().cloned().chain([Arc::new(late)]).collect();
+        let schema = Arc::new(Schema::new(fields));
+        Some((Self { late: true, schema, ..self.clone() }, time))
+    }
+
+    /// The column of the event time, if late rows are read too.
+    pub fn has_late(&self) -> Option<usize> {
+        self.event_time().filter(|_| self.late)
+    }
 }

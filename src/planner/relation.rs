@@ -59,10 +59,10 @@ pub struct RelationSource {
     /// Whether a stream's rows are read with the time at which they arrived.
     arrivals: bool,
     /// Whether a stream's late rows are read too.
-    late: bool,
+    pub(super) late: bool,
     /// Whether a stream's rows are read with the order in which they arrived.
     seq: bool,
-    schema: SchemaRef,
+    pub(super) schema: SchemaRef,
     defaults: BTreeMap<String, Expr>,
     primary_key: Vec<usize>,
 }
@@ -181,22 +181,6 @@ impl RelationSource {
         let seq = Arc::new(Field::new(SEQ, DataType::Int64, true));
         let fields: Vec<_> = self.schema.fields().iter().cloned().chain([seq]).collect();
         Some(Self { seq: true, schema: Arc::new(Schema::new(fields)), ..self.clone() })
-    }
-
-    /// Returns a stream that has late rows for windows with these, and with the watermark that each
-    /// of them met as a last column; and the column of its event time.
-    pub(super) fn with_late(&self) -> Option<(Self, usize)> {
-        let to_windows = self.stream_def().is_some_and(|def| def.late_to_windows);
-        let time = self.event_time().filter(|_| to_windows && !self.late && !self.seq)?;
-        let late = Field::new(LATE, self.schema.field(time).data_type().clone(), true);
-        let fields: Vec<_> = self.schema.fields().iter().cloned().chain([Arc::new(late)]).collect();
-        let schema = Arc::new(Schema::new(fields));
-        Some((Self { late: true, schema, ..self.clone() }, time))
-    }
-
-    /// The column of the event time, if late rows are read too.
-    pub fn has_late(&self) -> Option<usize> {
-        self.event_time().filter(|_| self.late)
     }
 
     /// Whether the last column numbers the rows.
