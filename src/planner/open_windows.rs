@@ -122,7 +122,9 @@ impl RelationSource {
         let late = Field::new(LATE, self.schema.field(time).data_type().clone(), true);
         let fields: Vec<_> = self.schema.fields().iter().cloned().chain([Arc::new(late)]).collect();
         let schema = Arc::new(Schema::new(fields));
-        Some((Self { late: true, schema, ..self.clone() }, time))
+        let mut source = self.clone();
+        (source.late, source.schema) = (true, schema);
+        Some((source, time))
     }
 
     /// The column of the event time, if late rows are read too.
