@@ -102,6 +102,8 @@ sql_states! {
     AMBIGUOUS_FUNCTION = "42725";
     /// A function that cannot be defined so.
     INVALID_FUNCTION_DEFINITION = "42P13";
+    /// A recursive term that names its query where it may not.
+    INVALID_RECURSION = "42P19";
     /// Column neither grouped nor aggregated.
     GROUPING_ERROR = "42803";
     /// Types that do not match.

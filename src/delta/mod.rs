@@ -138,6 +138,17 @@ impl Delta {
         }
     }
 
+    /// Returns the latest instant of the rows, the least one of none.
+    pub fn latest(&self) -> Timestamp {
+        match &self.ts {
+            _ if self.is_empty() => Timestamp::MIN,
+            Instants::All(at) => *at,
+            Instants::Each(ts) => {
+                ts.values().iter().max().map_or(Timestamp::MIN, |latest| Timestamp(*latest))
+            }
+        }
+    }
+
     /// Returns the weight of row `i`.
     pub fn weight(&self, i: usize) -> i64 {
         match &self.weights {

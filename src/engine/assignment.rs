@@ -119,6 +119,7 @@ pub(super) fn columns_of_query(
         let value = match (named.iter().position(|name| *name == column.name), &column.default) {
             (Some(i), _) => {
                 let value = Expr::Column(schema.qualified_field(i).into());
+                check(column, schema.field(i).data_type())?;
                 value.cast_to(&column.data_type, schema)?
             }
             (None, Some(text)) => {

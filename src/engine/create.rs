@@ -22,13 +22,15 @@ use crate::planner::bind::{bind_expr, constant};
 use crate::planner::relation::Names;
 use crate::runtime::history::Retention;
 use crate::runtime::hub::Write;
-use crate::runtime::ingest::EventTime;
+use crate::runtime::ingest::{EventTime, Ingest};
 use crate::runtime::stream::{Late, SIDE_COLUMNS, Stream, side_types};
 use crate::runtime::table::Table;
 use crate::sql::catalog::{
     Catalog, Column, Object, ObjectKind, Oid, StreamDef, TableDef, VersionsDef,
 };
+use crate::sql::interval::Interval;
 use crate::sql::names::fold;
+use crate::sql::parse_expression;
 use crate::sql::statement::{
     CreateStream, CreateTable, LatePolicy, Lateness, StreamClock, WatermarkClause,
 };
@@ -64,24 +66,32 @@ impl Session {
         };
         let late = match (&create.late, side_oid) {
             (LatePolicy::Error, _) => Late::Error,
+            (LatePolicy::ToOpenWindows, _) => Late::ToOpenWindows,
             (_, Some(side)) => Late::Into(side),
             _ => Late::Drop,
         };
         let def = StreamDef {
             event_time: time.as_ref().map(|t| t.column),
+            by_rows: create.clock == Some(StreamClock::Row),
             watermark: create.watermark.as_ref().map(|w| w.expr.to_string()),
             late: match &create.late {
                 LatePolicy::Drop => "DROP".into(),
                 LatePolicy::Into(side) => format!("INTO {side}"),
                 LatePolicy::Error => "ERROR".into(),
+                LatePolicy::ToOpenWindows => "TO OPEN WINDOWS".into(),
             },
             partitioned: !create.partition_key.is_empty(),
             lateness: time.as_ref().map_or(0, |t| t.lateness),
             late_into: side_oid,
+            late_to_windows: create.late == LatePolicy::ToOpenWindows,
             options: create.options.clone(),
             query: None,
         };
-        let stream = Stream::new(&name, Arc::clone(&arrow), time, retention, late);
+        let ingest = match create.clock {
+            Some(StreamClock::Row) => Ingest::by_rows(),
+            _ => Ingest::new(time),
+        };
+        let stream = Stream::new(&name, Arc::clone(&arrow), ingest, retention, late);
         self.engine.hub().create_stream(oid, stream)?;
         self.engine.change_catalog(|catalog| {
             catalog.insert(Object {
@@ -119,7 +129,7 @@ impl Session {
         Ok(opened)
     }
 
-    /// How a stream takes event time; `None` is CLOCK SYSTEM.
+    /// How a stream takes event time; `None` is CLOCK SYSTEM or CLOCK ROW.
     fn stream_time(
         &self,
         create: &CreateStream,
@@ -173,12 +183,14 @@ impl Session {
                 }
                 Ok(Some(side))
             }
-            LatePolicy::Error if event_time => Ok(None),
-            LatePolicy::Into(_) | LatePolicy::Error => Err(Error::hinted(
-                SqlState::INVALID_OBJECT_DEFINITION,
-                format!("LATE needs an event time, and stream \"{name}\" has none"),
-                "Add WATERMARK FOR ts AS ts - INTERVAL '5 seconds'.",
-            )),
+            LatePolicy::Error | LatePolicy::ToOpenWindows if event_time => Ok(None),
+            LatePolicy::Into(_) | LatePolicy::Error | LatePolicy::ToOpenWindows => {
+                Err(Error::hinted(
+                    SqlState::INVALID_OBJECT_DEFINITION,
+                    format!("LATE needs an event time, and stream \"{name}\" has none"),
+                    "Add WATERMARK FOR ts AS ts - INTERVAL '5 seconds'.",
+                ))
+            }
         }
     }
 
@@ -198,15 +210,17 @@ impl Session {
         all.iter_mut().for_each(|column| column.not_null = false);
         let arrow = arrow_schema(&all);
         let oid = self.engine.change_catalog(Catalog::fresh_oid);
-        let stream = Stream::new(name, arrow, None, Retention::default(), Late::Drop);
+        let stream = Stream::new(name, arrow, Ingest::new(None), Retention::default(), Late::Drop);
         self.engine.hub().create_stream(oid, stream)?;
         let def = StreamDef {
             event_time: None,
+            by_rows: false,
             watermark: None,
             late: "DROP".into(),
             partitioned: false,
             lateness: 0,
             late_into: None,
+            late_to_windows: false,
             options: BTreeMap::new(),
             query: None,
         };
@@ -273,7 +287,9 @@ impl Session {
                         "ON IDLE ADVANCE TO needs a timestamp",
                     )
                 })?;
-                Some(self.engine.hub().clock().now().0 - at.0)
+                // By the clock of the expression, which stands still.
+                let now = constant(&parse_expression("now()")?, &names, &state)?;
+                timestamp_value(&now).map(|now| now.0 - at.0)
             }
         };
         let key = partition_key.iter().map(|c| index_of(columns, c));
@@ -300,7 +316,8 @@ impl Session {
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
         let column = time.column;
         let stream = self.engine.change_catalog(Catalog::fresh_oid);
-        let versions = Stream::new(name, schema, Some(time), Retention::Forever, Late::Error);
+        let versions =
+            Stream::new(name, schema, Ingest::new(Some(time)), Retention::Forever, Late::Error);
         self.engine.hub().create_stream(stream, versions)?;
         Ok(VersionsDef { time: column, watermark: String::new(), stream })
     }
@@ -400,15 +417,24 @@ pub(super) fn retention(options: &BTreeMap<String, String>) -> Result<Retention>
     let Some(text) = options.get("retention") else { return Ok(Retention::default()) };
     let text = text.trim().to_ascii_lowercase();
     let rows = text.strip_suffix("rows").unwrap_or(&text).trim().parse::<usize>();
+    let span = || {
+        let Interval { months: 0, days, micros } = Interval::parse(&text).ok()? else {
+            return None;
+        };
+        let span = i64::from(days).checked_mul(86_400_000_000)?.checked_add(micros)?;
+        (span > 0).then_some(span)
+    };
     match (text.as_str(), rows) {
         ("forever", _) => Ok(Retention::Forever),
         ("none", _) | (_, Ok(0)) => Ok(Retention::Nothing),
         (_, Ok(rows)) => Ok(Retention::Rows(rows)),
-        _ => Err(Error::hinted(
-            SqlState::INVALID_PARAMETER_VALUE,
-            format!("invalid value for option \"retention\": \"{text}\""),
-            "Use a number of rows such as '100000 rows', 'forever' or 'none'; an interval is not \
-             supported yet.",
-        )),
+        _ => span().map(Retention::Time).ok_or_else(|| {
+            Error::hinted(
+                SqlState::INVALID_PARAMETER_VALUE,
+                format!("invalid value for option \"retention\": \"{text}\""),
+                "Use a number of rows such as '100000 rows', a time such as '1 hour', 'forever' or \
+                 'none'.",
+            )
+        }),
     }
 }

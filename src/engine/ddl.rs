@@ -249,7 +249,7 @@ impl Session {
             return Err(Error::hinted(
                 SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
                 format!("stream \"{}\" has no event time", object.name),
-                "Its clock is the system's, which advances by itself.",
+                "Its clock is the system's, or that of its rows, and advances by itself.",
             ));
         }
         let at = self.constant_time(at, "HEARTBEAT")?;

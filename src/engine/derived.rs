@@ -109,11 +109,13 @@ impl Session {
         self.verdict("stream", &name, &plan)?;
         let def = StreamDef {
             event_time: plan.root.properties.time_column,
+            by_rows: false,
             watermark: None,
             partitioned: false,
             lateness: 0,
             late: String::new(),
             late_into: None,
+            late_to_windows: false,
             options: create.options.clone(),
             query: Some(Arc::clone(&create.query_text)),
         };

@@ -309,7 +309,7 @@ fn default_values(object: &Object) -> Result<Box<ast::Query>> {
 }
 
 /// Refuses a column list with unknown names, or one twice.
-fn check_columns(columns: &[ast::ObjectName], object: &Object) -> Result<()> {
+pub(super) fn check_columns(columns: &[ast::ObjectName], object: &Object) -> Result<()> {
     let mut seen: Vec<String> = Vec::new();
     for column in columns {
         let name = fold_parts(column).pop().unwrap_or_default();

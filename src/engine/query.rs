@@ -37,6 +37,7 @@ use crate::delta::{Delta, batch};
 use crate::error::SqlState;
 use crate::planner::arithmetic::checked_sums;
 use crate::planner::bind::{settled, visible_names};
+use crate::planner::lookup::{self, lookup_node};
 use crate::planner::lower::{self, Request, Wanted, window_node};
 use crate::planner::plan::{Clock, ScanKind, Ticks};
 use crate::planner::relation::RelationSource;
@@ -159,7 +160,7 @@ async fn execute(once: &Once, plan: LogicalPlan) -> Result<SendableRecordBatchSt
     let Once { engine, functions, pending } = once;
     let state = engine.at_present(functions);
     // Keys and times of windows are computed on the way, so types are settled first.
-    let plan = checked_sums(settled(plan, &state)?)?;
+    let plan = lookup::unmark(checked_sums(settled(plan, &state)?)?)?;
     let (oids, instants) = inputs(&plan)?;
     let timed = oids.values().any(|timed| *timed);
     let event = instants || (timed && lower::clock(&plan, &state)? == Clock::Event);
@@ -383,6 +384,8 @@ impl At {
 fn in_order(source: &RelationSource, retained: &[Retained]) -> Result<Vec<Delta>, DataFusionError> {
     let mut seq = 0..;
     let numbered = retained.iter().map(|retained| {
+        let late = source.has_late().map(|time| retained.and_late(time)).transpose()?;
+        let retained = late.as_ref().unwrap_or(retained);
         let delta = match source.kind() {
             ScanKind::Arrivals => retained.by_arrival()?,
             _ => retained.delta.clone(),
@@ -421,12 +424,14 @@ fn scan_of(
     Ok(LogicalPlan::TableScan(builder.build()?))
 }
 
-/// Returns whether a plan reads a stream, directly or through a maintained view, or has a window.
+/// Returns whether a plan reads a stream, directly or through a maintained view, has a window, or
+/// looks up what is there when a row comes.
 pub fn reads_stream(plan: &LogicalPlan) -> Result<bool> {
     let mut found = false;
     plan.apply_with_subqueries(|node| {
         found |= scanned(node).is_some_and(|source| source.kind() != ScanKind::Table);
         found |= window_node(node).is_some() || to_stream_node(node).is_some();
+        found |= lookup_node(node).is_some();
         Ok(TreeNodeRecursion::Continue)
     })?;
     Ok(found)

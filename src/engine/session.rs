@@ -232,6 +232,10 @@ impl Session {
             | StatementKind::Savepoint(_) => {
                 self.transact(&statement.kind).await.map(Outcome::Done)
             }
+            StatementKind::Flush => {
+                self.engine.hub().flush().await;
+                Ok(Outcome::Done("FLUSH".to_owned()))
+            }
             StatementKind::Checkpoint => {
                 self.engine.checkpoint().await?;
                 Ok(Outcome::Done("CHECKPOINT".to_owned()))

@@ -2,21 +2,24 @@
 //!
 //! # Semantics
 //! Every commit that changes the query's result is followed by one commit of the sink. Into a
-//! stream go the elements of a query that only appends, as an INSERT would bring them. Into a
-//! table go upserts and deletions by its primary key: the row of a key becomes that of the query,
-//! and goes when the query has none any more. A query that has two rows of one key suspends the
-//! sink.
+//! stream, and into a table without a primary key, go the elements of a query that only appends, as
+//! an INSERT would bring them. Into another table go upserts and deletions by its primary key: the
+//! row of a key becomes that of the query, and goes when the query has none any more. A query that
+//! has two rows of one key suspends the sink. Columns that the query does not give get their
+//! defaults.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use arrow::array::ArrayRef;
-use arrow::compute::can_cast_types;
+use datafusion::logical_expr::LogicalPlan;
+use sqlparser::ast;
 
+use super::assignment::columns_of_query;
 use super::columns::index_of;
 use super::derived::QueryOptions;
-use super::dml::{check_not_null, fitted, refuse_derived};
+use super::dml::{check_columns, check_not_null, fitted, refuse_derived};
 use super::session::Session;
 use super::{Engine, Error, Result, lock, query};
 use crate::delta::{Delta, batch};
@@ -35,6 +38,7 @@ use crate::runtime::subscription::{Change, Feed};
 use crate::sql::catalog::{Catalog, Object, ObjectKind, Oid, SinkDef};
 use crate::sql::derived::CreateSink;
 use crate::storage::{Bag, NONE};
+use crate::time::Timestamp;
 
 /// A running sink, for the system relations.
 pub(super) struct SinkStatus {
@@ -60,7 +64,7 @@ impl Session {
         refuse_cycle(&self.engine.catalog(), &into, &reads)?;
         self.verdict("sink", &name, &plan)?;
         let keys = match &into.kind {
-            ObjectKind::Table(def) => {
+            ObjectKind::Table(def) if !def.primary_key.is_empty() => {
                 Some(Bag::new(Arc::new(into.arrow_schema().project(&def.primary_key)?))?)
             }
             _ => None,
@@ -109,8 +113,9 @@ impl Session {
         let functions = &*relations.functions;
         let names = Names::new(&relations, functions, Arc::clone(&create.query.windows));
         let bound = query::with_params(bind_query(&create.query, &names)?, &[])?;
-        let appends = matches!(into.kind, ObjectKind::Stream(_));
-        let wanted = match appends || create.query.to_stream {
+        let bound = into_columns(bound, create, into, &names)?;
+        let keyed = matches!(&into.kind, ObjectKind::Table(def) if !def.primary_key.is_empty());
+        let wanted = match !keyed || create.query.to_stream {
             true => Wanted::Stream,
             false => Wanted::Changes,
         };
@@ -118,45 +123,49 @@ impl Session {
         let request = Request { wanted, clock: options.clock, ..emitting };
         let plan = lower::continuous(bound, request, functions)?;
         options.check(&plan)?;
-        let fields = plan.root.schema.fields();
-        if fields.len() != into.columns.len() {
-            return Err(Error::refused(
-                SqlState::SYNTAX_ERROR,
-                format!(
-                    "the query has {} columns, and {} \"{}\" has {}",
-                    fields.len(),
-                    into.kind_name(),
-                    into.name,
-                    into.columns.len()
-                ),
-            ));
-        }
-        for (field, column) in fields.iter().zip(&into.columns) {
-            if !can_cast_types(field.data_type(), &column.data_type) {
-                return Err(Error::refused(
-                    SqlState::DATATYPE_MISMATCH,
-                    format!(
-                        "column \"{}\" is of type {} but expression is of type {}",
-                        column.name,
-                        column.sql_type.name,
-                        crate::sql::types::pg_type_name(field.data_type())
-                    ),
-                ));
-            }
-        }
         Ok((plan, names.used()))
     }
 }
 
-/// A sink writes into a stream that takes rows, or a table by its key.
+/// Gives a query the columns of what it is written into, as INSERT does.
+fn into_columns(
+    query: LogicalPlan,
+    create: &CreateSink,
+    into: &Object,
+    names: &Names<'_>,
+) -> Result<LogicalPlan> {
+    check_columns(&create.columns, into)?;
+    let width = query.schema().fields().len();
+    let named = create.columns.len();
+    if width > into.columns.len() || (named > 0 && named != width) {
+        let message = match named {
+            0 => format!(
+                "the query has {width} columns, and {} \"{}\" has {}",
+                into.kind_name(),
+                into.name,
+                into.columns.len()
+            ),
+            _ => format!("the query has {width} columns, and {named} are named"),
+        };
+        return Err(Error::refused(SqlState::SYNTAX_ERROR, message));
+    }
+    let first = into.columns[..width].iter();
+    let first = first.map(|c| ast::ObjectName::from(vec![ast::Ident::with_quote('"', &c.name)]));
+    let columns = if named > 0 { create.columns.clone() } else { first.collect() };
+    columns_of_query(query, &columns, into, names)
+}
+
+/// A sink writes into a stream that takes rows, or a table.
 fn check_target(into: &Object, create: &CreateSink) -> Result<()> {
     refuse_derived(into)?;
     match &into.kind {
-        ObjectKind::Table(def) if def.primary_key.is_empty() => Err(Error::hinted(
-            SqlState::INVALID_OBJECT_DEFINITION,
-            format!("table \"{}\" has no primary key, by which a sink could write", into.name),
-            "Declare the table with a PRIMARY KEY, or write into a stream.",
-        )),
+        ObjectKind::Table(def) if def.primary_key.is_empty() && !create.key.is_empty() => {
+            Err(Error::hinted(
+                SqlState::INVALID_OBJECT_DEFINITION,
+                format!("table \"{}\" has no primary key", into.name),
+                "Leave KEY out, or declare the table with a PRIMARY KEY.",
+            ))
+        }
         ObjectKind::Table(def) if def.versions.is_some() => Err(Error::hinted(
             SqlState::FEATURE_NOT_SUPPORTED,
             format!("a sink into table \"{}\", which keeps versions, is not supported", into.name),
@@ -266,6 +275,9 @@ impl Writer {
         let delta = change.delta.clone().with_rows(rows);
         let count = delta.len() as u64;
         let write = match &self.into.kind {
+            ObjectKind::Table(def) if def.primary_key.is_empty() => {
+                Write::Table(self.into.oid, Delta::inserts(delta.rows().clone(), Timestamp::MIN))
+            }
             ObjectKind::Table(def) => {
                 self.count_keys(&delta, &def.primary_key.clone())?;
                 Write::Upsert(self.into.oid, delta)

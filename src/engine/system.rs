@@ -117,7 +117,8 @@ pub(super) fn event_time(
     if at == Timestamp::MIN {
         return None;
     }
-    let bigint = def.event_time.is_some_and(|i| columns[i].data_type == DataType::Int64);
+    let bigint =
+        def.by_rows || def.event_time.is_some_and(|i| columns[i].data_type == DataType::Int64);
     Some(if bigint && at != Timestamp::MAX { at.0.to_string() } else { at.to_string() })
 }
 

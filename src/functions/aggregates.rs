@@ -4,7 +4,7 @@
 //! The result of an aggregate that sees the order of its rows (`array_agg`, `string_agg`,
 //! `first_value`, ..) is a function of the bag of rows: where its ORDER BY leaves ties, or there is
 //! none, the arguments themselves decide, ascending. So it is the same whatever the way rows took.
-//! `any_value` is the least value. `median(x)` is `percentile_cont(0.5) WITHIN GROUP (ORDER BY x)`.
+//! `any_value` is the least value; `approx_percentile` is of the buckets of the values. `median(x)` is `percentile_cont(0.5) WITHIN GROUP (ORDER BY x)`.
 
 use std::sync::Arc;
 
@@ -15,6 +15,7 @@ use datafusion::logical_expr::expr::{AggregateFunction, Sort};
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawAggregateExpr};
 use datafusion::logical_expr::{AggregateUDF, Expr, cast, lit, when};
 
+use super::approximate::bucket;
 use super::error::failure;
 use super::ordered_set::{OrderedSet, OrderedSetAggregate};
 use crate::error::SqlState;
@@ -67,13 +68,18 @@ fn ordered(kind: OrderedSet, descending: bool) -> Arc<AggregateUDF> {
 }
 
 /// Puts the order of WITHIN GROUP into the function.
-fn ordered_set(kind: OrderedSet, call: RawAggregateExpr) -> Result<RawAggregateExpr> {
+fn ordered_set(kind: OrderedSet, mut call: RawAggregateExpr) -> Result<RawAggregateExpr> {
     let [order] = call.order_by.as_slice() else {
         let name = call.func.name();
         let what = format!("WITHIN GROUP is required for ordered-set aggregate {name}");
         return Err(failure(SqlState::WRONG_OBJECT_TYPE, what));
     };
     let func = ordered(kind, !order.asc);
+    if kind == OrderedSet::ApproxPercentile && (2..=3).contains(&call.args.len()) {
+        let error = call.args.get(2).cloned();
+        call.args.truncate(2);
+        call.args[0] = bucket(call.args[0].clone(), error);
+    }
     Ok(RawAggregateExpr { func, order_by: vec![], ..call })
 }
 

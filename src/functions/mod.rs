@@ -9,9 +9,12 @@ use datafusion::execution::{FunctionRegistry, SessionState};
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 
 mod aggregates;
+mod approximate;
 mod array;
+mod average;
 mod bytes;
 pub mod error;
+pub mod interval_scale;
 pub mod json;
 mod now;
 mod number;
@@ -35,6 +38,7 @@ pub fn register(state: &mut SessionState) -> datafusion::error::Result<()> {
     for name in json::AGGREGATES {
         state.register_udaf(Arc::new(AggregateUDF::from(json::Aggregate::new(name))))?;
     }
+    state.register_udaf(Arc::new(AggregateUDF::from(average::Average::default())))?;
     state.register_udf(Arc::new(ScalarUDF::from(now::Now::default())))?;
     let scalars = [
         json::functions(),

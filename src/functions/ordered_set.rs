@@ -4,7 +4,8 @@
 //! `f(fraction) WITHIN GROUP (ORDER BY value)`, as in Postgres. NULLs do not count; of nothing the
 //! result is NULL. `mode` is the most frequent value, among equally frequent ones the first in the
 //! order. `percentile_disc` is the first value whose position in the order equals or exceeds the
-//! fraction; `percentile_cont` interpolates between adjacent ones and is double precision. The
+//! fraction; `percentile_cont` interpolates between adjacent ones and is double precision, or an
+//! interval. The
 //! fraction is a constant between 0 and 1, or an array of them, which gives an array.
 //!
 //! # Cost
@@ -16,7 +17,10 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::compute::{self, SortOptions};
-use arrow::datatypes::{DataType, Field, FieldRef, Float64Type, Schema};
+use arrow::datatypes::{
+    DataType, Field, FieldRef, Float64Type, IntervalMonthDayNano, IntervalMonthDayNanoType,
+    IntervalUnit, Schema,
+};
 use datafusion::common::{Result, ScalarValue, plan_err};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::utils::{AggregateOrderSensitivity, format_state_name};
@@ -24,7 +28,11 @@ use datafusion::logical_expr::{Accumulator, AggregateUDFImpl, Signature, Volatil
 use datafusion::physical_expr::PhysicalExpr;
 
 use super::error::failure;
+use super::interval_scale::scale;
+use crate::delta::span;
 use crate::error::SqlState;
+
+const INTERVAL: DataType = DataType::Interval(IntervalUnit::MonthDayNano);
 
 /// Which aggregate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -35,11 +43,18 @@ pub enum OrderedSet {
     PercentileDisc,
     /// The same, interpolated.
     PercentileCont,
+    /// That of approximate values: see [`super::approximate`].
+    ApproxPercentile,
 }
 
 /// All of them.
 pub(super) fn functions() -> Vec<OrderedSetAggregate> {
-    let all = [OrderedSet::Mode, OrderedSet::PercentileDisc, OrderedSet::PercentileCont];
+    let all = [
+        OrderedSet::Mode,
+        OrderedSet::PercentileDisc,
+        OrderedSet::PercentileCont,
+        OrderedSet::ApproxPercentile,
+    ];
     all.map(|kind| OrderedSetAggregate::new(kind, false)).into()
 }
 
@@ -132,7 +147,7 @@ impl Fractions {
 
 /// The position, from 0, of the discrete percentile among `count` sorted values.
 #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "positions")]
-pub fn discrete(fraction: f64, count: i64) -> i64 {
+fn discrete(fraction: f64, count: i64) -> i64 {
     ((fraction * count as f64).ceil() as i64 - 1).clamp(0, count - 1)
 }
 
@@ -141,6 +156,14 @@ pub fn discrete(fraction: f64, count: i64) -> i64 {
 pub fn continuous(fraction: f64, count: i64) -> (i64, i64, f64) {
     let position = fraction * (count - 1) as f64;
     (position.floor() as i64, position.ceil() as i64, position - position.floor())
+}
+
+/// The position, from 0, of a percentile that is not interpolated, among `count` sorted values.
+pub fn position(kind: OrderedSet, fraction: f64, count: i64) -> i64 {
+    match kind {
+        OrderedSet::ApproxPercentile => continuous(fraction, count).0,
+        _ => discrete(fraction, count),
+    }
 }
 
 /// Interpolates between two values.
@@ -161,6 +184,8 @@ impl AggregateUDFImpl for OrderedSetAggregate {
             (OrderedSet::PercentileDisc, true) => "percentile_disc_desc",
             (OrderedSet::PercentileCont, false) => "percentile_cont",
             (OrderedSet::PercentileCont, true) => "percentile_cont_desc",
+            (OrderedSet::ApproxPercentile, false) => "approx_percentile",
+            (OrderedSet::ApproxPercentile, true) => "approx_percentile_desc",
         }
     }
 
@@ -182,8 +207,13 @@ impl AggregateUDFImpl for OrderedSetAggregate {
         match (self.kind, arguments) {
             (OrderedSet::Mode, [value]) => Ok(vec![value.clone()]),
             (OrderedSet::PercentileDisc, [value, by]) => Ok(vec![value.clone(), fraction(by)]),
-            (OrderedSet::PercentileCont, [value, by]) if value.is_numeric() || value.is_null() => {
+            (OrderedSet::PercentileCont | OrderedSet::ApproxPercentile, [value, by])
+                if value.is_numeric() || value.is_null() =>
+            {
                 Ok(vec![DataType::Float64, fraction(by)])
+            }
+            (OrderedSet::PercentileCont, [DataType::Interval(_), by]) => {
+                Ok(vec![INTERVAL, fraction(by)])
             }
             _ => plan_err!("Function '{}' failed to match any signature", self.name()),
         }
@@ -236,9 +266,17 @@ impl Values {
         }
     }
 
-    fn sorted(&self) -> Result<ArrayRef> {
+    /// The values in order, and by what they are told apart: intervals by their length.
+    fn sorted(&self) -> Result<[ArrayRef; 2]> {
         let all = self.together()?;
-        Ok(compute::sort(&all, Some(self.order))?)
+        if self.data_type != INTERVAL {
+            let sorted = compute::sort(&all, Some(self.order))?;
+            return Ok([Arc::clone(&sorted), sorted]);
+        }
+        let order = compute::sort_to_indices(&span::marked(&all), Some(self.order), None)?;
+        let sorted = compute::take(&all, &order, None)?;
+        let lengths = Arc::new(span::spans(&sorted));
+        Ok([sorted, lengths])
     }
 }
 
@@ -262,20 +300,27 @@ impl Accumulator for Values {
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
-        let sorted = self.sorted()?;
+        let [sorted, keys] = self.sorted()?;
         let count = i64::try_from(sorted.len()).unwrap_or(i64::MAX);
         if self.kind == OrderedSet::Mode {
-            return most_frequent(&sorted);
+            return most_frequent(&sorted, keys);
         }
         let index = |position: i64| usize::try_from(position).unwrap_or(0);
         self.fractions.result(count == 0, &self.data_type, |fraction| match self.kind {
+            OrderedSet::PercentileCont if self.data_type == INTERVAL => {
+                let (low, high, part) = continuous(fraction, count);
+                let values = sorted.as_primitive::<IntervalMonthDayNanoType>();
+                let value =
+                    between_spans(values.value(index(low)), values.value(index(high)), part)?;
+                Ok(ScalarValue::IntervalMonthDayNano(Some(value)))
+            }
             OrderedSet::PercentileCont => {
                 let (low, high, part) = continuous(fraction, count);
                 let values = sorted.as_primitive::<Float64Type>();
                 let value = between(values.value(index(low)), values.value(index(high)), part);
                 Ok(ScalarValue::Float64(Some(value)))
             }
-            _ => ScalarValue::try_from_array(&sorted, index(discrete(fraction, count))),
+            _ => ScalarValue::try_from_array(&sorted, index(position(self.kind, fraction, count))),
         })
     }
 
@@ -285,12 +330,34 @@ impl Accumulator for Values {
     }
 }
 
-/// The first of the most frequent values.
-fn most_frequent(sorted: &ArrayRef) -> Result<ScalarValue> {
+/// Interpolates between two intervals, part by part.
+fn between_spans(
+    low: IntervalMonthDayNano,
+    high: IntervalMonthDayNano,
+    part: f64,
+) -> Result<IntervalMonthDayNano> {
+    if part == 0.0 {
+        return Ok(low);
+    }
+    let apart = IntervalMonthDayNano::new(
+        high.months.wrapping_sub(low.months),
+        high.days.wrapping_sub(low.days),
+        high.nanoseconds.wrapping_sub(low.nanoseconds),
+    );
+    let by = scale(apart, |of| of * part)?;
+    Ok(IntervalMonthDayNano::new(
+        low.months.wrapping_add(by.months),
+        low.days.wrapping_add(by.days),
+        low.nanoseconds.wrapping_add(by.nanoseconds),
+    ))
+}
+
+/// The first of the most frequent values, which are told apart by `keys`.
+fn most_frequent(sorted: &ArrayRef, keys: ArrayRef) -> Result<ScalarValue> {
     if sorted.is_empty() {
         return ScalarValue::try_from(sorted.data_type());
     }
-    let runs = compute::partition(std::slice::from_ref(sorted))?.ranges();
+    let runs = compute::partition(&[keys])?.ranges();
     // The first of several equal ones: `max_by` would take the last.
     let longest = runs.into_iter().reduce(|best, next| match next.len().cmp(&best.len()) {
         Ordering::Greater => next,

@@ -48,6 +48,9 @@ pub(super) fn functions() -> Vec<Scalar> {
         of("$regexp_split_to_table", &[Text, Text, Text], 2, texts, |row| {
             Ok(list(split(row)?.into_iter().map(Some)))
         }),
+        of("like_escape", &[Text, Text], 2, text, |row| {
+            Ok(ScalarValue::from(like_escape(row.text(0), row.text(1))?))
+        }),
         of("regexp_substr", &[Text, Text], 2, text, |row| {
             let found = pattern(row, 1, 2)?.0.find(row.text(0)).map(|m| m.as_str().to_owned());
             Ok(ScalarValue::Utf8(found))
@@ -63,6 +66,26 @@ pub(super) fn functions() -> Vec<Scalar> {
 
 fn lists(_: &Given<'_>) -> Returns {
     (DataType::List(Field::new_list_field(text_list(), true).into()), None)
+}
+
+/// A pattern of LIKE whose escape character is the backslash, as it means what this one means with
+/// another, or without any.
+fn like_escape(pattern: &str, escape: &str) -> Result<String> {
+    let mut given = escape.chars();
+    let (escape, rest) = (given.next(), given.next());
+    if rest.is_some() {
+        return Err(failure(SqlState("22025"), "invalid escape string"));
+    }
+    let mut escaped = String::with_capacity(pattern.len());
+    let mut chars = pattern.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            c if Some(c) == escape => escaped.extend(['\\'].into_iter().chain(chars.next())),
+            '\\' => escaped.push_str("\\\\"),
+            c => escaped.push(c),
+        }
+    }
+    Ok(escaped)
 }
 
 /// Compiled patterns that are kept per thread: those of a query, which come again with every row.

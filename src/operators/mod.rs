@@ -11,13 +11,14 @@
 //! | [`Constant`]  | VALUES                               | one       | whether it was emitted  |
 //! | [`Aggregate`] | GROUP BY; DISTINCT, without calls    | any       | per group               |
 //! | [`Join`]      | JOIN of every kind, EXISTS, IN       | inner any | both sides, by key      |
+//! | [`Lookup`]    | FOR SYSTEM_TIME AS OF PROC_TIME()    | one       | right side, by key      |
 //! | [`AsOf`]      | ASOF JOIN, FOR SYSTEM_TIME AS OF     | any, one  | a row per key, and open |
 //! | [`Except`]    | EXCEPT ALL, INTERSECT ALL            | one       | distinct rows of both   |
 //! | [`Over`]      | OVER (..)                            | any       | rows in order, results  |
 //! | [`TopN`]      | ORDER BY .. LIMIT, ROW_NUMBER() <= n | any       | all rows, or the first  |
 //! | [`OnClose`]   | EMIT ON WINDOW CLOSE                 | any       | rows that are not shown |
 //! | [`Pace`]      | EMIT EVERY, EMIT AFTER DELAY         | one       | changes not shown yet   |
-//! | [`Differences`] | ISTREAM, DSTREAM                   | any       | none, or since the tick |
+//! | [`Differences`] | ISTREAM, DSTREAM, CHANGELOG        | any       | none, or since the tick |
 //! | [`Samples`]   | RSTREAM                              | one       | the content             |
 //! | [`Arrange`]   | before windows of rows, subscribers  | any       | none                    |
 //! | [`Stamp`]     | CREATE STREAM AS                     | any       | none                    |
@@ -86,7 +87,7 @@ pub use except::{Combination, Except};
 pub use expand::Expand;
 pub use filter::Filter;
 pub use finality::Frees;
-pub use join::Join;
+pub use join::{Join, Lookup};
 pub use on_close::OnClose;
 pub use over::Over;
 pub use pace::Pace;

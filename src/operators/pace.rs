@@ -98,7 +98,7 @@ impl Pace {
         let keys = self.keys.intern(&key, delta.len())?;
         let rows = self.rows.codec().encode(columns, delta.len())?;
         self.times.resize(self.keys.bound(), NEVER);
-        for (i, key) in keys.into_iter().enumerate() {
+        for (i, key) in keys.iter().copied().enumerate() {
             if self.times[key as usize] == NEVER {
                 let time = time(self, i);
                 self.times[key as usize] = time;
@@ -109,7 +109,16 @@ impl Pace {
                 self.rows.remove(change.slot);
             }
         }
+        keys.into_iter().for_each(|key| self.forget_if_empty(key));
         Ok(())
+    }
+
+    /// Forgets a key whose changes have cancelled: its next one is its first.
+    fn forget_if_empty(&mut self, key: u32) {
+        if self.rows.first(key).is_none() && self.keys.contains(key) {
+            self.keys.remove(key);
+            self.times[key as usize] = NEVER;
+        }
     }
 
     /// Shows the keys whose time has come.
@@ -119,6 +128,10 @@ impl Pace {
             while let Some((_, key)) = self.timers.take_due(|other| other == time) {
                 keys.push(key);
             }
+            // The timer of a key that was forgotten may find another one under its number.
+            keys.retain(|key| self.times[*key as usize] == time);
+            keys.sort_unstable();
+            keys.dedup();
             let slots: Vec<u32> = keys.iter().flat_map(|key| self.rows.of(*key)).collect();
             out.push(self.held(&slots, Instants::All(Timestamp(time)))?);
             for key in keys {

@@ -17,7 +17,7 @@ use super::column_name::name_columns;
 use super::error::{Error, Result};
 use super::first_rows::WITH_TIES;
 use super::relation::Names;
-use super::{asof, bag, empty_subquery, subquery, using};
+use super::{asof, bag, empty_subquery, recursive, subquery, using};
 use super::{macros, named_window, whole_row};
 use crate::error::{Classify, Location, SqlState};
 use crate::sql::catalog::{FunctionDef, Object};
@@ -45,7 +45,8 @@ pub fn bind_query(query: &Query, names: &Names<'_>) -> Result<LogicalPlan> {
     let statement = ast::Statement::Query(Box::new(statement));
     let plan = planner(names).sql_statement_to_plan(statement);
     let plan = plan.map_err(|error| placed(error.into(), query.ast.as_ref()))?;
-    let plan = bag::rewrite(asof::place(using::unmark(plan)?)?)?;
+    let plan = recursive::checked(using::unmark(plan)?)?;
+    let plan = bag::rewrite(asof::place(plan)?)?;
     let plan = empty_subquery::nullable(subquery::spell_out(plan)?)?;
     if plan.get_parameter_names()?.is_empty() { settled(plan, names.functions()) } else { Ok(plan) }
 }
@@ -102,7 +103,8 @@ pub fn bind_dml(statement: &ast::Statement, names: &Names<'_>) -> Result<Logical
     name_statement(&mut statement);
     macros::expand(&mut statement, names)?;
     calls::rewrite(&mut statement);
-    let plan = bag::rewrite(planner(names).sql_statement_to_plan(statement)?)?;
+    let plan = recursive::checked(planner(names).sql_statement_to_plan(statement)?)?;
+    let plan = bag::rewrite(plan)?;
     Ok(empty_subquery::nullable(subquery::spell_out(plan)?)?)
 }
 
@@ -116,7 +118,7 @@ pub fn check_function(function: &FunctionDef, names: &Names<'_>) -> Result<()> {
         });
     }
     let nulls = function.parameters.iter().map(|_| ast::Expr::Value(ast::Value::Null.into()));
-    let call = macros::inlined(function, nulls.collect(), names, 0)?;
+    let call = macros::inlined(function, nulls.collect(), names)?;
     let bound = bind_expr(&call, &DFSchema::empty(), names)?;
     let plan = LogicalPlanBuilder::empty(true).project([bound.alias("value")])?.build()?;
     settled(plan, names.functions())?;
@@ -154,6 +156,7 @@ impl VisitorMut for NameColumns {
 
     fn pre_visit_query(&mut self, query: &mut ast::Query) -> ControlFlow<()> {
         fetch_as_limit(query);
+        recursive::mark(query, call);
         name_columns(&mut query.body);
         ControlFlow::Continue(())
     }

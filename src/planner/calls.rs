@@ -14,9 +14,11 @@
 //! | `VALUES (1), ('2')`             | `VALUES (1), (CAST('2' AS bigint))`             |
 //! | `TABLE t`                       | `SELECT * FROM t`                               |
 //! | `VALUES (a.x), (1)`             | `SELECT a.x UNION ALL SELECT 1`                 |
-//! | `GROUP BY ()`                   | `GROUP BY GROUPING SETS (())`                   |
+//! | `GROUP BY ()`                   | grouping sets ([`super::group_by`])             |
+//! | `rank(a) WITHIN GROUP (..)`     | counts of rows ([`super::hypothetical`])        |
 //! | `make_interval(days => 1)`      | the same with all arguments, in their places    |
 //! | `ARRAY(SELECT x .. ORDER BY y)` | `(SELECT coalesce(array_agg(x ORDER BY y), {})` |
+//! | `ARRAY[x, y]`                   | `make_array(x, y)`: DataFusion's has no outer columns |
 
 use std::ops::ControlFlow;
 
@@ -27,6 +29,7 @@ use sqlparser::ast::{
 
 use super::row_in;
 use super::rows::{gives_rows, plain_name};
+use super::{group_by, hypothetical};
 use crate::sql::names::fold;
 
 /// Rewrites the calls of a tree.
@@ -62,13 +65,7 @@ impl VisitorMut for Calls {
     }
 
     fn pre_visit_select(&mut self, select: &mut ast::Select) -> ControlFlow<()> {
-        if let ast::GroupByExpr::Expressions(groups, _) = &mut select.group_by {
-            for group in groups {
-                if matches!(group, Expr::Tuple(keys) if keys.is_empty()) {
-                    *group = Expr::GroupingSets(vec![vec![]]);
-                }
-            }
-        }
+        group_by::spell_out(&mut select.group_by);
         distinct_on_results(select);
         select.selection.iter_mut().for_each(row_in::in_condition);
         for item in &mut select.projection {
@@ -106,6 +103,11 @@ impl VisitorMut for Calls {
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        hypothetical::spell_out(expr);
+        if let Expr::Array(array) = expr {
+            let elements = std::mem::take(&mut array.elem).into_iter().map(argument).collect();
+            *expr = call("make_array", elements);
+        }
         if let Expr::Function(function) = expr
             && plain_name(&function.name).as_deref() == Some("array")
             && let FunctionArguments::Subquery(query) = &mut function.args

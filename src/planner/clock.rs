@@ -2,7 +2,7 @@
 //!
 //! # Semantics
 //! LANGUAGE 7.3, rule 1: a block is on the EVENT clock if it has a bracket window, joins by
-//! an interval or as of a time, compares a row that has event time with `now()`, or makes a stream
+//! an interval or as of a time so that rows without a partner are shown, compares a row that has event time with `now()`, or makes a stream
 //! of a relation that does more than grow. So is every stream that is to be made of elements with
 //! event times: an element's time is that of its instant. A block over tables alone has no event
 //! time; its instants are the commits. `WITH (clock = ..)` chooses otherwise, where that has a
@@ -21,7 +21,9 @@ pub(super) fn of_block(root: &Node, request: Request) -> Result<Clock> {
         Op::Window(_) => windows = true,
         Op::ToStream(to_stream) if to_stream.ticks == Ticks::Instants => differences = true,
         Op::ToStream(_) => ticks = true,
-        Op::Join(join) => in_time |= join::is_interval(join, &node.inputs),
+        Op::Join(join) => {
+            in_time |= join::is_interval(join, &node.inputs) && !node.properties.append_only;
+        }
         Op::AsOf(_) | Op::Temporal(_) => in_time |= !node.properties.timeless,
         _ => {}
     });

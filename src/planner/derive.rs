@@ -14,7 +14,7 @@ use super::plan::{
     Temporal, Ticks, Unnest, Window,
 };
 use super::properties::{Finality, Properties, Size, TimeOf};
-use super::relation::RelationSource;
+use super::relation::{LATE, RelationSource};
 use super::temporal::Bound;
 use crate::sql::derived::ToStream;
 
@@ -42,6 +42,7 @@ pub(super) fn node(op: Op, inputs: Vec<Node>, schema: SchemaRef) -> Node {
         Op::Session(session) => sessions(session, &inputs[0]),
         Op::Aggregate(aggregate) => aggregated(aggregate, &inputs[0]),
         Op::Join(join) => super::join::properties(join, &inputs),
+        Op::Lookup(_) => super::lookup::properties(&inputs[0]),
         Op::AsOf(join) => super::join::asof_properties(join, &inputs),
         Op::Union => united(&inputs),
         Op::Bag(_) => Properties { append_only: false, time_column: None, ..united(&inputs) },
@@ -242,6 +243,19 @@ fn unnested(unnest: &Unnest, input: &Node) -> Properties {
 
 fn windowed(window: &Window, input: &Node) -> Properties {
     let size = match window {
+        // What comes late comes later than its times say.
+        Window::Unbounded => {
+            let finality = input.properties.finality.iter();
+            let other = |finality: Finality| Finality { of: TimeOf::Other, ..finality };
+            let finality = finality.map(|finality| finality.map(other)).collect();
+            return Properties {
+                finality,
+                time_column: None,
+                ordered: false,
+                stream: false,
+                ..input.properties.clone()
+            };
+        }
         Window::Range { .. } | Window::Current { .. } => Size::Window,
         Window::Rows { .. } => Size::Constant,
         Window::Partitioned { .. } => Size::Keys,
@@ -258,7 +272,7 @@ fn windowed(window: &Window, input: &Node) -> Properties {
             | Window::Current { .. }
             | Window::Rows { slide: 1, .. }
             | Window::Partitioned { .. } => input.properties.time_column,
-            Window::Range { .. } | Window::Rows { .. } => None,
+            Window::Range { .. } | Window::Rows { .. } | Window::Unbounded => None,
         },
         ..Properties::default()
     }
@@ -279,6 +293,10 @@ fn lived(temporal: &Temporal, input: &Node) -> Properties {
 fn assigned(time: &dyn PhysicalExpr, assigner: Assigner, input: &Node) -> Properties {
     let mut properties = input.properties.clone();
     let [end, last] = bounds(time, input);
+    if input.schema.fields().iter().any(|field| field.name() == LATE) {
+        // Late rows come at any time, but not into windows that have closed.
+        properties.finality.fill(None);
+    }
     // A start says the latest end that a window of it can have.
     let start = end.map(|f| Finality { after: f.after + assigner.size(), ..f });
     let of = match assigner {

@@ -13,7 +13,9 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
 
 use super::derive;
-use super::plan::{Distribution, Node, Op, Over, Pace, Session, Shows, TopN, Window};
+use super::plan::{
+    AsOf, Distribution, Join, Lookup, Node, Op, Over, Pace, Session, Shows, TopN, Window,
+};
 use super::properties::Size;
 
 type Exprs = [Arc<dyn PhysicalExpr>];
@@ -37,13 +39,12 @@ pub(super) fn distribute(node: Node) -> Node {
             hashed_by = Some(lies.clone().unwrap_or((0..aggregate.group.len()).collect()));
             inputs.push(if lies.is_some() { input } else { hash(input, &aggregate.group) });
         }
-        Op::Join(join) => {
-            let keys = [&join.left_keys, &join.right_keys];
-            (inputs, hashed_by) = pair(inputs, keys, join.kind);
+        Op::Join(Join { left_keys, right_keys, kind, .. }) => {
+            (inputs, hashed_by) = pair(inputs, [left_keys, right_keys], *kind);
         }
-        Op::AsOf(join) => {
-            let keys = [&join.left_keys, &join.right_keys];
-            (inputs, hashed_by) = pair(inputs, keys, JoinType::Left);
+        Op::Lookup(Lookup { left_keys, right_keys, .. })
+        | Op::AsOf(AsOf { left_keys, right_keys, .. }) => {
+            (inputs, hashed_by) = pair(inputs, [left_keys, right_keys], JoinType::Left);
         }
         Op::Bag(_) => {
             let (left, right) = (all_columns(&inputs[0]), all_columns(&inputs[1]));
@@ -76,7 +77,7 @@ pub(super) fn distribute(node: Node) -> Node {
         | Op::Expand(_)
         | Op::Unnest(_)
         | Op::Temporal(_)
-        | Op::Window(Window::Range { .. } | Window::Current { .. })
+        | Op::Window(Window::Range { .. } | Window::Current { .. } | Window::Unbounded)
         | Op::Assign(_)
         | Op::Arrange
         | Op::Stamp

@@ -16,12 +16,13 @@ use std::fmt::{self, Write as _};
 
 use super::ordered::keys_text;
 use super::plan::{
-    AsOf, Assigner, Clock, Counting, Distribution, Kind, Node, Op, OverCall, OverFunction, Plan,
-    Scan, ScanKind, Shows, Temporal, Ticks, ToStream, TopN, Unnest, Window,
+    AsOf, Assigner, Clock, Counting, Distribution, Kind, Lookup, Node, Op, OverCall, OverFunction,
+    Plan, Scan, ScanKind, Shows, Temporal, Ticks, ToStream, TopN, Unnest, Window,
 };
 use super::temporal::Bound;
 use super::verdict::state_of;
 use super::window::span_text;
+use crate::sql::Exclude;
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -86,6 +87,7 @@ pub(super) fn describe(node: &Node) -> String {
             let nested = if join.left_keys.is_empty() { " nested loop" } else { "" };
             format!("Join  {}{nested} on=[{on}]{residual}", join.kind)
         }
+        Op::Lookup(join) => describe_lookup(join),
         Op::AsOf(join) => describe_asof(join),
         Op::Union => "Union".to_owned(),
         Op::Expand(lists) => {
@@ -157,6 +159,14 @@ fn describe_temporal(temporal: &Temporal) -> String {
     format!("TemporalFilter  {}", bounds.collect::<Vec<_>>().join(" AND "))
 }
 
+fn describe_lookup(join: &Lookup) -> String {
+    let keys = join.left_keys.iter().zip(&join.right_keys);
+    let on = list(keys.map(|(l, r)| format!("{l} = {r}")));
+    let residual = join.residual.as_ref().map(|r| format!(" residual={r}")).unwrap_or_default();
+    let kind = if join.outer { "Left" } else { "Inner" };
+    format!("Lookup  {kind} on=[{on}]{residual}")
+}
+
 fn describe_asof(join: &AsOf) -> String {
     let keys = join.left_keys.iter().zip(&join.right_keys);
     let on = list(keys.map(|(l, r)| format!("{l} = {r}")));
@@ -188,7 +198,11 @@ fn describe_top(top: &TopN) -> String {
 }
 
 fn describe_call(call: &OverCall) -> String {
-    let frame = &call.frame;
+    let exclude = match call.exclude {
+        Exclude::NoOthers => String::new(),
+        exclude => format!(" EXCLUDE {}", exclude.as_str()),
+    };
+    let frame = format!("{}{exclude}", call.frame);
     match &call.function {
         OverFunction::Number(Counting::Rows) => "row_number".to_owned(),
         OverFunction::Number(Counting::Ranks) => "rank".to_owned(),
@@ -222,6 +236,7 @@ fn window_text(window: &Window) -> String {
             format!("RANGE {}{inclusive}{}", span_text(*size), slide.unwrap_or_default())
         }
         Window::Current { period } => format!("CURRENT {}", span_text(*period)),
+        Window::Unbounded => "UNBOUNDED".to_owned(),
         Window::Rows { count, slide: 1 } => format!("ROWS {count}"),
         Window::Rows { count, slide } => format!("ROWS {count} SLIDE {slide}"),
         Window::Partitioned { keys, count, range } => {

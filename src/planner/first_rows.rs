@@ -114,7 +114,9 @@ fn sorted(expr: Vec<SortExpr>, input: LogicalPlan) -> LogicalPlan {
     LogicalPlan::Sort(logical::Sort { expr, input: Arc::new(input), fetch: None })
 }
 
-fn first_rows(
+/// The first rows of each partition: from the `skip`-th on `fetch` of them, with the peers of the
+/// last one or not. Hidden columns may come behind those of the input.
+pub(super) fn first_rows(
     partition: Vec<Expr>,
     keys: Vec<SortExpr>,
     (skip, fetch, with_ties): (usize, usize, bool),

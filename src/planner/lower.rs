@@ -25,6 +25,7 @@ use super::asof::asof_node;
 use super::decorrelate::Decorrelate;
 use super::derive;
 use super::error::{Error, Result};
+use super::lookup::{looks_up, lookup_node};
 use super::null_safe::{join_keys, join_pairs};
 use super::ordered::Ordered;
 use super::panes::Panes;
@@ -115,6 +116,9 @@ pub fn continuous(plan: LogicalPlan, request: Request, state: &SessionState) -> 
     }
     root = pace::place(root, clock, request)?;
     let late = late::refuse(&root, clock, request)?;
+    if late && clock == Clock::Event {
+        root = late::windowed(root);
+    }
     let stream = request.wanted != Wanted::Changes || (request.on_close && !late);
     if stream && !root.properties.append_only {
         return Err(to_stream::not_monotonic());
@@ -280,6 +284,7 @@ impl Lowering {
                 Ok(derive::node(Op::Project(exprs), vec![input], relaxed(&projection.schema)))
             }
             LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate),
+            LogicalPlan::Join(join) if looks_up(join) => self.lookup(join),
             LogicalPlan::Join(join) => self.join(join),
             LogicalPlan::Union(union) => {
                 let inputs = union.inputs.iter().map(|i| self.node(i)).collect::<Result<_>>()?;
@@ -344,9 +349,12 @@ impl Lowering {
             kind: source.kind(),
             key: key.filter(|key| !key.is_empty()),
             projection,
-            untimed: source.stream_def().is_some_and(|def| def.event_time.is_none()),
-            partitioned: source.stream_def().is_some_and(|def| def.partitioned),
+            untimed: source
+                .stream_def()
+                .is_some_and(|def| def.event_time.is_none() && !def.by_rows),
+            partitioned: source.stream_def().is_some_and(|def| def.partitioned || def.by_rows),
             lateness: source.lateness(),
+            late: source.has_late(),
             seq: source.has_seq(),
             progress: source.progress(),
         });
@@ -377,6 +385,9 @@ impl Lowering {
         }
         if let Some(filter) = temporal_node(plan) {
             return self.temporal(filter);
+        }
+        if let Some(lookup) = lookup_node(plan) {
+            return self.node(&lookup.input);
         }
         match asof_node(plan) {
             Some(join) => self.asof(join),

@@ -4,12 +4,16 @@
 //! A call is its body with the arguments, cast to the declared types, in place of the parameters,
 //! and that cast to the declared result. STRICT makes it NULL where an argument is. So a function
 //! costs nothing by itself, and works in continuous queries as what it stands for. An argument that
-//! the body names twice is computed twice. A parameter hides a column of the same name. Where the
-//! body has a subquery, the arguments are columns beside it, so that its names do not capture
-//! theirs.
+//! the body names twice is computed twice. Where the body has a subquery, the arguments are columns
+//! around it: so a column of the subquery comes before a parameter of its name, and names of the
+//! body do not capture those of arguments.
+//!
+//! What all calls of a statement stand for is bounded ([`SIZE_MAX`]), since functions that call
+//! functions multiply.
 //!
 //! DataFusion's own functions come first, so a name of theirs cannot be defined without a schema.
 
+use std::cell::Cell;
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
@@ -18,6 +22,7 @@ use sqlparser::ast::{
 };
 
 use super::error::{Error, Result};
+use super::inspection;
 use super::relation::Names;
 use crate::error::SqlState;
 use crate::sql;
@@ -26,21 +31,40 @@ use crate::sql::catalog::FunctionDef;
 /// Calls within calls beyond which a function calls itself.
 const DEPTH_MAX: usize = 64;
 
+/// Expressions that the calls of a statement may stand for.
+const SIZE_MAX: usize = 20_000;
+
 /// Replaces the calls of a tree.
 pub(super) fn expand(tree: &mut impl VisitMut, names: &Names<'_>) -> Result<()> {
-    expand_at(tree, names, 0)
+    Macros { names, depth: 0, size: &Cell::new(0) }.expand(tree)
 }
 
-fn expand_at(tree: &mut impl VisitMut, names: &Names<'_>, depth: usize) -> Result<()> {
-    match VisitMut::visit(tree, &mut Macros { names, depth }) {
-        ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(error) => Err(*error),
-    }
+/// Plans what a call with those arguments stands for.
+pub(super) fn inlined(
+    function: &FunctionDef,
+    arguments: Vec<Expr>,
+    names: &Names<'_>,
+) -> Result<Expr> {
+    Macros { names, depth: 0, size: &Cell::new(0) }.inlined(function, arguments)
 }
 
+/// Puts bodies in place of calls.
+#[derive(Clone, Copy)]
 struct Macros<'a> {
     names: &'a Names<'a>,
+    /// Calls that the tree at hand stands for.
     depth: usize,
+    /// Expressions that calls of the statement stand for so far.
+    size: &'a Cell<usize>,
+}
+
+impl Macros<'_> {
+    fn expand(mut self, tree: &mut impl VisitMut) -> Result<()> {
+        match VisitMut::visit(tree, &mut self) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(error) => Err(*error),
+        }
+    }
 }
 
 impl VisitorMut for Macros<'_> {
@@ -53,9 +77,17 @@ impl VisitorMut for Macros<'_> {
             return ControlFlow::Continue(());
         };
         let Some(function) = self.names.function(&call.name, arguments.len()) else {
-            return ControlFlow::Continue(());
+            return match inspection::spelled_out(&call.name, &arguments, self.names) {
+                Ok(Some(spelled)) => {
+                    *expr = spelled;
+                    ControlFlow::Continue(())
+                }
+                Ok(None) => ControlFlow::Continue(()),
+                Err(error) => ControlFlow::Break(Box::new(error)),
+            };
         };
-        match inlined(&function, arguments, self.names, self.depth + 1) {
+        let inside = Macros { depth: self.depth + 1, ..*self };
+        match inside.inlined(&function, arguments) {
             Ok(inlined) => {
                 *expr = inlined;
                 ControlFlow::Continue(())
@@ -81,66 +113,90 @@ fn arguments(call: &ast::Function) -> Option<Vec<Expr>> {
     list.args.iter().map(argument).collect()
 }
 
-/// What a call stands for.
-pub(super) fn inlined(
-    function: &FunctionDef,
-    arguments: Vec<Expr>,
-    names: &Names<'_>,
-    depth: usize,
-) -> Result<Expr> {
-    if depth > DEPTH_MAX {
-        return Err(Error::Invalid {
-            what: format!("function \"{}\" calls itself without end", function.name),
+impl Macros<'_> {
+    /// What a call stands for.
+    fn inlined(self, function: &FunctionDef, arguments: Vec<Expr>) -> Result<Expr> {
+        let too_much = |what: &str, hint: Option<&str>| Error::Invalid {
+            what: format!("function \"{}\" {what}", function.name),
             sqlstate: SqlState::PROGRAM_LIMIT_EXCEEDED,
-            hint: None,
+            hint: hint.map(str::to_owned),
+        };
+        if self.depth > DEPTH_MAX {
+            return Err(too_much("calls itself without end", None));
+        }
+        let mut body = body(function)?;
+        let mut strict = None;
+        let mut given = Vec::new();
+        for (argument, parameter) in arguments.into_iter().zip(&function.parameters) {
+            if function.strict {
+                let null = Expr::IsNull(Box::new(Expr::Nested(Box::new(argument.clone()))));
+                strict = Some(match strict {
+                    None => null,
+                    Some(before) => Expr::BinaryOp {
+                        left: Box::new(before),
+                        op: ast::BinaryOperator::Or,
+                        right: Box::new(null),
+                    },
+                });
+            }
+            given.push((parameter.name.clone(), cast(argument, &parameter.type_text)?));
+        }
+        let beside = asks(&mut body) && !given.is_empty();
+        let columns = (0..).zip(&function.parameters).map(|(number, parameter)| {
+            let column = parameter.name.clone().unwrap_or_else(|| format!("${number}"));
+            ast::Ident::with_quote('"', column)
         });
+        let columns: Vec<ast::Ident> = columns.collect();
+        let named = |(column, (name, _)): (&ast::Ident, &(Option<String>, Expr))| {
+            let arguments = ast::Ident::with_quote('"', ARGUMENTS);
+            (name.clone(), Expr::CompoundIdentifier(vec![arguments, column.clone()]))
+        };
+        let mut there: Vec<(Option<String>, Expr)> = match beside {
+            true => columns.iter().zip(&given).map(named).collect(),
+            false => given.clone(),
+        };
+        let sizes = there.iter_mut().map(|(_, argument)| size(argument)).collect();
+        let mut parameters = Parameters { function, given: &there, sizes, beside, size: self.size };
+        if VisitMut::visit(&mut body, &mut parameters).is_break() {
+            let hint = "A function stands for its body, and an argument is computed wherever the \
+                        body names it: compute it in a subquery first.";
+            return Err(too_much("makes the statement too large", Some(hint)));
+        }
+        self.expand(&mut body)?;
+        let value = match beside {
+            false => body,
+            true => beside_arguments(body, columns, given)?,
+        };
+        let value = cast(value, &function.returns_text)?;
+        Ok(match strict {
+            None => value,
+            Some(condition) => Expr::Case {
+                case_token: ast::helpers::attached_token::AttachedToken::empty(),
+                end_token: ast::helpers::attached_token::AttachedToken::empty(),
+                operand: None,
+                conditions: vec![ast::CaseWhen {
+                    condition,
+                    result: Expr::Value(ast::Value::Null.into()),
+                }],
+                else_result: Some(Box::new(value)),
+            },
+        })
     }
-    let mut body = body(function)?;
-    let mut strict = None;
-    let mut given = Vec::new();
-    for (argument, parameter) in arguments.into_iter().zip(&function.parameters) {
-        if function.strict {
-            let null = Expr::IsNull(Box::new(Expr::Nested(Box::new(argument.clone()))));
-            strict = Some(match strict {
-                None => null,
-                Some(before) => Expr::BinaryOp {
-                    left: Box::new(before),
-                    op: ast::BinaryOperator::Or,
-                    right: Box::new(null),
-                },
-            });
+}
+
+/// The number of expressions in one.
+fn size(expr: &mut Expr) -> usize {
+    struct Count(usize);
+    impl VisitorMut for Count {
+        type Break = ();
+        fn pre_visit_expr(&mut self, _: &mut Expr) -> ControlFlow<()> {
+            self.0 += 1;
+            ControlFlow::Continue(())
         }
-        given.push((parameter.name.clone(), cast(argument, &parameter.type_text)?));
     }
-    let value = match asks(&mut body) && !given.is_empty() {
-        false => {
-            let _ = VisitMut::visit(&mut body, &mut Parameters { function, given: &given });
-            expand_at(&mut body, names, depth)?;
-            body
-        }
-        true => {
-            let columns = (0..given.len()).map(argument_column);
-            let named = given.iter().map(|(name, _)| name.clone()).zip(columns);
-            let named: Vec<_> = named.collect();
-            let _ = VisitMut::visit(&mut body, &mut Parameters { function, given: &named });
-            expand_at(&mut body, names, depth)?;
-            beside_arguments(body, given.into_iter().map(|(_, argument)| argument))?
-        }
-    };
-    let value = cast(value, &function.returns_text)?;
-    Ok(match strict {
-        None => value,
-        Some(condition) => Expr::Case {
-            case_token: ast::helpers::attached_token::AttachedToken::empty(),
-            end_token: ast::helpers::attached_token::AttachedToken::empty(),
-            operand: None,
-            conditions: vec![ast::CaseWhen {
-                condition,
-                result: Expr::Value(ast::Value::Null.into()),
-            }],
-            else_result: Some(Box::new(value)),
-        },
-    })
+    let mut count = Count(0);
+    let _ = VisitMut::visit(expr, &mut count);
+    count.0
 }
 
 /// Whether an expression has a subquery, in which names mean something else than where the call
@@ -162,16 +218,13 @@ fn asks(expr: &mut Expr) -> bool {
 /// The relation of a call's arguments, and its columns.
 const ARGUMENTS: &str = "$arguments";
 
-fn argument_column(number: usize) -> Expr {
-    Expr::CompoundIdentifier(vec![
-        ast::Ident::with_quote('"', ARGUMENTS),
-        ast::Ident::with_quote('"', format!("${number}")),
-    ])
-}
-
-/// `(SELECT body FROM (SELECT argument AS "$0", ..) AS "$arguments")`: the arguments are computed
-/// where the call stands.
-fn beside_arguments(body: Expr, arguments: impl Iterator<Item = Expr>) -> Result<Expr> {
+/// `(SELECT body FROM (SELECT argument AS parameter, ..) AS "$arguments")`: the arguments are
+/// computed where the call stands.
+fn beside_arguments(
+    body: Expr,
+    columns: Vec<ast::Ident>,
+    arguments: Vec<(Option<String>, Expr)>,
+) -> Result<Expr> {
     let frame = format!("SELECT NULL AS value FROM (SELECT NULL AS a) AS \"{ARGUMENTS}\"");
     let mut query = sql::parse_query_text(&frame)?.ast;
     if let SetExpr::Select(outer) = query.body.as_mut() {
@@ -181,11 +234,8 @@ fn beside_arguments(body: Expr, arguments: impl Iterator<Item = Expr>) -> Result
         if let ast::TableFactor::Derived { subquery, .. } = &mut outer.from[0].relation
             && let SetExpr::Select(inner) = subquery.body.as_mut()
         {
-            let item = |(number, expr)| ast::SelectItem::ExprWithAlias {
-                expr,
-                alias: ast::Ident::with_quote('"', format!("${number}")),
-            };
-            inner.projection = arguments.enumerate().map(item).collect();
+            let item = |((_, expr), alias)| ast::SelectItem::ExprWithAlias { expr, alias };
+            inner.projection = arguments.into_iter().zip(columns).map(item).collect();
         }
     }
     Ok(Expr::Subquery(query))
@@ -233,6 +283,13 @@ fn cast(expr: Expr, to: &str) -> Result<Expr> {
 struct Parameters<'a> {
     function: &'a FunctionDef,
     given: &'a [(Option<String>, Expr)],
+    /// By argument: the expressions in it.
+    sizes: Vec<usize>,
+    /// Whether arguments are columns around the body: then a name alone is theirs if no relation of
+    /// the body has it.
+    beside: bool,
+    /// Expressions that calls of the statement stand for so far.
+    size: &'a Cell<usize>,
 }
 
 impl VisitorMut for Parameters<'_> {
@@ -241,10 +298,10 @@ impl VisitorMut for Parameters<'_> {
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         let named = |name: &ast::Ident| {
             let name = sql::names::fold(name);
-            self.given.iter().find(|(of, _)| of.as_ref() == Some(&name))
+            self.given.iter().position(|(of, _)| of.as_ref() == Some(&name))
         };
         let found = match expr {
-            Expr::Identifier(ident) => named(ident),
+            Expr::Identifier(ident) if !self.beside => named(ident),
             Expr::CompoundIdentifier(parts) => match parts.as_slice() {
                 [function, name] if sql::names::fold(function) == self.function.name => named(name),
                 _ => None,
@@ -252,14 +309,19 @@ impl VisitorMut for Parameters<'_> {
             Expr::Value(value) => match &value.value {
                 ast::Value::Placeholder(place) => {
                     let number = place.trim_start_matches('$').parse::<usize>().ok();
-                    number.and_then(|n| self.given.get(n.checked_sub(1)?))
+                    number.and_then(|n| n.checked_sub(1)).filter(|n| *n < self.given.len())
                 }
                 _ => None,
             },
             _ => None,
         };
-        if let Some((_, argument)) = found {
-            *expr = argument.clone();
+        let added = found.map_or(1, |found| self.sizes[found]);
+        self.size.set(self.size.get().saturating_add(added));
+        if self.size.get() > SIZE_MAX {
+            return ControlFlow::Break(());
+        }
+        if let Some(found) = found {
+            *expr = self.given[found].1.clone();
         }
         ControlFlow::Continue(())
     }

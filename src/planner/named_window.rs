@@ -8,6 +8,7 @@ use std::ops::ControlFlow;
 
 use sqlparser::ast::{Expr, NamedWindowExpr, Select, VisitMut, VisitorMut, WindowSpec, WindowType};
 
+use crate::sql::Exclude;
 use crate::sql::names::fold;
 
 /// Spells out the named windows that windows of a SELECT extend.
@@ -35,10 +36,13 @@ impl Named {
         let Some(name) = &spec.window_name else { return };
         let name = fold(name);
         let Some((_, base)) = self.0.iter().find(|(known, _)| *known == name) else { return };
+        let is_mark = |expr: &&Expr| Exclude::of_expr(expr).is_some();
+        let own = spec.partition_by.iter().filter(|expr| !is_mark(expr)).count();
         // What both say stays as it is written, and is an error of the planner.
-        if spec.partition_by.is_empty() && (spec.order_by.is_empty() || base.order_by.is_empty()) {
+        if own == 0 && (spec.order_by.is_empty() || base.order_by.is_empty()) {
             spec.window_name = None;
-            spec.partition_by.clone_from(&base.partition_by);
+            let partition = base.partition_by.iter().filter(|expr| !is_mark(expr));
+            spec.partition_by.extend(partition.cloned());
             if spec.order_by.is_empty() {
                 spec.order_by.clone_from(&base.order_by);
             }

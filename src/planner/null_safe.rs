@@ -7,6 +7,8 @@ use datafusion::optimizer::eliminate_cross_join::EliminateCrossJoin;
 use datafusion::optimizer::extract_equijoin_predicate::ExtractEquijoinPredicate;
 use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 
+use super::lookup::lookup_node;
+
 /// A rule of DataFusion, for plans whose joins it does not change in meaning.
 #[derive(Debug)]
 pub struct NullSafe<R> {
@@ -15,12 +17,14 @@ pub struct NullSafe<R> {
 }
 
 /// DataFusion's choice of join pairs, for plans in which NULL equals nothing: where NULL equals
-/// NULL in one of several joins, that rule makes it an ordinary equality.
+/// NULL in one of several joins, that rule makes it an ordinary equality. It also changes which rows
+/// look up in a table as it is when they come.
 pub fn join_pairs() -> NullSafe<EliminateCrossJoin> {
     let misread = |plan: &LogicalPlan| {
         plan.exists(|node| {
-            Ok(matches!(node, LogicalPlan::Join(join)
-                if join.null_equality == NullEquality::NullEqualsNull))
+            let null_safe = matches!(node, LogicalPlan::Join(join)
+                if join.null_equality == NullEquality::NullEqualsNull);
+            Ok(null_safe || lookup_node(node).is_some())
         })
     };
     NullSafe { rule: EliminateCrossJoin::new(), misread }

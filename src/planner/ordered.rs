@@ -29,6 +29,7 @@ use super::lower::{Lowering, constant, later, one_row, relaxed};
 use super::over::{OverNode, window_call};
 use super::plan::{Clock, Counting, Node, Op, Over, OverCall, OverFunction, SortKeys, TopN};
 use crate::error::SqlState;
+use crate::sql::Exclude;
 
 /// Our node that is lowered here.
 pub(super) enum Ordered<'a> {
@@ -81,7 +82,7 @@ impl Lowering {
             partition: self.exprs(partition, logical)?,
             keys: self.sort_keys(keys, logical)?,
             ties: self.exprs(&node.ties, logical)?,
-            calls: node.calls.iter().map(|c| self.call(c, logical)).collect::<Result<_>>()?,
+            calls: self.calls(node)?,
             closes: None,
             trims: None,
         };
@@ -207,6 +208,16 @@ impl Lowering {
         }))
     }
 
+    fn calls(&self, node: &OverNode) -> Result<Vec<OverCall>> {
+        let schema = node.input.schema();
+        let calls = node.calls.iter().zip(&node.excludes);
+        let calls = calls.map(|(call, exclude)| {
+            let exclude = *exclude;
+            Ok(OverCall { exclude, ..self.call(call, schema)? })
+        });
+        calls.collect()
+    }
+
     fn call(&self, call: &Expr, schema: &DFSchema) -> Result<OverCall> {
         let Some(call) = window_call(call) else {
             return Err(later("this expression with OVER", "Compute it in a subquery."));
@@ -248,7 +259,7 @@ impl Lowering {
                 None => return Err(later(format!("{name}() OVER"), "Use another function.")),
             },
         };
-        Ok(OverCall { function, frame: window_frame.clone() })
+        Ok(OverCall { function, frame: window_frame.clone(), exclude: Exclude::NoOthers })
     }
 
     fn frame_aggregate(

@@ -28,6 +28,9 @@ use datafusion::scalar::ScalarValue;
 
 use super::arrival::with_arrival;
 use super::error::Error;
+use super::scaled_interval::INTERVAL;
+use crate::error::SqlState;
+use crate::sql::Exclude;
 use crate::sql::types::pg_type_name;
 
 /// Calls over the rows of a partition.
@@ -35,6 +38,8 @@ use crate::sql::types::pg_type_name;
 pub struct OverNode {
     /// The calls: window functions, perhaps under an alias.
     pub calls: Vec<Expr>,
+    /// What the frame of each call leaves out.
+    pub excludes: Vec<Exclude>,
     /// What orders peers, before the whole row.
     pub ties: Vec<Expr>,
     /// The rows.
@@ -43,8 +48,12 @@ pub struct OverNode {
 }
 
 impl OverNode {
-    /// Calls over `input`.
-    pub fn new(calls: Vec<Expr>, ties: Vec<Expr>, input: LogicalPlan) -> DfResult<Self> {
+    /// Calls over `input`, with what their frames leave out.
+    pub fn new(
+        (calls, excludes): (Vec<Expr>, Vec<Exclude>),
+        ties: Vec<Expr>,
+        input: LogicalPlan,
+    ) -> DfResult<Self> {
         let mut fields: Vec<_> =
             input.schema().iter().map(|(q, f)| (q.cloned(), Arc::clone(f))).collect();
         for (call, (qualifier, field)) in calls.iter().zip(exprlist_to_fields(&calls, &input)?) {
@@ -54,7 +63,7 @@ impl OverNode {
         }
         let metadata = input.schema().metadata().clone();
         let schema = Arc::new(DFSchema::new_with_metadata(fields, metadata)?);
-        Ok(Self { calls, ties, input, schema })
+        Ok(Self { calls, excludes, ties, input, schema })
     }
 
     /// PARTITION BY and ORDER BY.
@@ -129,10 +138,83 @@ fn refuse_number_of_time(call: &Expr, schema: &DFSchema) -> DfResult<()> {
     Err(Error::Unsupported { what, hint }.into())
 }
 
+/// A call in the form in which it is computed, under the name that it has, and what its frame
+/// leaves out.
+fn computed(mut call: Expr, schema: &DFSchema) -> DfResult<(Expr, Exclude)> {
+    let name = call.schema_name().to_string();
+    let Expr::WindowFunction(function) = &mut call else { return Ok((call, Exclude::NoOthers)) };
+    let exclude = unmark(function);
+    let changed = by_groups(function, schema)? || exclude.is_some();
+    let call = if changed { call.alias(name) } else { call };
+    Ok((call, exclude.unwrap_or_default()))
+}
+
+/// Takes out the mark that says what a frame leaves out.
+fn unmark(function: &mut WindowFunction) -> Option<Exclude> {
+    let mut found = None;
+    function.params.partition_by.retain(|expr| {
+        let mark = match expr {
+            Expr::Literal(ScalarValue::Utf8(Some(text)), _) => Exclude::of_mark(text),
+            _ => None,
+        };
+        found = found.or(mark);
+        mark.is_none()
+    });
+    found
+}
+
+/// Makes GROUPS of RANGE where keys are intervals and no bound is a distance: then both mean the
+/// same, and DataFusion knows no RANGE of intervals. Returns whether it did.
+fn by_groups(function: &mut WindowFunction, schema: &DFSchema) -> DfResult<bool> {
+    let (frame, keys) = (&mut function.params.window_frame, &function.params.order_by);
+    let mut intervals = false;
+    for key in keys {
+        intervals |= key.expr.get_type(schema)? == INTERVAL;
+    }
+    if frame.units != WindowFrameUnits::Range || !intervals {
+        return Ok(false);
+    }
+    for bound in [&mut frame.start_bound, &mut frame.end_bound] {
+        match bound {
+            WindowFrameBound::CurrentRow => {}
+            WindowFrameBound::Preceding(by) | WindowFrameBound::Following(by) if by.is_null() => {
+                *by = ScalarValue::UInt64(None);
+            }
+            _ => {
+                return Err(Error::Unsupported {
+                    what: "RANGE with an offset over intervals is not supported yet".into(),
+                    hint: "Use ROWS or GROUPS, or order by extract(epoch from ..).".into(),
+                }
+                .into());
+            }
+        }
+    }
+    frame.units = WindowFrameUnits::Groups;
+    Ok(true)
+}
+
+/// Refuses frames that end before they can start, as Postgres does.
+fn refuse_backward_frame(call: &Expr) -> DfResult<()> {
+    use WindowFrameBound::{CurrentRow, Following, Preceding};
+    let Some(call) = window_call(call) else { return Ok(()) };
+    let frame = &call.params.window_frame;
+    let what = match (&frame.start_bound, &frame.end_bound) {
+        (CurrentRow, Preceding(_)) => "frame starting from current row cannot have preceding rows",
+        (Following(_), Preceding(_) | CurrentRow) => {
+            "frame starting from following row cannot have preceding rows"
+        }
+        _ => return Ok(()),
+    };
+    let (what, sqlstate) = (what.to_owned(), SqlState::WINDOWING_ERROR);
+    Err(Error::Invalid { what, sqlstate, hint: None }.into())
+}
+
 /// Makes our nodes of DataFusion's window node.
 pub(super) fn rewrite(window: logical::Window) -> DfResult<LogicalPlan> {
-    let mut calls = window.window_expr.iter();
-    calls.try_for_each(|call| refuse_number_of_time(call, window.input.schema()))?;
+    for call in &window.window_expr {
+        refuse_backward_frame(call)?;
+        refuse_number_of_time(call, window.input.schema())?;
+    }
     let columns: Vec<Expr> = window.schema.columns().into_iter().map(Expr::Column).collect();
     let mut input = Arc::unwrap_or_clone(window.input);
     let mut ties = Vec::new();
@@ -141,12 +223,16 @@ pub(super) fn rewrite(window: logical::Window) -> DfResult<LogicalPlan> {
     {
         (input, ties) = (with_order, order);
     }
-    let mut clauses: Vec<Vec<Expr>> = Vec::new();
+    let mut clauses: Vec<(Vec<Expr>, Vec<Exclude>)> = Vec::new();
     let of = |call: &Expr| window_call(call).map(clause).map(|(p, o)| (p.to_vec(), o.to_vec()));
     for call in window.window_expr {
-        match clauses.iter_mut().find(|calls| of(&calls[0]) == of(&call)) {
-            Some(calls) => calls.push(call),
-            None => clauses.push(vec![call]),
+        let (call, exclude) = computed(call, input.schema())?;
+        match clauses.iter_mut().find(|(calls, _)| of(&calls[0]) == of(&call)) {
+            Some((calls, excludes)) => {
+                calls.push(call);
+                excludes.push(exclude);
+            }
+            None => clauses.push((vec![call], vec![exclude])),
         }
     }
     for calls in clauses {
@@ -206,7 +292,7 @@ impl UserDefinedLogicalNodeCore for OverNode {
         mut inputs: Vec<LogicalPlan>,
     ) -> DfResult<Self> {
         let ties = exprs.split_off(self.calls.len());
-        Self::new(exprs, ties, inputs.swap_remove(0))
+        Self::new((exprs, self.excludes.clone()), ties, inputs.swap_remove(0))
     }
 
     fn necessary_children_exprs(&self, output_columns: &[usize]) -> Option<Vec<Vec<usize>>> {

@@ -22,13 +22,13 @@ use sqlparser::ast;
 
 use super::asof::{DELETED, marker};
 use super::error::Error;
-use super::first_rows;
 use super::plan::ScanKind;
 use super::postgres_names::{SqlTypes, synonym};
 use super::properties::Properties;
 use super::rows::RowFunctions;
 use super::tvf::WindowPlanner;
 use super::using::{Natural, UsingPlanner};
+use super::{first_rows, recursive};
 use crate::error::SqlState;
 use crate::sql;
 use crate::sql::catalog::{Catalog, Column, FunctionDef, Object, ObjectKind, Oid, ViewDef};
@@ -58,9 +58,11 @@ pub struct RelationSource {
     pub properties: Option<Properties>,
     /// Whether a stream's rows are read with the time at which they arrived.
     arrivals: bool,
+    /// Whether a stream's late rows are read too.
+    pub(super) late: bool,
     /// Whether a stream's rows are read with the order in which they arrived.
     seq: bool,
-    schema: SchemaRef,
+    pub(super) schema: SchemaRef,
     defaults: BTreeMap<String, Expr>,
     primary_key: Vec<usize>,
 }
@@ -70,6 +72,9 @@ pub const ARRIVAL: &str = "$arrival";
 
 /// The column that numbers a stream's rows in the order in which they arrived.
 pub const SEQ: &str = "$seq";
+
+/// The column with the watermark that a late row of a stream met.
+pub const LATE: &str = "$late";
 
 /// Lets a plan that scans a stream, and does nothing else, read arrival times, as a last column.
 pub(super) fn arrivals(plan: LogicalPlan) -> DfResult<LogicalPlan> {
@@ -119,9 +124,9 @@ impl RelationSource {
         let schema = object.arrow_schema();
         let defaults = BTreeMap::new();
         let primary_key = self.primary_key.clone();
-        let (arrivals, seq) = (false, false);
+        let (arrivals, late, seq) = (false, false, false);
         let (object, properties) = (Arc::new(object), None);
-        Some(Self { object, properties, arrivals, seq, schema, defaults, primary_key })
+        Some(Self { object, properties, arrivals, late, seq, schema, defaults, primary_key })
     }
 
     /// The stream with arrival times.
@@ -159,6 +164,9 @@ impl RelationSource {
     pub fn time_type(&self) -> DataType {
         if self.arrivals {
             return system_time_type();
+        }
+        if matches!(&self.object.kind, ObjectKind::Stream(stream) if stream.by_rows) {
+            return DataType::Int64;
         }
         let column = self.event_time().map(|i| self.schema.field(i).data_type().clone());
         column.unwrap_or_else(system_time_type)
@@ -314,7 +322,8 @@ impl<'a> Names<'a> {
         }
     }
 
-    fn find(&self, name: &TableReference) -> Option<Arc<Object>> {
+    /// Returns the object of a name.
+    pub(super) fn find(&self, name: &TableReference) -> Option<Arc<Object>> {
         let catalog = self.relations.catalog();
         let path = self.search_path.as_deref().unwrap_or(self.relations.search_path());
         match name.schema() {
@@ -364,11 +373,12 @@ impl<'a> Names<'a> {
             ObjectKind::Table(table) => table.primary_key.clone(),
             ObjectKind::Stream(_) | ObjectKind::View(_) | ObjectKind::Sink(_) => Vec::new(),
         };
-        let (arrivals, seq) = (false, false);
+        let (arrivals, late, seq) = (false, false, false);
         Ok(Arc::new(RelationSource {
             object,
             properties,
             arrivals,
+            late,
             seq,
             schema,
             defaults,
@@ -438,8 +448,10 @@ impl ContextProvider for Names<'_> {
     }
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
-        if name == first_rows::WITH_TIES {
-            return Some(first_rows::with_ties_function());
+        match name {
+            first_rows::WITH_TIES => return Some(first_rows::with_ties_function()),
+            recursive::MARK => return Some(recursive::mark_function()),
+            _ => {}
         }
         let name = synonym(name);
         marker(name).or_else(|| self.functions.scalar_functions().get(name).cloned())

@@ -26,18 +26,21 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{DFSchemaRef, ScalarValue};
+use datafusion::common::{DFSchema, DFSchemaRef, ScalarValue};
 use datafusion::error::Result as DfResult;
+use datafusion::execution::context::ExecutionProps;
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{
-    Between, BinaryExpr, Cast, Expr, Extension, Filter, Join, JoinType, LogicalPlan, Operator,
-    UserDefinedLogicalNodeCore, cast,
+    Between, BinaryExpr, Cast, Expr, ExprSchemable, Extension, Filter, Join, JoinType, LogicalPlan,
+    Operator, UserDefinedLogicalNodeCore, cast,
 };
+use datafusion::physical_expr::create_physical_expr;
 
 use super::derive;
 use super::error::Error;
 use super::interval_order::without_lengths;
-use super::lower::{Lowering, later};
+use super::lower::{Lowering, later, one_row};
 use super::plan::{Clock, Node, Op, ScanKind, Temporal};
 use super::relation::RelationSource;
 
@@ -332,6 +335,7 @@ fn solved(side: Expr, other: Expr) -> DfResult<(Expr, bool)> {
             solved(*expr, other)
         }
         Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
+            let (left, right) = (Box::new(computed(*left)), Box::new(computed(*right)));
             match (op, asks(&left), asks(&right)) {
                 (Operator::Plus, true, false) => {
                     solved(*left, moved(other, Operator::Minus, *right)?)
@@ -357,6 +361,22 @@ fn solved(side: Expr, other: Expr) -> DfResult<(Expr, bool)> {
         }
         _ => Err(refused("now() is only allowed with an interval added to it")),
     }
+}
+
+/// The value of an expression that is an interval and depends on nothing.
+fn computed(expr: Expr) -> Expr {
+    let constant =
+        !matches!(expr, Expr::Literal(..)) && !asks(&expr) && expr.column_refs().is_empty();
+    let empty = DFSchema::empty();
+    if !constant || !matches!(expr.get_type(&empty), Ok(DataType::Interval(_))) {
+        return expr;
+    }
+    let (props, context) = (ExecutionProps::new(), PhysicalPlanningContext::default());
+    let Ok(row) = one_row() else { return expr };
+    let value = create_physical_expr(&expr, &empty, &props, &context)
+        .and_then(|physical| physical.evaluate(&row)?.into_array(1))
+        .and_then(|values| ScalarValue::try_from_array(&values, 0));
+    value.map_or(expr, |value| Expr::Literal(value, None))
 }
 
 /// Whether an expression is an interval of fixed length.

@@ -1,9 +1,9 @@
-//! ISTREAM, DSTREAM and RSTREAM as a node of the logical plan, with the instants they fire at.
+//! ISTREAM, DSTREAM, RSTREAM and CHANGELOG in the logical plan, with the instants they fire at.
 //!
 //! # Semantics
-//! `Istream(R)` at τ is `R(τ) - R(τ-1)`, `Dstream(R)` is `R(τ-1) - R(τ)`, as bags, with
-//! `R(-1) = {}`; both fire at every instant. `Rstream(R)` is `R(τ)`, and fires at the ticks of `R`
-//! (LANGUAGE 1.9):
+//! `Istream(R)` at τ is `R(τ) - R(τ-1)`, `Dstream(R)` is `R(τ-1) - R(τ)`, as bags, with `R(-1) =
+//! {}`; `Changelog(R)` is both, with a last column [`DIFF`] that is 1 and -1. These fire at every
+//! instant. `Rstream(R)` is `R(τ)`, and fires at the ticks of `R` (LANGUAGE 1.9):
 //!
 //! | relation                   | ticks                                                     |
 //! |----------------------------|-----------------------------------------------------------|
@@ -20,28 +20,33 @@
 //! refused.
 //!
 //! # Invariants
-//! The columns are those of the relation. Filters move below an operator, since equal rows pass
-//! alike; projections do not, since they make rows equal.
+//! The columns are those of the relation, and [`DIFF`]. Filters move below an operator, since equal
+//! rows pass alike; projections do not, since they make rows equal.
 
 use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
-use datafusion::common::{DFSchemaRef, JoinType, ScalarValue};
+use arrow::datatypes::{DataType, Field};
+use datafusion::common::{DFSchema, DFSchemaRef, JoinType, ScalarValue};
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::{
     Expr, Extension, LogicalPlan, LogicalPlanBuilder, UserDefinedLogicalNodeCore, lit,
 };
-use datafusion::physical_expr::expressions::Literal;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::{Column, Literal};
 
 use super::derive;
 use super::error::Error;
-use super::lower::Lowering;
+use super::lower::{Lowering, relaxed};
 use super::plan::{self, Node, Op, ScanKind, Ticks};
 use super::relation::RelationSource;
 use super::window::{WindowKind, WindowNode};
 use crate::error::SqlState;
 use crate::sql::derived::ToStream;
+
+/// The column of a changelog that says whether a row came or went, as in SUBSCRIBE.
+pub const DIFF: &str = "hw_diff";
 
 /// A stream made of a relation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -54,6 +59,7 @@ pub struct ToStreamNode {
     pub input: LogicalPlan,
     /// Streams whose arrivals are ticks; [`Ticks::Arrivals`] numbers them from 1.
     arrivals: Vec<LogicalPlan>,
+    schema: DFSchemaRef,
 }
 
 impl ToStreamNode {
@@ -62,13 +68,28 @@ impl ToStreamNode {
         let mut arrivals = Vec::new();
         let ticks = match (operator, every) {
             (_, Some(every)) => Ticks::Every(vec![(every, 0)]),
-            (ToStream::Istream | ToStream::Dstream, None) => Ticks::Instants,
+            (ToStream::Istream | ToStream::Dstream | ToStream::Changelog, None) => Ticks::Instants,
             (ToStream::Rstream, None) => match ticks(&input, &mut arrivals)? {
                 Ticks::Instants => return Err(fires_always().into()),
                 ticks => ticks,
             },
         };
-        Ok(Self { operator, ticks, input, arrivals })
+        Self::over((operator, ticks), input, arrivals)
+    }
+
+    fn over(
+        (operator, ticks): (ToStream, Ticks),
+        input: LogicalPlan,
+        arrivals: Vec<LogicalPlan>,
+    ) -> DfResult<Self> {
+        let mut schema = Arc::clone(input.schema());
+        if operator == ToStream::Changelog {
+            let diff = (None, Arc::new(Field::new(DIFF, DataType::Int64, false)));
+            let fields = schema.iter().map(|(of, field)| (of.cloned(), Arc::clone(field)));
+            let fields = fields.chain([diff]).collect();
+            schema = Arc::new(DFSchema::new_with_metadata(fields, schema.metadata().clone())?);
+        }
+        Ok(Self { operator, ticks, input, arrivals, schema })
     }
 
     /// The relation, and the streams whose arrivals are ticks.
@@ -289,7 +310,7 @@ impl UserDefinedLogicalNodeCore for ToStreamNode {
     }
 
     fn schema(&self) -> &DFSchemaRef {
-        self.input.schema()
+        &self.schema
     }
 
     fn expressions(&self) -> Vec<Expr> {
@@ -300,8 +321,10 @@ impl UserDefinedLogicalNodeCore for ToStreamNode {
     fn prevent_predicate_push_down_columns(&self) -> std::collections::HashSet<String> {
         // A predicate would move below every input; arrivals count whatever it says.
         let stay = !self.arrivals.is_empty();
-        let fields = self.input.schema().fields().iter().filter(|_| stay);
-        fields.map(|field| field.name().clone()).collect()
+        let made = self.input.schema().fields().len();
+        let fields = self.schema.fields().iter().enumerate();
+        let fields = fields.filter(|(column, _)| stay || *column >= made);
+        fields.map(|(_, field)| field.name().clone()).collect()
     }
 
     fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -311,7 +334,7 @@ impl UserDefinedLogicalNodeCore for ToStreamNode {
     fn with_exprs_and_inputs(&self, _: Vec<Expr>, inputs: Vec<LogicalPlan>) -> DfResult<Self> {
         let mut inputs = inputs.into_iter();
         let input = inputs.next().expect("an operator has a relation");
-        Ok(Self { input, arrivals: inputs.collect(), ..self.clone() })
+        Self::over((self.operator, self.ticks.clone()), input, inputs.collect())
     }
 }
 
@@ -320,7 +343,7 @@ impl Lowering {
     pub(super) fn to_stream(&self, node: &ToStreamNode) -> Result<Node, Error> {
         let mut inputs = node.relations().map(|input| self.node(input));
         let input = inputs.next().expect("an operator has a relation")?;
-        let schema = Arc::clone(&input.schema);
+        let schema = relaxed(&node.schema);
         if input.properties.append_only && node.ticks == Ticks::Instants {
             return Ok(match node.operator {
                 ToStream::Dstream => {
@@ -328,6 +351,14 @@ impl Lowering {
                     derive::node(Op::Filter(none), vec![input], schema)
                 }
                 ToStream::Istream | ToStream::Rstream => input,
+                ToStream::Changelog => {
+                    let columns = input.schema.fields().iter().enumerate();
+                    let columns = columns.map(|(i, field)| Arc::new(Column::new(field.name(), i)));
+                    let mut exprs: Vec<Arc<dyn PhysicalExpr>> = Vec::new();
+                    exprs.extend(columns.map(|column| column as _));
+                    exprs.push(Arc::new(Literal::new(ScalarValue::Int64(Some(1)))));
+                    derive::node(Op::Project(exprs), vec![input], schema)
+                }
             });
         }
         let (operator, ticks) = (node.operator, node.ticks.clone());

@@ -14,14 +14,15 @@ use sqlparser::ast::{
 };
 
 use super::error::Error;
+use super::lookup::LookupNode;
 use super::relation::RelationSource;
 use super::to_stream::{self, ToStreamNode};
 use super::window::{Slot, WindowKind, WindowNode, span_type};
 use super::window_function::WindowFunction;
 use crate::error::SqlState;
-use crate::sql::VERSIONS_FUNCTION;
 use crate::sql::derived::ToStream;
 use crate::sql::statement::{Length, WindowSpec};
+use crate::sql::{LOOKUP_FUNCTION, VERSIONS_FUNCTION};
 
 /// Plans the windows of one statement.
 #[derive(Debug)]
@@ -65,6 +66,7 @@ impl RelationPlanner for WindowPlanner {
             (Some(function), _) => function.plan(&args, context)?,
             (None, Some("cql_window")) => self.bracket(&args, context)?,
             (None, Some(VERSIONS_FUNCTION)) => versions(&args, context)?,
+            (None, Some(LOOKUP_FUNCTION)) => lookup(&args, context)?,
             (None, Some("cql_stream")) => to_stream(&args, context)?,
             (None, _) => {
                 let args = Some(ast::TableFunctionArgs { args, settings: None });
@@ -151,6 +153,13 @@ impl WindowPlanner {
     }
 }
 
+/// A relation as it is when a row of the other side of the join comes.
+fn lookup(args: &[FunctionArg], context: &mut dyn RelationPlannerContext) -> DfResult<LogicalPlan> {
+    let factor = positional(args).first().and_then(|arg| source(arg));
+    let input = context.plan(factor.expect("the parser gives a name"))?;
+    Ok(LookupNode { input }.plan())
+}
+
 /// The versions of a table, without the column that says which are deletions.
 fn versions(
     args: &[FunctionArg],
@@ -191,9 +200,7 @@ fn to_stream(
     };
     let operator = match value(1) {
         Some(ast::Value::SingleQuotedString(text)) => {
-            [ToStream::Istream, ToStream::Dstream, ToStream::Rstream]
-                .into_iter()
-                .find(|operator| operator.as_str() == text)
+            ToStream::ALL.into_iter().find(|operator| operator.as_str() == text)
         }
         _ => None,
     };

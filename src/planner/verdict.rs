@@ -59,6 +59,7 @@ pub fn state_of(node: &Node) -> State {
         Op::Temporal(_) => State::bounded("rows to come and to go"),
         Op::Aggregate(aggregate) => aggregate_state(aggregate, size()),
         Op::Join(join) => join_state(node, &join.frees),
+        Op::Lookup(_) => lookup_state(node),
         Op::AsOf(join) => asof_state(node, &join.frees),
         Op::Over(Over { closes: Some(_), .. }) | Op::TopN(TopN { closes: Some(_), .. }) => {
             State::bounded(CLOSES)
@@ -116,6 +117,7 @@ fn window_state(window: &Window) -> State {
         Window::Range { size: span, .. } | Window::Current { period: span } => {
             State::bounded(format!("rows of {}", span_text(*span)))
         }
+        Window::Unbounded => State::none(),
         Window::Rows { count, slide } => {
             State::bounded(format!("{} rows", count.saturating_add(slide - 1)))
         }
@@ -198,6 +200,15 @@ fn join_state(node: &Node, frees: &[Option<Close>; 2]) -> State {
          of a TUMBLE, or bound the distance of both times: a.ts BETWEEN b.ts AND b.ts + INTERVAL \
          '1 hour'.",
     )
+}
+
+/// The right side, and of a left side that retracts each row with what it was joined with.
+fn lookup_state(node: &Node) -> State {
+    let kept = node.inputs.iter().filter(|input| {
+        let right = std::ptr::eq(*input, &node.inputs[1]);
+        right || !input.properties.append_only
+    });
+    of_size(kept.map(|input| input.properties.size).max().unwrap_or_default())
 }
 
 fn asof_state(node: &Node, frees: &[Option<Close>; 2]) -> State {

@@ -27,6 +27,7 @@ pub(super) fn current(versions: &RelationSource, scan: &logical::TableScan) -> N
         partitioned: false,
         key: None,
         lateness: 0,
+        late: None,
         progress: versions.progress(),
     });
     let node = derive::scan(op, versions, Arc::clone(&all));

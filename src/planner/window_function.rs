@@ -5,7 +5,7 @@
 //! TUMBLE   (data, timecol, size          [, offset])
 //! HOP      (data, timecol, slide, size   [, offset])
 //! CUMULATE (data, timecol, step, size    [, offset])
-//! SESSION  (data, timecol, gap           [, key => col | (col, ..)])
+//! SESSION  (data, timecol, gap           [, key => col | ([col, ..])])
 //! ```
 //! Arguments come in this order or by name. `data` is a relation's name or a subquery; `timecol` a
 //! column, `DESCRIPTOR(col)`, or `proc_time()`, the time at which a stream's rows arrived. A window
@@ -23,8 +23,9 @@ use sqlparser::ast::{self, FunctionArg, FunctionArgExpr, FunctionArguments};
 
 use super::bind::DUPLICATE_MARK;
 use super::error::Error;
+use super::open_windows::with_late;
 use super::plan::Assigner;
-use super::relation::{ARRIVAL, arrivals};
+use super::relation::{ARRIVAL, LATE, arrivals};
 use super::tvf::{source, windowing};
 use super::window::{Slot, TVF_COLUMNS, WindowKind, WindowNode, span_type, span_value};
 use crate::error::SqlState;
@@ -81,7 +82,8 @@ impl WindowFunction {
         };
         let input = context.plan(source(arg("data").ok_or_else(usage)?).ok_or_else(usage)?)?;
         let timecol = arg("timecol").ok_or_else(usage)?;
-        let by_arrival = calls(timecol, "proc_time").is_some_and(<[_]>::is_empty);
+        let now = ["proc_time", "proctime"];
+        let by_arrival = now.iter().any(|name| calls(timecol, name).is_some_and(<[_]>::is_empty));
         let (input, time) = if by_arrival {
             (arrivals(input)?, Expr::Column(Column::from_name(ARRIVAL)))
         } else {
@@ -90,6 +92,7 @@ impl WindowFunction {
         };
         let time = qualified(time, &input)?;
         let units = self.counts_units(&time, input.schema())?;
+        let late = if by_arrival { None } else { with_late(&input, &time)? };
         let mut exprs = vec![time];
         for key in arg("key").map(listed).unwrap_or_default() {
             exprs.push(context.sql_to_expr(key.clone(), input.schema())?);
@@ -122,9 +125,18 @@ impl WindowFunction {
                 span("offset", &[Slot::Offset])?,
             )),
         };
+        let input = match (&late, kind) {
+            (None, _) => input,
+            (Some(late), WindowKind::Session(gap)) => late.with_open_sessions(gap, units)?,
+            (Some(late), _) => late.plan.clone(),
+        };
         let (input, exprs) = make_room(input, exprs)?;
         let node = WindowNode::new(kind, exprs, parameters, input)?;
-        without_hidden(LogicalPlan::Extension(Extension { node: Arc::new(node) }))
+        let mut plan = LogicalPlan::Extension(Extension { node: Arc::new(node) });
+        if let Some(late) = late.filter(|_| !matches!(kind, WindowKind::Session(_))) {
+            plan = late.in_open_windows(plan)?;
+        }
+        without_hidden(plan)
     }
 
     fn usage(self) -> datafusion::error::DataFusionError {
@@ -217,9 +229,10 @@ fn qualified(expr: Expr, input: &LogicalPlan) -> DfResult<Expr> {
     }
 }
 
-/// `k` or `(k, l)`.
+/// `k` or `(k, l)`; `()` is read as `(NULL)`.
 fn listed(arg: &ast::Expr) -> Vec<&ast::Expr> {
     match arg {
+        ast::Expr::Value(value) if value.value == ast::Value::Null => Vec::new(),
         ast::Expr::Tuple(list) => list.iter().collect(),
         ast::Expr::Nested(inner) => listed(inner),
         other => vec![other],
@@ -258,6 +271,7 @@ fn constant(
 /// Whether a column of the input makes room for a window column, or is only there for the window.
 fn hidden(name: &str) -> bool {
     name == ARRIVAL
+        || name == LATE
         || (name.ends_with(DUPLICATE_MARK)
             && TVF_COLUMNS.contains(&name.trim_end_matches(DUPLICATE_MARK)))
 }

@@ -122,6 +122,12 @@ fn clause(message: &str) -> Option<Wording> {
             "in an aggregate with DISTINCT, ORDER BY expressions must appear in argument list";
         return plain(reference, text);
     }
+    if has("start bound cannot be UNBOUNDED FOLLOWING") {
+        return plain(SqlState::WINDOWING_ERROR, "frame start cannot be UNBOUNDED FOLLOWING");
+    }
+    if has("end bound cannot be UNBOUNDED PRECEDING") {
+        return plain(SqlState::WINDOWING_ERROR, "frame end cannot be UNBOUNDED PRECEDING");
+    }
     if has("LIMIT must be >=") {
         return plain(SqlState("2201W"), "LIMIT must not be negative");
     }

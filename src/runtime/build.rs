@@ -46,6 +46,7 @@ struct Reading {
     kind: ScanKind,
     append_only: bool,
     seq: bool,
+    late: Option<usize>,
 }
 
 /// A node of a fragment and where its inputs come from.
@@ -96,14 +97,14 @@ impl<'a> Fragments<'a> {
                 return port;
             }
             Op::Scan(scan) => {
-                let Scan { object, kind, seq, .. } = *scan;
+                let Scan { object, kind, seq, late, .. } = *scan;
                 let append_only = node.properties.append_only;
-                let reading = Reading { object, kind, append_only, seq };
+                let reading = Reading { object, kind, append_only, seq, late };
                 ports.push(self.group(fragment, Group::Entry(reading)));
             }
             Op::Values(_) => {
-                let (kind, append_only, seq) = (ScanKind::Table, false, false);
-                let reading = Reading { object: TICK, kind, append_only, seq };
+                let (kind, append_only, seq, late) = (ScanKind::Table, false, false, None);
+                let reading = Reading { object: TICK, kind, append_only, seq, late };
                 ports.push(self.group(fragment, Group::Entry(reading)));
             }
             _ => {
@@ -165,9 +166,9 @@ impl Builder {
             }
             let mut channel = 0;
             for group in &fragments.list[number].groups {
-                if let Group::Entry(Reading { object, kind, append_only, seq }) = *group {
+                if let Group::Entry(Reading { object, kind, append_only, seq, late }) = *group {
                     let targets = of_fragment.clone();
-                    entries.push(Entry { object, kind, append_only, seq, targets, channel });
+                    entries.push(Entry { object, kind, append_only, seq, late, targets, channel });
                 }
                 channel += self.channels(&fragments, group);
             }

@@ -53,7 +53,7 @@ impl Content {
         match self {
             Content::None(_) => Ok(()),
             Content::Log { rows, .. } => rows.push(delta.repeated()?.rows().clone()),
-            Content::Stream(_, history) => history.push(delta, at),
+            Content::Stream(_, history) => history.push(Retained::new(delta.clone(), at)),
             Content::Bag(bag, snapshot) => {
                 *snapshot = None;
                 bag.apply(delta)

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, TimestampMicrosecondArray};
+use arrow::array::{Array, ArrayRef, TimestampMicrosecondArray, new_null_array};
 use arrow::datatypes::{Field, Schema};
 use arrow::error::ArrowError;
 
 use super::runs::{Run, Runs};
 use super::{Result, image};
-use crate::delta::{Delta, Instants, batch, codec};
+use crate::delta::{Delta, Instants, append_column, batch, codec};
 use crate::operators::{StateReader, StateWriter};
+use crate::planner::relation::LATE;
 use crate::time::Timestamp;
 
 /// Which rows a stream retains.
@@ -19,6 +20,9 @@ pub enum Retention {
     Nothing,
     /// The newest, at least so many.
     Rows(usize),
+    /// Those whose time is at most so many microseconds before the latest one, and some older ones
+    /// that came with them.
+    Time(i64),
     /// All.
     Forever,
 }
@@ -37,13 +41,31 @@ pub struct Retained {
     pub delta: Delta,
     /// How many of them each commit brought, and when.
     arrivals: Vec<(usize, Timestamp)>,
+    /// Late rows for windows that are open, which have one column more: the watermark they met.
+    late: Option<Arc<Retained>>,
 }
 
 impl Retained {
     /// Rows of one commit.
     pub fn new(delta: Delta, arrived: Timestamp) -> Self {
         let arrivals = vec![(delta.len(), arrived)];
-        Self { delta, arrivals }
+        Self { delta, arrivals, late: None }
+    }
+
+    /// The same with late rows of that commit.
+    #[must_use]
+    pub fn with_late(self, late: Option<Delta>, arrived: Timestamp) -> Self {
+        Self { late: late.map(|late| Arc::new(Self::new(late, arrived))), ..self }
+    }
+
+    /// The rows and the late ones, with the watermark that a late row met as a last column. `time`
+    /// is the column of the event time.
+    pub fn and_late(&self, time: usize) -> Result<Self, ArrowError> {
+        let rows = self.delta.rows();
+        let none = new_null_array(rows.column(time).data_type(), rows.num_rows());
+        let delta = self.delta.clone().with_rows(append_column(rows, LATE, none)?);
+        let all = Self { delta, arrivals: self.arrivals.clone(), late: None };
+        self.late.as_ref().map_or(Ok(all.clone()), |late| all.followed_by(late))
     }
 
     /// The rows with the times at which they arrived, also as a last column.
@@ -63,13 +85,17 @@ impl Retained {
 
 impl Run for Retained {
     fn rows(&self) -> usize {
-        self.delta.len()
+        self.delta.len() + self.late.as_ref().map_or(0, |late| late.rows())
     }
 
     fn followed_by(&self, other: &Self) -> Result<Self, ArrowError> {
         let delta = self.delta.followed_by(&other.delta)?;
         let arrivals = [self.arrivals.as_slice(), other.arrivals.as_slice()].concat();
-        Ok(Self { delta, arrivals })
+        let late = match (&self.late, &other.late) {
+            (Some(first), Some(second)) => Some(Arc::new(first.followed_by(second)?)),
+            (one, other) => one.clone().or_else(|| other.clone()),
+        };
+        Ok(Self { delta, arrivals, late })
     }
 }
 
@@ -77,19 +103,25 @@ impl Run for Retained {
 pub struct History {
     retention: Retention,
     retained: Runs<Retained>,
+    /// The latest time that a row had.
+    latest: Timestamp,
 }
 
 impl History {
     /// Nothing yet.
     pub fn new(retention: Retention) -> Self {
-        Self { retention, retained: Runs::default() }
+        Self { retention, retained: Runs::default(), latest: Timestamp::MIN }
     }
 
     /// Writes the rows.
     pub fn save(&self, to: &mut StateWriter) -> Result<()> {
         for retained in self.retained.iter() {
             to.put("retained", codec::encode(&retained.delta)?);
-            image::put_json(to, "arrivals", &retained.arrivals)?;
+            let late = retained.late.as_deref();
+            image::put_json(to, "arrivals", &(&retained.arrivals, late.map(|l| &l.arrivals)))?;
+            if let Some(late) = late {
+                to.put("late", codec::encode(&late.delta)?);
+            }
         }
         Ok(())
     }
@@ -97,18 +129,33 @@ impl History {
     /// Takes what [`History::save`] wrote.
     pub fn load(&mut self, from: &mut StateReader) -> Result<()> {
         while let Some(rows) = from.take("retained") {
-            let arrivals = image::take_json(from, "arrivals")?;
-            self.retained.keep(Retained { delta: codec::decode(&rows)?, arrivals });
+            let (arrivals, late) = image::take_json(from, "arrivals")?;
+            let late = match late {
+                None => None,
+                Some(arrivals) => {
+                    let delta = codec::decode(&image::take(from, "late")?)?;
+                    Some(Arc::new(Retained { delta, arrivals, late: None }))
+                }
+            };
+            let delta = codec::decode(&rows)?;
+            self.latest = delta.latest().max(self.latest);
+            self.retained.keep(Retained { delta, arrivals, late });
         }
         Ok(())
     }
 
-    /// Adds rows that arrived at a time; lets the oldest go.
-    pub fn push(&mut self, delta: &Delta, arrived: Timestamp) -> Result<(), ArrowError> {
-        if delta.is_empty() || self.retention == Retention::Nothing {
+    /// Adds rows; lets the oldest go.
+    pub fn push(&mut self, arrived: Retained) -> Result<(), ArrowError> {
+        if arrived.rows() == 0 || self.retention == Retention::Nothing {
             return Ok(());
         }
-        self.retained.push(Retained::new(delta.clone(), arrived))?;
+        self.latest = arrived.delta.latest().max(self.latest);
+        if let Retention::Time(keep) = self.retention {
+            // Before new rows are merged with what is to go.
+            let oldest = self.latest.plus(-keep);
+            self.retained.keep_from(|run| run.delta.latest() >= oldest);
+        }
+        self.retained.push(arrived)?;
         if let Retention::Rows(keep) = self.retention {
             self.retained.keep_newest(keep);
         }

@@ -135,6 +135,8 @@ pub struct PartitionProgress {
 #[derive(Clone)]
 pub struct Ingest {
     time: Option<EventTime>,
+    /// Whether a row's time is its number.
+    by_rows: bool,
     partitions: BTreeMap<Option<OwnedRow>, Partition>,
     keys: Option<Arc<RowConverter>>,
     watermark: Watermark,
@@ -143,7 +145,14 @@ pub struct Ingest {
 impl Ingest {
     /// The door of a stream that has had no row. Without event time rows carry their commit time.
     pub fn new(time: Option<EventTime>) -> Self {
-        Self { time, partitions: BTreeMap::new(), keys: None, watermark: Watermark::MIN }
+        let (partitions, watermark) = (BTreeMap::new(), Watermark::MIN);
+        Self { time, by_rows: false, partitions, keys: None, watermark }
+    }
+
+    /// The door of a stream on CLOCK ROW: rows carry their numbers, from 0, and each closes its
+    /// instant.
+    pub fn by_rows() -> Self {
+        Self { by_rows: true, watermark: Watermark(Timestamp(0)), ..Self::new(None) }
     }
 
     /// The stream's watermark.
@@ -151,7 +160,7 @@ impl Ingest {
         self.watermark
     }
 
-    /// How it takes event time; `None` on CLOCK SYSTEM.
+    /// How it takes event time; `None` on CLOCK SYSTEM and CLOCK ROW.
     pub fn event_time(&self) -> Option<&EventTime> {
         self.time.as_ref()
     }
@@ -201,6 +210,15 @@ impl Ingest {
 
     /// Judges rows that arrive at system time `now`.
     pub fn admit(&mut self, rows: RecordBatch, now: Timestamp) -> Result<Admission> {
+        if self.by_rows {
+            let first = self.watermark.0.0;
+            let numbers = (first..).take(rows.num_rows());
+            let numbers = TimestampMicrosecondArray::from_iter_values(numbers);
+            let count = i64::try_from(rows.num_rows()).expect("a batch has fewer than 2^63 rows");
+            self.watermark = Watermark(self.watermark.0.plus(count));
+            let admitted = Delta::new(rows, Instants::Each(numbers), Weights::Ones);
+            return Ok(Admission { admitted, late: 0, refused: vec![] });
+        }
         let Some(time) = self.time.clone() else {
             self.watermark = Watermark(now.plus(1));
             let admitted = Delta::inserts(rows, now);
@@ -305,6 +323,9 @@ impl Ingest {
     /// clock.
     /// Returns whether anything changed.
     pub fn on_clock(&mut self, now: Timestamp) -> bool {
+        if self.by_rows {
+            return false;
+        }
         let Some(time) = &self.time else {
             let moved = self.watermark < Watermark(now);
             self.watermark = self.watermark.max(Watermark(now));

@@ -67,6 +67,8 @@ pub struct Entry {
     pub append_only: bool,
     /// Whether rows get a column with the order of their arrival.
     pub seq: bool,
+    /// The column of the event time, where late rows of a stream are read too.
+    pub late: Option<usize>,
     /// The tasks that read it, one per shard.
     pub targets: Vec<Arc<Task>>,
     /// The channel of those tasks.
@@ -181,18 +183,14 @@ impl Job {
         watermark: Watermark,
         rows: &[Retained],
     ) {
-        let (by_arrival, by_time): (Vec<_>, Vec<_>) = (self.entries.iter())
-            .filter(|entry| entry.object == object)
-            .partition(|entry| entry.kind == ScanKind::Arrivals);
-        if !by_time.is_empty() {
-            let deltas = rows.iter().map(|retained| retained.delta.clone()).collect();
-            self.enter_at(&by_time, &Packet { commit, watermark, deltas });
-        }
-        if !by_arrival.is_empty() {
-            let watermark = Watermark(commit.time.plus(1));
-            match rows.iter().map(Retained::by_arrival).collect() {
-                Ok(deltas) => self.enter_at(&by_arrival, &Packet { commit, watermark, deltas }),
-                Err(error) => self.suspend(Fault::internal(&error)),
+        for entry in self.entries.iter().filter(|entry| entry.object == object) {
+            let watermark = match entry.kind {
+                ScanKind::Arrivals => Watermark(commit.time.plus(1)),
+                _ => watermark,
+            };
+            match rows.iter().map(|retained| entry.rows_of(retained)).collect() {
+                Ok(deltas) => self.enter_at(&[entry], &Packet { commit, watermark, deltas }),
+                Err(error) => return self.suspend(Fault::internal(&error)),
             }
         }
     }
@@ -312,6 +310,16 @@ impl Job {
 }
 
 impl Entry {
+    /// What it reads of rows that a stream retains.
+    fn rows_of(&self, retained: &Retained) -> Result<Delta, ArrowError> {
+        let late = self.late.map(|time| retained.and_late(time)).transpose()?;
+        let read = late.as_ref().unwrap_or(retained);
+        match self.kind {
+            ScanKind::Arrivals => read.by_arrival(),
+            _ => Ok(read.delta.clone()),
+        }
+    }
+
     /// Where rows only come, any split will do, and contiguous slices keep their order. A row that
     /// may be retracted later must go to the same shard both times.
     fn split(&self, packet: &Packet) -> Result<Vec<Vec<Delta>>, ArrowError> {

@@ -11,20 +11,21 @@ use super::Result;
 use super::stage::Order;
 use crate::operators::aggregate::{AggregateOptions, Call};
 use crate::operators::asof::{AsOfOptions, AsOfSide, Nearest};
-use crate::operators::join::{JoinKind, JoinOptions, JoinSide};
-use crate::operators::over::{OverCall, OverFunction, OverOptions};
+use crate::operators::join::{JoinKind, JoinOptions, JoinSide, LookupOptions};
+use crate::operators::over::{Exclude, OverCall, OverFunction, OverOptions};
 use crate::operators::pace::{Beat, Shows};
 use crate::operators::to_stream::{Every, Side, Ticks};
 use crate::operators::top_n::{Counting, TopNOptions};
 use crate::operators::unnest::UnnestColumn;
 use crate::operators::{
     Aggregate, Arrange, AsOf, Combination, Constant, Differences, Except, Expand, Filter, Frees,
-    Instantwise, Join, OnClose, Operator, Over, Pace, Project, Samples, Stamp, TopN, Union, Unnest,
+    Instantwise, Join, Lookup, OnClose, Operator, Over, Pace, Project, Samples, Stamp, TopN, Union,
+    Unnest,
 };
 use crate::planner::clock::in_order;
 use crate::planner::plan::{self, Clock, Close, Node, Op, Window};
 use crate::planner::temporal as planner;
-use crate::sql::derived;
+use crate::sql::{self, derived};
 use crate::windows::temporal::{Bound, Time};
 use crate::windows::{
     AssignWindows, Assigner, Expiring, PartitionedRows, PartitionedRowsOptions, Rows,
@@ -65,6 +66,7 @@ fn instantwise(node: &Node) -> Instantwise {
         Op::ToStream(to_stream) if to_stream.operator != derived::ToStream::Rstream => {
             Differences::INSTANTS
         }
+        Op::Lookup(_) => Lookup::INSTANTS,
         Op::Arrange => Arrange::INSTANTS,
         Op::Pace(_) => Pace::INSTANTS,
         _ => Instantwise::One,
@@ -116,6 +118,7 @@ pub(super) fn operator(node: &Node, shard: usize) -> Result<Box<dyn Operator>> {
             frees: aggregate.frees.map(frees),
         })?),
         Op::Join(join) => Box::new(self::join(join, node)?),
+        Op::Lookup(join) => Box::new(lookup(join, node)?),
         Op::AsOf(join) => Box::new(asof(join, node)?),
         Op::TopN(top) => Box::new(TopN::new(TopNOptions {
             input: input(),
@@ -145,6 +148,7 @@ fn to_stream(to_stream: &plan::ToStream, schema: SchemaRef) -> Result<Box<dyn Op
     let side = match to_stream.operator {
         derived::ToStream::Istream => Side::Insertions,
         derived::ToStream::Dstream => Side::Deletions,
+        derived::ToStream::Changelog => Side::Both,
         derived::ToStream::Rstream => {
             let ticks = match &to_stream.ticks {
                 plan::Ticks::Arrivals(lists) => Ticks::Arrivals(lists.clone()),
@@ -215,6 +219,7 @@ fn window(window: &Window, node: &Node) -> Result<Box<dyn Operator>> {
         Window::Current { period } => {
             Box::new(Expiring::new(TimeWindow::Current { period: *period, offset: 0 }))
         }
+        Window::Unbounded => Box::new(Expiring::new(TimeWindow::Unbounded)),
         Window::Rows { count, slide } => Box::new(Rows::new(*count, *slide)),
         Window::Partitioned { keys, count, range } => {
             Box::new(PartitionedRows::new(PartitionedRowsOptions {
@@ -239,6 +244,23 @@ fn join(join: &plan::Join, node: &Node) -> Result<Join> {
         left: side(0, &join.left_keys),
         right: side(1, &join.right_keys),
         residual: join.residual.clone(),
+        null_equals_null: join.null_equals_null,
+        output: Arc::clone(&node.schema),
+    })?)
+}
+
+fn lookup(join: &plan::Lookup, node: &Node) -> Result<Lookup> {
+    let side = |i: usize, keys: &[Arc<dyn PhysicalExpr>]| JoinSide {
+        schema: Arc::clone(&node.inputs[i].schema),
+        keys: keys.to_vec(),
+        append_only: node.inputs[i].properties.append_only,
+        frees: None,
+    };
+    Ok(Lookup::new(LookupOptions {
+        left: side(0, &join.left_keys),
+        right: side(1, &join.right_keys),
+        residual: join.residual.clone(),
+        outer: join.outer,
         null_equals_null: join.null_equals_null,
         output: Arc::clone(&node.schema),
     })?)
@@ -332,7 +354,13 @@ fn over_call(call: &plan::OverCall) -> OverCall {
         }
         Planned::Aggregate(aggregate) => OverFunction::Aggregate(self::call(&aggregate)),
     };
-    OverCall { function, frame: call.frame.clone() }
+    let exclude = match call.exclude {
+        sql::Exclude::NoOthers => Exclude::NoOthers,
+        sql::Exclude::CurrentRow => Exclude::CurrentRow,
+        sql::Exclude::Group => Exclude::Group,
+        sql::Exclude::Ties => Exclude::Ties,
+    };
+    OverCall { function, frame: call.frame.clone(), exclude }
 }
 
 fn frees(close: Close) -> Frees {

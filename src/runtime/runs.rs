@@ -87,6 +87,13 @@ impl<T: Run> Runs<T> {
         }
     }
 
+    /// Lets the oldest runs go, up to the first one that is to stay.
+    pub fn keep_from(&mut self, stays: impl Fn(&T) -> bool) {
+        while self.runs.front().is_some_and(|run| !stays(run)) {
+            self.rows -= self.runs.pop_front().map_or(0, |run| run.rows());
+        }
+    }
+
     /// Puts one run with the same rows in place of all.
     pub fn replace(&mut self, run: T) {
         self.rows = run.rows();

@@ -106,6 +106,22 @@ impl Hub {
     }
 }
 
+impl Hub {
+    /// Waits until what has been committed so far can be seen in every view, and in what sinks
+    /// write.
+    pub async fn flush(&self) {
+        let (views, written): (Vec<Oid>, Vec<Oid>) = {
+            let state = self.lock();
+            let written = state.sinks.values().map(|sink| sink.into);
+            (state.views.keys().copied().collect(), written.collect())
+        };
+        self.settle(&written).await;
+        for view in views {
+            self.settled(view).await;
+        }
+    }
+}
+
 impl State {
     /// Sinks that write into these objects, or into what is read to make them.
     fn sinks_into(&self, objects: &[Oid]) -> Vec<Arc<SinkProgress>> {

@@ -50,6 +50,8 @@ pub(super) struct State {
 /// What a commit did to one object.
 pub(super) struct Changed {
     pub(super) deltas: Vec<Delta>,
+    /// What a stream retains of it.
+    pub(super) arrived: Vec<Retained>,
     pub(super) watermark: Watermark,
 }
 
@@ -164,10 +166,12 @@ impl State {
         receipt: &mut Receipt,
     ) -> Result<()> {
         let time = receipt.commit.time;
+        let mut arrived = None;
         let (oid, delta, watermark) = match write {
             Write::Rows(oid, rows) => {
                 let stream = self.streams.get_mut(&oid).expect("checked before");
-                let Admission { admitted, refused, .. } = stream.admit(&rows, time)?;
+                let (Admission { admitted, refused, .. }, retained) = stream.admit(&rows, time)?;
+                arrived = Some(retained);
                 receipt.admitted += admitted.len();
                 receipt.refused += refused.len();
                 let watermark = stream.watermark();
@@ -211,8 +215,10 @@ impl State {
                 return Ok(());
             }
         };
-        let change = changes.entry(oid).or_insert(Changed { deltas: vec![], watermark });
+        let none = Changed { deltas: vec![], arrived: vec![], watermark };
+        let change = changes.entry(oid).or_insert(none);
         change.watermark = watermark;
+        change.arrived.extend(arrived);
         if !delta.is_empty() {
             change.deltas.push(delta);
         }
@@ -240,7 +246,8 @@ impl State {
             let moved = (stream.has_event_time() || watched.contains(oid)) && stream.on_clock(now);
             if moved || followed.contains(oid) {
                 let watermark = stream.watermark();
-                changes.insert(*oid, Changed { deltas: vec![], watermark });
+                let (deltas, arrived) = (vec![], vec![]);
+                changes.insert(*oid, Changed { deltas, arrived, watermark });
             }
         }
         let due = self.jobs.values().filter(|job| job.publication.due(next)).cloned().collect();
@@ -327,12 +334,10 @@ impl State {
             for oid in &job.inputs {
                 let changed = changes.get(oid);
                 if let Some(stream) = self.streams.get(oid) {
-                    let deltas = changed.map_or(&[][..], |changed| &changed.deltas);
-                    let arrived = |delta: &Delta| Retained::new(delta.clone(), commit.time);
-                    let retained: Vec<Retained> = deltas.iter().map(arrived).collect();
-                    job.enter_stream(*oid, commit, stream.watermark(), &retained);
+                    let arrived = changed.map_or(&[][..], |changed| &changed.arrived);
+                    job.enter_stream(*oid, commit, stream.watermark(), arrived);
                 } else if let Some(changed) = changed {
-                    let Changed { deltas, watermark } = changed;
+                    let Changed { deltas, watermark, .. } = changed;
                     let packet = Packet { commit, watermark: *watermark, deltas: deltas.clone() };
                     job.enter(*oid, &packet);
                 } else if self.tables.contains_key(oid) {

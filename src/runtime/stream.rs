@@ -15,14 +15,13 @@ use arrow::datatypes::{
 use serde::{Deserialize, Serialize};
 
 use super::history::{History, Retained, Retention};
-use super::ingest::{
-    Admission, EventTime, Ingest, PartitionProgress, Reason, Refusal, SavedIngest,
-};
+use super::ingest::{Admission, Ingest, PartitionProgress, Reason, Refusal, SavedIngest};
 use super::status::StreamStatus;
 use super::{Error, Result, image};
-use crate::delta::Delta;
+use crate::delta::{Delta, Instants, Weights, append_column};
 use crate::operators::evaluate::row_text;
 use crate::operators::{StateReader, StateWriter};
+use crate::planner::relation::LATE;
 use crate::sql::catalog::Oid;
 use crate::time::{Timestamp, Watermark};
 
@@ -38,6 +37,8 @@ pub enum Late {
     Into(Oid),
     /// The commit fails.
     Error,
+    /// Window functions take them into windows that are open.
+    ToOpenWindows,
 }
 
 /// A refused row as `hw.late_rows` shows it.
@@ -94,17 +95,17 @@ pub fn side_types(time: &DataType) -> [DataType; 4] {
 }
 
 impl Stream {
-    /// An empty stream; without event time it is on CLOCK SYSTEM.
+    /// An empty stream with that door.
     pub fn new(
         name: &str,
         schema: SchemaRef,
-        time: Option<EventTime>,
+        ingest: Ingest,
         retention: Retention,
         late: Late,
     ) -> Self {
         Self {
             name: name.to_owned(),
-            ingest: Ingest::new(time),
+            ingest,
             history: History::new(retention),
             schema,
             late,
@@ -170,14 +171,17 @@ impl Stream {
         self.ingest.event_time().map(|time| self.schema.field(time.column).data_type())
     }
 
-    /// Takes rows that arrive at `now`: judges, retains and counts them.
-    pub fn admit(&mut self, rows: &RecordBatch, now: Timestamp) -> Result<Admission> {
+    /// Takes rows that arrive at `now`: judges, retains and counts them. Returns also what it
+    /// retains of them.
+    pub fn admit(&mut self, rows: &RecordBatch, now: Timestamp) -> Result<(Admission, Retained)> {
         let before = self.ingest.watermark();
         let admission = self.ingest.admit(rows.clone(), now)?;
         if self.ingest.watermark() > before {
             self.moved_at = now;
         }
-        self.history.push(&admission.admitted, now)?;
+        let late = self.late_rows_of(rows, &admission.refused)?;
+        let arrived = Retained::new(admission.admitted.clone(), now).with_late(late, now);
+        self.history.push(arrived.clone())?;
         self.admitted += admission.admitted.len() as u64;
         self.late_admitted += admission.late as u64;
         for refusal in &admission.refused {
@@ -196,7 +200,26 @@ impl Stream {
                 self.newest.pop_front();
             }
         }
-        Ok(admission)
+        Ok((admission, arrived))
+    }
+
+    /// Late rows for windows that are open, with the watermark that each of them met as a last
+    /// column.
+    fn late_rows_of(&self, rows: &RecordBatch, refused: &[Refusal]) -> Result<Option<Delta>> {
+        let (Late::ToOpenWindows, Some(time)) = (self.late, self.time_type()) else {
+            return Ok(None);
+        };
+        let late: Vec<&Refusal> = refused.iter().filter(|r| r.reason == Reason::Late).collect();
+        if late.is_empty() {
+            return Ok(None);
+        }
+        let indices = UInt32Array::from_iter_values(late.iter().map(|r| r.row));
+        let watermarks = Int64Array::from_iter_values(late.iter().map(|r| r.watermark.0.0));
+        let watermarks = arrow::compute::cast(&watermarks, time)?;
+        let rows = append_column(&take_record_batch(rows, &indices)?, LATE, watermarks)?;
+        let times = late.iter().map(|r| r.ts.unwrap_or(i64::MIN));
+        let times = Instants::Each(TimestampMicrosecondArray::from_iter_values(times));
+        Ok(Some(Delta::new(rows, times, Weights::Ones)))
     }
 
     /// Makes the rows of the side stream out of refused rows, if there are any and one is wanted.

@@ -117,10 +117,10 @@ impl Task {
             if self.supervisor.stopped() {
                 continue;
             }
-            let step = catch_unwind(AssertUnwindSafe(|| lock(&self.body).step(packets, &self.due)));
-            match step {
-                Ok(Ok(errors)) if errors.is_empty() => {}
-                Ok(Ok(errors)) => self.supervisor.rows_failed(errors),
+            let supervisor = self.supervisor.as_ref();
+            let step = || lock(&self.body).step(packets, &self.due, supervisor);
+            match catch_unwind(AssertUnwindSafe(step)) {
+                Ok(Ok(())) => {}
                 Ok(Err(error)) => self
                     .supervisor
                     .suspend(Fault { sqlstate: error.sqlstate(), message: error.to_string() }),
@@ -187,7 +187,12 @@ impl Body {
     }
 
     /// Folds one commit through all stages and sends on what comes out.
-    fn step(&mut self, packets: Vec<Packet>, due: &AtomicI64) -> Result<Vec<RowError>> {
+    fn step(
+        &mut self,
+        packets: Vec<Packet>,
+        due: &AtomicI64,
+        supervisor: &dyn Supervisor,
+    ) -> Result<()> {
         let commit = packets[0].commit;
         assert!(packets.iter().all(|p| p.commit == commit), "channels carry the same commits");
         let mut packets: Vec<Option<Packet>> = packets.into_iter().map(Some).collect();
@@ -208,10 +213,15 @@ impl Body {
             results.push(Some(Arrived { deltas: out.deltas, watermark }));
         }
         let last = results.pop().flatten().expect("a task has a stage");
-        // Whoever sees the result sees what it waits for.
+        // Whoever sees the result sees what it waits for, and what is missing in it.
         due.store(self.due().0, Ordering::Release);
-        self.sender.send(commit, last.deltas, last.watermark)?;
-        Ok(errors)
+        if !errors.is_empty() {
+            supervisor.rows_failed(errors);
+            if supervisor.stopped() {
+                return Ok(());
+            }
+        }
+        self.sender.send(commit, last.deltas, last.watermark)
     }
 }
 

@@ -16,15 +16,22 @@ pub enum ToStream {
     Dstream,
     /// All that is in it, at its ticks.
     Rstream,
+    /// What comes and what goes, each with its sign.
+    Changelog,
 }
 
 impl ToStream {
+    /// All of them.
+    pub const ALL: [ToStream; 4] =
+        [ToStream::Istream, ToStream::Dstream, ToStream::Rstream, ToStream::Changelog];
+
     /// The word of the language.
     pub fn as_str(self) -> &'static str {
         match self {
             ToStream::Istream => "ISTREAM",
             ToStream::Dstream => "DSTREAM",
             ToStream::Rstream => "RSTREAM",
+            ToStream::Changelog => "CHANGELOG",
         }
     }
 }
@@ -44,7 +51,7 @@ pub struct CreateStreamAs {
     pub options: BTreeMap<String, String>,
 }
 
-/// `CREATE SINK name INTO relation [KEY (columns)] AS query`.
+/// `CREATE SINK name INTO relation [(columns)] [KEY (columns)] AS query`.
 #[derive(Clone, Debug)]
 pub struct CreateSink {
     /// Name, possibly with a schema.
@@ -53,6 +60,9 @@ pub struct CreateSink {
     pub if_not_exists: bool,
     /// The stream or table that it writes into.
     pub into: ast::ObjectName,
+    /// Columns that the query's are written into; empty means the first ones. The others get their
+    /// defaults.
+    pub columns: Vec<ast::ObjectName>,
     /// `KEY (..)`; empty is the table's primary key.
     pub key: Vec<ast::Ident>,
     /// The query.

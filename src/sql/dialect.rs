@@ -76,6 +76,11 @@ impl Dialect for StreamSql {
         true
     }
 
+    /// `SELECT * EXCEPT (a, b)`.
+    fn supports_select_wildcard_except(&self) -> bool {
+        true
+    }
+
     like_postgres! {
         allow_extract_custom
         allow_extract_single_quotes

@@ -23,5 +23,6 @@ pub mod variables;
 pub use dialect::StreamSql;
 pub use error::{Error, Result};
 pub use parser::{
-    IN_ARRAY, NOT_IN_ARRAY, SECONDS, VERSIONS_FUNCTION, parse, parse_expression, parse_query_text,
+    DISTINCT_MARK, Exclude, IN_ARRAY, LOOKUP_FUNCTION, NOT_IN_ARRAY, SECONDS, VERSIONS_FUNCTION,
+    parse, parse_expression, parse_query_text,
 };

@@ -168,6 +168,8 @@ pub enum StatementKind {
     },
     /// SAVEPOINT, RELEASE, ROLLBACK TO.
     Savepoint(Savepoint),
+    /// `FLUSH`: waits until what was accepted so far can be seen in every view.
+    Flush,
     /// `DISCARD ALL | PLANS | ..`, `LISTEN`, `UNLISTEN`, `NOTIFY`, `LOCK`, ..: accepted, without
     /// effect;
     /// holds the command tag.
@@ -348,6 +350,8 @@ pub enum LatePolicy {
     Into(ast::ObjectName),
     /// The INSERT fails.
     Error,
+    /// Window functions take them into windows that are open.
+    ToOpenWindows,
 }
 
 /// `CLOCK EVENT | ROW | SYSTEM`.
@@ -355,7 +359,7 @@ pub enum LatePolicy {
 pub enum StreamClock {
     /// Event time of a column.
     Event,
-    /// Row number.
+    /// The number of the row: each is an instant of its own.
     Row,
     /// Logged commit time.
     System,

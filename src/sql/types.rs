@@ -15,6 +15,8 @@
 //! | `uuid`, `json`, `jsonb` | Utf8 |
 //! | `t[]` | List(t) |
 //!
+//! As elsewhere in this field, `double` is `double precision`, and `string` is `varchar`.
+//!
 //! A bare `numeric` has no bounds in Postgres; ours keeps 10 of its 38 digits behind the point.
 
 use std::sync::Arc;
@@ -60,6 +62,7 @@ fn named_type(declared: &ast::DataType) -> Result<(String, DataType)> {
     let plain = |name: &str, data_type| Ok((name.to_owned(), data_type));
     match declared {
         Ast::Text => plain("text", DataType::Utf8),
+        Ast::String(None) => plain("character varying", DataType::Utf8),
         Ast::Varchar(length) | Ast::CharacterVarying(length) | Ast::CharVarying(length) => {
             Ok((with_length("character varying", *length, None)?, DataType::Utf8))
         }
@@ -73,7 +76,6 @@ fn named_type(declared: &ast::DataType) -> Result<(String, DataType)> {
             plain("real", DataType::Float32)
         }
         Ast::TinyInt(None) => plain("smallint", DataType::Int16),
-        Ast::String(None) => plain("text", DataType::Utf8),
         Ast::DoublePrecision
         | Ast::Double(ExactNumberInfo::None)
         | Ast::Float8

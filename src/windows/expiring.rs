@@ -11,6 +11,9 @@
 //!                      c                        [-----------)    6+c  9-c
 //! ```
 //!
+//! A row that comes late is there for what is left of its lifetime: from the first instant on that
+//! the watermark has not passed.
+//!
 //! # State
 //! One row per lifetime that has not ended, shared with the batch it came in. It is freed with its
 //! retraction.
@@ -31,6 +34,7 @@
 use arrow::array::BooleanArray;
 
 use super::future::Future;
+use super::late::{load_watermark, save_watermark};
 use super::temporal::moved;
 use super::validity::{TimeWindow, Validity};
 use crate::delta::{Delta, Instants};
@@ -41,6 +45,7 @@ use crate::time::Watermark;
 pub struct Expiring {
     window: TimeWindow,
     future: Future,
+    watermark: Watermark,
 }
 
 impl Expiring {
@@ -49,7 +54,7 @@ impl Expiring {
 
     /// A window without rows.
     pub fn new(window: TimeWindow) -> Self {
-        Self { window, future: Future::default() }
+        Self { window, future: Future::default(), watermark: Watermark::MIN }
     }
 
     /// Number of changes to come.
@@ -60,10 +65,11 @@ impl Expiring {
 
 impl Operator for Expiring {
     fn on_delta(&mut self, _: Port, delta: Delta, out: &mut Output) -> Result<()> {
-        let window = self.window;
+        let (window, open) = (self.window, self.watermark.0.0);
+        let validity = |ts: i64| window.validity(ts).and_then(|validity| validity.since(open));
         let lifetimes: Vec<Option<Validity>> = match delta.ts() {
-            Instants::All(at) => vec![window.validity(at.0); delta.len()],
-            Instants::Each(ts) => ts.values().iter().map(|ts| window.validity(*ts)).collect(),
+            Instants::All(at) => vec![validity(at.0); delta.len()],
+            Instants::Each(ts) => ts.values().iter().map(|ts| validity(*ts)).collect(),
         };
         let at_once = |i: usize| lifetimes[i].is_some_and(|v| v.start == delta.ts_at(i).0);
         let at_once: BooleanArray = (0..delta.len()).map(|i| Some(at_once(i))).collect();
@@ -82,6 +88,7 @@ impl Operator for Expiring {
     }
 
     fn on_watermark(&mut self, watermark: Watermark, out: &mut Output) -> Result<()> {
+        self.watermark = watermark;
         if let Some(due) = self.future.take_due(watermark)? {
             out.push(due);
         }
@@ -89,10 +96,12 @@ impl Operator for Expiring {
     }
 
     fn save(&self, to: &mut StateWriter) -> Result<()> {
+        save_watermark(self.watermark, to)?;
         self.future.save(to)
     }
 
     fn load(&mut self, from: &mut StateReader) -> Result<()> {
+        self.watermark = load_watermark(from)?;
         self.future.load(from)
     }
 }
@@ -102,7 +111,9 @@ mod tests {
     use expect_test::{Expect, expect};
 
     use super::*;
+    use crate::delta::pretty;
     use crate::operators::testing::{Emitted, hand_over, run, run_whole};
+    use crate::time::Timestamp;
 
     fn check(window: TimeWindow, stream: &str, heartbeat: i64, expected: Expect) {
         let rows = stream.split(' ').map(|row| row.split_once(':').unwrap());
@@ -224,6 +235,31 @@ mod tests {
         emitted.watermark(&mut op, 5);
         assert_eq!(emitted.0.deltas.len(), 2);
         assert_eq!(op.state_rows(), 0);
+    }
+
+    #[test]
+    fn late_row_is_there_for_the_rest_of_its_lifetime() {
+        let mut op = Expiring::new(TimeWindow::Range { length: 3, inclusive: false });
+        let mut out = Output::default();
+        op.on_watermark(Watermark(Timestamp(6)), &mut out).unwrap();
+        let late =
+            pretty::parse(" w | ts | s:text\n+1 | 2 | gone\n+1 | 4 | late\n+1 | 6 | in time");
+        let mut saved = Expiring::new(TimeWindow::Range { length: 3, inclusive: false });
+        hand_over(&op, &mut saved);
+        for op in [&mut op, &mut saved] {
+            let mut out = Output::default();
+            op.on_delta(Port(0), late.clone(), &mut out).unwrap();
+            op.on_watermark(Watermark(Timestamp(20)), &mut out).unwrap();
+            let changes = Delta::concat(&late.schema(), &out.deltas).unwrap();
+            expect![[r#"
+                 w | ts | s
+                +1 | 6  | late
+                +1 | 6  | in time
+                -1 | 7  | late
+                -1 | 9  | in time
+            "#]]
+            .assert_eq(&pretty::print(&changes.by_instant().unwrap()));
+        }
     }
 
     #[test]

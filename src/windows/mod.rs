@@ -66,6 +66,10 @@
 //! Also columns, but a function of all rows of a key: a row starts a new session iff it is at least
 //! the gap away from the last one, and one between two sessions makes them one.
 //!
+//! # Late rows
+//! Where a stream takes rows that come late, lifetimes and last rows have them from the first
+//! instant on that is open (module `late`), and sessions correct what they have said.
+//!
 //! # Invariants
 //! 1. Input of lifetimes and last rows is append-only. A row of weight w stands for w rows.
 //! 2. Every row that comes and is bound to go, goes: after the end of the stream lifetimes are
@@ -81,6 +85,7 @@ mod assign;
 mod expiring;
 mod future;
 mod intervals;
+mod late;
 mod partitioned;
 mod queue;
 mod rows;

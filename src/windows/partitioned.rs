@@ -23,12 +23,14 @@
 //! # Cost
 //! One hash per row, and the decoding of what goes.
 
-use arrow::array::{ArrayRef, BooleanArray, Int64Array, TimestampMicrosecondArray};
+use arrow::array::{ArrayRef, Int64Array, TimestampMicrosecondArray};
 use arrow::datatypes::SchemaRef;
 use datafusion::physical_expr::PhysicalExpr;
 use std::sync::Arc;
 
+use super::late::{load_watermark, save_watermark};
 use super::rows::copies;
+use super::temporal::moved;
 use crate::delta::{Delta, Instants, Weights, batch, codec};
 use crate::operators::evaluate::Expressions;
 use crate::operators::{Instantwise, Operator, Output, Port, Result, StateReader, StateWriter};
@@ -65,6 +67,7 @@ pub struct PartitionedRows {
     ends: Timers,
     /// Rows of this round.
     pending: Vec<Delta>,
+    watermark: Watermark,
 }
 
 /// Rows that go, packed, and when.
@@ -96,6 +99,7 @@ impl PartitionedRows {
             places: Vec::new(),
             ends: Timers::default(),
             pending: Vec::new(),
+            watermark: Watermark::MIN,
         })
     }
 
@@ -104,35 +108,73 @@ impl PartitionedRows {
         self.range.and_then(|range| ts.checked_add(range))
     }
 
-    /// Stores rows of keys, and returns which of them outlive their instant, and what goes.
-    fn store(&mut self, keys: &[u32], delta: &Delta) -> Result<(Vec<bool>, Gone)> {
+    /// Stores rows of keys, and returns when each of them comes, if it outlives that instant, and
+    /// what goes.
+    fn store(&mut self, keys: &[u32], delta: &Delta) -> Result<(Vec<Option<i64>>, Gone)> {
         let encoded = self.rows.codec().encode(delta.rows().columns(), delta.len())?;
-        let (mut shown, mut gone) = (vec![true; delta.len()], Gone::default());
+        let (mut comes, mut gone) = (vec![None; delta.len()], Gone::default());
         for (row, key) in keys.iter().enumerate() {
             let ts = delta.ts_at(row).0;
+            let at = ts.max(self.watermark.0.0);
+            let full = self.counts[*key as usize] == self.count;
+            let oldest = self.rows.first(*key).filter(|_| full);
+            let too_old = oldest.is_some_and(|oldest| self.rows.ts(oldest) > ts);
+            if too_old || (at > ts && self.end(ts).is_some_and(|end| end <= at)) {
+                continue;
+            }
+            comes[row] = Some(at);
             self.counts[*key as usize] += 1;
-            if self.counts[*key as usize] > self.count
-                && let Some(oldest) = self.rows.first(*key)
-            {
+            if let Some(oldest) = oldest {
                 let born = self.rows.ts(oldest);
-                let goes = self.end(born).map_or(ts, |end| end.min(ts));
+                let goes = self.end(born).map_or(at, |end| end.min(at));
                 if goes == born {
-                    shown[self.places[oldest as usize] as usize] = false;
+                    comes[self.places[oldest as usize] as usize] = None;
                 } else {
                     gone.add(self.rows.get(oldest), goes);
                 }
                 self.rows.remove(oldest);
                 self.counts[*key as usize] -= 1;
             }
-            let slot = self.rows.push(*key, encoded.get(row), 1, ts);
-            self.places.resize(self.rows.bound(), 0);
-            self.places[slot as usize] =
-                u32::try_from(row).expect("a batch has fewer than 2^32 rows");
-            if let Some(end) = self.end(ts) {
-                self.ends.add(end, slot);
-            }
+            let place = u32::try_from(row).expect("a batch has fewer than 2^32 rows");
+            self.insert(*key, (encoded.get(row), ts, place));
         }
-        Ok((shown, gone))
+        Ok((comes, gone))
+    }
+
+    /// Stores a row of a key behind those that are not later, given as its bytes, its instant and
+    /// its place in the round.
+    fn insert(&mut self, key: u32, (bytes, ts, place): (&[u8], i64, u32)) {
+        let later = |slot: &u32| self.rows.ts(*slot) > ts;
+        let later: Vec<u32> = match Timestamp(ts) < self.watermark.0 {
+            true => self.rows.of(key).filter(later).collect(),
+            false => Vec::new(),
+        };
+        let taken = |slot: &u32| {
+            let place = self.places[*slot as usize];
+            (self.rows.get(*slot).to_vec(), self.rows.ts(*slot), place)
+        };
+        let taken: Vec<(Vec<u8>, i64, u32)> = later.iter().map(taken).collect();
+        later.into_iter().for_each(|slot| self.rows.remove(slot));
+        self.append(key, (bytes, ts, place));
+        for (bytes, ts, place) in taken {
+            self.append(key, (&bytes, ts, place));
+        }
+    }
+
+    fn append(&mut self, key: u32, (bytes, ts, place): (&[u8], i64, u32)) {
+        let slot = self.rows.push(key, bytes, 1, ts);
+        self.places.resize(self.rows.bound(), 0);
+        self.places[slot as usize] = place;
+        if let Some(end) = self.end(ts) {
+            self.ends.add(end, slot);
+        }
+    }
+
+    /// Forgets a key of which no row is left.
+    fn free_if_empty(&mut self, key: u32) {
+        if self.counts[key as usize] == 0 && self.keys.contains(key) {
+            self.keys.remove(key);
+        }
     }
 
     /// Builds the retractions of rows that go.
@@ -174,13 +216,15 @@ impl Operator for PartitionedRows {
         let (new, keys) = self.partition.evaluate(new, out)?;
         let keys = self.keys.intern(&keys, new.len())?;
         self.counts.resize(self.keys.bound(), 0);
-        let (shown, gone) = self.store(&keys, &new)?;
-        out.push(new.filter(&BooleanArray::from(shown))?);
+        let (comes, gone) = self.store(&keys, &new)?;
+        out.push(moved(&new, comes)?);
         out.push(self.retractions(&gone)?);
+        keys.into_iter().for_each(|key| self.free_if_empty(key));
         Ok(())
     }
 
     fn on_watermark(&mut self, watermark: Watermark, out: &mut Output) -> Result<()> {
+        self.watermark = watermark;
         let mut gone = Gone::default();
         while let Some((end, slot)) = self.ends.take_due(|end| watermark.closes(Timestamp(end))) {
             // The timer of a row that was pushed out may find another row under its slot.
@@ -191,15 +235,14 @@ impl Operator for PartitionedRows {
             gone.add(self.rows.get(slot), end);
             self.rows.remove(slot);
             self.counts[key as usize] -= 1;
-            if self.counts[key as usize] == 0 {
-                self.keys.remove(key);
-            }
+            self.free_if_empty(key);
         }
         out.push(self.retractions(&gone)?);
         Ok(())
     }
 
     fn save(&self, to: &mut StateWriter) -> Result<()> {
+        save_watermark(self.watermark, to)?;
         for delta in &self.pending {
             to.put("pending", codec::encode(delta)?);
         }
@@ -213,6 +256,7 @@ impl Operator for PartitionedRows {
     }
 
     fn load(&mut self, from: &mut StateReader) -> Result<()> {
+        let watermark = load_watermark(from)?;
         while let Some(delta) = from.take("pending") {
             self.pending.push(codec::decode(&delta)?);
         }
@@ -223,6 +267,7 @@ impl Operator for PartitionedRows {
             self.counts.resize(self.keys.bound(), 0);
             self.store(&keys, &rows)?;
         }
+        self.watermark = watermark;
         Ok(())
     }
 }

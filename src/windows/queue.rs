@@ -76,6 +76,16 @@ impl Queue {
         Ok(())
     }
 
+    /// Replaces all rows; `end` is the number that the next row gets.
+    pub(super) fn reset(&mut self, rows: Delta, end: u64) {
+        self.batches.clear();
+        self.end = end;
+        if !rows.is_empty() {
+            let first = end - length(&rows);
+            self.batches.push_back(Numbered { first, held: rows.len(), rows });
+        }
+    }
+
     /// Returns the rows of a range of numbers, which must be there, or nothing if it is empty.
     pub(super) fn range(&self, numbers: Range<u64>) -> Result<Option<Delta>> {
         let parts = self.batches.iter().filter_map(|batch| {

@@ -29,10 +29,11 @@ use std::ops::Range;
 
 use arrow::array::{BooleanArray, TimestampMicrosecondArray, UInt32Array};
 
+use super::late::{late, load_watermark, save_watermark};
 use super::queue::Queue;
 use crate::delta::{Delta, Instants, Weights, codec};
 use crate::operators::{Instantwise, Operator, Output, Port, Result, StateReader, StateWriter};
-use crate::time::Timestamp;
+use crate::time::{Timestamp, Watermark};
 
 /// The last rows of a stream.
 pub struct Rows {
@@ -42,6 +43,7 @@ pub struct Rows {
     queue: Queue,
     /// Rows of this round.
     pending: Vec<Delta>,
+    watermark: Watermark,
 }
 
 impl Rows {
@@ -51,7 +53,8 @@ impl Rows {
     /// `ROWS count SLIDE every`; without SLIDE, `every` is 1.
     pub fn new(count: u64, every: u64) -> Self {
         assert!(every > 0, "a batch has rows");
-        Self { count, every, queue: Queue::default(), pending: Vec::new() }
+        let (queue, pending, watermark) = (Queue::default(), Vec::new(), Watermark::MIN);
+        Self { count, every, queue, pending, watermark }
     }
 
     /// Returns the number of rows that have come when there are `total` rows.
@@ -87,6 +90,27 @@ impl Rows {
         let rows = Delta::new(rows.rows().clone(), instants, Weights::Ones);
         Ok(Some(rows.filter(&BooleanArray::from(shown))?))
     }
+
+    /// Puts late rows in their places among the last ones; what is no longer one of these goes.
+    fn insert(&mut self, late: &Delta, out: &mut Output) -> Result<()> {
+        assert!(self.every == 1, "the planner refuses batches of rows that come late");
+        let kept = self.queue.range(self.gone(self.queue.end())..self.queue.end())?;
+        let kept = kept.unwrap_or_else(|| Delta::empty(late.schema()));
+        let all = Delta::concat(&late.schema(), &[kept.clone(), late.clone()])?;
+        let mut order: Vec<u32> = (0..).take(all.len()).collect();
+        // Stable: of equal times, what came before stays before.
+        order.sort_by_key(|row| all.ts_at(*row as usize));
+        let over = all.len().saturating_sub(usize::try_from(self.count).unwrap_or(usize::MAX));
+        let (gone, last) = order.split_at(over);
+        let is_late = |row: &&u32| **row as usize >= kept.len();
+        let goes = UInt32Array::from_iter_values(gone.iter().filter(|row| !is_late(row)).copied());
+        let comes = UInt32Array::from_iter_values(last.iter().filter(is_late).copied());
+        out.push(all.take(&goes)?.at(self.watermark.0).negate());
+        out.push(all.take(&comes)?.at(self.watermark.0));
+        let end = self.queue.end() + u64::try_from(late.len()).expect("a length is a u64");
+        self.queue.reset(all.take(&UInt32Array::from(last.to_vec()))?, end);
+        Ok(())
+    }
 }
 
 impl Operator for Rows {
@@ -97,8 +121,12 @@ impl Operator for Rows {
 
     fn on_instant(&mut self, _: Timestamp, out: &mut Output) -> Result<()> {
         let Some(first) = self.pending.first() else { return Ok(()) };
-        let new = Delta::concat(&first.schema(), &self.pending)?.by_instant()?;
+        let mut new = Delta::concat(&first.schema(), &self.pending)?.by_instant()?;
         self.pending.clear();
+        if let Some((late, in_time)) = late(&new, self.watermark)? {
+            self.insert(&late, out)?;
+            new = in_time;
+        }
         let seen = self.queue.end();
         self.queue.push(new)?;
         let total = self.queue.end();
@@ -109,7 +137,13 @@ impl Operator for Rows {
         self.queue.drop_before(self.gone(total))
     }
 
+    fn on_watermark(&mut self, watermark: Watermark, _: &mut Output) -> Result<()> {
+        self.watermark = watermark;
+        Ok(())
+    }
+
     fn save(&self, to: &mut StateWriter) -> Result<()> {
+        save_watermark(self.watermark, to)?;
         for delta in &self.pending {
             to.put("pending", codec::encode(delta)?);
         }
@@ -117,6 +151,7 @@ impl Operator for Rows {
     }
 
     fn load(&mut self, from: &mut StateReader) -> Result<()> {
+        self.watermark = load_watermark(from)?;
         while let Some(delta) = from.take("pending") {
             self.pending.push(codec::decode(&delta)?);
         }
@@ -140,6 +175,7 @@ mod tests {
     use expect_test::{Expect, expect};
 
     use super::*;
+    use crate::delta::pretty;
     use crate::operators::testing::{Emitted, hand_over, run, run_whole};
 
     fn check(count: u64, every: u64, stream: &str, expected: Expect) {
@@ -204,6 +240,24 @@ mod tests {
     #[test]
     fn window_of_no_rows_shows_none() {
         check(0, 1, "1:a 2:b", expect![""]);
+    }
+
+    #[test]
+    fn late_row_takes_its_place_among_the_last() {
+        let mut op = Rows::new(3, 1);
+        let mut step = |rows: &str, watermark| {
+            let mut out = Output::default();
+            let rows = pretty::parse(&format!(" w | ts | s:text\n{rows}"));
+            op.on_delta(Port(0), rows.clone(), &mut out).unwrap();
+            op.on_instant(Timestamp(100), &mut out).unwrap();
+            op.on_watermark(Watermark(Timestamp(watermark)), &mut out).unwrap();
+            pretty::print(&Delta::concat(&rows.schema(), &out.deltas).unwrap())
+        };
+        step("+1 | 2 | b\n+1 | 4 | d", 10);
+        assert_eq!(step("+1 | 3 | c", 11), " w | ts | s\n+1 | 10 | c\n");
+        assert_eq!(step("+1 | 1 | a", 12), " w | ts | s\n");
+        let both = step("+1 | 4 | e\n+1 | 12 | f", 13);
+        assert_eq!(both, " w | ts | s\n-1 | 12 | b\n+1 | 12 | e\n+1 | 12 | f\n-1 | 12 | c\n");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use arrow::compute::SortOptions;
 use datafusion::logical_expr::{WindowFrame, WindowFrameBound, WindowFrameUnits};
 use datafusion::scalar::ScalarValue;
 use highwater::delta::pretty::schema;
-use highwater::operators::over::{OverCall, OverFunction, OverOptions};
+use highwater::operators::over::{Exclude, OverCall, OverFunction, OverOptions};
 use highwater::operators::{Frees, Operator, Over};
 
 use crate::cases::{Case, INPUT, calls, expr};
@@ -52,7 +52,8 @@ fn drawn(
     function: OverFunction,
     (frame, frame_sql): (WindowFrame, String),
 ) -> Drawn {
-    Drawn { sql: sql.to_owned(), frame: frame_sql, call: OverCall { function, frame }, of }
+    let call = OverCall { function, frame, exclude: Exclude::NoOthers };
+    Drawn { sql: sql.to_owned(), frame: frame_sql, call, of }
 }
 
 fn plain(sql: &str, of: &'static str, function: OverFunction) -> Drawn {
@@ -189,6 +190,13 @@ pub fn overs() -> Vec<Case> {
     for (units, start, end) in frames() {
         let options = over(&[("v", true)], &framed(units, start, end));
         cases.push(case(format!("OVER, {units} {start:?} {end:?}"), options));
+        let mut without = framed(units, start, end);
+        let all = [Exclude::CurrentRow, Exclude::Group, Exclude::Ties];
+        for (drawn, exclude) in without.iter_mut().zip(all.into_iter().cycle()) {
+            drawn.call.exclude = exclude;
+        }
+        let options = over(&[("v", true)], &without);
+        cases.push(case(format!("OVER, {units} {start:?} {end:?} EXCLUDE"), options));
     }
     let frees = Frees { column: 0, after: 1 };
     let closed = over(&order, &framed(Rows, Some(-1), Some(1)));

@@ -54,9 +54,14 @@ pub fn run(server: &Server, time: TimeType, vector: &Vector, check: &Check) {
             steps(&mut World::new(server, time), &story(vector, columns), check, expected)
         }
         // System time is the server's, and never goes back.
-        How::Clocked => {
+        How::Clocked | How::ClockedLate | How::Watermarks => {
             let server = &Server::with(Options { shards: 4, batch_rows: 1 });
-            steps(&mut World::new(server, time), &story(vector, columns), check, expected)
+            let (mut world, story) = (World::new(server, time), story(vector, columns));
+            match check.how {
+                How::Watermarks => watermarks(&mut world, &story, expected),
+                How::ClockedLate => late(&mut world, &story, (expected, true)),
+                _ => steps(&mut world, &story, check, expected),
+            }
         }
         How::Released => released(
             &mut World::new(server, time),
@@ -64,7 +69,9 @@ pub fn run(server: &Server, time: TimeType, vector: &Vector, check: &Check) {
             check.sql,
             &notation::released(expected),
         ),
-        How::Late => late(&mut World::new(server, time), &story(vector, columns), expected),
+        How::Late => {
+            late(&mut World::new(server, time), &story(vector, columns), (expected, false))
+        }
         How::Not(_) => {}
         how => {
             let inputs = notation::inputs(&vector.inputs, columns);
@@ -92,6 +99,7 @@ impl Run<'_> {
         match how {
             How::Changes => every(&|a| self.changes(a)),
             How::Stream => every(&|a| self.stream(a)),
+            How::RowClock => (1..=3).for_each(|size| self.row_clock(size)),
             How::Elements => every(&|a| self.elements(a)),
             How::Result => every(&|a| self.result(a)),
             How::Closed => every(&|a| self.closed(a)),
@@ -105,9 +113,13 @@ impl Run<'_> {
             }
             How::Commits => self.commits(),
             How::CommitsStream => self.commits_stream(),
-            How::Steps | How::Clocked | How::Released | How::Late | How::Not(_) => {
-                unreachable!("not listed")
-            }
+            How::Steps
+            | How::Clocked
+            | How::ClockedLate
+            | How::Watermarks
+            | How::Released
+            | How::Late
+            | How::Not(_) => unreachable!("not listed"),
         }
     }
 
@@ -208,6 +220,24 @@ impl Run<'_> {
         }
         before.into_iter().for_each(|(row, count)| add(&mut content, row, count));
         assert_eq!(world.select("SELECT * FROM v"), content, "content under {arrival:?}");
+    }
+
+    /// Rows in pieces of that size: how they are told apart in time does not depend on it.
+    fn row_clock(&self, size: usize) {
+        let [input] = &self.inputs[..] else { panic!("one stream") };
+        let mut world = World::new(self.server, TimeType::BigInt);
+        world.create_row_stream(input);
+        world.create_stream_view(self.sql);
+        for rows in input.updates.chunks(size) {
+            world.insert_untimed(input, rows);
+        }
+        let until = i64::try_from(input.updates.len()).expect("few rows");
+        let elements = world.changes_until(until);
+        // Before the first row the average is NULL.
+        let elements = elements.keys().filter(|(at, _)| *at >= 0);
+        let times = elements.map(|(at, row)| format!("{at}:{row}"));
+        let times = times.collect::<Vec<_>>().join("; ");
+        assert_eq!(times, self.expected, "in pieces of {size}");
     }
 
     fn contents(&self, arrival: Arrival, contents: &BTreeMap<i64, Bag>) {
@@ -360,20 +390,22 @@ fn create(world: &mut World<'_>, story: &Story, options: &str) {
         let rows = story.steps.iter().filter(|s| s.stream == stream.name);
         let updates = rows.filter_map(|s| match &s.action {
             Action::Row(update) => Some(update.clone()),
-            Action::Heartbeat(_) => None,
+            Action::Heartbeat(_) | Action::Pass => None,
         });
         let typed = Input { updates: updates.collect(), ..stream.clone() };
         let lateness = match story.lateness {
             0 => String::new(),
             ticks => format!(", ALLOWED LATENESS {}, LATE UPDATE", world.span(ticks)),
         };
-        world.create_stream(&typed, story.time, story.delay, &format!("{lateness}{options}"));
+        let options = format!("{}{lateness}{options}", story.options);
+        world.create_stream(&typed, story.time, story.delay, &options);
     }
 }
 
 fn perform(world: &mut World<'_>, story: &Story, step: &Step) {
     match &step.action {
         Action::Heartbeat(at) => world.heartbeat(&step.stream, *at),
+        Action::Pass => {}
         Action::Row(update) => {
             let named = story.streams.iter().find(|s| s.name == step.stream);
             let stream = named.expect("steps name streams of the story");
@@ -384,20 +416,23 @@ fn perform(world: &mut World<'_>, story: &Story, step: &Step) {
     }
 }
 
+/// Performs a step at the time of day that is its number.
+fn clocked(world: &mut World<'_>, story: &Story, (place, step): (i64, &Step)) {
+    world.system_time(step.label, place);
+    perform(world, story, step);
+    world.system_time(step.label, 0);
+}
+
 /// Each step changes the view's content as told.
 fn steps(world: &mut World<'_>, story: &Story, check: &Check, expected: &str) {
     create(world, story, "");
     world.create_view(check.sql);
     let mut before = Bag::new();
     let mut changes = Changes::new();
-    let clocked = check.how == How::Clocked;
-    for (before_the_minute, step) in (0..).zip(&story.steps) {
-        if clocked {
-            world.system_time(step.label, before_the_minute);
-        }
-        perform(world, story, step);
-        if clocked {
-            world.system_time(step.label, 0);
+    for (place, step) in (0..).zip(&story.steps) {
+        match check.how {
+            How::Clocked => clocked(world, story, (place, step)),
+            _ => perform(world, story, step),
         }
         let content = world.select("SELECT * FROM v");
         let difference = difference(&before, &content);
@@ -422,6 +457,7 @@ fn released(world: &mut World<'_>, story: &Story, sql: &str, expected: &Changes)
         *watermark = (*watermark).max(match &step.action {
             Action::Row(update) => update.time - story.delay,
             Action::Heartbeat(at) => *at,
+            Action::Pass => i64::MIN,
         });
         let least = watermarks.values().copied().min().expect("there is a stream");
         if least > closed {
@@ -434,20 +470,42 @@ fn released(world: &mut World<'_>, story: &Story, sql: &str, expected: &Changes)
     assert_eq!(changes, *expected);
 }
 
-/// The rows that were refused, with the watermark that refused them.
-fn late(world: &mut World<'_>, story: &Story, expected: &str) {
+/// The watermark after each step of the story, which begins with step 1.
+fn watermarks(world: &mut World<'_>, story: &Story, expected: &str) {
+    create(world, story, "");
+    let mut watermarks = Vec::new();
+    for (place, step) in (0..).zip(&story.steps) {
+        clocked(world, story, (place, step));
+        let watermark = world.client.run("SELECT watermark FROM hw.streams WHERE name = 's'");
+        let watermark = watermark.value().expect("the stream has a watermark");
+        watermarks.push(match crate::world::tick(&watermark) {
+            Some(0) => "-inf".to_owned(),
+            Some(tick) => tick.to_string(),
+            None => watermark,
+        });
+    }
+    assert_eq!(format!("W={}", watermarks[1..].join(",")), expected);
+}
+
+/// The rows that were refused, with the watermark that refused them if it is told.
+fn late(world: &mut World<'_>, story: &Story, (expected, by_clock): (&str, bool)) {
     create(world, story, ", LATE INTO refused");
     let mut late = Vec::new();
     let mut seen = 0;
-    for step in &story.steps {
-        perform(world, story, step);
+    for (place, step) in (0..).zip(&story.steps) {
+        match by_clock {
+            true => clocked(world, story, (place, step)),
+            false => perform(world, story, step),
+        }
         let sql = "SELECT ts, x, late_watermark FROM refused ORDER BY arrived_at, ts";
         let rows = world.client.run(sql).rows;
         for row in &rows[seen..] {
             let row = crate::world::notation(row);
             let values: Vec<&str> = row.trim_matches(['(', ')']).split(',').collect();
             let [ts, x, watermark] = values[..] else { panic!("three columns") };
-            late.push(format!("p{} ts={ts} {x} W={watermark}", step.label));
+            let told = expected.contains(" W=");
+            let watermark = if told { format!(" W={watermark}") } else { String::new() };
+            late.push(format!("p{} ts={ts} {x}{watermark}", step.label));
         }
         seen = rows.len();
     }

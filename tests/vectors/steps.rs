@@ -9,6 +9,8 @@ pub enum Action {
     Row(Update),
     /// The stream's source promises that nothing earlier comes.
     Heartbeat(i64),
+    /// Nothing but time passes.
+    Pass,
 }
 
 /// One step.
@@ -33,6 +35,8 @@ pub struct Story {
     pub delay: i64,
     /// `ALLOWED LATENESS`.
     pub lateness: i64,
+    /// What stands behind `WATERMARK FOR` as well.
+    pub options: &'static str,
     /// What happens.
     pub steps: Vec<Step>,
 }
@@ -51,7 +55,7 @@ pub fn story(vector: &Vector, columns: &[(&str, &[&str])]) -> Story {
                 row(3, "B", 2, &["k"]),
                 heartbeat(4, "B", 5),
             ];
-            Story { streams, time: "ts", delay: 0, lateness: 0, steps }
+            Story { streams, time: "ts", delay: 0, lateness: 0, options: "", steps }
         }
         "F15" => auction(vector),
         "F17" => {
@@ -64,8 +68,10 @@ pub fn story(vector: &Vector, columns: &[(&str, &[&str])]) -> Story {
                 heartbeat(4, "S", 2),
                 heartbeat(5, "S", 3),
             ];
-            Story { streams: vec![stream("S", &["x"])], time: "ts", delay: 0, lateness: 0, steps }
+            let streams = vec![stream("S", &["x"])];
+            Story { streams, time: "ts", delay: 0, lateness: 0, options: "", steps }
         }
+        "F13" => partitions(vector),
         id => {
             let delay = match id {
                 "F6" => 10,
@@ -83,7 +89,7 @@ pub fn story(vector: &Vector, columns: &[(&str, &[&str])]) -> Story {
             };
             let lateness = if id == "F9" { 3 } else { 0 };
             let steps = (1..).zip(updates).map(step).collect();
-            Story { streams, time: "ts", delay, lateness, steps }
+            Story { streams, time: "ts", delay, lateness, options: "", steps }
         }
     }
 }
@@ -107,7 +113,27 @@ fn auction(vector: &Vector) -> Story {
         heartbeat(821, "S", 820),
     ];
     let streams = vec![stream("S", &["price", "item"])];
-    Story { streams, time: "bidtime", delay: 1_000, lateness: 0, steps }
+    Story { streams, time: "bidtime", delay: 1_000, lateness: 0, options: "", steps }
+}
+
+/// Two partitions, of which one is idle for a while. A partition is there once it has had a row, so
+/// P1 has one before the story, at 0, where the vectors begin.
+fn partitions(vector: &Vector) -> Story {
+    let told = "p1 P0@5 a; p2 P1 idle; p3 P0@8 b; p4 P1@6 c; p5 P0@10 d; p6 P1@12 e  (delay 0)";
+    assert_eq!(vector.inputs, told, "the story of F13 is told here as well");
+    let steps = vec![
+        row(0, "S", 0, &["P1", "first"]),
+        row(1, "S", 5, &["P0", "a"]),
+        Step { label: 2, stream: "S".to_owned(), action: Action::Pass },
+        row(3, "S", 8, &["P0", "b"]),
+        row(4, "S", 6, &["P1", "c"]),
+        row(5, "S", 10, &["P0", "d"]),
+        row(6, "S", 12, &["P1", "e"]),
+    ];
+    // A step takes a minute.
+    let options = " IDLE TIMEOUT INTERVAL '110 seconds', PARTITION KEY (p)";
+    let streams = vec![stream("S", &["p", "x"])];
+    Story { streams, time: "ts", delay: 0, lateness: 0, options, steps }
 }
 
 fn stream(name: &str, columns: &[&str]) -> Input {

@@ -73,6 +73,19 @@ impl<'a> World<'a> {
         self.heartbeat(name, 0);
     }
 
+    /// Creates a stream on CLOCK ROW.
+    pub fn create_row_stream(&mut self, input: &Input) {
+        let (name, columns) = (&input.name, columns(input));
+        self.client.run(&format!("CREATE STREAM {name} ({columns}, CLOCK ROW)"));
+    }
+
+    /// Inserts rows without times with one statement.
+    pub fn insert_untimed(&mut self, stream: &Input, rows: &[Update]) {
+        let values: Vec<String> =
+            rows.iter().map(|update| format!("({})", literals(stream, update))).collect();
+        self.client.run(&format!("INSERT INTO {} VALUES {}", stream.name, values.join(", ")));
+    }
+
     /// Creates a table.
     pub fn create_table(&mut self, input: &Input) {
         let (name, columns) = (&input.name, columns(input));

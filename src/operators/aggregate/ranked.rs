@@ -21,7 +21,7 @@ use super::fold::{Arguments, Changes, Failure, Fold, Rows};
 use super::other::column;
 use super::saved::{load_ordered, save_ordered};
 use crate::functions::ordered_set::{
-    Fractions, OrderedSet, OrderedSetAggregate, between, continuous, discrete,
+    Fractions, OrderedSet, OrderedSetAggregate, between, continuous, position,
 };
 use crate::operators::{Result, StateReader, StateWriter};
 use crate::storage::{OrderedRows, RowCodec};
@@ -50,6 +50,10 @@ impl Ranked {
         let Some(aggregate) = function.fun().inner().downcast_ref::<OrderedSetAggregate>() else {
             return Ok(None);
         };
+        // Intervals are ordered by their length, and rows by what intervals are made of.
+        if matches!(argument, DataType::Interval(_)) {
+            return Ok(None);
+        }
         let kind = aggregate.kind();
         Ok(Some(Self {
             kind,
@@ -89,8 +93,8 @@ impl Ranked {
         let decoded = |bytes: &[u8]| -> datafusion::error::Result<ArrayRef> {
             Ok(self.codec.decode(std::iter::once(bytes))?.remove(0))
         };
-        let at = |position: i64| {
-            let slot = self.values.nth(group, position).expect("a position below the count");
+        let at = |place: i64| {
+            let slot = self.values.nth(group, place).expect("a position below the count");
             decoded(self.values.get(slot))
         };
         if self.kind == OrderedSet::Mode {
@@ -102,15 +106,15 @@ impl Ranked {
                 None => Ok(ScalarValue::try_from(&self.element)?),
             };
         }
-        let number = |position: i64| -> datafusion::error::Result<f64> {
-            Ok(at(position)?.as_primitive::<Float64Type>().value(0))
+        let number = |place: i64| -> datafusion::error::Result<f64> {
+            Ok(at(place)?.as_primitive::<Float64Type>().value(0))
         };
         Ok(self.fractions.result(count <= 0, &self.element, |fraction| match self.kind {
             OrderedSet::PercentileCont => {
                 let (low, high, part) = continuous(fraction, count);
                 Ok(ScalarValue::Float64(Some(between(number(low)?, number(high)?, part))))
             }
-            _ => ScalarValue::try_from_array(&at(discrete(fraction, count))?, 0),
+            _ => ScalarValue::try_from_array(&at(position(self.kind, fraction, count))?, 0),
         })?)
     }
 }

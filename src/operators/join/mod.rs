@@ -44,6 +44,7 @@ use presence::Presence;
 use side::Side;
 use totals::Totals;
 
+mod lookup;
 mod outer;
 mod pairs;
 mod presence;
@@ -52,6 +53,8 @@ mod side;
 #[cfg(test)]
 mod tests;
 mod totals;
+
+pub use lookup::{Lookup, LookupOptions};
 
 /// What becomes of rows without a partner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -149,11 +149,11 @@ impl Join {
     }
 }
 
-fn int64(values: impl Iterator<Item = Option<i64>>) -> ArrayRef {
+pub(super) fn int64(values: impl Iterator<Item = Option<i64>>) -> ArrayRef {
     Arc::new(values.collect::<Int64Array>())
 }
 
-fn section(columns: Vec<ArrayRef>) -> Result<RecordBatch> {
+pub(super) fn section(columns: Vec<ArrayRef>) -> Result<RecordBatch> {
     let fields = columns.iter().map(|column| Field::new("", column.data_type().clone(), true));
     let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
     Ok(RecordBatch::try_new(schema, columns)?)

@@ -16,6 +16,7 @@ use datafusion::logical_expr::{WindowFrame, WindowFrameBound, WindowFrameUnits};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::scalar::ScalarValue;
 
+use super::frame::Exclude;
 use crate::operators::Result;
 use crate::operators::aggregate::{Call, fold};
 
@@ -65,6 +66,8 @@ pub struct OverCall {
     pub function: OverFunction,
     /// ROWS, RANGE or GROUPS; functions that have no frame do not look at it.
     pub frame: WindowFrame,
+    /// What the frame leaves out.
+    pub exclude: Exclude,
 }
 
 /// One end of a frame.
@@ -310,6 +313,9 @@ impl OverCall {
                 affects.forward.push(start.forward());
                 start.needs(needs);
                 end.needs(needs);
+                if self.exclude != Exclude::NoOthers {
+                    Edge::Groups(0).needs(needs);
+                }
                 *predecessor |= start == Edge::First && !self.function.slides();
                 self.ends(&start, &end, needs, anchors);
             }
@@ -321,7 +327,9 @@ impl OverCall {
         let mut whole = [*start == Edge::First, *end == Edge::Last];
         match self.function {
             // A row at an end of the partition is found there.
-            OverFunction::Pick { place, ignore_nulls: false, .. } => {
+            OverFunction::Pick { place, ignore_nulls: false, .. }
+                if self.exclude == Exclude::NoOthers =>
+            {
                 let count = usize::try_from(place.unsigned_abs()).unwrap_or(usize::MAX);
                 if whole[0] && place > 0 {
                     anchors[0] = anchors[0].max(count);

@@ -45,9 +45,11 @@ use crate::storage::{RowCodec, RowSet, Slab};
 use crate::time::{Timestamp, Watermark};
 use call::{Edge, Reaches};
 pub use call::{OverCall, OverFunction};
+pub use frame::Exclude;
 use sequence::Sequence;
 
 mod call;
+mod frame;
 mod free;
 mod round;
 mod save;
@@ -103,6 +105,7 @@ pub struct Over {
 struct Call {
     function: OverFunction,
     edges: [Edge; 2],
+    exclude: Exclude,
     /// Where in `Reads::own` its filter and arguments stand.
     filter: Option<usize>,
     reads: Vec<usize>,
@@ -178,7 +181,8 @@ impl Call {
         }
         let output = options.output.field(column).data_type().clone();
         let function = call.function.clone();
-        Ok(Self { function, edges, filter, reads, output, fold, total })
+        let exclude = call.exclude;
+        Ok(Self { function, edges, exclude, filter, reads, output, fold, total })
     }
 
     fn arguments(&self, columns: &[ArrayRef]) -> Vec<ArrayRef> {

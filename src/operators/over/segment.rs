@@ -24,6 +24,7 @@ use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 use datafusion::scalar::ScalarValue;
 
 use super::call::{Edge, OverFunction};
+use super::frame::Frame;
 use super::sequence::Sequence;
 use super::{Call, Position};
 use crate::operators::Result;
@@ -106,13 +107,16 @@ impl Segments {
     }
 
     /// The frames of the affected rows.
-    fn frames(&self, sequence: &Sequence, edges: &[Edge; 2]) -> Result<Vec<Range<usize>>> {
+    fn frames(&self, sequence: &Sequence, call: &Call) -> Result<Vec<Frame>> {
         let mut frames = Vec::new();
         for segment in &self.list {
-            let starts = segment.edges(&self.slots, sequence, &edges[0], false)?;
-            let ends = segment.edges(&self.slots, sequence, &edges[1], true)?;
-            let both = starts.into_iter().zip(ends);
-            frames.extend(both.map(|(start, end)| start..end.max(start)));
+            let starts = segment.edges(&self.slots, sequence, &call.edges[0], false)?;
+            let ends = segment.edges(&self.slots, sequence, &call.edges[1], true)?;
+            let both = starts.into_iter().zip(ends).zip(segment.affected.clone());
+            frames.extend(both.map(|((start, end), row)| {
+                let group = &segment.groups[segment.group(row)];
+                Frame::new(start..end.max(start), call.exclude, row, group)
+            }));
         }
         Ok(frames)
     }
@@ -147,7 +151,7 @@ impl Segments {
         failed: &mut [bool],
     ) -> Result<ArrayRef> {
         let arguments = || call.arguments(inputs.arguments);
-        let frames = || self.frames(inputs.sequence, &call.edges);
+        let frames = || self.frames(inputs.sequence, call);
         let values: ArrayRef = match &call.function {
             OverFunction::RowNumber => self.numbers(inputs, |_, _, at| at.row),
             OverFunction::Rank => self.numbers(inputs, |_, _, at| at.rank),
@@ -226,7 +230,7 @@ impl Segments {
         &self,
         fold: &mut dyn Fold,
         rows: &Changes<'_>,
-        frames: &[Range<usize>],
+        frames: &[Frame],
         (total, failed): (bool, &mut [bool]),
     ) -> Result<ArrayRef> {
         let mut row = 0;
@@ -236,10 +240,17 @@ impl Segments {
             let rest = if total { segment.all.clone() } else { start..start };
             let mut held = rest.clone();
             for _ in segment.affected.clone() {
-                go(fold, rows, &mut held, &frames[row])?;
+                let frame = &frames[row];
+                go(fold, rows, &mut held, &frame.rows)?;
+                for without in frame.without.iter().filter(|run| !run.is_empty()) {
+                    fold.apply(rows, &Rows::Removed(without.clone()))?;
+                }
                 let mut failure = [None];
                 fold.record(&[group], &mut failure)?;
                 failed[row] |= failure[0].is_some();
+                for without in frame.without.iter().filter(|run| !run.is_empty()) {
+                    fold.apply(rows, &Rows::Range(without.clone()))?;
+                }
                 row += 1;
             }
             go(fold, rows, &mut held, &rest)?;
@@ -330,7 +341,7 @@ fn direct(
     function: &AggregateFunctionExpr,
     arguments: &[ArrayRef],
     mask: Option<&BooleanArray>,
-    frames: &[Range<usize>],
+    frames: &[Frame],
 ) -> Result<ArrayRef> {
     let mut values: Vec<ScalarValue> = Vec::with_capacity(frames.len());
     for (i, frame) in frames.iter().enumerate() {
@@ -338,16 +349,18 @@ fn direct(
             values.push(values[i - 1].clone());
             continue;
         }
-        let mut rows: Vec<ArrayRef> =
-            arguments.iter().map(|a| a.slice(frame.start, frame.len())).collect();
-        if let Some(mask) = mask {
-            let mask = mask.slice(frame.start, frame.len());
-            let kept = rows.iter().map(|rows| filter(rows, &mask));
-            rows = kept.collect::<std::result::Result<_, _>>()?;
-        }
         let mut accumulator = function.create_accumulator()?;
-        if rows.first().is_some_and(|rows| !rows.is_empty()) {
-            accumulator.update_batch(&rows)?;
+        for run in frame.runs() {
+            let mut rows: Vec<ArrayRef> =
+                arguments.iter().map(|a| a.slice(run.start, run.len())).collect();
+            if let Some(mask) = mask {
+                let mask = mask.slice(run.start, run.len());
+                let kept = rows.iter().map(|rows| filter(rows, &mask));
+                rows = kept.collect::<std::result::Result<_, _>>()?;
+            }
+            if rows.first().is_some_and(|rows| !rows.is_empty()) {
+                accumulator.update_batch(&rows)?;
+            }
         }
         values.push(accumulator.evaluate()?);
     }
@@ -358,20 +371,15 @@ fn direct(
 }
 
 /// The value of one row of each frame: counted from 1, or from -1 backwards.
-fn picked(
-    values: &ArrayRef,
-    frames: &[Range<usize>],
-    place: i64,
-    ignore_nulls: bool,
-) -> Result<ArrayRef> {
+fn picked(values: &ArrayRef, frames: &[Frame], place: i64, ignore_nulls: bool) -> Result<ArrayRef> {
     let nth = usize::try_from(place.unsigned_abs()).unwrap_or(usize::MAX).saturating_sub(1);
-    let row = |frame: &Range<usize>| {
+    let row = |frame: &Frame| {
         let counts = |row: &usize| !ignore_nulls || values.is_valid(*row);
         match (place > 0, ignore_nulls) {
-            (true, false) => frame.clone().nth(nth),
-            (false, false) => frame.clone().nth_back(nth),
-            (true, true) => frame.clone().filter(counts).nth(nth),
-            (false, true) => frame.clone().rev().filter(counts).nth(nth),
+            (true, false) => frame.iter().nth(nth),
+            (false, false) => frame.iter().nth_back(nth),
+            (true, true) => frame.iter().filter(counts).nth(nth),
+            (false, true) => frame.iter().rev().filter(counts).nth(nth),
         }
     };
     Ok(take(values, &indices(frames.iter().map(row)), None)?)

@@ -23,7 +23,7 @@ fn over(input: &str, sql: &str, key: &str, frame: (WindowFrameUnits, Option<i64>
         partition: vec![],
         keys: vec![(expr(&schema_of, key), SortOptions { descending: false, nulls_first: false })],
         ties: vec![],
-        calls: vec![OverCall { function, frame }],
+        calls: vec![OverCall { function, frame, exclude: Exclude::NoOthers }],
         closes: None,
         trims: None,
         output: schema(&format!("{input} | r:int8")),

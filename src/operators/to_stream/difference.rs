@@ -1,9 +1,10 @@
-//! ISTREAM and DSTREAM: what comes into a relation, and what goes out of it.
+//! ISTREAM, DSTREAM and CHANGELOG: what comes into a relation, what goes out of it, and both.
 //!
 //! # Semantics
-//! The changes of each instant are summed; what is left over are insertions, of which ISTREAM makes
-//! elements, and deletions, of which DSTREAM does. A row that comes and goes in one instant does
-//! neither. With EVERY the instants between two ticks count as that of the later one.
+//! The changes of each instant are summed; what is left over are insertions, of which ISTREAM
+//! makes elements, and deletions, of which DSTREAM does. A row that comes and goes in one instant
+//! does neither. A changelog has both, with their sign as a last column. With EVERY the instants
+//! between two ticks count as that of the later one.
 //!
 //! # State
 //! None; with EVERY the changes since the last tick.
@@ -16,12 +17,13 @@
 //! One hash per change.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use arrow::array::BooleanArray;
+use arrow::array::{BooleanArray, Int64Array};
 use arrow::datatypes::SchemaRef;
 
 use super::Every;
-use crate::delta::{Delta, codec};
+use crate::delta::{Delta, Weights, batch, codec};
 use crate::operators::{Instantwise, Operator, Output, Port, Result, StateReader, StateWriter};
 use crate::time::{Timestamp, Watermark};
 
@@ -32,11 +34,14 @@ pub enum Side {
     Insertions,
     /// DSTREAM.
     Deletions,
+    /// CHANGELOG.
+    Both,
 }
 
 /// What comes into a relation, or goes out of it, as a stream.
 pub struct Differences {
-    schema: SchemaRef,
+    /// The row type of the elements.
+    output: SchemaRef,
     side: Side,
     every: Option<Every>,
     /// Changes of the round, or, with EVERY, of the ticks that are open.
@@ -50,9 +55,9 @@ impl Differences {
     /// Many instants may come at once: changes are summed for each.
     pub const INSTANTS: Instantwise = Instantwise::Any;
 
-    /// The differences of a relation of that row type, at every instant or every so often.
-    pub fn new(schema: SchemaRef, side: Side, every: Option<Every>) -> Self {
-        Self { schema, side, every, open: BTreeMap::new() }
+    /// Differences as elements of that row type, at every instant or every so often.
+    pub fn new(output: SchemaRef, side: Side, every: Option<Every>) -> Self {
+        Self { output, side, every, open: BTreeMap::new() }
     }
 
     /// Sorts a change under the ticks of its rows.
@@ -76,13 +81,27 @@ impl Differences {
 
     /// Makes elements of changes.
     fn emit(&self, changes: &[Delta], out: &mut Output) -> Result<()> {
-        let net = Delta::concat(&self.schema, changes)?.consolidate()?;
+        let Some(first) = changes.first() else { return Ok(()) };
+        let net = Delta::concat(&first.schema(), changes)?.consolidate()?;
         let net = match self.side {
             Side::Insertions => net,
             Side::Deletions => net.negate(),
+            Side::Both => return self.both(&net, out),
         };
         let counts: BooleanArray = (0..net.len()).map(|i| Some(net.weight(i) > 0)).collect();
         out.push(net.filter(&counts)?.repeated()?);
+        Ok(())
+    }
+
+    /// Elements with the signs of their weights.
+    fn both(&self, net: &Delta, out: &mut Output) -> Result<()> {
+        let weights = || (0..net.len()).map(|i| net.weight(i));
+        let signs = Int64Array::from_iter_values(weights().map(i64::signum));
+        let times = Int64Array::from_iter_values(weights().map(i64::abs));
+        let mut columns = net.rows().columns().to_vec();
+        columns.push(Arc::new(signs));
+        let rows = batch(Arc::clone(&self.output), columns, net.len())?;
+        out.push(Delta::new(rows, net.ts().clone(), Weights::Each(times)).repeated()?);
         Ok(())
     }
 }
@@ -141,7 +160,8 @@ mod tests {
 
     fn check(side: Side, every: Option<i64>, expected: Expect) {
         let every = every.map(|period| Every { period, offset: 0 });
-        let make = || Differences::new(schema("x:text"), side, every);
+        let output = if side == Side::Both { "x:text | diff:int8" } else { "x:text" };
+        let make = || Differences::new(schema(output), side, every);
         let by_instant = run(&mut make(), &[CHANGES], Some(100)).text();
         expected.assert_eq(&by_instant);
         assert_eq!(run_whole(&mut make(), &[CHANGES], Some(100)).text(), by_instant);
@@ -169,6 +189,21 @@ mod tests {
             expect![[r#"
              w | ts | x
             +1 | 3  | a
+        "#]],
+        );
+    }
+
+    #[test]
+    fn changelog_gives_both_with_their_signs() {
+        check(
+            Side::Both,
+            None,
+            expect![[r#"
+             w | ts | x | diff
+            +1 | 1  | a | 1
+            +1 | 2  | b | 1
+            +1 | 3  | a | -1
+            +1 | 4  | b | 1
         "#]],
         );
     }

@@ -5,16 +5,19 @@
 //! followed by those of Q, and for each row d of D the rows of Q(d). If D is not distinct, Q must
 //! be row-wise ([`row_wise`]).
 
+use std::sync::Arc;
+
 use datafusion::common::{Column, DFSchema};
 use datafusion::error::Result;
-use datafusion::functions_window::row_number::row_number_udwf;
-use datafusion::logical_expr::expr::{Sort as SortExpr, WindowFunction};
+use datafusion::logical_expr::expr::Sort as SortExpr;
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{
-    Aggregate, BinaryExpr, Expr, FetchType, Filter, Join, JoinType, Limit, LogicalPlan,
-    LogicalPlanBuilder, Operator, SkipType, Union, Unnest, Values, Window, lit,
+    Aggregate, BinaryExpr, Expr, Extension, FetchType, Filter, Join, JoinType, Limit, LogicalPlan,
+    LogicalPlanBuilder, Operator, SkipType, Union, Unnest, UserDefinedLogicalNodeCore, Values, lit,
 };
 
+use super::super::first_rows::{FirstRowsNode, first_rows};
+use super::super::over::OverNode;
 use super::domain::Domain;
 use super::{Names, unsupported};
 
@@ -67,7 +70,7 @@ pub(super) fn push(domain: &Domain, plan: &LogicalPlan, names: &Names) -> Result
         LogicalPlan::Union(union) => self::union(domain, union, names),
         LogicalPlan::Values(values) => self::values(domain, values, plan),
         LogicalPlan::Unnest(unnest) => self::unnest(domain, unnest, names),
-        LogicalPlan::Window(window) => self::window(domain, window, plan, names),
+        LogicalPlan::Extension(extension) => ordered(domain, extension, plan, names),
         LogicalPlan::Distinct(_) => Err(unsupported("DISTINCT ON")),
         _ => Err(unsupported("this construct")),
     }
@@ -243,26 +246,15 @@ fn limit(domain: &Domain, limit: &Limit, names: &Names) -> Result<LogicalPlan> {
         other => (other, &[]),
     };
     let pushed = push(domain, input, names)?;
-    let number = names.fresh("n");
-    let mut row_number = WindowFunction::new(row_number_udwf(), vec![]);
-    row_number.params.partition_by = domain.exprs();
+    let mut keys = Vec::new();
     for by in order {
         let expr = domain.resolve(by.expr.clone(), below)?;
-        row_number.params.order_by.push(SortExpr { expr, ..by.clone() });
+        keys.push(SortExpr { expr, ..by.clone() });
     }
-    let numbered = Expr::from(row_number).alias(&number);
     let columns = pushed.schema().columns().into_iter().map(Expr::Column).collect::<Vec<_>>();
-    let numbered = LogicalPlanBuilder::from(pushed).window(vec![numbered])?;
-    let place = || Expr::Column(Column::from_name(&number));
-    let position = |rows: usize| lit(u64::try_from(rows).unwrap_or(u64::MAX));
-    let mut kept = place().gt(position(skip));
-    if let Some(fetch) = fetch {
-        kept = place().lt_eq(position(skip + fetch));
-        if skip > 0 {
-            kept = kept.and(place().gt(position(skip)));
-        }
-    }
-    let kept = numbered.filter(kept)?.project(columns)?.build()?;
+    let rows = (skip, fetch.unwrap_or(usize::MAX), false);
+    let first = first_rows(domain.exprs(), keys, rows, pushed)?;
+    let kept = LogicalPlanBuilder::from(first).project(columns)?.build()?;
     match above {
         None => Ok(kept),
         Some(above) => {
@@ -344,22 +336,36 @@ fn unnest(domain: &Domain, unnest: &Unnest, names: &Names) -> Result<LogicalPlan
     LogicalPlanBuilder::from(input).unnest_columns_with_options(columns, options)?.build()
 }
 
-fn window(
+/// OVER and DISTINCT ON, of which every value of the domain has partitions of its own.
+fn ordered(
     domain: &Domain,
-    window: &Window,
+    extension: &Extension,
     node: &LogicalPlan,
     names: &Names,
 ) -> Result<LogicalPlan> {
-    let input = push(domain, &window.input, names)?;
-    let mut calls = Vec::new();
-    for call in &window.window_expr {
-        let mut resolved = domain.resolve(call.clone(), node)?.unalias();
-        let Expr::WindowFunction(function) = &mut resolved else {
-            return Err(unsupported("this window function"));
-        };
-        function.params.partition_by.extend(domain.exprs());
-        calls.push(resolved);
+    let of = extension.node.as_any();
+    if let Some(over) = of.downcast_ref::<OverNode>() {
+        let input = push(domain, &over.input, names)?;
+        let calls = over.calls.iter().map(|call| {
+            let mut call = domain.resolve(call.clone(), node)?.unalias();
+            if let Expr::WindowFunction(function) = &mut call {
+                function.params.partition_by.extend(domain.exprs());
+            }
+            Ok(call)
+        });
+        let calls = (calls.collect::<Result<Vec<_>>>()?, over.excludes.clone());
+        let ties = over.ties.iter().map(|tie| domain.resolve(tie.clone(), node));
+        let over = OverNode::new(calls, ties.collect::<Result<_>>()?, input)?;
+        let over = LogicalPlan::Extension(Extension { node: Arc::new(over) });
+        return renamed(over, domain, node.schema());
     }
-    let windowed = LogicalPlanBuilder::from(input).window(calls)?.build()?;
-    renamed(windowed, domain, &window.schema)
+    let Some(first) = of.downcast_ref::<FirstRowsNode>() else {
+        return Err(unsupported("this construct"));
+    };
+    let input = push(domain, &first.input, names)?;
+    let exprs = first.expressions().into_iter().map(|expr| domain.resolve(expr, node));
+    let resolved = first.with_exprs_and_inputs(exprs.collect::<Result<_>>()?, vec![input])?;
+    let partition = resolved.partition.iter().cloned().chain(domain.exprs()).collect();
+    let first = FirstRowsNode { partition, ..resolved };
+    Ok(LogicalPlan::Extension(Extension { node: Arc::new(first) }))
 }

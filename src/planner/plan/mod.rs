@@ -9,16 +9,17 @@
 //!    one
 //!    shard, or its input already lies so.
 
+mod join;
 mod ordered;
 
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, SchemaRef};
-use datafusion::common::JoinType;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 
+pub use self::join::{AsOf, Join, Lookup, TimeBound};
 pub use self::ordered::{Counting, Over, OverCall, OverFunction, SortKeys, TopN};
 use super::properties::Properties;
 use super::temporal::Bound;
@@ -108,6 +109,8 @@ pub enum Op {
     Aggregate(Aggregate),
     /// Joins two inputs.
     Join(Join),
+    /// Joins each left row with what the right side holds when it comes.
+    Lookup(Lookup),
     /// Joins each left row with the nearest right one.
     AsOf(AsOf),
     /// Bag union of the inputs.
@@ -165,6 +168,8 @@ pub struct Scan {
     pub key: Option<Vec<usize>>,
     /// How late rows of a stream may be: microseconds, or units of a BIGINT time.
     pub lateness: i64,
+    /// The column of the event time, where late rows are read too, with one column more.
+    pub late: Option<usize>,
     /// Whether rows are numbered in the order of arrival.
     pub seq: bool,
     /// How a stream gets its watermark and what becomes of refused rows, for display.
@@ -188,6 +193,8 @@ pub enum Window {
         /// Length of the period in microseconds.
         period: i64,
     },
+    /// All rows; those that come late from the first open instant on.
+    Unbounded,
     /// The last rows by (ts, seq).
     Rows {
         /// How many.
@@ -363,63 +370,6 @@ pub enum Shows {
     Every(i64),
     /// A delay after the first change of a key since it was last shown.
     After(i64),
-}
-
-/// Joins two inputs on equal keys and a residual condition.
-#[derive(Clone, Debug)]
-pub struct Join {
-    /// Inner, Left, Right, Full, LeftSemi, LeftAnti or LeftMark.
-    pub kind: JoinType,
-    /// Keys over the left input.
-    pub left_keys: Vec<Arc<dyn PhysicalExpr>>,
-    /// Keys over the right input.
-    pub right_keys: Vec<Arc<dyn PhysicalExpr>>,
-    /// Further condition over left and right columns.
-    pub residual: Option<Arc<dyn PhysicalExpr>>,
-    /// Whether NULL keys are equal (IS NOT DISTINCT FROM).
-    pub null_equals_null: bool,
-    /// When rows of the left and right side can match no longer.
-    pub frees: [Option<Close>; 2],
-    /// What the condition says of how far times of both sides are apart.
-    pub bounds: Vec<TimeBound>,
-}
-
-/// `low <= right - left <= high` for a column of each side of a join; none is no bound.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TimeBound {
-    /// Index of a left column.
-    pub left: usize,
-    /// Index of a right column.
-    pub right: usize,
-    /// Microseconds, or units of a BIGINT time.
-    pub low: Option<i64>,
-    /// The same.
-    pub high: Option<i64>,
-}
-
-/// Joins each left row with the right row of its key that is nearest in time.
-#[derive(Clone, Debug)]
-pub struct AsOf {
-    /// Keys over the left input.
-    pub left_keys: Vec<Arc<dyn PhysicalExpr>>,
-    /// Keys over the right input.
-    pub right_keys: Vec<Arc<dyn PhysicalExpr>>,
-    /// Time over the left input.
-    pub left_time: Arc<dyn PhysicalExpr>,
-    /// Time over the right input.
-    pub right_time: Arc<dyn PhysicalExpr>,
-    /// Whether right times come after the left one; else before it.
-    pub after: bool,
-    /// Whether equal times do not match.
-    pub strict: bool,
-    /// Whether left rows that pick nothing are kept.
-    pub outer: bool,
-    /// Whether right rows are versions, of which the last column says which are deletions.
-    pub versions: bool,
-    /// Whether nothing that comes later touches a joined row.
-    pub settled: bool,
-    /// When rows of the left and right side are final.
-    pub frees: [Option<Close>; 2],
 }
 
 /// How the multiplicities of a row are combined.

@@ -7,6 +7,7 @@ use datafusion::logical_expr::WindowFrame;
 use datafusion::physical_expr::PhysicalExpr;
 
 use super::{Call, Close};
+use crate::sql::Exclude;
 
 /// Sort keys.
 pub type SortKeys = Vec<(Arc<dyn PhysicalExpr>, SortOptions)>;
@@ -35,6 +36,8 @@ pub struct OverCall {
     pub function: OverFunction,
     /// ROWS, RANGE or GROUPS.
     pub frame: WindowFrame,
+    /// What the frame leaves out.
+    pub exclude: Exclude,
 }
 
 /// A function of OVER, as in `operators::over`.

@@ -75,8 +75,10 @@ pub enum ObjectKind {
 /// What makes a stream.
 #[derive(Clone, Debug)]
 pub struct StreamDef {
-    /// Index of the event-time column; `None` on CLOCK SYSTEM.
+    /// Index of the event-time column; `None` on CLOCK SYSTEM and CLOCK ROW.
     pub event_time: Option<usize>,
+    /// Whether it is on CLOCK ROW: every row is an instant of its own, numbered from 0.
+    pub by_rows: bool,
     /// Text of the watermark expression, for display.
     pub watermark: Option<String>,
     /// Whether it has a PARTITION KEY.
@@ -87,6 +89,8 @@ pub struct StreamDef {
     pub late: String,
     /// The stream that takes refused rows.
     pub late_into: Option<Oid>,
+    /// Whether window functions take late rows into windows that are open.
+    pub late_to_windows: bool,
     /// Connector and its options; `None` is fed by INSERT and COPY alone.
     pub options: BTreeMap<String, String>,
     /// The query whose elements it holds, of `CREATE STREAM AS`.
@@ -148,11 +152,13 @@ impl VersionsDef {
     pub fn stream_def(&self) -> StreamDef {
         StreamDef {
             event_time: Some(self.time),
+            by_rows: false,
             watermark: Some(self.watermark.clone()),
             partitioned: false,
             lateness: 0,
             late: "ERROR".to_owned(),
             late_into: None,
+            late_to_windows: false,
             options: BTreeMap::new(),
             query: None,
         }

@@ -6,7 +6,11 @@
 //! a ASOF [LEFT] JOIN b MATCH_CONDITION (m) ON c a [LEFT] JOIN b ON "$asof"((m), (c))
 //! a [LEFT] JOIN t FOR SYSTEM_TIME AS OF e ON c  a [LEFT] JOIN cql_versions(t) AS t
 //!                                                   ON "$as_of"((e), (c))
+//! a [LEFT] JOIN t FOR SYSTEM_TIME AS OF PROC_TIME() ON c
+//!                                               a [LEFT] JOIN cql_lookup(t) AS t ON c
 //! ```
+//! PROC_TIME(), or PROCTIME(), is the time at which a row comes: it is joined with the table as it
+//! then is.
 //!
 //! # Why
 //! sqlparser knows only the second form, DataFusion none; but both carry a condition along. So the
@@ -22,6 +26,9 @@ use crate::sql::Result;
 
 /// The table function that stands for a table's versions.
 pub const VERSIONS_FUNCTION: &str = "cql_versions";
+
+/// The table function that stands for a table as it is when a row comes.
+pub const LOOKUP_FUNCTION: &str = "cql_lookup";
 
 const USAGE: &str = "Write ASOF JOIN b ON a.k = b.k AND a.ts >= b.ts.";
 
@@ -181,8 +188,10 @@ impl Prepass<'_> {
         let before = self.input.tokens();
         self.input.expr()?;
         let time = before[..before.len() - self.input.tokens().len()].to_vec();
+        let looks_up = is_proc_time(&time);
+        let function = if looks_up { LOOKUP_FUNCTION } else { VERSIONS_FUNCTION };
         let at = self.out[start].span;
-        let call = [made_word(VERSIONS_FUNCTION, at), made(Token::LParen, at)];
+        let call = [made_word(function, at), made(Token::LParen, at)];
         self.out.splice(start..start, call);
         self.out.push(made(Token::RParen, at));
         if !self.alias_follows() {
@@ -190,9 +199,22 @@ impl Prepass<'_> {
         }
         let frame = self.frame();
         frame.clause = Clause::Named;
-        frame.pick =
-            Some(Pick { function: "$as_of", extra: Some(time), joined: true, opened: false });
+        if !looks_up {
+            frame.pick =
+                Some(Pick { function: "$as_of", extra: Some(time), joined: true, opened: false });
+        }
         Ok(())
+    }
+}
+
+/// Whether an expression is `PROC_TIME()`.
+fn is_proc_time(expr: &[TokenWithSpan]) -> bool {
+    let tokens: Vec<&Token> = expr.iter().map(|token| &token.token).collect();
+    match tokens.as_slice() {
+        [name, Token::LParen, Token::RParen] => {
+            is_word(name, "PROC_TIME") || is_word(name, "PROCTIME")
+        }
+        _ => false,
     }
 }
 

@@ -12,7 +12,7 @@ use super::options::with_clause;
 use super::query::query;
 use super::reader::Reader;
 use super::statement::statement_name;
-use super::stream::{set_once, versioned_by};
+use super::stream::{declared, set_once, versioned_by};
 use crate::sql::statement::{CreateTable, CreateView, OnCommit, StatementKind, WatermarkClause};
 use crate::sql::{Error, Result};
 
@@ -136,18 +136,21 @@ fn table(mut reader: Reader<'_>, temporary: bool) -> Result<StatementKind> {
     let if_not_exists = reader.eat(&["IF", "NOT", "EXISTS"]);
     let name = reader.object_name()?;
     let start = reader;
-    let mut declared = Columns::default();
+    if only_grows(reader) {
+        return declared(reader, name, if_not_exists);
+    }
+    let mut own = Columns::default();
     let mut versions = None;
     if reader.peek(0) == &Token::LParen {
         for item in reader.parenthesized()?.items()? {
             if item.sees(&["VERSIONED", "BY"]) {
                 set_once(&mut versions, versioned_by(item)?, &item, "VERSIONED BY")?;
             } else {
-                table_item(item, &mut declared)?;
+                table_item(item, &mut own)?;
             }
         }
-        check_versions(versions.as_ref(), &declared, &start)?;
-        declared.check_names(&declared.primary_key, "PRIMARY KEY")?;
+        check_versions(versions.as_ref(), &own, &start)?;
+        own.check_names(&own.primary_key, "PRIMARY KEY")?;
     }
     refuse_table_tail(&reader, temporary)?;
     let mut options = BTreeMap::new();
@@ -161,7 +164,7 @@ fn table(mut reader: Reader<'_>, temporary: bool) -> Result<StatementKind> {
         Some(query(text)?)
     } else {
         let untyped = |column: &ast::ColumnDef| column.data_type == ast::DataType::Unspecified;
-        if start.peek(0) != &Token::LParen || declared.columns.iter().any(untyped) {
+        if start.peek(0) != &Token::LParen || own.columns.iter().any(untyped) {
             return Err(if start.peek(0) == &Token::LParen {
                 reader.expected("AS, as there is a column without a type")
             } else {
@@ -175,8 +178,8 @@ fn table(mut reader: Reader<'_>, temporary: bool) -> Result<StatementKind> {
         name,
         temporary: on_commit,
         if_not_exists,
-        columns: declared.columns,
-        primary_key: declared.primary_key,
+        columns: own.columns,
+        primary_key: own.primary_key,
         versions,
         query,
         with_data,
@@ -200,6 +203,13 @@ fn on_commit(reader: &mut Reader<'_>) -> Result<OnCommit> {
     Ok(if preserve { OnCommit::PreserveRows } else { OnCommit::DeleteRows })
 }
 
+/// Whether APPEND ONLY follows the parentheses.
+fn only_grows(mut reader: Reader<'_>) -> bool {
+    reader.peek(0) == &Token::LParen
+        && reader.parenthesized().is_ok()
+        && reader.sees(&["APPEND", "ONLY"])
+}
+
 /// A version replaces the one before it of the same key.
 fn check_versions(
     versions: Option<&WatermarkClause>,
@@ -217,7 +227,10 @@ fn check_versions(
 
 fn table_item(item: Reader<'_>, declared: &mut Columns) -> Result<()> {
     if item.sees(&["WATERMARK", "FOR"]) {
-        return Err(item.unsupported("WATERMARK of a table", "Declare it with CREATE STREAM."));
+        return Err(item.unsupported(
+            "WATERMARK of a table",
+            "Write CREATE STREAM, or CREATE TABLE .. APPEND ONLY.",
+        ));
     }
     if declared.constraint(item)? { Ok(()) } else { declared.column(item) }
 }

@@ -16,6 +16,8 @@ pub struct Frame {
     /// Whether a FROM here starts a list of relations, as in SELECT, and not a part of
     /// `EXTRACT(..)`.
     pub reads: bool,
+    /// Whether a WITH has begun, and the query behind its list has not.
+    pub names_queries: bool,
     /// Whether what is in parentheses is a query, not a nested join.
     pub is_query: bool,
     /// Where the SELECT begins that the frame is in.
@@ -62,6 +64,7 @@ impl Frame {
     /// A frame that is opened in a clause.
     pub fn new(opened: Opened, clause: Clause) -> Self {
         let select = Location::empty();
-        Self { opened, clause, pick: None, reads: false, is_query: false, select, marked: None }
+        let (reads, names_queries, is_query) = (false, false, false);
+        Self { opened, clause, pick: None, reads, names_queries, is_query, select, marked: None }
     }
 }

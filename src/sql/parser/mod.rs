@@ -31,8 +31,11 @@ mod session;
 mod stream;
 
 mod asof;
+mod changelog;
 mod emit;
+mod exclude;
 mod frame;
+mod group_by;
 mod normalize;
 mod precedence;
 mod prepass;
@@ -43,7 +46,9 @@ mod window_clause;
 #[cfg(test)]
 mod tests;
 
-pub use asof::VERSIONS_FUNCTION;
+pub use asof::{LOOKUP_FUNCTION, VERSIONS_FUNCTION};
+pub use exclude::Exclude;
+pub use group_by::DISTINCT_MARK;
 pub use normalize::{IN_ARRAY, NOT_IN_ARRAY, SECONDS};
 pub use query::{parse_expression, parse_query_text};
 pub use statement::parse;

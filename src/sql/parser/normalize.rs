@@ -12,6 +12,7 @@
 //! | `INTERVAL '1 day 02:03'` | its months, days and seconds | DataFusion reads fewer forms |
 //! | `x = ANY ('{1,2}')`, `x <> ALL ($1)` | an operator of its own | the array has the type of x |
 //! | `x AT TIME ZONE z` | `timezone(z, x)` | DataFusion leaves an instant an instant |
+//! | `x LIKE p ESCAPE '!'` | `x LIKE like_escape(p, '!')` | DataFusion knows the backslash |
 //! | `x SIMILAR TO 'a%'` | `x ~ '^(?:a.*)$'` | it is no regular expression |
 //! | `9223372036854775808`, `1e300` | a numeric, a double | else unsigned, or too long |
 //! | `~x`, `@ x`, `\|/ x`, `\|\|/ x` | `x # -1`, `abs`, `sqrt`, `cbrt` | it has none |
@@ -114,6 +115,13 @@ fn replace_operator(expr: &mut Expr) -> Result<()> {
     let take = |expr: &mut Box<Expr>| {
         Box::new(std::mem::replace(expr.as_mut(), Expr::Wildcard(AttachedToken::empty())))
     };
+    if let Expr::Like { pattern, escape_char, .. } | Expr::ILike { pattern, escape_char, .. } = expr
+        && let Some(escape) = escape_char.take_if(|escape| !is_backslash(&escape.value))
+    {
+        let escape = Expr::Value(escape);
+        **pattern = call("like_escape", vec![*take(pattern), escape]);
+        return Ok(());
+    }
     *expr = match expr {
         Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. } if untyped(right) => {
             let op = BinaryOperator::Custom(IN_ARRAY.to_owned());
@@ -163,6 +171,10 @@ fn replace_operator(expr: &mut Expr) -> Result<()> {
         _ => return Ok(()),
     };
     Ok(())
+}
+
+fn is_backslash(escape: &Value) -> bool {
+    matches!(escape, Value::SingleQuotedString(text) if text == "\\")
 }
 
 /// Numbers that DataFusion would take for unsigned, or for numerics that it does not have.

@@ -13,6 +13,8 @@
 //! SELECT ISTREAM a ..          SELECT a ..                        selects = ISTREAM
 //! ORDER BY x USING >           ORDER BY x DESC
 //! trim(LEADING FROM x)         trim(LEADING ' ' FROM x)
+//! WITH c AS CHANGELOG FROM v   WITH c AS (SELECT * FROM
+//!                                cql_stream((SELECT * FROM v), 'CHANGELOG'))
 //! ```
 //! An operator before a select list is taken out here, and put around its SELECT in the tree, by
 //! [`super::to_stream`].
@@ -32,7 +34,7 @@
 use sqlparser::keywords::{Keyword, RESERVED_FOR_TABLE_ALIAS};
 use sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 
-use super::asof::VERSIONS_FUNCTION;
+use super::asof::{LOOKUP_FUNCTION, VERSIONS_FUNCTION};
 use super::emit::{emit, ends_operand, sees_emit};
 use super::frame::{Clause, Frame, Opened};
 use super::reader::Reader;
@@ -107,7 +109,13 @@ impl Prepass<'_> {
             self.emit = Some(emit);
             return Ok(());
         }
-        if self.pick()? || self.stream_operator() || self.every_clause()? {
+        if self.pick()?
+            || self.group_by_distinct()
+            || self.changelog()?
+            || self.stream_operator()
+            || self.every_clause()?
+            || self.exclusion()?
+        {
             return Ok(());
         }
         if let Clause::Relation { start, name } = self.frame().clause.clone() {
@@ -198,10 +206,11 @@ impl Prepass<'_> {
                 let select = self.input.tokens()[0].span.start;
                 let frame = self.frame();
                 (frame.reads, frame.is_query, frame.clause) = (true, true, Clause::Other);
-                (frame.select, frame.marked) = (select, None);
+                (frame.select, frame.marked, frame.names_queries) = (select, None, false);
             }
             Keyword::WITH | Keyword::VALUES => {
                 let frame = self.frame();
+                frame.names_queries = word == Keyword::WITH && !frame.reads;
                 if matches!(frame.clause, Clause::WantRelation) {
                     (frame.is_query, frame.clause) = (true, Clause::Other);
                 }
@@ -304,6 +313,13 @@ impl Prepass<'_> {
 
     fn open_parenthesis(&mut self) {
         let start = self.out.len();
+        // sqlparser has no empty list: `key => ()`.
+        if self.previous() == Some(&Token::RArrow) && self.input.peek(1) == &Token::RParen {
+            self.copy();
+            let span = self.input.tokens().first().map_or_else(Span::empty, |token| token.span);
+            self.out.push(made_word("NULL", span));
+            return self.copy();
+        }
         let frame = match self.frame().clause {
             Clause::WantRelation => Frame::new(Opened::Relation(start), Clause::WantRelation),
             _ => Frame::new(Opened::Other, Clause::Other),
@@ -473,21 +489,15 @@ impl Prepass<'_> {
         }
     }
 
-    /// Refuses what is to come, and what only the rewriting may write.
+    /// Refuses what only the rewriting may write.
     fn refuse(&self) -> Result<()> {
         if self.input.peek(1) == &Token::LParen
             && matches!(self.input.peek(0), Token::Word(word)
-                if [WINDOW_FUNCTION, VERSIONS_FUNCTION, STREAM_FUNCTION]
+                if [WINDOW_FUNCTION, VERSIONS_FUNCTION, LOOKUP_FUNCTION, STREAM_FUNCTION]
                     .iter()
                     .any(|made| word.value.eq_ignore_ascii_case(made)))
         {
             return Err(self.input.unexpected_hint("Write a window in brackets: FROM s [NOW]."));
-        }
-        if self.input.sees(&["AS", "CHANGELOG", "FROM"]) {
-            return Err(self.input.not_yet(
-                "AS CHANGELOG FROM",
-                "SUBSCRIBE to the view: changes come with their weight in hw_diff.",
-            ));
         }
         Ok(())
     }

@@ -8,30 +8,34 @@ use crate::sql::Result;
 use crate::sql::names::quote;
 use crate::sql::statement::{Savepoint, StatementKind};
 
+/// The first words of statements about the session.
+const FIRST: &[&str] = &[
+    "SET",
+    "SHOW",
+    "RESET",
+    "BEGIN",
+    "START",
+    "COMMIT",
+    "END",
+    "ROLLBACK",
+    "ABORT",
+    "SAVEPOINT",
+    "RELEASE",
+    "FLUSH",
+    "DISCARD",
+    "CHECKPOINT",
+    "LISTEN",
+    "UNLISTEN",
+    "NOTIFY",
+    "LOCK",
+    "ANALYZE",
+    "ANALYSE",
+    "VACUUM",
+];
+
 /// Reads a statement about the session, if one comes next.
 pub fn statement(reader: &mut Reader<'_>) -> Result<Option<StatementKind>> {
-    let first = reader.eat_any(&[
-        "SET",
-        "SHOW",
-        "RESET",
-        "BEGIN",
-        "START",
-        "COMMIT",
-        "END",
-        "ROLLBACK",
-        "ABORT",
-        "SAVEPOINT",
-        "RELEASE",
-        "DISCARD",
-        "CHECKPOINT",
-        "LISTEN",
-        "UNLISTEN",
-        "NOTIFY",
-        "LOCK",
-        "ANALYZE",
-        "ANALYSE",
-        "VACUUM",
-    ]);
+    let first = reader.eat_any(FIRST);
     let Some(first) = first else { return Ok(None) };
     let kind = match first {
         "SET" => set(reader)?,
@@ -55,6 +59,7 @@ pub fn statement(reader: &mut Reader<'_>) -> Result<Option<StatementKind>> {
             reader.eat(&["SAVEPOINT"]);
             StatementKind::Savepoint(Savepoint::Release(reader.ident()?))
         }
+        "FLUSH" => StatementKind::Flush,
         "DISCARD" => discard(reader)?,
         "CHECKPOINT" => StatementKind::Checkpoint,
         "LISTEN" => {

@@ -4,14 +4,18 @@
 //! ```text
 //! CREATE STREAM [IF NOT EXISTS] name ( item {, item} )
 //!     [FROM connector ['path'] [(k = v, ..)]] [WITH (k = v, ..)]
+//! CREATE TABLE [IF NOT EXISTS] name ( item {, item} ) APPEND ONLY
+//!     [FROM connector ['path'] [(k = v, ..)]] [WITH (k = v, ..)]
 //! CREATE STREAM [IF NOT EXISTS] name [WITH (k = v, ..)] AS query
-//! CREATE SINK [IF NOT EXISTS] name INTO relation [KEY (columns)] [WITH (k = v, ..)] AS query
+//! CREATE SINK [IF NOT EXISTS] name INTO relation [(columns)] [KEY (columns)] [WITH (k = v, ..)]
+//!     {AS query | FROM name} [WITH (k = v, ..)]
 //! item     := column | WATERMARK FOR column AS expr {progress}
 //!           | ALLOWED LATENESS {span | n} | LATE {DROP | INTO name | ERROR | UPDATE}
+//!           | LATE TO OPEN WINDOWS
 //!           | CLOCK {EVENT | SYSTEM} | PARTITION KEY (columns)
 //! progress := IDLE TIMEOUT span | ON IDLE ADVANCE TO expr | MAX AHEAD span
 //! ```
-//! Rows that are late, but by no more than ALLOWED LATENESS, are taken, and results corrected: LATE
+//! A table that only grows is a stream. Rows that are late, but by no more than ALLOWED LATENESS, are taken, and results corrected: LATE
 //! UPDATE says so once more. The other forms of LATE are about rows that are refused. A lateness
 //! without unit counts seconds, or units of a BIGINT event time.
 //!
@@ -25,7 +29,7 @@ use sqlparser::tokenizer::Token;
 
 use super::columns::Columns;
 use super::options::{option_map, with_clause};
-use super::query::query;
+use super::query::{parse_query_text, query};
 use super::reader::Reader;
 use super::span::{positive_span, span};
 use crate::sql::derived::{CreateSink, CreateStreamAs};
@@ -51,9 +55,18 @@ pub fn create(mut reader: Reader<'_>) -> Result<StatementKind> {
     reader.expect(&["STREAM"])?;
     let if_not_exists = reader.eat(&["IF", "NOT", "EXISTS"]);
     let name = reader.object_name()?;
-    if let Some(derived) = derived(reader, &name, if_not_exists)? {
-        return Ok(derived);
+    match derived(reader, &name, if_not_exists)? {
+        Some(derived) => Ok(derived),
+        None => declared(reader, name, if_not_exists),
     }
+}
+
+/// Reads what follows the name of a stream with columns of its own.
+pub(super) fn declared(
+    mut reader: Reader<'_>,
+    name: ast::ObjectName,
+    if_not_exists: bool,
+) -> Result<StatementKind> {
     let start = reader;
     let mut items = Items::default();
     if reader.peek(0) == &Token::LParen {
@@ -73,6 +86,7 @@ pub fn create(mut reader: Reader<'_>) -> Result<StatementKind> {
             start.unexpected_hint("A stream is declared with its columns: (ts TIMESTAMP, ..).")
         );
     }
+    reader.eat(&["APPEND", "ONLY"]);
     let mut options = BTreeMap::new();
     if reader.eat(&["FROM"]) {
         connector(&mut reader, &mut options)?;
@@ -125,19 +139,45 @@ fn sink(mut reader: Reader<'_>) -> Result<StatementKind> {
     }
     reader.expect(&["INTO"])?;
     let into = reader.object_name()?;
+    let columns = if reader.peek(0) == &Token::LParen { reader.idents()? } else { Vec::new() };
+    let columns = columns.into_iter().map(|column| ast::ObjectName::from(vec![column])).collect();
     let key = if reader.eat(&["KEY"]) { reader.idents()? } else { Vec::new() };
     let mut options = BTreeMap::new();
     with_clause(&mut reader, &mut options)?;
-    reader.expect(&["AS"])?;
-    Ok(StatementKind::CreateSink(CreateSink {
-        name,
-        if_not_exists,
-        into,
-        key,
-        query: query(reader)?,
-        query_text: reader.text(),
-        options,
-    }))
+    let of_relation = reader.eat(&["FROM"]);
+    if !of_relation {
+        reader.expect(&["AS"])?;
+    }
+    let source = before_options(&mut reader, &mut options)?;
+    let (query, query_text) = if of_relation {
+        let mut source = source;
+        let name = source.object_name()?;
+        source.expect_end()?;
+        let text = format!("SELECT * FROM {name}");
+        (parse_query_text(&text)?, text.into())
+    } else {
+        (query(source)?, source.text())
+    };
+    let sink = CreateSink { name, if_not_exists, into, columns, key, query, query_text, options };
+    Ok(StatementKind::CreateSink(sink))
+}
+
+/// Takes `WITH (..)` off the end; what is before it remains.
+fn before_options<'s>(
+    reader: &mut Reader<'s>,
+    options: &mut BTreeMap<String, String>,
+) -> Result<Reader<'s>> {
+    let tail = reader.find(|here| {
+        let mut here = *here;
+        here.eat(&["WITH"])
+            && here.peek(0) == &Token::LParen
+            && here.parenthesized().is_ok()
+            && here.at_end()
+    });
+    let end = tail.map_or(reader.rest().end, |length| reader.rest().start + length);
+    let before = reader.take_to(end);
+    with_clause(reader, options)?;
+    Ok(before)
 }
 
 fn connector(reader: &mut Reader<'_>, options: &mut BTreeMap<String, String>) -> Result<()> {
@@ -256,6 +296,11 @@ impl Items {
         if self.lateness.is_some() && watermark.is_none() {
             return Err(contradiction("ALLOWED LATENESS requires WATERMARK FOR"));
         }
+        if self.lateness.is_some() && self.late == Some(LatePolicy::ToOpenWindows) {
+            return Err(contradiction(
+                "ALLOWED LATENESS and LATE TO OPEN WINDOWS exclude each other",
+            ));
+        }
         if self.late_update.is_some() && self.lateness.is_none() {
             return Err(contradiction(
                 "LATE UPDATE requires ALLOWED LATENESS, which says how late a row may be",
@@ -267,6 +312,9 @@ impl Items {
             }
             (Some(StreamClock::System), Some(_)) => {
                 return Err(contradiction("CLOCK SYSTEM and WATERMARK FOR exclude each other"));
+            }
+            (Some(StreamClock::Row), Some(_)) => {
+                return Err(contradiction("CLOCK ROW and WATERMARK FOR exclude each other"));
             }
             _ => {}
         }
@@ -312,6 +360,8 @@ fn late_policy(item: &mut Reader<'_>) -> Result<Option<LatePolicy>> {
         Ok(Some(LatePolicy::Drop))
     } else if item.eat(&["LATE", "ERROR"]) {
         Ok(Some(LatePolicy::Error))
+    } else if item.eat(&["LATE", "TO", "OPEN", "WINDOWS"]) {
+        Ok(Some(LatePolicy::ToOpenWindows))
     } else if item.eat(&["LATE", "INTO"]) {
         Ok(Some(LatePolicy::Into(item.object_name()?)))
     } else {
@@ -337,7 +387,8 @@ fn clock(item: &mut Reader<'_>) -> Result<Option<StreamClock>> {
     } else if item.eat(&["CLOCK", "SYSTEM"]) {
         Ok(Some(StreamClock::System))
     } else if item.sees(&["CLOCK", "ROW"]) {
-        Err(item.not_yet("CLOCK ROW", "Use CLOCK EVENT or CLOCK SYSTEM."))
+        item.skip(2);
+        Ok(Some(StreamClock::Row))
     } else {
         Ok(None)
     }
