@@ -14,6 +14,7 @@ use super::{Error, Result, query};
 use crate::error::SqlState;
 use crate::planner::bind::{bind_query, visible_names, with_names};
 use crate::planner::doubts::doubts;
+use crate::planner::lookup::lookup_node;
 use crate::planner::lower::{self, Request, Wanted, window_node};
 use crate::planner::plan::{Clock, Plan, ScanKind};
 use crate::planner::relation::{Names, RelationSource};
@@ -181,8 +182,10 @@ pub(super) fn is_maintained(object: &Object) -> bool {
 fn inlinable(plan: &LogicalPlan) -> Result<bool> {
     let (mut tables_only, mut stateless) = (true, true);
     plan.apply_with_subqueries(|node| {
-        // What compares with now() changes by itself.
-        stateless &= !asks_time(node);
+        // What compares with now() changes by itself, and what is looked up stays as it was.
+        let looked_up = lookup_node(node).is_some();
+        stateless &= !asks_time(node) && !looked_up;
+        tables_only &= !looked_up;
         match node {
             LogicalPlan::TableScan(scan) => {
                 if let Some(source) = scan.source.downcast_ref::<RelationSource>() {

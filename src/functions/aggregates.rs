@@ -4,7 +4,8 @@
 //! The result of an aggregate that sees the order of its rows (`array_agg`, `string_agg`,
 //! `first_value`, ..) is a function of the bag of rows: where its ORDER BY leaves ties, or there is
 //! none, the arguments themselves decide, ascending. So it is the same whatever the way rows took.
-//! `any_value` is the least value; `approx_percentile` is of the buckets of the values. `median(x)` is `percentile_cont(0.5) WITHIN GROUP (ORDER BY x)`.
+//! `any_value` is the least value; `approx_percentile` is of the buckets of the values. `median(x)`
+//! is `percentile_cont(0.5) WITHIN GROUP (ORDER BY x)`.
 
 use std::sync::Arc;
 

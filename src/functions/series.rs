@@ -2,7 +2,8 @@
 //!
 //! # Semantics
 //! From a first to a last value, both included, by steps; nothing if the step leads away from the
-//! last one. Integers, and timestamps by intervals, where a month is a calendar month, of the clocks
+//! last one. Integers, and timestamps by intervals, where a month is a calendar month, of the
+//! clocks
 //! of a zone if one is given. A call gives
 //! at most [`ROWS_MAX`] values, which it holds at once.
 

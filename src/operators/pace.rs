@@ -63,6 +63,8 @@ pub struct Pace {
     /// By slot of a key: when it is shown.
     times: Vec<i64>,
     timers: Timers,
+    /// Keys of which changes have cancelled in this instant.
+    cancelled: Vec<u32>,
 }
 
 impl Pace {
@@ -77,7 +79,8 @@ impl Pace {
         let all: Vec<usize> = (0..schema.fields().len()).collect();
         let (keys, rows) = (RowSet::new(types(&key))?, GroupedRows::new(types(&all))?);
         let (times, timers) = (Vec::new(), Timers::default());
-        Ok(Self { schema, shows, beat, key, keys, rows, times, timers })
+        let cancelled = Vec::new();
+        Ok(Self { schema, shows, beat, key, keys, rows, times, timers, cancelled })
     }
 
     /// When a change at `at` is shown, if its key holds nothing else.
@@ -98,7 +101,7 @@ impl Pace {
         let keys = self.keys.intern(&key, delta.len())?;
         let rows = self.rows.codec().encode(columns, delta.len())?;
         self.times.resize(self.keys.bound(), NEVER);
-        for (i, key) in keys.iter().copied().enumerate() {
+        for (i, key) in keys.into_iter().enumerate() {
             if self.times[key as usize] == NEVER {
                 let time = time(self, i);
                 self.times[key as usize] = time;
@@ -107,17 +110,20 @@ impl Pace {
             let change = self.rows.add(key, rows.get(i), delta.weight(i));
             if change.after == 0 {
                 self.rows.remove(change.slot);
+                self.cancelled.push(key);
             }
         }
-        keys.into_iter().for_each(|key| self.forget_if_empty(key));
         Ok(())
     }
 
-    /// Forgets a key whose changes have cancelled: its next one is its first.
-    fn forget_if_empty(&mut self, key: u32) {
-        if self.rows.first(key).is_none() && self.keys.contains(key) {
-            self.keys.remove(key);
-            self.times[key as usize] = NEVER;
+    /// Forgets keys whose changes have cancelled by the end of an instant: the next one is the
+    /// first.
+    fn forget_cancelled(&mut self) {
+        for key in std::mem::take(&mut self.cancelled) {
+            if self.rows.first(key).is_none() && self.keys.contains(key) {
+                self.keys.remove(key);
+                self.times[key as usize] = NEVER;
+            }
         }
     }
 
@@ -166,6 +172,7 @@ impl Operator for Pace {
     }
 
     fn on_instant(&mut self, at: Timestamp, out: &mut Output) -> Result<()> {
+        self.forget_cancelled();
         self.show(|time| time <= at.0, out)
     }
 

@@ -27,9 +27,8 @@ use sqlparser::ast::{
     Ident, ObjectName, SelectItem, SetExpr, TableFactor, VisitMut, VisitorMut,
 };
 
-use super::row_in;
 use super::rows::{gives_rows, plain_name};
-use super::{group_by, hypothetical};
+use super::{group_by, hypothetical, row_in};
 use crate::sql::names::fold;
 
 /// Rewrites the calls of a tree.

@@ -2,7 +2,8 @@
 //!
 //! # Semantics
 //! LANGUAGE 7.3, rule 1: a block is on the EVENT clock if it has a bracket window, joins by
-//! an interval or as of a time so that rows without a partner are shown, compares a row that has event time with `now()`, or makes a stream
+//! an interval or as of a time so that rows without a partner are shown, compares a row that has
+//! event time with `now()`, or makes a stream
 //! of a relation that does more than grow. So is every stream that is to be made of elements with
 //! event times: an element's time is that of its instant. A block over tables alone has no event
 //! time; its instants are the commits. `WITH (clock = ..)` chooses otherwise, where that has a

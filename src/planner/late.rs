@@ -76,8 +76,8 @@ pub(super) fn refuse(root: &Node, clock: Clock, request: Request) -> Result<bool
     if let Some(stream) = to_windows.filter(|_| clock == Clock::Event) {
         return Err(Error::Unsupported {
             what: format!(
-                "window functions over stream \"{stream}\", whose late rows go to open windows, are \
-                 not supported on the EVENT clock yet"
+                "window functions over stream \"{stream}\", whose late rows go to open windows, \
+                 are not supported on the EVENT clock yet"
             ),
             hint: "Close them first, with EMIT ON WINDOW CLOSE, in a view or stream of their own; \
                    or create the stream with LATE DROP."

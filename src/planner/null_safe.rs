@@ -17,7 +17,8 @@ pub struct NullSafe<R> {
 }
 
 /// DataFusion's choice of join pairs, for plans in which NULL equals nothing: where NULL equals
-/// NULL in one of several joins, that rule makes it an ordinary equality. It also changes which rows
+/// NULL in one of several joins, that rule makes it an ordinary equality. It also changes which
+/// rows
 /// look up in a table as it is when they come.
 pub fn join_pairs() -> NullSafe<EliminateCrossJoin> {
     let misread = |plan: &LogicalPlan| {

@@ -2,7 +2,8 @@
 //!
 //! # Semantics
 //! The name of a table where a column could stand, and no column of that name is there, is its row:
-//! a record of its columns. `t.*` as an argument is the same. A row of which all columns are NULL is
+//! a record of its columns. `t.*` as an argument is the same. A row of which all columns are NULL
+//! is
 //! NULL, as where an outer join found none; Postgres tells these apart.
 
 use std::ops::ControlFlow;

@@ -1,5 +1,6 @@
 //! Everything a user can name: statements, types, settings, the catalog.
 
+mod copy;
 pub mod derived;
 pub mod function;
 pub mod statement;

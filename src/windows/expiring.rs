@@ -253,8 +253,8 @@ mod tests {
             let changes = Delta::concat(&late.schema(), &out.deltas).unwrap();
             expect![[r#"
                  w | ts | s
-                +1 | 6  | late
                 +1 | 6  | in time
+                +1 | 6  | late
                 -1 | 7  | late
                 -1 | 9  | in time
             "#]]

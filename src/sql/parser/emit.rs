@@ -11,6 +11,7 @@
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::Token;
 
+use super::prepass::Prepass;
 use super::reader::Reader;
 use super::span::positive_span;
 use crate::sql::Result;
@@ -81,5 +82,27 @@ pub fn ends_operand(token: &Token) -> bool {
         | Token::RBracket
         | Token::Mul => true,
         _ => false,
+    }
+}
+
+impl Prepass<'_> {
+    /// Takes an EMIT that stands here.
+    pub(super) fn emit_clause(&mut self) -> Result<Option<Emit>> {
+        if !sees_emit(&self.input) || !self.previous().is_some_and(ends_operand) {
+            return Ok(None);
+        }
+        let start = self.input;
+        self.input.skip(1);
+        let emit = emit(&mut self.input)?;
+        if self.frames.len() > 1 {
+            return Err(start.unsupported(
+                "EMIT inside a subquery",
+                "Put EMIT at the end of the outermost query.",
+            ));
+        }
+        if !self.input.at_end() {
+            return Err(self.input.unexpected_hint("EMIT stands at the end of the query."));
+        }
+        Ok(Some(emit))
     }
 }

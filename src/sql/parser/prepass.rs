@@ -35,7 +35,7 @@ use sqlparser::keywords::{Keyword, RESERVED_FOR_TABLE_ALIAS};
 use sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 
 use super::asof::{LOOKUP_FUNCTION, VERSIONS_FUNCTION};
-use super::emit::{emit, ends_operand, sees_emit};
+use super::emit::{ends_operand, sees_emit};
 use super::frame::{Clause, Frame, Opened};
 use super::reader::Reader;
 use super::script::{is_word, keyword, made, made_word};
@@ -96,7 +96,7 @@ pub(super) struct Prepass<'s> {
     pub(super) input: Reader<'s>,
     pub(super) out: Vec<TokenWithSpan>,
     /// Open parentheses and brackets, innermost last; the first is the statement itself.
-    frames: Vec<Frame>,
+    pub(super) frames: Vec<Frame>,
     windows: Vec<WindowSpec>,
     selects: Vec<Marked>,
     emit: Option<Emit>,
@@ -500,24 +500,5 @@ impl Prepass<'_> {
             return Err(self.input.unexpected_hint("Write a window in brackets: FROM s [NOW]."));
         }
         Ok(())
-    }
-
-    fn emit_clause(&mut self) -> Result<Option<Emit>> {
-        if !sees_emit(&self.input) || !self.previous().is_some_and(ends_operand) {
-            return Ok(None);
-        }
-        let start = self.input;
-        self.input.skip(1);
-        let emit = emit(&mut self.input)?;
-        if self.frames.len() > 1 {
-            return Err(start.unsupported(
-                "EMIT inside a subquery",
-                "Put EMIT at the end of the outermost query.",
-            ));
-        }
-        if !self.input.at_end() {
-            return Err(self.input.unexpected_hint("EMIT stands at the end of the query."));
-        }
-        Ok(Some(emit))
     }
 }

@@ -15,7 +15,8 @@
 //!           | CLOCK {EVENT | SYSTEM} | PARTITION KEY (columns)
 //! progress := IDLE TIMEOUT span | ON IDLE ADVANCE TO expr | MAX AHEAD span
 //! ```
-//! A table that only grows is a stream. Rows that are late, but by no more than ALLOWED LATENESS, are taken, and results corrected: LATE
+//! A table that only grows is a stream. Rows that are late, but by no more than ALLOWED LATENESS,
+//! are taken, and results corrected: LATE
 //! UPDATE says so once more. The other forms of LATE are about rows that are refused. A lateness
 //! without unit counts seconds, or units of a BIGINT event time.
 //!

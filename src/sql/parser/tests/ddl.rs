@@ -122,7 +122,6 @@ fn lateness_is_a_length_or_a_number() {
 #[test]
 fn what_streams_do_not_have_yet_is_named() {
     let with = |option: &str| format!("CREATE STREAM s (ts timestamp, {option})");
-    check_unsupported(&with("CLOCK ROW"), "CLOCK ROW");
     check_unsupported(&with("PRIMARY KEY (ts)"), "PRIMARY KEY of a stream");
     check_unsupported(&with("k int PRIMARY KEY"), "PRIMARY KEY of a stream");
     check_unsupported(&with("k int UNIQUE"), "UNIQUE");
