@@ -280,8 +280,9 @@ impl Session {
         let on_idle_lag = match &clause.on_idle_advance_to {
             None => None,
             Some(expr) => {
-                let at = timestamp_value(&constant(expr, &names, &state)?);
-                let at = at.ok_or_else(|| {
+                let at = constant(expr, &names, &state)?;
+                let is_time = matches!(at.data_type(), DataType::Timestamp(..) | DataType::Date32);
+                let at = timestamp_value(&at).filter(|_| is_time).ok_or_else(|| {
                     Error::refused(
                         SqlState::DATATYPE_MISMATCH,
                         "ON IDLE ADVANCE TO needs a timestamp",

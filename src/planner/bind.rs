@@ -30,7 +30,7 @@ pub const DUPLICATE_MARK: char = '\u{1}';
 /// Plans a query; its types are settled unless it has parameters.
 pub fn bind_query(query: &Query, names: &Names<'_>) -> Result<LogicalPlan> {
     let mut ast = query.ast.as_ref().clone();
-    let _ = VisitMut::visit(&mut ast, &mut NameColumns);
+    let _ = VisitMut::visit(&mut ast, &mut NameColumns { marks: true });
     macros::expand(&mut ast, names)?;
     whole_row::expand(&mut ast, names);
     calls::rewrite(&mut ast);
@@ -100,7 +100,7 @@ fn placed(error: Error, tree: &impl Visit) -> Error {
 /// Plans INSERT, UPDATE or DELETE, not yet analyzed.
 pub fn bind_dml(statement: &ast::Statement, names: &Names<'_>) -> Result<LogicalPlan> {
     let mut statement = statement.clone();
-    name_statement(&mut statement);
+    let _ = VisitMut::visit(&mut statement, &mut NameColumns { marks: true });
     macros::expand(&mut statement, names)?;
     calls::rewrite(&mut statement);
     let plan = recursive::checked(planner(names).sql_statement_to_plan(statement)?)?;
@@ -145,18 +145,23 @@ pub(super) fn planner<'a>(names: &'a Names<'_>) -> SqlToRel<'a, Names<'a>> {
 
 /// Gives the columns of every SELECT of a statement the names Postgres gives them.
 pub fn name_statement(statement: &mut ast::Statement) {
-    let _ = VisitMut::visit(statement, &mut NameColumns);
+    let _ = VisitMut::visit(statement, &mut NameColumns { marks: false });
 }
 
 /// Gives the columns of every SELECT the names Postgres gives them.
-struct NameColumns;
+struct NameColumns {
+    /// Whether recursive terms are marked, for [`recursive::checked`].
+    marks: bool,
+}
 
 impl VisitorMut for NameColumns {
     type Break = ();
 
     fn pre_visit_query(&mut self, query: &mut ast::Query) -> ControlFlow<()> {
         fetch_as_limit(query);
-        recursive::mark(query, call);
+        if self.marks {
+            recursive::mark(query, call);
+        }
         name_columns(&mut query.body);
         ControlFlow::Continue(())
     }

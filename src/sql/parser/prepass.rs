@@ -3,18 +3,14 @@
 //! # Semantics
 //! ```text
 //! FROM s [NOW]                 FROM cql_window(s, 'w0') AS s      windows[0] = NOW
-//! FROM s [ROWS 5] AS x         FROM cql_window(s, 'w0') AS x      windows[0] = ROWS 5
 //! FROM (SELECT ..) [NOW] x     FROM cql_window((SELECT ..), 'w0') x
 //! FROM TUMBLE(TABLE s, ..)     FROM TUMBLE(s, ..)
-//! FROM TABLE(TUMBLE(s, ..))    FROM TUMBLE(s, ..)
 //! SELECT .. EMIT CHANGES       SELECT ..                          emit = CHANGES
 //! ISTREAM (SELECT ..)          (SELECT * FROM cql_stream((SELECT ..), 'ISTREAM'))
-//! FROM ISTREAM (SELECT ..) x   FROM cql_stream((SELECT ..), 'ISTREAM') x
 //! SELECT ISTREAM a ..          SELECT a ..                        selects = ISTREAM
 //! ORDER BY x USING >           ORDER BY x DESC
 //! trim(LEADING FROM x)         trim(LEADING ' ' FROM x)
-//! WITH c AS CHANGELOG FROM v   WITH c AS (SELECT * FROM
-//!                                cql_stream((SELECT * FROM v), 'CHANGELOG'))
+//! WITH c AS CHANGELOG FROM v   .. (SELECT * FROM cql_stream((SELECT * FROM v), 'CHANGELOG'))
 //! ```
 //! An operator before a select list is taken out here, and put around its SELECT in the tree, by
 //! [`super::to_stream`].
