@@ -43,7 +43,7 @@ pub enum OrderedSet {
     PercentileDisc,
     /// The same, interpolated.
     PercentileCont,
-    /// That of approximate values: see [`super::approximate`].
+    /// That of approximate values: see `functions::approximate`.
     ApproxPercentile,
 }
 

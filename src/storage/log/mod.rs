@@ -8,7 +8,7 @@
 //!
 //! # Files
 //! A log is a directory of segments, each named by the number of its first block; their space is
-//! allocated when they are made. [`block`] has the format.
+//! allocated when they are made. The module `block` has the format.
 //!
 //! What comes first in a log may be what an earlier one came to: [`Generations`].
 //!
