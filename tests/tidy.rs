@@ -23,7 +23,7 @@ const FLOORS: [(&str, &[&str], &[&str]); 21] = [
     ("telemetry", &["error", "time", "clock", "config"], &[]),
     ("sql", &GROUND, &["tokio", "pgwire"]),
     ("storage", &GROUND, &["tokio", "pgwire", "sqlparser"]),
-    // Of sql only how names are quoted and times are shown.
+    // Of sql only how names, dates and values are written.and times are shown.
     ("functions", &with_ground!["sql"], &["tokio", "pgwire"]),
     ("planner", &with_ground!["sql", "functions"], &["tokio", "pgwire"]),
     (

@@ -79,7 +79,7 @@ impl Engine {
             next = reader.next_block().map_err(runtime::Error::from)?;
         }
         clock.release();
-        self.hub.resume(Some(Journal::resume(generations, reader)?));
+        self.hub.resume(Journal::resume(generations, reader)?);
         source::restart(self).await;
         self.drop_temporary().await?;
         tracing::info!(records, "the log has been told again");

@@ -296,8 +296,10 @@ impl Pump {
 
     /// Commits rows; those that cannot be taken are left out. A full disk is waited for.
     async fn take(&self, rows: RecordBatch, mut step: Step) -> Result<()> {
-        let all = [self.write(rows.clone())];
-        let mut taken = all.into_iter().filter(|_| rows.num_rows() > 0).collect::<Vec<_>>();
+        let mut taken = match rows.num_rows() {
+            0 => Vec::new(),
+            _ => vec![self.write(rows.clone())],
+        };
         loop {
             let count = |write: &Write| match write {
                 Write::Rows(_, rows) => rows.num_rows(),

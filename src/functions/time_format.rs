@@ -11,6 +11,7 @@ use datafusion::common::{Result, ScalarValue};
 
 use super::number_format::ordinal_end;
 use super::zone;
+use crate::sql::datetime::{JULIAN, MONTHS};
 use crate::sql::output::style::{abbreviation, offset_text};
 
 /// How a name is written.
@@ -350,24 +351,6 @@ impl Shown {
 const SECOND: i64 = 1_000_000;
 const MINUTE: i64 = 60 * SECOND;
 const HOUR: i64 = 60 * MINUTE;
-
-/// Of the day before the first one of the common era.
-pub(super) const JULIAN: i64 = 1_721_425;
-
-pub(super) const MONTHS: [&str; 12] = [
-    "january",
-    "february",
-    "march",
-    "april",
-    "may",
-    "june",
-    "july",
-    "august",
-    "september",
-    "october",
-    "november",
-    "december",
-];
 
 const ROMAN_MONTHS: [&str; 12] =
     ["I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X", "XI", "XII"];

@@ -8,8 +8,9 @@ use chrono::{NaiveDate, NaiveDateTime, TimeDelta, Weekday};
 use datafusion::common::Result;
 
 use super::error::failure;
-use super::time_format::{DAYS, Field, JULIAN, MONTHS, Part, parse};
+use super::time_format::{DAYS, Field, Part, parse};
 use crate::error::SqlState;
+use crate::sql::datetime::{JULIAN, MONTHS};
 
 /// What was read of a time.
 #[derive(Default)]

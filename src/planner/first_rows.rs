@@ -6,15 +6,13 @@
 
 use std::cmp::Ordering;
 use std::fmt;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
-use arrow::datatypes::DataType;
 use datafusion::common::{DFSchemaRef, plan_err};
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::{
-    self as logical, ColumnarValue, Expr, Extension, FetchType, LogicalPlan, ScalarFunctionArgs,
-    ScalarUDF, ScalarUDFImpl, Signature, SkipType, SortExpr, UserDefinedLogicalNodeCore,
-    Volatility,
+    self as logical, Expr, Extension, FetchType, LogicalPlan, SkipType, SortExpr,
+    UserDefinedLogicalNodeCore,
 };
 
 use super::arrival::with_arrival;
@@ -172,36 +170,4 @@ pub(super) fn with_ties(limit: &logical::Limit) -> DfResult<Option<LogicalPlan>>
 
 fn no_order() -> DfResult<Option<LogicalPlan>> {
     plan_err!("WITH TIES cannot be specified without ORDER BY clause")
-}
-
-/// The function of that name, which leaves its argument as it is.
-pub(super) fn with_ties_function() -> Arc<ScalarUDF> {
-    static FUNCTION: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| {
-        let signature = Signature::any(1, Volatility::Immutable);
-        Arc::new(ScalarUDF::from(WithTies { signature }))
-    });
-    Arc::clone(&FUNCTION)
-}
-
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct WithTies {
-    signature: Signature,
-}
-
-impl ScalarUDFImpl for WithTies {
-    fn name(&self) -> &str {
-        WITH_TIES
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn return_type(&self, arguments: &[DataType]) -> DfResult<DataType> {
-        Ok(arguments[0].clone())
-    }
-
-    fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
-        Ok(arguments.args[0].clone())
-    }
 }

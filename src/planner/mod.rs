@@ -37,6 +37,7 @@ mod logarithm;
 pub mod lookup;
 pub mod lower;
 mod macros;
+mod mark;
 pub mod meaning;
 mod named_window;
 pub mod null_safe;

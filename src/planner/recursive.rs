@@ -12,7 +12,6 @@
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
-use std::sync::{Arc, LazyLock};
 
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
@@ -22,10 +21,7 @@ use datafusion::datasource::source_as_provider;
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::type_coercion::binary::type_union_coercion;
-use datafusion::logical_expr::{
-    ColumnarValue, Expr, ExprSchemable, LogicalPlan, RecursiveQuery, ScalarFunctionArgs, ScalarUDF,
-    ScalarUDFImpl, Signature, Volatility,
-};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, RecursiveQuery};
 use sqlparser::ast::{self, SelectItem, SetExpr, SetOperator, Visit, Visitor};
 
 use super::error::{Error, Result};
@@ -222,36 +218,4 @@ fn check_references(query: &RecursiveQuery) -> DfResult<()> {
         refuse(".. must not appear more than once")?;
     }
     Ok(())
-}
-
-/// The function of that name, which leaves its argument as it is.
-pub(super) fn mark_function() -> Arc<ScalarUDF> {
-    static FUNCTION: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| {
-        let signature = Signature::any(1, Volatility::Immutable);
-        Arc::new(ScalarUDF::from(Mark { signature }))
-    });
-    Arc::clone(&FUNCTION)
-}
-
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct Mark {
-    signature: Signature,
-}
-
-impl ScalarUDFImpl for Mark {
-    fn name(&self) -> &str {
-        MARK
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn return_type(&self, arguments: &[DataType]) -> DfResult<DataType> {
-        Ok(arguments[0].clone())
-    }
-
-    fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
-        Ok(arguments.args[0].clone())
-    }
 }

@@ -22,13 +22,13 @@ use sqlparser::ast;
 
 use super::asof::{DELETED, marker};
 use super::error::Error;
+use super::mark;
 use super::plan::ScanKind;
 use super::postgres_names::{SqlTypes, synonym};
 use super::properties::Properties;
 use super::rows::RowFunctions;
 use super::tvf::WindowPlanner;
 use super::using::{Natural, UsingPlanner};
-use super::{first_rows, recursive};
 use crate::error::SqlState;
 use crate::sql;
 use crate::sql::catalog::{Catalog, Column, FunctionDef, Object, ObjectKind, Oid, ViewDef};
@@ -448,13 +448,10 @@ impl ContextProvider for Names<'_> {
     }
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
-        match name {
-            first_rows::WITH_TIES => return Some(first_rows::with_ties_function()),
-            recursive::MARK => return Some(recursive::mark_function()),
-            _ => {}
-        }
         let name = synonym(name);
-        marker(name).or_else(|| self.functions.scalar_functions().get(name).cloned())
+        mark::function(name)
+            .or_else(|| marker(name))
+            .or_else(|| self.functions.scalar_functions().get(name).cloned())
     }
 
     fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {

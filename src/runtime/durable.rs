@@ -13,7 +13,6 @@ use arrow::datatypes::SchemaRef;
 use super::Result;
 use super::hub::Hub;
 use super::intake::Intake;
-use super::job::Job;
 use super::journal::{Definition, Input, Journal, Moment, encode};
 use super::state::State;
 use crate::sql::catalog::Oid;
@@ -26,11 +25,9 @@ impl Hub {
     }
 
     /// Records what is told from now on, and lets sinks write.
-    pub fn resume(&self, journal: Option<Journal>) {
-        if let Some(journal) = journal {
-            // A hub is resumed once.
-            let _ = self.journal.set(Arc::new(journal));
-        }
+    pub fn resume(&self, journal: Journal) {
+        // A hub is resumed once.
+        let _ = self.journal.set(Arc::new(journal));
         self.lock().recovering = false;
         self.tell();
     }
@@ -60,9 +57,7 @@ impl Hub {
 
     /// Waits until every query has done what it has been told of.
     pub async fn idle(&self) {
-        let busy =
-            |job: &Arc<Job>| job.publication.in_flight() > 0 && job.publication.fault().is_none();
-        self.told_until(|| !self.lock().jobs.values().any(busy)).await;
+        self.told_until(|| self.lock().is_idle()).await;
     }
 
     /// Whether inputs are told again.
@@ -86,8 +81,7 @@ impl Hub {
         if !done {
             state.definition = None;
         }
-        let moment = self.moment(&state, self.clock().now());
-        self.record_definition(&mut state, &moment)
+        self.record_definition(&mut state, self.clock().now())
     }
 
     /// How far the connector of a stream or table is.
@@ -100,10 +94,6 @@ impl Hub {
         let state = self.lock();
         let stream = state.streams.get(&oid).map(|stream| stream.schema());
         stream.or_else(|| state.tables.get(&oid).map(|table| table.schema())).cloned()
-    }
-
-    pub(super) fn moment(&self, state: &State, now: Timestamp) -> Moment {
-        Moment { position: state.position, time: state.time, now }
     }
 
     /// Returns an input as it is recorded, or nothing if nothing is.
@@ -119,11 +109,12 @@ impl Hub {
     }
 
     /// Records the definition that is running, at the moment of its first effect.
-    pub(super) fn record_definition(&self, state: &mut State, moment: &Moment) -> Result<()> {
+    pub(super) fn record_definition(&self, state: &mut State, now: Timestamp) -> Result<()> {
         let Some(definition) = state.definition.take() else { return Ok(()) };
+        let moment = state.moment(now);
         let input = self.prepare(|| Input::Definition(definition.clone()))?;
-        self.record(moment, input.as_deref(), false)?;
-        state.definitions.push((*moment, definition));
+        self.record(&moment, input.as_deref(), false)?;
+        state.definitions.push((moment, definition));
         Ok(())
     }
 }

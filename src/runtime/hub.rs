@@ -187,8 +187,7 @@ impl Hub {
     /// Adds a stream.
     pub fn create_stream(&self, oid: Oid, stream: Stream) -> Result<()> {
         let mut state = self.lock();
-        let moment = self.moment(&state, self.clock.now());
-        self.record_definition(&mut state, &moment)?;
+        self.record_definition(&mut state, self.clock.now())?;
         state.streams.insert(oid, stream);
         Ok(())
     }
@@ -196,8 +195,7 @@ impl Hub {
     /// Adds a table.
     pub fn create_table(&self, oid: Oid, table: Table) -> Result<()> {
         let mut state = self.lock();
-        let moment = self.moment(&state, self.clock.now());
-        self.record_definition(&mut state, &moment)?;
+        self.record_definition(&mut state, self.clock.now())?;
         state.tables.insert(oid, table);
         Ok(())
     }
@@ -251,7 +249,7 @@ impl Hub {
         }
         let now = self.clock.now();
         state.check(&writes, now)?;
-        let moment = self.moment(state, now);
+        let moment = state.moment(now);
         self.record(&moment, input.as_deref(), lazy)?;
         let commit = state.next_commit(now);
         let mut changes = BTreeMap::new();
@@ -327,8 +325,7 @@ impl Hub {
         let job = self.build(state, &spec)?;
         let now = self.clock.now();
         if spec.oid.is_some() {
-            let moment = self.moment(state, now);
-            self.record_definition(state, &moment)?;
+            self.record_definition(state, now)?;
         }
         if let Some(feed) = spec.feed {
             job.publication.with_state(|state| state.subscribe(feed));
@@ -395,8 +392,7 @@ impl Hub {
         let jobs = replacements.iter().map(|r| self.build(state, &r.spec));
         let jobs = jobs.collect::<Result<Vec<_>>>()?;
         let now = self.clock.now();
-        let moment = self.moment(state, now);
-        self.record_definition(state, &moment)?;
+        self.record_definition(state, now)?;
         if state.restoring {
             for (job, replacement) in jobs.iter().zip(&replacements) {
                 job.oid.and_then(|oid| state.remove_view(oid));

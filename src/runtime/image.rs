@@ -104,7 +104,7 @@ impl Hub {
         if !state.is_quiet() {
             return Ok(None);
         }
-        let moment = self.moment(&state, self.clock().now());
+        let moment = state.moment(self.clock().now());
         let mut inputs = vec![(None, encode(&Input::Image(Part::Begin(self.shards()), None))?)];
         for (moment, definition) in &state.definitions {
             inputs.push((Some(*moment), encode(&Input::Definition(definition.clone()))?));
@@ -184,11 +184,7 @@ impl Hub {
 impl State {
     /// Whether all queries and sinks have done what they were told of.
     fn is_quiet(&self) -> bool {
-        let idle = self
-            .jobs
-            .values()
-            .all(|job| job.publication.in_flight() == 0 || job.publication.fault().is_some());
-        idle && self.sinks.values().all(|sink| sink.is_level())
+        self.is_idle() && self.sinks.values().all(|sink| sink.is_level())
     }
 
     fn saved(&self, moment: Moment) -> Saved {

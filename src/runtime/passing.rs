@@ -16,7 +16,7 @@ impl Hub {
             return;
         }
         let now = self.clock().now();
-        let (moment, next) = (self.moment(state, now), state.next_time(now));
+        let (moment, next) = (state.moment(now), state.next_time(now));
         let Passed { changes, views, due } = state.on_clock(state.time(now), next);
         let waited = !due.is_empty() || state.is_due(next);
         if !changes.is_empty() || !views.is_empty() || waited {
@@ -38,7 +38,7 @@ impl Hub {
             if state.closed {
                 return Err(Error::ShuttingDown);
             }
-            let moment = self.moment(&state, self.clock().now());
+            let moment = state.moment(self.clock().now());
             self.record(&moment, self.prepare(|| Input::Heartbeat(at))?.as_deref(), false)?;
             let before = at.plus(-1);
             state.time = Some(state.time.map_or(before, |last| last.max(before)));

@@ -66,6 +66,18 @@ pub(super) struct Passed {
 }
 
 impl State {
+    /// Where it stands.
+    pub(super) fn moment(&self, now: Timestamp) -> Moment {
+        Moment { position: self.position, time: self.time, now }
+    }
+
+    /// Whether every query that goes on has done what it has been told of.
+    pub(super) fn is_idle(&self) -> bool {
+        self.jobs
+            .values()
+            .all(|job| job.publication.in_flight() == 0 || job.publication.fault().is_some())
+    }
+
     /// The time of what happens now.
     pub(super) fn time(&self, now: Timestamp) -> Timestamp {
         self.time.map_or(now, |last| last.max(now))

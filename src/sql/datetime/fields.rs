@@ -2,10 +2,8 @@
 
 use super::{Malformed, Result};
 
-const MONTHS: [&str; 12] =
-    ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
-
-const FULL_MONTHS: [&str; 12] = [
+/// Names of the months; the first three letters are the short ones.
+pub const MONTHS: [&str; 12] = [
     "january",
     "february",
     "march",
@@ -137,8 +135,9 @@ fn date<'t>(text: &'t str, delimiter: u8, fields: &mut Vec<Field<'t>>) -> usize 
 /// The number of a month by its name.
 pub(super) fn month(name: &str) -> Option<u32> {
     let name = name.to_ascii_lowercase();
-    let found = MONTHS.iter().zip(FULL_MONTHS).position(|(short, full)| {
-        name == *short || name == full || (name == "sept" && *short == "sep")
+    let found = MONTHS.iter().position(|full| {
+        let short = &full[..3];
+        name == short || name == *full || (name == "sept" && short == "sep")
     });
     u32::try_from(found? + 1).ok()
 }

@@ -9,6 +9,7 @@
 
 use chrono::NaiveDate;
 
+pub use fields::MONTHS;
 use fields::{Field, fields, month};
 
 mod fields;
@@ -73,7 +74,7 @@ const SECOND: i64 = 1_000_000;
 const DAY: i64 = 86_400 * SECOND;
 
 /// Days from the day before the common era to that of Julian day 0.
-const JULIAN: i64 = 1_721_425;
+pub const JULIAN: i64 = 1_721_425;
 
 /// Words that say nothing: weekdays, and what stands between fields.
 const FILLERS: [&str; 22] = [

@@ -122,13 +122,8 @@ fn ascii_group(digits: &[u8]) -> i16 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::text;
     use super::*;
-
-    fn text(write: impl FnOnce(&mut BytesMut)) -> String {
-        let mut out = BytesMut::new();
-        write(&mut out);
-        String::from_utf8(out.to_vec()).unwrap()
-    }
 
     #[test]
     fn floats_read_as_in_postgres() {

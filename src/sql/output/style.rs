@@ -326,13 +326,8 @@ fn write_seconds(micros: i64, width: usize, out: &mut BytesMut) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::text;
     use super::*;
-
-    fn text(write: impl FnOnce(&mut BytesMut)) -> String {
-        let mut out = BytesMut::new();
-        write(&mut out);
-        String::from_utf8(out.to_vec()).unwrap()
-    }
 
     #[test]
     fn timestamps_read_as_in_postgres() {
