@@ -44,6 +44,9 @@ const FORMAT: &str = "1";
 /// The directory of the log in the data directory.
 const LOG_DIR: &str = "log";
 
+/// The directory of what streams retain.
+const HISTORY_DIR: &str = "history";
+
 const STARTING: &str = "the engine is starting";
 const STOPPING: &str = "the server is shutting down";
 
@@ -138,11 +141,14 @@ impl Server {
         let options = EngineOptions {
             shards: config.shards,
             batch_rows: config.batch_rows,
+            history_rows: config.history_rows,
             threads: cores(),
         };
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let log = config.data_dir.join(LOG_DIR);
-        let engine = Engine::start(options, clock, &log).await.map_err(StartError::Engine)?;
+        let history = config.data_dir.join(HISTORY_DIR);
+        let engine = Engine::start(options, clock, &log, &history);
+        let engine = engine.await.map_err(StartError::Engine)?;
         let wire =
             tokio::spawn(crate::wire::serve(Arc::clone(&engine), postgres, shutdown.clone()));
         let measured = Arc::clone(&engine);

@@ -38,6 +38,11 @@ impl Engine {
     pub(super) async fn checkpoint(&self) -> Result<()> {
         let _definitions = self.ddl.lock().await;
         let Some(journal) = self.hub.journal() else { return Ok(()) };
+        let keeper = Arc::clone(self.hub.keeper());
+        let written = Arc::clone(&keeper);
+        // What is in files need not be copied.
+        let drained = tokio::task::spawn_blocking(move || written.drain()).await;
+        drained.map_err(|error| Error::Internal(error.to_string()))?;
         let image = loop {
             let gate = Gate::close(self);
             self.hub.quiet().await;
@@ -49,7 +54,12 @@ impl Engine {
                 break image;
             }
         };
-        let replaced = tokio::task::spawn_blocking(move || journal.replace(image)).await;
+        let replace = move || {
+            let replaced = journal.replace(image);
+            keeper.archive().sweep();
+            replaced
+        };
+        let replaced = tokio::task::spawn_blocking(replace).await;
         Ok(replaced.map_err(|error| Error::Internal(error.to_string()))??)
     }
 

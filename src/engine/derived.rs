@@ -21,7 +21,8 @@ use crate::sql::derived::CreateStreamAs;
 pub(super) struct QueryOptions {
     /// `clock = 'event' | 'arrival'`.
     pub clock: Option<Clock>,
-    /// `snapshot`: whether what the query finds at its start is part of a stream.
+    /// `snapshot`: whether what the query finds at its start is part of a stream, and what streams
+    /// retain part of a relation.
     pub snapshot: bool,
     /// `retention` of a stream.
     pub retention: Retention,
@@ -34,7 +35,7 @@ pub(super) struct QueryOptions {
 impl QueryOptions {
     /// Reads the options.
     pub(super) fn new(options: &BTreeMap<String, String>) -> Result<Self> {
-        let of_stream = ["snapshot", "retention"].into_iter().find(|o| options.contains_key(*o));
+        let of_stream = ["retention"].into_iter().find(|o| options.contains_key(*o));
         let (clock, snapshot, fail_on_error) = (None, true, false);
         let retention = retention(options)?;
         let mut read = Self { clock, snapshot, retention, fail_on_error, of_stream };
@@ -61,7 +62,7 @@ impl QueryOptions {
                     return Err(Error::hinted(
                         SqlState::INVALID_PARAMETER_VALUE,
                         format!("unrecognized option \"{key}\""),
-                        "Options are on_error and clock, and for streams snapshot and retention.",
+                        "Options are on_error, clock and snapshot, and for streams retention.",
                     ));
                 }
             }
@@ -83,8 +84,9 @@ impl QueryOptions {
 
     /// A query as the options say.
     pub(super) fn spec<'a>(&self, spec: JobSpec<'a>) -> JobSpec<'a> {
-        let Self { snapshot, fail_on_error, .. } = *self;
-        JobSpec { keep: Some(self.retention), snapshot, fail_on_error, ..spec }
+        let from_now = !self.snapshot && !spec.plan.is_stream();
+        let (keep, snapshot) = (Some(self.retention), self.snapshot || from_now);
+        JobSpec { keep, snapshot, from_now, fail_on_error: self.fail_on_error, ..spec }
     }
 }
 

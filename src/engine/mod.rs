@@ -30,6 +30,7 @@ mod explain;
 mod function;
 mod functions;
 mod gauges;
+mod history;
 mod introspect;
 mod keys;
 mod locks;
@@ -60,6 +61,7 @@ pub use session::Session;
 
 use crate::clock::{Clock, HeldClock};
 use crate::planner::properties::Properties;
+use crate::runtime::history::keeper::Keeper;
 use crate::runtime::hub::Hub;
 use crate::sql::catalog::{Catalog, Object, Oid};
 use crate::sql::output::style::Style;
@@ -84,6 +86,8 @@ pub struct EngineOptions {
     pub threads: usize,
     /// Most rows of a delta that enters a query.
     pub batch_rows: usize,
+    /// Rows of a stream from which on those in memory go to a file.
+    pub history_rows: usize,
 }
 
 /// The server: catalog, commits, running views. One per process.
@@ -111,11 +115,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Engine {
-    /// Starts an engine where the log in a directory ends; needs a tokio runtime.
+    /// Starts an engine where the log in a directory ends, with what streams retain in another one;
+    /// needs a tokio runtime.
     pub async fn start(
         options: EngineOptions,
         clock: Arc<dyn Clock>,
         log: &Path,
+        history: &Path,
     ) -> Result<Arc<Self>> {
         let started = clock.now();
         let clock = Arc::new(HeldClock::new(clock));
@@ -127,7 +133,8 @@ impl Engine {
         }
         let options = EngineOptions { shards, ..options };
         let hub: Arc<dyn Clock> = Arc::<HeldClock>::clone(&clock);
-        let hub = Hub::start(hub, options.shards, options.threads, options.batch_rows)
+        let keeper = Keeper::start(history, options.history_rows)?;
+        let hub = Hub::start(hub, keeper, options.shards, options.threads, options.batch_rows)
             .map_err(|error| Error::Internal(error.to_string()))?;
         let engine = Arc::new(Self {
             functions: Arc::new(functions::session_state(options.threads)),

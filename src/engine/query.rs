@@ -30,6 +30,7 @@ use datafusion::logical_expr::{LogicalPlan, TableScan, TableScanBuilder};
 use datafusion::physical_plan::SendableRecordBatchStream;
 use futures::{StreamExt, TryStreamExt};
 
+use super::history::{HistoryTable, unreadable};
 use super::nodes::{break_ties, execute_plain, our_nodes, values_of, window_expr};
 use super::outcome::{RowStream, Rows};
 use super::{Engine, Error, Result, asof, constants, keys};
@@ -44,7 +45,7 @@ use crate::planner::relation::RelationSource;
 use crate::planner::temporal;
 use crate::planner::to_stream::{ToStreamNode, monotonic, scanned_stream, to_stream_node};
 use crate::planner::window::{WindowKind, WindowNode};
-use crate::runtime::history::Retained;
+use crate::runtime::history::Part;
 use crate::runtime::read::Read;
 use crate::sql::catalog::Oid;
 use crate::sql::derived::ToStream;
@@ -194,7 +195,7 @@ async fn made_streams(
     once: &Once,
     plan: &LogicalPlan,
     reads: &BTreeMap<Oid, Read>,
-) -> Result<Vec<(LogicalPlan, Vec<Retained>)>> {
+) -> Result<Vec<(LogicalPlan, Vec<Part>)>> {
     let mut wanted: Vec<LogicalPlan> = Vec::new();
     plan.apply_with_subqueries(|node| {
         let found = match (window_node(node), to_stream_node(node)) {
@@ -224,7 +225,7 @@ async fn made_streams(
 struct At {
     reads: BTreeMap<Oid, Read>,
     /// Streams that the query itself makes.
-    streams: Vec<(LogicalPlan, Vec<Retained>)>,
+    streams: Vec<(LogicalPlan, Vec<Part>)>,
     instant: Option<Timestamp>,
 }
 
@@ -271,9 +272,14 @@ impl At {
             match scanned(&node) {
                 None => Ok(Transformed::no(node)),
                 Some(source) => {
-                    let rows = self.content(source)?;
-                    let LogicalPlan::TableScan(scan) = node else { unreachable!("scanned") };
-                    Ok(Transformed::yes(scan_of(scan, rows, recursive)?))
+                    let history = self.in_files(source).filter(|_| !recursive);
+                    let rows = history.is_none().then(|| self.content(source)).transpose()?;
+                    let LogicalPlan::TableScan(mut scan) = node else { unreachable!("scanned") };
+                    if let Some(rows) = rows {
+                        return Ok(Transformed::yes(scan_of(scan, rows, recursive)?));
+                    }
+                    scan.source = provider_as_source(history.expect("it is in files, or was read"));
+                    Ok(Transformed::yes(LogicalPlan::TableScan(scan)))
                 }
             }
         })?;
@@ -288,10 +294,21 @@ impl At {
     ) -> Result<RecordBatch, DataFusionError> {
         let made = self.streams.iter().find(|(made, _)| made == plan);
         let (_, elements) = made.expect("every stream is made before");
-        let rows = elements.iter().map(|retained| self.until_instant(&retained.delta));
+        let elements = deltas_of(elements)?;
+        let rows = elements.iter().map(|delta| self.until_instant(delta));
         let rows = rows.collect::<Result<Vec<_>, DataFusionError>>()?;
         let schema = rows.first().map_or_else(|| Arc::new(schema.clone()), RecordBatch::schema);
         Ok(concat_batches(&schema, &rows)?)
+    }
+
+    /// A stream that is partly in files, and whose own columns are read: its rows need not be in
+    /// memory at once.
+    fn in_files(&self, source: &RelationSource) -> Option<Arc<HistoryTable>> {
+        let Some(Read::Stream(parts, _)) = self.reads.get(&source.object.oid) else { return None };
+        let plain = source.kind() != ScanKind::Arrivals && !source.has_seq();
+        let plain = plain && source.has_late().is_none();
+        let in_files = plain && parts.iter().any(|part| part.span_in_file().is_some());
+        in_files.then(|| HistoryTable::new(source, parts, self.instant))
     }
 
     /// All rows of an object, as of the query's instant.
@@ -300,8 +317,7 @@ impl At {
         if let (Some(versions), Some(instant)) = (source.versions(), self.instant)
             && let Some(Read::Stream(retained, _)) = self.reads.get(&versions.object.oid)
         {
-            let deltas: Vec<Delta> = retained.iter().map(|r| r.delta.clone()).collect();
-            return asof::current(source, &deltas, instant);
+            return asof::current(source, &deltas_of(retained)?, instant);
         }
         match self.reads.get(&source.object.oid) {
             None => Ok(RecordBatch::new_empty(schema)),
@@ -309,7 +325,7 @@ impl At {
                 Ok(snapshot.all_rows()?.with_schema(schema)?)
             }
             Some(Read::Stream(retained, _)) => {
-                let deltas = in_order(source, retained)?;
+                let deltas = in_order(source, retained, |_| true)?;
                 let rows = deltas.iter().map(|delta| match source.kind() {
                     ScanKind::Arrivals => Ok(delta.rows().clone()),
                     _ => self.until_instant(delta),
@@ -327,17 +343,24 @@ impl At {
         Ok(filter_record_batch(delta.rows(), &keep)?)
     }
 
-    /// The elements that a bracket window stands on, with their times.
-    fn windowed(&self, input: &LogicalPlan) -> Result<Delta, DataFusionError> {
+    /// The elements that a bracket window stands on, with their times; of those in files only what
+    /// may be in the window.
+    fn windowed(&self, window: &WindowNode) -> Result<Delta, DataFusionError> {
+        let input = &window.input;
+        let oldest = self.instant.zip(window.kind.reach()).map(|(now, reach)| now.plus(-reach));
+        let in_reach = |part: &Part| {
+            let last = part.span_in_file().map(|(_, latest)| latest);
+            last.zip(oldest).is_none_or(|(last, oldest)| last >= oldest)
+        };
         let elements = match scanned_stream(input) {
             Some(source) => match self.reads.get(&source.object.oid) {
-                Some(Read::Stream(retained, _)) => in_order(source, retained)?,
+                Some(Read::Stream(retained, _)) => in_order(source, retained, in_reach)?,
                 _ => Vec::new(),
             },
             None => {
                 let made = self.streams.iter().find(|(made, _)| made == input);
                 let elements = &made.expect("every stream is made before").1;
-                elements.iter().map(|retained| retained.delta.clone()).collect()
+                deltas_of(elements)?
             }
         };
         let schema: SchemaRef = Arc::new(input.schema().as_arrow().clone());
@@ -354,7 +377,7 @@ impl At {
     /// The relation that a bracket window is at the query's instant.
     fn window(&self, window: &WindowNode) -> Result<RecordBatch, DataFusionError> {
         let instant = self.instant.expect("a query with a window has an instant");
-        let all = self.windowed(&window.input)?;
+        let all = self.windowed(window)?;
         let keys = window.exprs.iter().map(|key| {
             let key = window_expr(key, window.input.schema())?;
             key.evaluate(all.rows())?.into_array(all.len())
@@ -381,24 +404,40 @@ impl At {
 
 /// The rows of a stream in the row type of its scan: with times of arrival, and numbers in the
 /// order of arrival, if the plan reads these.
-fn in_order(source: &RelationSource, retained: &[Retained]) -> Result<Vec<Delta>, DataFusionError> {
+fn in_order(
+    source: &RelationSource,
+    parts: &[Part],
+    wanted: impl Fn(&Part) -> bool,
+) -> Result<Vec<Delta>, DataFusionError> {
     let mut seq = 0..;
-    let numbered = retained.iter().map(|retained| {
-        let late = source.has_late().map(|time| retained.and_late(time)).transpose()?;
-        let retained = late.as_ref().unwrap_or(retained);
-        let delta = match source.kind() {
-            ScanKind::Arrivals => retained.by_arrival()?,
-            _ => retained.delta.clone(),
-        };
-        let mut columns = delta.rows().columns().to_vec();
-        if source.has_seq() {
-            let seq = seq.by_ref().take(delta.len());
-            columns.push(Arc::new(Int64Array::from_iter_values(seq)));
+    let mut numbered = Vec::new();
+    for part in parts.iter().filter(|part| wanted(part)) {
+        for retained in part.read().map_err(unreadable)?.iter() {
+            let late = source.has_late().map(|time| retained.and_late(time)).transpose()?;
+            let retained = late.as_ref().unwrap_or(retained);
+            let delta = match source.kind() {
+                ScanKind::Arrivals => retained.by_arrival()?,
+                _ => retained.delta.clone(),
+            };
+            let mut columns = delta.rows().columns().to_vec();
+            if source.has_seq() {
+                let seq = seq.by_ref().take(delta.len());
+                columns.push(Arc::new(Int64Array::from_iter_values(seq)));
+            }
+            let rows = batch(Arc::clone(source.row_type()), columns, delta.len())?;
+            numbered.push(delta.with_rows(rows));
         }
-        let rows = batch(Arc::clone(source.row_type()), columns, delta.len())?;
-        Ok(delta.with_rows(rows))
-    });
-    numbered.collect()
+    }
+    Ok(numbered)
+}
+
+/// The rows that came in time.
+fn deltas_of(parts: &[Part]) -> Result<Vec<Delta>, DataFusionError> {
+    let mut deltas = Vec::new();
+    for part in parts {
+        deltas.extend(part.read().map_err(unreadable)?.iter().map(|run| run.delta.clone()));
+    }
+    Ok(deltas)
 }
 
 /// A scan of given rows instead of an object. The terms of WITH RECURSIVE must agree in the types

@@ -79,7 +79,8 @@ impl Engine {
             next = reader.next_block().map_err(runtime::Error::from)?;
         }
         clock.release();
-        self.hub.resume(Journal::resume(generations, reader)?);
+        let files = self.hub.keeper().archive().settle();
+        self.hub.resume(Journal::resume(generations, reader, files)?);
         source::restart(self).await;
         self.drop_temporary().await?;
         tracing::info!(records, "the log has been told again");

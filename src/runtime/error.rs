@@ -6,7 +6,7 @@ use arrow::error::ArrowError;
 use super::job::Fault;
 use crate::error::{Classify, SqlState};
 use crate::operators;
-use crate::storage::log;
+use crate::storage::{archive, log};
 
 /// Result of the runtime.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -73,6 +73,9 @@ pub enum Error {
     /// The log takes no record.
     #[error(transparent)]
     Log(#[from] log::Error),
+    /// What a stream retains cannot be read or written.
+    #[error(transparent)]
+    Archive(#[from] archive::Error),
     /// A record of the log that cannot be read.
     #[error("a record of the log cannot be read: {0}")]
     Record(String),
@@ -95,6 +98,7 @@ impl Error {
             | Error::Stopped(..)
             | Error::Gone(_)
             | Error::Log(_)
+            | Error::Archive(_)
             | Error::Record(_)
             | Error::ShuttingDown => false,
         }
@@ -137,8 +141,14 @@ impl Classify for Error {
             Error::Stopped(_, sqlstate) => *sqlstate,
             Error::Gone(_) => SqlState::UNDEFINED_TABLE,
             Error::Log(log::Error::Full { .. }) => SqlState::DISK_FULL,
-            Error::Log(log::Error::Io { .. }) => SqlState::IO_ERROR,
-            Error::Log(log::Error::Corrupt { .. }) | Error::Record(_) => SqlState::DATA_CORRUPTED,
+            Error::Log(log::Error::Io { .. })
+            | Error::Archive(archive::Error::Io { .. } | archive::Error::Sync(_)) => {
+                SqlState::IO_ERROR
+            }
+            Error::Log(log::Error::Corrupt { .. })
+            | Error::Archive(archive::Error::Corrupt { .. })
+            | Error::Record(_) => SqlState::DATA_CORRUPTED,
+            Error::Archive(archive::Error::Unwritable(_)) => SqlState::INTERNAL_ERROR,
             Error::ShuttingDown => SqlState::ADMIN_SHUTDOWN,
         }
     }
@@ -157,6 +167,7 @@ impl Classify for Error {
             | Error::Stopped(..)
             | Error::Gone(_)
             | Error::Log(_)
+            | Error::Archive(_)
             | Error::Record(_)
             | Error::ShuttingDown => None,
         }
@@ -184,6 +195,7 @@ impl Classify for Error {
             | Error::NotATime(_)
             | Error::Gone(_)
             | Error::Log(_)
+            | Error::Archive(_)
             | Error::Record(_)
             | Error::ShuttingDown => None,
         }

@@ -24,6 +24,7 @@ use super::build;
 use super::content::Content;
 use super::errors::ErrorLog;
 use super::history::Retention;
+use super::history::keeper::Keeper;
 use super::intake::Step;
 use super::job::{Fault, Job, JobId};
 use super::journal::{Input, Journal};
@@ -98,6 +99,8 @@ pub struct JobSpec<'a> {
     pub keep: Option<Retention>,
     /// Whether what it finds at its start is part of its result.
     pub snapshot: bool,
+    /// Whether streams count from its start on: what they retain is not read.
+    pub from_now: bool,
     /// A subscription from the first commit on.
     pub feed: Option<Arc<Feed>>,
     /// Whether a row that cannot be computed suspends the query.
@@ -107,8 +110,9 @@ pub struct JobSpec<'a> {
 impl<'a> JobSpec<'a> {
     /// The query of a view, from all that its inputs hold.
     pub fn view(plan: &'a Plan, name: &'a str, oid: Oid) -> Self {
-        let (keep, snapshot) = (Some(Retention::default()), true);
-        Self { plan, name, oid: Some(oid), keep, snapshot, feed: None, fail_on_error: false }
+        let keep = Some(Retention::default());
+        let (snapshot, from_now, fail_on_error) = (true, false, false);
+        Self { plan, name, oid: Some(oid), keep, snapshot, from_now, feed: None, fail_on_error }
     }
 }
 
@@ -138,6 +142,7 @@ pub struct Hub {
     clock: Arc<dyn Clock>,
     errors: Arc<ErrorLog>,
     pub(super) journal: OnceLock<Arc<Journal>>,
+    keeper: Arc<Keeper>,
     room: Arc<Notify>,
     shards: usize,
     batch_rows: usize,
@@ -145,10 +150,10 @@ pub struct Hub {
 
 impl Hub {
     /// Starts a hub whose queries run on `shards` shards and `threads` threads, in deltas of at
-    /// most
-    /// `batch_rows` rows.
+    /// most `batch_rows` rows; `keeper` takes what streams retain to files.
     pub fn start(
         clock: Arc<dyn Clock>,
+        keeper: Arc<Keeper>,
         shards: usize,
         threads: usize,
         batch_rows: usize,
@@ -159,6 +164,7 @@ impl Hub {
             errors: ErrorLog::new(Arc::clone(&clock)),
             clock,
             journal: OnceLock::new(),
+            keeper,
             room: Arc::new(Notify::new()),
             shards,
             batch_rows,
@@ -179,13 +185,19 @@ impl Hub {
         &self.clock
     }
 
+    /// What takes history to files.
+    pub fn keeper(&self) -> &Arc<Keeper> {
+        &self.keeper
+    }
+
     /// Number of shards.
     pub fn shards(&self) -> usize {
         self.shards
     }
 
     /// Adds a stream.
-    pub fn create_stream(&self, oid: Oid, stream: Stream) -> Result<()> {
+    pub fn create_stream(&self, oid: Oid, mut stream: Stream) -> Result<()> {
+        stream.keep_in_files(&self.keeper, oid);
         let mut state = self.lock();
         self.record_definition(&mut state, self.clock.now())?;
         state.streams.insert(oid, stream);
@@ -336,7 +348,7 @@ impl Hub {
         }
         let commit = state.next_commit(now);
         job.publication.expect(commit);
-        state.first_packets(&job, commit)?;
+        state.first_packets(&job, commit, spec.from_now)?;
         state.add_job(&job, spec.plan);
         Ok((job, since))
     }
@@ -350,19 +362,23 @@ impl Hub {
     /// Makes the tasks of a query that no commit reaches, for what was read before.
     pub(super) fn detached_job(&self, plan: &Plan) -> Result<Arc<Job>> {
         let (keep, snapshot) = (Some(Retention::Forever), true);
-        let (oid, feed, fail_on_error) = (None, None, false);
-        self.job(0, &JobSpec { plan, name: "query", oid, keep, snapshot, feed, fail_on_error })
+        let (name, oid, feed) = ("query", None, None);
+        let (from_now, fail_on_error) = (false, false);
+        self.job(0, &JobSpec { plan, name, oid, keep, snapshot, from_now, feed, fail_on_error })
     }
 
     fn job(&self, id: JobId, spec: &JobSpec<'_>) -> Result<Arc<Job>> {
         let plan = spec.plan;
         let schema = Arc::clone(&plan.root.schema);
         let properties = &plan.root.properties;
-        let content = match spec.keep {
+        let mut content = match spec.keep {
             None => Content::None(Arc::clone(&schema)),
             Some(retention) if plan.is_stream() => Content::stream(Arc::clone(&schema), retention),
             Some(_) => Content::relation(Arc::clone(&schema), properties.append_only)?,
         };
+        if let Some(oid) = spec.oid {
+            content.keep_in_files(&self.keeper, oid);
+        }
         let parts = build::result_shards(plan, self.shards);
         let shape =
             Shape { kind: plan.kind, clock: plan.result_clock, ordered: properties.ordered };
@@ -413,7 +429,7 @@ impl Hub {
                 let heir = Arc::clone(job);
                 predecessor.bequeath(heir, commit, replacement.keeps, oids.clone());
             }
-            state.first_packets(job, commit)?;
+            state.first_packets(job, commit, replacement.spec.from_now)?;
             state.add_job(job, replacement.spec.plan);
         }
         state.pass_on(commit, &told, &jobs);
@@ -456,5 +472,6 @@ impl Hub {
             job.publication.fail(&fault);
         }
         self.pool.stop();
+        self.keeper.stop();
     }
 }

@@ -13,7 +13,7 @@
 //! Rows are the messages of Arrow's IPC format, without a schema: that of their object is known.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::array::RecordBatch;
 use arrow::buffer::Buffer;
@@ -32,6 +32,7 @@ use super::intake::Step;
 use super::{Error, Result};
 use crate::delta::codec;
 use crate::sql::catalog::Oid;
+use crate::storage::archive::Stored;
 use crate::storage::log::{Generations, Log, Reader};
 use crate::time::{Position, Timestamp};
 
@@ -90,6 +91,8 @@ struct Logs {
     next: Next,
     /// What the current log was with its image.
     begun: Growth,
+    /// The files that its image names, which have to outlive it.
+    files: Vec<Arc<Stored>>,
 }
 
 /// How a log has grown behind its image, or in this life of the server.
@@ -152,8 +155,12 @@ impl Tracked {
 const IMAGE_BUFFER_BYTES: usize = 64 * 1024 * 1024;
 
 impl Journal {
-    /// Goes on behind the last record of the log that counts.
-    pub fn resume(generations: Generations, reader: Reader) -> Result<Self> {
+    /// Goes on behind the last record of the log that counts, whose image names `files`.
+    pub fn resume(
+        generations: Generations,
+        reader: Reader,
+        files: Vec<Arc<Stored>>,
+    ) -> Result<Self> {
         let fresh = reader.is_empty();
         let (mut current, mut generations) = (Tracked::new(reader)?, generations);
         if fresh {
@@ -163,7 +170,8 @@ impl Journal {
             block_on(current.settled(current.taken));
         }
         generations.settle()?;
-        let logs = Logs { generations, current, next: Next::None, begun: Growth::default() };
+        let begun = Growth::default();
+        let logs = Logs { generations, current, next: Next::None, begun, files };
         Ok(Self { logs: Mutex::new(logs) })
     }
 
@@ -253,7 +261,10 @@ impl Journal {
             return Ok(());
         };
         block_on(next.settled(next.taken));
+        // Until it is known which of the two logs counts, the files of both are held.
+        logs.files.extend(image.files.iter().cloned());
         logs.generations.advance()?;
+        logs.files = image.files;
         next.awaited = next.taken;
         (logs.current, logs.begun) = (next, begun);
         Ok(())

@@ -21,6 +21,7 @@ pub mod journal;
 pub mod once;
 pub mod packet;
 mod passing;
+mod past;
 pub mod pool;
 pub mod publication;
 pub mod read;

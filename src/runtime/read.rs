@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array};
 use tokio::sync::oneshot;
 
-use super::history::Retained;
+use super::history::Part;
 use super::hub::Hub;
 use super::job::{Fault, Job};
 use super::packet::{Commit, Packet};
@@ -125,7 +125,7 @@ pub struct Keys {
 
 fn read(state: std::result::Result<&mut State, &Fault>) -> Result<Read> {
     match state {
-        Ok(state) => Ok(state.read()?),
+        Ok(state) => state.read(),
         Err(fault) => Err(Error::from(fault.clone())),
     }
 }
@@ -133,7 +133,7 @@ fn read(state: std::result::Result<&mut State, &Fault>) -> Result<Read> {
 /// What reading an object gives.
 pub enum Read {
     /// A stream's retained rows with their times, and its watermark.
-    Stream(Vec<Retained>, Watermark),
+    Stream(Vec<Part>, Watermark),
     /// A table.
     Table(Snapshot),
     /// A maintained view that is a relation.
@@ -150,11 +150,20 @@ impl Read {
         }
     }
 
+    /// The same, but of a stream nothing that it retains.
+    #[must_use]
+    pub fn without_past(self) -> Self {
+        match self {
+            Read::Stream(_, watermark) => Read::Stream(Vec::new(), watermark),
+            Read::Table(_) | Read::View(_) => self,
+        }
+    }
+
     /// Lets what was read into a query, at its first commit.
     pub fn enter(&self, job: &Job, object: Oid, commit: Commit) {
         let delta = match self {
             Read::Stream(retained, watermark) => {
-                return job.enter_stream(object, commit, *watermark, retained);
+                return job.enter_past(object, commit, *watermark, retained);
             }
             Read::Table(snapshot) => snapshot.delta(commit.time),
             // The content is that of the last closed instant.

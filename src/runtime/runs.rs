@@ -100,6 +100,12 @@ impl<T: Run> Runs<T> {
         self.runs = VecDeque::from([run]);
     }
 
+    /// Takes all runs out, oldest first.
+    pub fn take(&mut self) -> Vec<T> {
+        self.rows = 0;
+        std::mem::take(&mut self.runs).into()
+    }
+
     /// The runs, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         self.runs.iter()

@@ -376,12 +376,19 @@ impl State {
         }));
     }
 
-    /// Lets what the inputs of a new query hold into it.
-    pub(super) fn first_packets(&mut self, job: &Arc<Job>, commit: Commit) -> Result<()> {
+    /// Lets what the inputs of a new query hold into it; of streams nothing, if they count from now
+    /// on.
+    pub(super) fn first_packets(
+        &mut self,
+        job: &Arc<Job>,
+        commit: Commit,
+        from_now: bool,
+    ) -> Result<()> {
         for oid in &job.inputs {
             let oid = *oid;
             if let Some(stream) = self.streams.get(&oid) {
-                job.enter_stream(oid, commit, stream.watermark(), &stream.retained());
+                let parts = if from_now { Vec::new() } else { stream.retained() };
+                job.enter_past(oid, commit, stream.watermark(), &parts);
             } else if let Some(table) = self.tables.get_mut(&oid) {
                 let (rows, weights) = table.snapshot()?;
                 let delta = Delta::new(rows, Instants::All(commit.time), Weights::Each(weights));
@@ -395,6 +402,7 @@ impl State {
                     Ok(state) => {
                         state.attach(job.downgrade(), oid);
                         match state.read() {
+                            Ok(read) if from_now => read.without_past().enter(&job, oid, commit),
                             Ok(read) => read.enter(&job, oid, commit),
                             Err(error) => job.suspend(Fault::internal(&error)),
                         }

@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::exchange::Sender;
 use super::job::Fault;
 use super::packet::Packet;
+use super::past::Past;
 use super::pool::Ready;
 use super::stage::{Arrived, Feed, Stage};
 use crate::delta::Delta;
@@ -51,6 +52,8 @@ struct Body {
 /// A fragment of a query on one shard.
 pub struct Task {
     channels: Mutex<Vec<VecDeque<Packet>>>,
+    /// What it is to read before its first commit, by channel.
+    past: Mutex<Vec<(usize, Past)>>,
     body: Mutex<Body>,
     state: AtomicU8,
     /// When the task wants a commit though nothing comes in, in microseconds.
@@ -74,6 +77,7 @@ impl Task {
     ) -> Arc<Self> {
         Arc::new(Self {
             channels: Mutex::new(vec![VecDeque::new(); channels]),
+            past: Mutex::default(),
             body: Mutex::new(Body { stages, sender }),
             state: AtomicU8::new(IDLE),
             due: AtomicI64::new(i64::MAX),
@@ -92,6 +96,11 @@ impl Task {
         if complete {
             self.wake();
         }
+    }
+
+    /// Says what belongs to the first commit of a channel beside its packet, which comes after.
+    pub fn deliver_past(&self, channel: usize, past: Vec<Past>) {
+        lock(&self.past).extend(past.into_iter().map(|past| (channel, past)));
     }
 
     /// When the task wants a commit though nothing comes in; the end of time if never.
@@ -118,7 +127,8 @@ impl Task {
                 continue;
             }
             let supervisor = self.supervisor.as_ref();
-            let step = || lock(&self.body).step(packets, &self.due, supervisor);
+            let past = std::mem::take(&mut *lock(&self.past));
+            let step = || lock(&self.body).step(past, packets, &self.due, supervisor);
             match catch_unwind(AssertUnwindSafe(step)) {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => self
@@ -189,15 +199,22 @@ impl Body {
     /// Folds one commit through all stages and sends on what comes out.
     fn step(
         &mut self,
+        past: Vec<(usize, Past)>,
         packets: Vec<Packet>,
         due: &AtomicI64,
         supervisor: &dyn Supervisor,
-    ) -> Result<()> {
+    ) -> super::Result<()> {
         let commit = packets[0].commit;
         assert!(packets.iter().all(|p| p.commit == commit), "channels carry the same commits");
+        let (mut made, mut errors) = (Vec::new(), Vec::new());
+        for (channel, past) in past {
+            if supervisor.stopped() {
+                return Ok(());
+            }
+            made.extend(self.fold(channel, past.read()?, commit.time, &mut errors)?);
+        }
         let mut packets: Vec<Option<Packet>> = packets.into_iter().map(Some).collect();
         let mut results: Vec<Option<Arrived>> = Vec::with_capacity(self.stages.len());
-        let mut errors = Vec::new();
         for stage in &mut self.stages {
             let arrived = stage
                 .ports
@@ -221,7 +238,34 @@ impl Body {
                 return Ok(());
             }
         }
-        self.sender.send(commit, last.deltas, last.watermark)
+        made.extend(last.deltas);
+        Ok(self.sender.send(commit, made, last.watermark)?)
+    }
+
+    /// Folds some rows of a commit, of one channel, through all stages; returns what comes out
+    /// before the commit is complete.
+    fn fold(
+        &mut self,
+        channel: usize,
+        deltas: Vec<Delta>,
+        at: Timestamp,
+        errors: &mut Vec<RowError>,
+    ) -> Result<Vec<Delta>> {
+        let mut deltas = Some(deltas);
+        let mut results: Vec<Option<Vec<Delta>>> = Vec::with_capacity(self.stages.len());
+        for stage in &mut self.stages {
+            let mut out = Output::default();
+            for port in 0..stage.ports.len() {
+                let arrived = match &stage.ports[port].feed {
+                    Feed::Channels(range) => deltas.take_if(|_| range.contains(&channel)),
+                    Feed::Stage(i) => results[*i].take(),
+                };
+                stage.fold(port, arrived.unwrap_or_default(), at, &mut out)?;
+            }
+            errors.append(&mut out.errors);
+            results.push(Some(out.deltas));
+        }
+        Ok(results.pop().flatten().expect("a task has a stage"))
     }
 }
 

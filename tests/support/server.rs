@@ -22,11 +22,13 @@ pub struct Options {
     pub shards: usize,
     /// `--batch-rows`: how many rows are processed at a time at most.
     pub batch_rows: usize,
+    /// `--history-rows`: how many rows of a stream are in memory before they go to a file.
+    pub history_rows: usize,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { shards: 2, batch_rows: 1024 }
+        Self { shards: 2, batch_rows: 1024, history_rows: 131_072 }
     }
 }
 
@@ -54,11 +56,17 @@ impl Server {
     }
 
     /// Kills the process at once, and starts another one on its data directory.
-    pub fn crash(mut self) -> Self {
+    pub fn crash(self) -> Self {
+        self.crash_and(|| ())
+    }
+
+    /// Kills the process at once, lets `meddle` work on its files, and starts another one.
+    pub fn crash_and(mut self, meddle: impl FnOnce()) -> Self {
         // Results do not depend on the number of shards; nor may what is on the disk.
         self.options.shards = if self.options.shards == 4 { 1 } else { self.options.shards * 2 };
         self.child.kill().expect("the process can be killed");
         self.child.wait().expect("the process can be waited for");
+        meddle();
         Self::on(Arc::clone(&self.directory), self.options)
     }
 
@@ -85,6 +93,7 @@ impl Server {
             .args(["serve", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"])
             .args(["--shards", &options.shards.to_string()])
             .args(["--batch-rows", &options.batch_rows.to_string()])
+            .args(["--history-rows", &options.history_rows.to_string()])
             .arg("--data-dir")
             .arg(directory.path().join("data"))
             .stdin(Stdio::null());

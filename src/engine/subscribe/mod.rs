@@ -164,6 +164,7 @@ impl Session {
                     oid: None,
                     keep: None,
                     snapshot: options.needs_content(),
+                    from_now: false,
                     feed: Some(feed),
                     fail_on_error: false,
                 })?;

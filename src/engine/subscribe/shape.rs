@@ -148,7 +148,10 @@ impl Shape {
     pub(super) fn first(&self, read: Read) -> Result<(Delta, Timestamp)> {
         match read {
             Read::Stream(retained, watermark) => {
-                let deltas: Vec<Delta> = retained.into_iter().map(|r| r.delta).collect();
+                let mut deltas = Vec::new();
+                for part in &retained {
+                    deltas.extend(part.read()?.iter().map(|run| run.delta.clone()));
+                }
                 let schema = match deltas.first() {
                     None => Arc::clone(&self.columns),
                     Some(delta) => delta.schema(),

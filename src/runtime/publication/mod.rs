@@ -30,7 +30,7 @@ use arrow::datatypes::SchemaRef;
 use tokio::sync::Notify;
 
 use super::content::Content;
-use super::history::Retained;
+use super::history::{Retained, Size};
 use super::job::{Fault, Job};
 use super::packet::{Commit, Packet};
 use super::read::Read;
@@ -107,6 +107,8 @@ pub struct Progress {
     pub rows: usize,
     /// Elements that came, of a stream.
     pub elements: u64,
+    /// Those that are retained.
+    pub retained: Size,
 }
 
 /// The result of a query.
@@ -405,8 +407,8 @@ impl Publication {
     /// What the system relations show of it.
     pub fn status(&self) -> Progress {
         let state = self.lock();
-        let rows = state.content.row_count();
-        Progress { watermark: state.watermark, rows, elements: state.elements }
+        let (rows, retained) = (state.content.row_count(), state.content.size());
+        Progress { watermark: state.watermark, rows, elements: state.elements, retained }
     }
 }
 
@@ -424,7 +426,7 @@ impl Inheritance {
 
 impl State {
     /// Gives the readers away, with the content that they have seen.
-    pub fn hand_over(&mut self) -> std::result::Result<Inheritance, arrow::error::ArrowError> {
+    pub fn hand_over(&mut self) -> super::Result<Inheritance> {
         let (feeds, downstream) =
             (std::mem::take(&mut self.feeds), std::mem::take(&mut self.downstream));
         let watched = !feeds.is_empty() || !downstream.is_empty();
@@ -433,13 +435,13 @@ impl State {
     }
 
     /// Returns the content.
-    pub fn snapshot(&mut self) -> std::result::Result<Snapshot, arrow::error::ArrowError> {
+    pub fn snapshot(&mut self) -> super::Result<Snapshot> {
         let (rows, weights) = self.content.snapshot()?;
         Ok(Snapshot { rows, weights, watermark: self.watermark, commit: self.commit })
     }
 
     /// Returns what a reader gets: the elements of a stream, or the content of a relation.
-    pub fn read(&mut self) -> std::result::Result<Read, arrow::error::ArrowError> {
+    pub fn read(&mut self) -> super::Result<Read> {
         match self.shape.kind {
             Kind::Relation => Ok(Read::View(self.snapshot()?)),
             Kind::Stream { .. } => Ok(Read::Stream(self.content.retained(), self.watermark)),

@@ -35,6 +35,7 @@ use std::path::PathBuf;
 pub use block::records;
 pub use generation::Generations;
 pub use reader::Reader;
+pub(super) use segment::sync_dir;
 pub use writer::Log;
 
 /// Result of the log.
