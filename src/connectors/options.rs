@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Error, Result};
 
 /// Options that the engine reads itself, whatever the connector.
-const ENGINE_OPTIONS: [&str; 3] = ["connector", "retention", "wait"];
+const ENGINE_OPTIONS: [&str; 4] = ["connector", "retain", "retention", "wait"];
 
 /// The options of one connector.
 #[derive(Clone, Copy, Debug)]

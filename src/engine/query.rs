@@ -14,37 +14,41 @@
 //! each query
 //! run both ways checks the other, and all of DataFusion's SQL is there for one-shot queries.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{BooleanArray, Int64Array, RecordBatch};
 use arrow::compute::{concat_batches, filter_record_batch};
-use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion::catalog::MemTable;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{ParamValues, ScalarValue};
 use datafusion::datasource::provider_as_source;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
-use datafusion::logical_expr::{LogicalPlan, TableScan, TableScanBuilder};
+use datafusion::logical_expr::{Expr, LogicalPlan, TableScan, TableScanBuilder};
 use datafusion::physical_plan::SendableRecordBatchStream;
 use futures::{StreamExt, TryStreamExt};
 
+use super::ddl::timestamp_value;
 use super::history::{HistoryTable, unreadable};
 use super::nodes::{break_ties, execute_plain, our_nodes, values_of, window_expr};
 use super::outcome::{RowStream, Rows};
 use super::{Engine, Error, Result, asof, constants, keys};
 use crate::delta::{Delta, batch};
 use crate::error::SqlState;
+use crate::functions::error::failure;
 use crate::planner::arithmetic::checked_sums;
-use crate::planner::bind::{settled, visible_names};
+use crate::planner::bind::{constant_value, settled, visible_names};
 use crate::planner::lookup::{self, lookup_node};
 use crate::planner::lower::{self, Request, Wanted, window_node};
+use crate::planner::past;
 use crate::planner::plan::{Clock, ScanKind, Ticks};
 use crate::planner::relation::RelationSource;
 use crate::planner::temporal;
 use crate::planner::to_stream::{ToStreamNode, monotonic, scanned_stream, to_stream_node};
 use crate::planner::window::{WindowKind, WindowNode};
+use crate::runtime::changes::AsOf;
 use crate::runtime::history::Part;
 use crate::runtime::read::Read;
 use crate::sql::catalog::Oid;
@@ -75,7 +79,7 @@ pub(super) fn scanned(plan: &LogicalPlan) -> Option<&RelationSource> {
 fn inputs(plan: &LogicalPlan) -> Result<(BTreeMap<Oid, bool>, bool)> {
     let (mut oids, mut instants) = (BTreeMap::<Oid, bool>::new(), false);
     plan.apply_with_subqueries(|node| {
-        if let Some(source) = scanned(node) {
+        if let Some(source) = scanned(node).filter(|source| source.as_of().is_none()) {
             let timeless = source.kind() == ScanKind::Table
                 || source.properties.as_ref().is_some_and(|p| p.timeless);
             let counts = !timeless && source.kind() != ScanKind::Arrivals;
@@ -88,6 +92,31 @@ fn inputs(plan: &LogicalPlan) -> Result<(BTreeMap<Oid, bool>, bool)> {
         Ok(TreeNodeRecursion::Continue)
     })?;
     Ok((oids, instants))
+}
+
+/// The relations that a plan reads as of a time.
+fn as_ofs(plan: &LogicalPlan) -> Result<BTreeSet<AsOf>> {
+    let mut found = BTreeSet::new();
+    plan.apply_with_subqueries(|node| {
+        found.extend(scanned(node).and_then(as_of));
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(found)
+}
+
+fn as_of(source: &RelationSource) -> Option<AsOf> {
+    let time = source.properties.as_ref().and_then(|p| p.time_type.as_ref());
+    let numbers = time == Some(&DataType::Int64);
+    source.as_of().map(|at| AsOf { object: source.object.oid, at, numbers })
+}
+
+/// Computes the time as of which a relation is read.
+fn past_time(at: &Expr, state: &SessionState) -> Result<Timestamp, DataFusionError> {
+    let value = constant_value(at.clone(), state)?;
+    timestamp_value(&value).ok_or_else(|| {
+        let message = format!("AS OF needs a timestamp, not {}", value.data_type());
+        failure(SqlState::DATATYPE_MISMATCH, message)
+    })
 }
 
 /// Whether a stream is made of what is one already.
@@ -162,12 +191,17 @@ async fn execute(once: &Once, plan: LogicalPlan) -> Result<SendableRecordBatchSt
     let state = engine.at_present(functions);
     // Keys and times of windows are computed on the way, so types are settled first.
     let plan = lookup::unmark(checked_sums(settled(plan, &state)?)?)?;
+    let plan = past::resolve(plan, &|at| past_time(at, &state))?;
     let (oids, instants) = inputs(&plan)?;
     let timed = oids.values().any(|timed| *timed);
     let event = instants || (timed && lower::clock(&plan, &state)? == Clock::Event);
     let named: Vec<Oid> = oids.keys().copied().collect();
     engine.hub().settle(&named).await;
     let mut reads = engine.hub().read(&named, &keys::fixed(&plan)?)?.finish().await?;
+    let mut pasts = BTreeMap::new();
+    for as_of in as_ofs(&plan)? {
+        pasts.insert(as_of, engine.hub().read_as_of(as_of).await?);
+    }
     engine.hub().durable().await;
     for (oid, delta) in pending {
         if let Some(Read::Table(snapshot)) = reads.get_mut(oid) {
@@ -176,7 +210,8 @@ async fn execute(once: &Once, plan: LogicalPlan) -> Result<SendableRecordBatchSt
     }
     let plan = break_ties(plan)?;
     let streams = made_streams(once, &plan, &reads).await?;
-    let held = At { instant: event.then(|| last_closed(&reads, &oids)), reads, streams };
+    let instant = event.then(|| last_closed(&reads, &oids));
+    let held = At { instant, reads, pasts, streams };
     let plan = held.replace(plan, &state).await?;
     execute_plain(&state, &plan).await
 }
@@ -224,6 +259,7 @@ async fn made_streams(
 /// What the objects hold, at an instant of event time if the query has a bracket window.
 struct At {
     reads: BTreeMap<Oid, Read>,
+    pasts: BTreeMap<AsOf, Read>,
     /// Streams that the query itself makes.
     streams: Vec<(LogicalPlan, Vec<Part>)>,
     instant: Option<Timestamp>,
@@ -319,7 +355,11 @@ impl At {
         {
             return asof::current(source, &deltas_of(retained)?, instant);
         }
-        match self.reads.get(&source.object.oid) {
+        let read = match as_of(source) {
+            None => self.reads.get(&source.object.oid),
+            Some(as_of) => self.pasts.get(&as_of),
+        };
+        match read {
             None => Ok(RecordBatch::new_empty(schema)),
             Some(Read::Table(snapshot) | Read::View(snapshot)) => {
                 Ok(snapshot.all_rows()?.with_schema(schema)?)

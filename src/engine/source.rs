@@ -32,7 +32,7 @@ use crate::storage::log;
 use crate::time::Timestamp;
 
 /// Options of streams and tables that are not their connector's.
-const OWN_OPTIONS: [&str; 2] = ["retention", "wait"];
+const OWN_OPTIONS: [&str; 3] = ["retain", "retention", "wait"];
 
 /// How long a source waits before it looks again whether the disk has room.
 const FULL_DISK_PAUSE: Duration = Duration::from_secs(1);
@@ -158,7 +158,7 @@ pub(super) async fn open(
             Some(key) => Err(Error::hinted(
                 SqlState::INVALID_PARAMETER_VALUE,
                 format!("unknown option \"{key}\""),
-                "Without a connector the options are: retention.",
+                "Without a connector the options are: retention of a stream, retain of a table.",
             )),
         };
     };

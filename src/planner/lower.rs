@@ -29,6 +29,7 @@ use super::lookup::{looks_up, lookup_node};
 use super::null_safe::{join_keys, join_pairs};
 use super::ordered::Ordered;
 use super::panes::Panes;
+use super::past::past_node;
 use super::plan::{
     Aggregate, Assign, Call, Clock, Kind, Node, Op, Plan, Scan, Session, Shows, Window,
 };
@@ -339,6 +340,12 @@ impl Lowering {
                 "Query it with SELECT.",
             ));
         };
+        if source.as_of().is_some() {
+            return Err(later(
+                "a stream or window made of what was AS OF a time",
+                "Leave AS OF out.",
+            ));
+        }
         let width = source.row_type().fields().len();
         let projection = scan.projection.clone().unwrap_or_else(|| (0..width).collect());
         let place = |column: &usize| projection.iter().position(|read| read == column);
@@ -388,6 +395,9 @@ impl Lowering {
         }
         if let Some(lookup) = lookup_node(plan) {
             return self.node(&lookup.input);
+        }
+        if past_node(plan).is_some() {
+            return Err(later("AS OF a time in a query that goes on", "Ask for it with SELECT."));
         }
         match asof_node(plan) {
             Some(join) => self.asof(join),

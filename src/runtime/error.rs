@@ -79,6 +79,27 @@ pub enum Error {
     /// A record of the log that cannot be read.
     #[error("a record of the log cannot be read: {0}")]
     Record(String),
+    /// The past of a table or view that does not keep it.
+    #[error("the past of \"{0}\" is not kept")]
+    NoPast(String),
+    /// A time of which nothing is known any more.
+    #[error("what \"{name}\" was at {at} is not known any more")]
+    Forgotten {
+        /// Table or view.
+        name: String,
+        /// The time.
+        at: String,
+        /// The first time of which it is known.
+        oldest: String,
+    },
+    /// A time that has not passed.
+    #[error("what \"{name}\" is at {at} is not known yet")]
+    NotYet {
+        /// Table or view.
+        name: String,
+        /// The time.
+        at: String,
+    },
     /// The server is shutting down.
     #[error("the server is shutting down")]
     ShuttingDown,
@@ -100,6 +121,9 @@ impl Error {
             | Error::Log(_)
             | Error::Archive(_)
             | Error::Record(_)
+            | Error::NoPast(_)
+            | Error::Forgotten { .. }
+            | Error::NotYet { .. }
             | Error::ShuttingDown => false,
         }
     }
@@ -149,6 +173,8 @@ impl Classify for Error {
             | Error::Archive(archive::Error::Corrupt { .. })
             | Error::Record(_) => SqlState::DATA_CORRUPTED,
             Error::Archive(archive::Error::Unwritable(_)) => SqlState::INTERNAL_ERROR,
+            Error::NoPast(_) => SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
+            Error::Forgotten { .. } | Error::NotYet { .. } => SqlState::INVALID_PARAMETER_VALUE,
             Error::ShuttingDown => SqlState::ADMIN_SHUTDOWN,
         }
     }
@@ -169,6 +195,9 @@ impl Classify for Error {
             | Error::Log(_)
             | Error::Archive(_)
             | Error::Record(_)
+            | Error::NoPast(_)
+            | Error::Forgotten { .. }
+            | Error::NotYet { .. }
             | Error::ShuttingDown => None,
         }
     }
@@ -186,6 +215,11 @@ impl Classify for Error {
             Error::Log(log::Error::Full { .. }) => {
                 Some("Nothing was changed; make room on the disk, and try again.".into())
             }
+            Error::NoPast(_) => Some("Create it WITH (retain = INTERVAL '1 hour').".into()),
+            Error::Forgotten { oldest, .. } => {
+                Some(format!("The oldest time that is known is {oldest}."))
+            }
+            Error::NotYet { .. } => Some("Name a time that has passed.".into()),
             Error::Stopped(..) => {
                 Some("ALTER VIEW .. RESUME starts it anew; hw.views tells its state.".into())
             }

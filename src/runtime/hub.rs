@@ -21,6 +21,7 @@ use arrow::array::RecordBatch;
 use tokio::sync::Notify;
 
 use super::build;
+use super::changes::Changes;
 use super::content::Content;
 use super::errors::ErrorLog;
 use super::history::Retention;
@@ -101,6 +102,8 @@ pub struct JobSpec<'a> {
     pub snapshot: bool,
     /// Whether streams count from its start on: what they retain is not read.
     pub from_now: bool,
+    /// For how many microseconds its changes are kept, for readers of the past.
+    pub retain: Option<i64>,
     /// A subscription from the first commit on.
     pub feed: Option<Arc<Feed>>,
     /// Whether a row that cannot be computed suspends the query.
@@ -112,7 +115,8 @@ impl<'a> JobSpec<'a> {
     pub fn view(plan: &'a Plan, name: &'a str, oid: Oid) -> Self {
         let keep = Some(Retention::default());
         let (snapshot, from_now, fail_on_error) = (true, false, false);
-        Self { plan, name, oid: Some(oid), keep, snapshot, from_now, feed: None, fail_on_error }
+        let (oid, retain, feed) = (Some(oid), None, None);
+        Self { plan, name, oid, keep, snapshot, from_now, retain, feed, fail_on_error }
     }
 }
 
@@ -205,9 +209,11 @@ impl Hub {
     }
 
     /// Adds a table.
-    pub fn create_table(&self, oid: Oid, table: Table) -> Result<()> {
+    pub fn create_table(&self, oid: Oid, mut table: Table) -> Result<()> {
         let mut state = self.lock();
-        self.record_definition(&mut state, self.clock.now())?;
+        let now = self.clock.now();
+        self.record_definition(&mut state, now)?;
+        table.begin(state.time(now), &self.keeper, oid);
         state.tables.insert(oid, table);
         Ok(())
     }
@@ -362,9 +368,11 @@ impl Hub {
     /// Makes the tasks of a query that no commit reaches, for what was read before.
     pub(super) fn detached_job(&self, plan: &Plan) -> Result<Arc<Job>> {
         let (keep, snapshot) = (Some(Retention::Forever), true);
-        let (name, oid, feed) = ("query", None, None);
+        let (name, oid, retain, feed) = ("query", None, None, None);
         let (from_now, fail_on_error) = (false, false);
-        self.job(0, &JobSpec { plan, name, oid, keep, snapshot, from_now, feed, fail_on_error })
+        let spec =
+            JobSpec { plan, name, oid, keep, snapshot, from_now, retain, feed, fail_on_error };
+        self.job(0, &spec)
     }
 
     fn job(&self, id: JobId, spec: &JobSpec<'_>) -> Result<Arc<Job>> {
@@ -386,6 +394,11 @@ impl Hub {
         let publication = Publication::new(schema, shape, parts, content, room);
         if !spec.snapshot {
             publication.skip_first();
+        }
+        if let Some((span, oid)) = spec.retain.zip(spec.oid) {
+            let mut changes = Changes::new(Arc::clone(&plan.root.schema), span);
+            changes.keep_in_files(&self.keeper, oid);
+            publication.keep_changes(changes);
         }
         let builder = build::Builder {
             shards: self.shards,

@@ -67,7 +67,7 @@ pub struct Image {
     pub inputs: Vec<(Option<Moment>, Vec<u8>)>,
     /// The moment.
     pub moment: Moment,
-    /// The files that it names, and others.
+    /// The files that it names.
     pub files: Vec<Arc<Stored>>,
 }
 
@@ -109,7 +109,6 @@ impl Hub {
             return Ok(None);
         }
         let moment = state.moment(self.clock().now());
-        let files = self.keeper().archive().held();
         let mut inputs = vec![(None, encode(&Input::Image(Part::Begin(self.shards()), None))?)];
         for (moment, definition) in &state.definitions {
             inputs.push((Some(*moment), encode(&Input::Definition(definition.clone()))?));
@@ -120,7 +119,9 @@ impl Hub {
         self.errors().save(&mut own)?;
         subjects.extend(others()?);
         subjects.push((Subject::Hub, own));
+        let mut files = Vec::new();
         for (subject, written) in subjects {
+            files.extend(written.files);
             for (number, (name, batch)) in (0..).zip(written.sections) {
                 for from in (0..batch.num_rows().max(1)).step_by(RECORD_ROWS) {
                     let rows = batch.slice(from, RECORD_ROWS.min(batch.num_rows() - from));

@@ -7,6 +7,7 @@
 //! [`task::Task`]s on worker threads, and come out at its [`publication::Publication`].
 
 pub mod build;
+pub mod changes;
 pub mod content;
 pub mod durable;
 pub mod errors;

@@ -88,7 +88,7 @@ impl<T: Run> Runs<T> {
     }
 
     /// Lets the oldest runs go, up to the first one that is to stay.
-    pub fn keep_from(&mut self, stays: impl Fn(&T) -> bool) {
+    pub fn keep_from(&mut self, mut stays: impl FnMut(&T) -> bool) {
         while self.runs.front().is_some_and(|run| !stays(run)) {
             self.rows -= self.runs.pop_front().map_or(0, |run| run.rows());
         }

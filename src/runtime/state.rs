@@ -88,6 +88,13 @@ impl State {
         self.time.map_or(now, |last| now.max(last.plus(1)))
     }
 
+    /// The name of a table or running query.
+    pub(super) fn name(&self, oid: Oid) -> Result<String> {
+        let table = self.tables.get(&oid).map(|table| table.name().to_owned());
+        let view = || Some(self.jobs.get(self.views.get(&oid)?)?.name.clone());
+        table.or_else(view).ok_or_else(|| Error::Gone(format!("with oid {oid}")))
+    }
+
     /// Takes the next position and time.
     pub(super) fn next_commit(&mut self, now: Timestamp) -> Commit {
         let time = self.next_time(now);

@@ -7,5 +7,6 @@ mod support;
 mod history;
 mod kills;
 mod objects;
+mod past;
 mod refusals;
 mod sources;

@@ -154,8 +154,19 @@ impl Server {
         kib.parse::<u64>().expect("VmHWM is a number") / 1024
     }
 
+    /// Ends the process as it should be ended, and starts another one on its data directory.
+    pub fn restart(mut self) -> Self {
+        let ended = self.signal("TERM");
+        assert!(ended.success(), "{ended}");
+        Self::on(Arc::clone(&self.directory), self.options)
+    }
+
     /// Sends the process a signal, e.g. `TERM`, and waits for its end.
     pub fn end_by(mut self, signal: &str) -> ExitStatus {
+        self.signal(signal)
+    }
+
+    fn signal(&mut self, signal: &str) -> ExitStatus {
         let id = self.child.id().to_string();
         let sent = Command::new("kill").args(["-s", signal, &id]).status().expect("kill runs");
         assert!(sent.success(), "kill -s {signal} {id}");

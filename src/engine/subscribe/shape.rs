@@ -15,8 +15,9 @@ use super::upsert::Lines;
 use crate::delta::Delta;
 use crate::error::SqlState;
 use crate::planner::plan::{Clock, Kind, Plan};
-use crate::runtime::publication;
+use crate::runtime::changes::shown_time;
 use crate::runtime::read::Read;
+use crate::runtime::{self, publication};
 use crate::sql::names::fold;
 use crate::time::Timestamp;
 
@@ -92,6 +93,13 @@ impl Shape {
             return Err(error.at(ident.span));
         }
         Ok(key)
+    }
+
+    /// The error of AS OF a time of which it is not known any more what a view was.
+    pub(super) fn forgotten(&self, name: &str, at: Timestamp, oldest: Timestamp) -> runtime::Error {
+        let numbers = self.time == DataType::Int64;
+        let [at, oldest] = [at, oldest].map(|at| shown_time(at, numbers));
+        runtime::Error::Forgotten { name: name.to_owned(), at, oldest }
     }
 
     fn times(&self, ts: TimestampMicrosecondArray) -> ArrayRef {

@@ -79,6 +79,8 @@ pub struct History {
     newest_bytes: usize,
     /// The latest time that a row had.
     latest: Timestamp,
+    /// The latest time of a row that was let go.
+    forgotten: Timestamp,
     /// What takes parts to files, and as whose; without it all stays in memory.
     keeper: Option<(Arc<Keeper>, Oid)>,
 }
@@ -94,6 +96,7 @@ impl History {
             newest: Runs::default(),
             newest_bytes: 0,
             latest: Timestamp::MIN,
+            forgotten: Timestamp::MIN,
             keeper: None,
         }
     }
@@ -108,6 +111,7 @@ impl History {
         for part in &self.sealed {
             let (saved, runs) = part.saved();
             image::put_json(to, "part", &saved)?;
+            to.files.extend(part.file());
             runs.iter().try_for_each(|run| run.save(to))?;
         }
         self.newest.iter().try_for_each(|run| run.save(to))
@@ -166,7 +170,13 @@ impl History {
             self.pop();
         }
         if self.sealed.is_empty() {
-            self.newest.keep_from(|run| run.delta.latest() >= oldest);
+            self.newest.keep_from(|run| {
+                let latest = run.delta.latest();
+                if latest < oldest {
+                    self.forgotten = latest.max(self.forgotten);
+                }
+                latest >= oldest
+            });
         }
     }
 
@@ -181,7 +191,15 @@ impl History {
     }
 
     fn pop(&mut self) {
-        self.sealed_rows -= self.sealed.pop_front().map_or(0, |part| part.rows());
+        if let Some(part) = self.sealed.pop_front() {
+            self.sealed_rows -= part.rows();
+            self.forgotten = part.latest().max(self.forgotten);
+        }
+    }
+
+    /// The latest time of a row that was let go by its time.
+    pub fn forgotten(&self) -> Timestamp {
+        self.forgotten
     }
 
     /// Seals what is in memory, if that is enough.
@@ -213,7 +231,7 @@ impl History {
     /// The rows, in arrival order.
     pub fn parts(&self) -> Vec<Part> {
         let sealed = self.sealed.iter().cloned().map(Part::Sealed);
-        sealed.chain(self.newest.iter().cloned().map(Part::Run)).collect()
+        sealed.chain(self.newest.iter().cloned().map(Arc::new).map(Part::Run)).collect()
     }
 
     /// Number of rows.

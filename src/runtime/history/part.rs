@@ -25,7 +25,7 @@ use crate::time::Timestamp;
 #[derive(Clone, Debug)]
 pub enum Part {
     /// In memory.
-    Run(Retained),
+    Run(Arc<Retained>),
     /// In memory as long as it is in no file.
     Sealed(Arc<Sealed>),
 }
@@ -100,7 +100,7 @@ impl Part {
     /// The rows. Blocks, if they are in a file.
     pub fn read(&self) -> Result<Cow<'_, [Retained]>> {
         match self {
-            Part::Run(run) => Ok(Cow::Borrowed(std::slice::from_ref(run))),
+            Part::Run(run) => Ok(Cow::Borrowed(std::slice::from_ref(run.as_ref()))),
             Part::Sealed(sealed) => Ok(Cow::Owned(sealed.read()?)),
         }
     }

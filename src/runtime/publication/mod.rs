@@ -29,6 +29,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use arrow::datatypes::SchemaRef;
 use tokio::sync::Notify;
 
+use super::Error;
+use super::changes::{AsOf, Changes};
 use super::content::Content;
 use super::history::{Retained, Size};
 use super::job::{Fault, Job};
@@ -54,6 +56,8 @@ pub struct State {
     commit: Commit,
     watermark: Watermark,
     content: Content,
+    /// Its changes of late, if they are kept.
+    changes: Option<Changes>,
     /// Elements that came, of a stream.
     elements: u64,
     /// Whether the first commit is left out of the result.
@@ -138,6 +142,7 @@ impl Publication {
             commit: none,
             watermark: Watermark::MIN,
             content,
+            changes: None,
             elements: 0,
             skip_first: false,
             shape,
@@ -160,6 +165,11 @@ impl Publication {
     /// What the result is, and how its changes are brought.
     pub fn shape(&self) -> Shape {
         self.shape
+    }
+
+    /// Keeps the changes, for readers of the past.
+    pub fn keep_changes(&self, changes: Changes) {
+        self.lock().changes = Some(changes);
     }
 
     /// Leaves what the query finds at its start out of its result.
@@ -283,6 +293,13 @@ impl Publication {
         }
         let watched = !state.feeds.is_empty() || !state.downstream.is_empty();
         state.content.apply(&delta, partial.commit.time)?;
+        if let Some(changes) = &mut state.changes {
+            let now = match self.shape.clock {
+                Clock::Arrival => partial.commit.time,
+                Clock::Event => partial.watermark.last_closed(),
+            };
+            changes.push(&delta, now, partial.commit.time)?;
+        }
         state.commit = partial.commit;
         state.watermark = match self.shape {
             // No later commit has an earlier time.
@@ -438,6 +455,41 @@ impl State {
     pub fn snapshot(&mut self) -> super::Result<Snapshot> {
         let (rows, weights) = self.content.snapshot()?;
         Ok(Snapshot { rows, weights, watermark: self.watermark, commit: self.commit })
+    }
+
+    /// Returns the content as of a time that has passed, of the query of this name.
+    pub fn as_of(&mut self, name: &str, as_of: AsOf) -> super::Result<Snapshot> {
+        if self.shape.clock == Clock::Event && !self.watermark.closes(as_of.at) {
+            return Err(Error::NotYet { name: name.to_owned(), at: as_of.show(as_of.at) });
+        }
+        let changes = self.changes.as_ref().ok_or_else(|| Error::NoPast(name.to_owned()))?;
+        changes.check(name, as_of)?;
+        let later = changes.after(as_of.at)?;
+        let mut snapshot = self.snapshot()?;
+        later.into_iter().try_for_each(|delta| snapshot.add(&delta.negate()))?;
+        Ok(snapshot)
+    }
+
+    /// Returns the content as of a time, and the changes since, if that is known: each at its time.
+    pub fn since(&mut self, at: Timestamp) -> super::Result<Option<Delta>> {
+        let Some(changes) = &self.changes else { return Ok(None) };
+        let now = match self.shape.clock {
+            Clock::Arrival => self.commit.time,
+            Clock::Event => self.watermark.last_closed(),
+        };
+        if at > now || changes.oldest().is_none_or(|oldest| at < oldest) {
+            return Ok(None);
+        }
+        let mut all = changes.after(at)?;
+        let mut snapshot = self.snapshot()?;
+        all.iter().try_for_each(|delta| snapshot.add(&delta.clone().negate()))?;
+        all.push(snapshot.delta(at));
+        Ok(Some(Delta::concat(&snapshot.rows.schema(), &all)?))
+    }
+
+    /// The first time of which the content is known, if its past is kept.
+    pub fn oldest(&self) -> Option<Timestamp> {
+        self.changes.as_ref().and_then(Changes::oldest)
     }
 
     /// Returns what a reader gets: the elements of a stream, or the content of a relation.

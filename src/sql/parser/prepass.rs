@@ -30,7 +30,7 @@
 use sqlparser::keywords::{Keyword, RESERVED_FOR_TABLE_ALIAS};
 use sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 
-use super::asof::{LOOKUP_FUNCTION, VERSIONS_FUNCTION};
+use super::asof::{LOOKUP_FUNCTION, PAST_FUNCTION, VERSIONS_FUNCTION};
 use super::emit::{ends_operand, sees_emit};
 use super::frame::{Clause, Frame, Opened};
 use super::reader::Reader;
@@ -489,9 +489,15 @@ impl Prepass<'_> {
     fn refuse(&self) -> Result<()> {
         if self.input.peek(1) == &Token::LParen
             && matches!(self.input.peek(0), Token::Word(word)
-                if [WINDOW_FUNCTION, VERSIONS_FUNCTION, LOOKUP_FUNCTION, STREAM_FUNCTION]
-                    .iter()
-                    .any(|made| word.value.eq_ignore_ascii_case(made)))
+                if [
+                    WINDOW_FUNCTION,
+                    VERSIONS_FUNCTION,
+                    LOOKUP_FUNCTION,
+                    PAST_FUNCTION,
+                    STREAM_FUNCTION,
+                ]
+                .iter()
+                .any(|made| word.value.eq_ignore_ascii_case(made)))
         {
             return Err(self.input.unexpected_hint("Write a window in brackets: FROM s [NOW]."));
         }

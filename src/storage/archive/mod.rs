@@ -167,11 +167,6 @@ impl Archive {
         Ok(stored)
     }
 
-    /// All files that somebody holds.
-    pub fn held(&self) -> Vec<Arc<Stored>> {
-        self.lock().known.values().filter_map(Weak::upgrade).collect()
-    }
-
     /// Removes the files that nobody holds any more.
     pub fn sweep(&self) {
         let mut gone = Vec::new();
