@@ -29,6 +29,7 @@ pub mod functions;
 mod group_by;
 pub mod grouping;
 mod hypothetical;
+pub mod in_order;
 mod inspection;
 pub mod interval_order;
 mod join;
