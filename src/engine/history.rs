@@ -34,8 +34,10 @@ use futures::{StreamExt, TryStreamExt, stream};
 use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
 use parquet::file::metadata::ParquetMetaData;
 
+use crate::delta::{Delta, batch};
 use crate::error::Classify;
 use crate::functions::error::failure;
+use crate::planner::plan::ScanKind;
 use crate::planner::relation::RelationSource;
 use crate::runtime;
 use crate::runtime::history::Part;
@@ -52,14 +54,19 @@ pub(super) struct HistoryTable {
 }
 
 impl HistoryTable {
-    /// The parts of a stream whose own columns a plan reads.
+    /// The parts of a stream that is partly in files, and of which a plan reads its own columns.
     pub(super) fn new(
         source: &RelationSource,
         parts: &[Part],
         instant: Option<Timestamp>,
-    ) -> Arc<Self> {
+    ) -> Option<Arc<Self>> {
+        let plain = source.kind() != ScanKind::Arrivals && !source.has_seq();
+        let plain = plain && source.has_late().is_none();
+        if !plain || parts.iter().all(|part| part.span_in_file().is_none()) {
+            return None;
+        }
         let (schema, time) = (Arc::clone(source.row_type()), source.event_time());
-        Arc::new(Self { schema, parts: parts.to_vec(), time, instant })
+        Some(Arc::new(Self { schema, parts: parts.to_vec(), time, instant }))
     }
 
     /// The parts that may have rows that a query wants.
@@ -132,8 +139,46 @@ impl TableProvider for HistoryTable {
 }
 
 /// Why history cannot be read, as it travels through DataFusion.
-pub(super) fn unreadable(error: runtime::Error) -> DataFusionError {
+fn unreadable(error: runtime::Error) -> DataFusionError {
     failure(error.sqlstate(), error.to_string())
+}
+
+/// The rows of a stream in the row type of its scan: with times of arrival, and numbers in the
+/// order of arrival, if the plan reads these. Of parts that are not wanted there are none.
+pub(super) fn in_order(
+    source: &RelationSource,
+    parts: &[Part],
+    wanted: impl Fn(&Part) -> bool,
+) -> Result<Vec<Delta>> {
+    let mut seq = 0..;
+    let mut numbered = Vec::new();
+    for part in parts.iter().filter(|part| wanted(part)) {
+        for retained in part.read().map_err(unreadable)?.iter() {
+            let late = source.has_late().map(|time| retained.and_late(time)).transpose()?;
+            let retained = late.as_ref().unwrap_or(retained);
+            let delta = match source.kind() {
+                ScanKind::Arrivals => retained.by_arrival()?,
+                _ => retained.delta.clone(),
+            };
+            let mut columns = delta.rows().columns().to_vec();
+            if source.has_seq() {
+                let seq = seq.by_ref().take(delta.len());
+                columns.push(Arc::new(Int64Array::from_iter_values(seq)));
+            }
+            let rows = batch(Arc::clone(source.row_type()), columns, delta.len())?;
+            numbered.push(delta.with_rows(rows));
+        }
+    }
+    Ok(numbered)
+}
+
+/// The rows that came in time.
+pub(super) fn deltas_of(parts: &[Part]) -> Result<Vec<Delta>> {
+    let mut deltas = Vec::new();
+    for part in parts {
+        deltas.extend(part.read().map_err(unreadable)?.iter().map(|run| run.delta.clone()));
+    }
+    Ok(deltas)
 }
 
 /// What is read of each part.

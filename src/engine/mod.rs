@@ -10,6 +10,7 @@ use datafusion::execution::SessionState;
 use tokio::task::JoinHandle;
 
 mod activity;
+mod ahead;
 mod aside;
 mod asof;
 mod assignment;
@@ -37,6 +38,7 @@ mod locks;
 mod nodes;
 pub mod outcome;
 mod parameters;
+mod past;
 pub mod pg_catalog;
 mod query;
 mod recovery;

@@ -14,41 +14,38 @@
 //! each query
 //! run both ways checks the other, and all of DataFusion's SQL is there for one-shot queries.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{BooleanArray, Int64Array, RecordBatch};
+use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::{concat_batches, filter_record_batch};
-use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
 use datafusion::catalog::MemTable;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{ParamValues, ScalarValue};
 use datafusion::datasource::provider_as_source;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
-use datafusion::logical_expr::{Expr, LogicalPlan, TableScan, TableScanBuilder};
+use datafusion::logical_expr::{LogicalPlan, TableScan, TableScanBuilder};
 use datafusion::physical_plan::SendableRecordBatchStream;
 use futures::{StreamExt, TryStreamExt};
 
-use super::ddl::timestamp_value;
-use super::history::{HistoryTable, unreadable};
+use super::history::{HistoryTable, deltas_of, in_order};
 use super::nodes::{break_ties, execute_plain, our_nodes, values_of, window_expr};
 use super::outcome::{RowStream, Rows};
-use super::{Engine, Error, Result, asof, constants, keys};
+use super::{Engine, Error, Result, ahead, asof, constants, keys, past};
 use crate::delta::{Delta, batch};
 use crate::error::SqlState;
-use crate::functions::error::failure;
 use crate::planner::arithmetic::checked_sums;
-use crate::planner::bind::{constant_value, settled, visible_names};
+use crate::planner::bind::{settled, visible_names};
+use crate::planner::in_order::sorting_calls;
 use crate::planner::lookup::{self, lookup_node};
 use crate::planner::lower::{self, Request, Wanted, window_node};
-use crate::planner::past;
 use crate::planner::plan::{Clock, ScanKind, Ticks};
 use crate::planner::relation::RelationSource;
 use crate::planner::temporal;
 use crate::planner::to_stream::{ToStreamNode, monotonic, scanned_stream, to_stream_node};
 use crate::planner::window::{WindowKind, WindowNode};
-use crate::runtime::changes::AsOf;
 use crate::runtime::history::Part;
 use crate::runtime::read::Read;
 use crate::sql::catalog::Oid;
@@ -79,7 +76,7 @@ pub(super) fn scanned(plan: &LogicalPlan) -> Option<&RelationSource> {
 fn inputs(plan: &LogicalPlan) -> Result<(BTreeMap<Oid, bool>, bool)> {
     let (mut oids, mut instants) = (BTreeMap::<Oid, bool>::new(), false);
     plan.apply_with_subqueries(|node| {
-        if let Some(source) = scanned(node).filter(|source| source.as_of().is_none()) {
+        if let Some(source) = scanned(node) {
             let timeless = source.kind() == ScanKind::Table
                 || source.properties.as_ref().is_some_and(|p| p.timeless);
             let counts = !timeless && source.kind() != ScanKind::Arrivals;
@@ -92,31 +89,6 @@ fn inputs(plan: &LogicalPlan) -> Result<(BTreeMap<Oid, bool>, bool)> {
         Ok(TreeNodeRecursion::Continue)
     })?;
     Ok((oids, instants))
-}
-
-/// The relations that a plan reads as of a time.
-fn as_ofs(plan: &LogicalPlan) -> Result<BTreeSet<AsOf>> {
-    let mut found = BTreeSet::new();
-    plan.apply_with_subqueries(|node| {
-        found.extend(scanned(node).and_then(as_of));
-        Ok(TreeNodeRecursion::Continue)
-    })?;
-    Ok(found)
-}
-
-fn as_of(source: &RelationSource) -> Option<AsOf> {
-    let time = source.properties.as_ref().and_then(|p| p.time_type.as_ref());
-    let numbers = time == Some(&DataType::Int64);
-    source.as_of().map(|at| AsOf { object: source.object.oid, at, numbers })
-}
-
-/// Computes the time as of which a relation is read.
-fn past_time(at: &Expr, state: &SessionState) -> Result<Timestamp, DataFusionError> {
-    let value = constant_value(at.clone(), state)?;
-    timestamp_value(&value).ok_or_else(|| {
-        let message = format!("AS OF needs a timestamp, not {}", value.data_type());
-        failure(SqlState::DATATYPE_MISMATCH, message)
-    })
 }
 
 /// Whether a stream is made of what is one already.
@@ -187,33 +159,50 @@ pub async fn collect(
 }
 
 async fn execute(once: &Once, plan: LogicalPlan) -> Result<SendableRecordBatchStream> {
-    let Once { engine, functions, pending } = once;
-    let state = engine.at_present(functions);
+    let state = once.engine.at_present(&once.functions);
     // Keys and times of windows are computed on the way, so types are settled first.
-    let plan = lookup::unmark(checked_sums(settled(plan, &state)?)?)?;
-    let plan = past::resolve(plan, &|at| past_time(at, &state))?;
-    let (oids, instants) = inputs(&plan)?;
+    let mut plan = past::read(once, settled_once(plan, &state)?, &state).await?;
+    let (reads, instant) = loop {
+        let (reads, instant) = read(once, &plan, &state).await?;
+        let defined = instant.map(|instant| ahead::defined(once, &plan, &reads, instant));
+        match defined.transpose()?.flatten() {
+            Some(defined) => plan = defined,
+            None => break (reads, instant),
+        }
+    };
+    let plan = break_ties(plan)?;
+    let streams = made_streams(once, &plan, &reads).await?;
+    let held = At { instant, reads, streams };
+    let plan = held.replace(plan, &state).await?;
+    execute_plain(&state, &plan).await
+}
+
+/// Settles the types of a plan that runs once, and what its aggregates do.
+pub(super) fn settled_once(plan: LogicalPlan, state: &SessionState) -> Result<LogicalPlan> {
+    Ok(sorting_calls(lookup::unmark(checked_sums(settled(plan, state)?)?)?)?)
+}
+
+/// Reads what a plan names, and tells the instant of event time that it is at, if it is at one.
+async fn read(
+    once: &Once,
+    plan: &LogicalPlan,
+    state: &SessionState,
+) -> Result<(BTreeMap<Oid, Read>, Option<Timestamp>)> {
+    let (oids, instants) = inputs(plan)?;
     let timed = oids.values().any(|timed| *timed);
-    let event = instants || (timed && lower::clock(&plan, &state)? == Clock::Event);
+    let event = instants || (timed && lower::clock(plan, state)? == Clock::Event);
     let named: Vec<Oid> = oids.keys().copied().collect();
-    engine.hub().settle(&named).await;
-    let mut reads = engine.hub().read(&named, &keys::fixed(&plan)?)?.finish().await?;
-    let mut pasts = BTreeMap::new();
-    for as_of in as_ofs(&plan)? {
-        pasts.insert(as_of, engine.hub().read_as_of(as_of).await?);
-    }
-    engine.hub().durable().await;
-    for (oid, delta) in pending {
+    let hub = once.engine.hub();
+    hub.settle(&named).await;
+    let mut reads = hub.read(&named, &keys::fixed(plan)?)?.finish().await?;
+    hub.durable().await;
+    for (oid, delta) in &once.pending {
         if let Some(Read::Table(snapshot)) = reads.get_mut(oid) {
             snapshot.add(delta)?;
         }
     }
-    let plan = break_ties(plan)?;
-    let streams = made_streams(once, &plan, &reads).await?;
     let instant = event.then(|| last_closed(&reads, &oids));
-    let held = At { instant, reads, pasts, streams };
-    let plan = held.replace(plan, &state).await?;
-    execute_plain(&state, &plan).await
+    Ok((reads, instant))
 }
 
 /// The last instant that the watermarks of all inputs have passed.
@@ -259,7 +248,6 @@ async fn made_streams(
 /// What the objects hold, at an instant of event time if the query has a bracket window.
 struct At {
     reads: BTreeMap<Oid, Read>,
-    pasts: BTreeMap<AsOf, Read>,
     /// Streams that the query itself makes.
     streams: Vec<(LogicalPlan, Vec<Part>)>,
     instant: Option<Timestamp>,
@@ -340,11 +328,10 @@ impl At {
     /// A stream that is partly in files, and whose own columns are read: its rows need not be in
     /// memory at once.
     fn in_files(&self, source: &RelationSource) -> Option<Arc<HistoryTable>> {
-        let Some(Read::Stream(parts, _)) = self.reads.get(&source.object.oid) else { return None };
-        let plain = source.kind() != ScanKind::Arrivals && !source.has_seq();
-        let plain = plain && source.has_late().is_none();
-        let in_files = plain && parts.iter().any(|part| part.span_in_file().is_some());
-        in_files.then(|| HistoryTable::new(source, parts, self.instant))
+        match self.reads.get(&source.object.oid) {
+            Some(Read::Stream(parts, _)) => HistoryTable::new(source, parts, self.instant),
+            _ => None,
+        }
     }
 
     /// All rows of an object, as of the query's instant.
@@ -355,11 +342,7 @@ impl At {
         {
             return asof::current(source, &deltas_of(retained)?, instant);
         }
-        let read = match as_of(source) {
-            None => self.reads.get(&source.object.oid),
-            Some(as_of) => self.pasts.get(&as_of),
-        };
-        match read {
+        match self.reads.get(&source.object.oid) {
             None => Ok(RecordBatch::new_empty(schema)),
             Some(Read::Table(snapshot) | Read::View(snapshot)) => {
                 Ok(snapshot.all_rows()?.with_schema(schema)?)
@@ -442,47 +425,9 @@ impl At {
     }
 }
 
-/// The rows of a stream in the row type of its scan: with times of arrival, and numbers in the
-/// order of arrival, if the plan reads these.
-fn in_order(
-    source: &RelationSource,
-    parts: &[Part],
-    wanted: impl Fn(&Part) -> bool,
-) -> Result<Vec<Delta>, DataFusionError> {
-    let mut seq = 0..;
-    let mut numbered = Vec::new();
-    for part in parts.iter().filter(|part| wanted(part)) {
-        for retained in part.read().map_err(unreadable)?.iter() {
-            let late = source.has_late().map(|time| retained.and_late(time)).transpose()?;
-            let retained = late.as_ref().unwrap_or(retained);
-            let delta = match source.kind() {
-                ScanKind::Arrivals => retained.by_arrival()?,
-                _ => retained.delta.clone(),
-            };
-            let mut columns = delta.rows().columns().to_vec();
-            if source.has_seq() {
-                let seq = seq.by_ref().take(delta.len());
-                columns.push(Arc::new(Int64Array::from_iter_values(seq)));
-            }
-            let rows = batch(Arc::clone(source.row_type()), columns, delta.len())?;
-            numbered.push(delta.with_rows(rows));
-        }
-    }
-    Ok(numbered)
-}
-
-/// The rows that came in time.
-fn deltas_of(parts: &[Part]) -> Result<Vec<Delta>, DataFusionError> {
-    let mut deltas = Vec::new();
-    for part in parts {
-        deltas.extend(part.read().map_err(unreadable)?.iter().map(|run| run.delta.clone()));
-    }
-    Ok(deltas)
-}
-
 /// A scan of given rows instead of an object. The terms of WITH RECURSIVE must agree in the types
 /// of their columns and in nothing else, so there columns forget what they are declared as.
-fn scan_of(
+pub(super) fn scan_of(
     mut scan: TableScan,
     rows: RecordBatch,
     recursive: bool,

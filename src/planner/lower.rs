@@ -26,6 +26,7 @@ use super::decorrelate::Decorrelate;
 use super::derive;
 use super::error::{Error, Result};
 use super::lookup::{looks_up, lookup_node};
+use super::never::Never;
 use super::null_safe::{join_keys, join_pairs};
 use super::ordered::Ordered;
 use super::panes::Panes;
@@ -51,6 +52,7 @@ fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     };
     vec![
         Arc::new(SimplifyExpressions::new()),
+        Arc::new(Never),
         Arc::new(ReplaceDistinctWithAggregate::new()),
         Arc::new(DecorrelatePredicateSubquery::new()),
         Arc::new(join_keys()),
@@ -193,7 +195,8 @@ pub fn clock(analyzed: &LogicalPlan, state: &SessionState) -> Result<Clock> {
     }
     let mut joins = false;
     analyzed.apply_with_subqueries(|node| {
-        joins |= matches!(node, LogicalPlan::Join(_)) || asof_node(node).is_some();
+        joins |= matches!(node, LogicalPlan::Join(_) | LogicalPlan::Subquery(_));
+        joins |= asof_node(node).is_some();
         Ok(TreeNodeRecursion::Continue)
     })?;
     if !joins {
@@ -340,12 +343,6 @@ impl Lowering {
                 "Query it with SELECT.",
             ));
         };
-        if source.as_of().is_some() {
-            return Err(later(
-                "a stream or window made of what was AS OF a time",
-                "Leave AS OF out.",
-            ));
-        }
         let width = source.row_type().fields().len();
         let projection = scan.projection.clone().unwrap_or_else(|| (0..width).collect());
         let place = |column: &usize| projection.iter().position(|read| read == column);

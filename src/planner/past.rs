@@ -1,24 +1,17 @@
 //! Relations as of a time: `FROM v AS OF t`.
 //!
 //! # Semantics
-//! The parser marks such a relation, and the mark is a node of the logical plan. Before a one-shot
-//! query runs, its times are computed, and every table and view below a mark is read as of its
-//! time. A query that goes on has no single past, so there the mark is refused.
+//! The parser marks such a relation, and the mark is a node of the logical plan: every table and
+//! view below it is read as of its time. A query that goes on has no single past, so there the mark
+//! is refused.
 
 use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
 use datafusion::common::DFSchemaRef;
-use datafusion::common::tree_node::Transformed;
 use datafusion::error::Result as DfResult;
-use datafusion::logical_expr::{
-    Expr, Extension, LogicalPlan, TableScan, UserDefinedLogicalNodeCore,
-};
-
-use super::error::Error;
-use super::relation::RelationSource;
-use crate::time::Timestamp;
+use datafusion::logical_expr::{Expr, Extension, LogicalPlan, UserDefinedLogicalNodeCore};
 
 /// A relation as of a time.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -41,39 +34,6 @@ pub fn past_node(plan: &LogicalPlan) -> Option<&PastNode> {
         LogicalPlan::Extension(extension) => extension.node.as_any().downcast_ref(),
         _ => None,
     }
-}
-
-/// Takes the marks off a query that runs once: what is below one is read as of its time.
-pub fn resolve(
-    plan: LogicalPlan,
-    time: &dyn Fn(&Expr) -> DfResult<Timestamp>,
-) -> DfResult<LogicalPlan> {
-    let plan = plan.transform_up_with_subqueries(|node| match past_node(&node) {
-        Some(past) => Ok(Transformed::yes(as_of(past.input.clone(), time(&past.at)?)?)),
-        None => Ok(Transformed::no(node)),
-    });
-    Ok(plan?.data)
-}
-
-fn as_of(plan: LogicalPlan, at: Timestamp) -> DfResult<LogicalPlan> {
-    let plan = plan.transform_up_with_subqueries(|node| {
-        let LogicalPlan::TableScan(scan) = node else { return Ok(Transformed::no(node)) };
-        let source = scan.source.downcast_ref::<RelationSource>();
-        let Some(source) = source.filter(|source| !source.is_stream()) else {
-            return Err(Error::Unsupported {
-                what: format!("\"{}\" AS OF a time is not supported", scan.table_name.table()),
-                hint: "Tables and views are read as of a time; of a stream choose rows by a time \
-                       of theirs in WHERE."
-                    .into(),
-            }
-            .into());
-        };
-        // A time closer to the relation counts.
-        let at = source.as_of().unwrap_or(at);
-        let source = Arc::new(source.clone().read_as_of(at));
-        Ok(Transformed::yes(LogicalPlan::TableScan(TableScan { source, ..scan })))
-    });
-    Ok(plan?.data)
 }
 
 impl PartialOrd for PastNode {

@@ -34,7 +34,6 @@ use crate::sql;
 use crate::sql::catalog::{Catalog, Column, FunctionDef, Object, ObjectKind, Oid, ViewDef};
 use crate::sql::names::TEMPORARY;
 use crate::sql::types::SqlType;
-use crate::time::Timestamp;
 
 /// Where names are looked up.
 pub trait Relations: Send + Sync {
@@ -63,8 +62,6 @@ pub struct RelationSource {
     pub(super) late: bool,
     /// Whether a stream's rows are read with the order in which they arrived.
     seq: bool,
-    /// The time as of which it is read; `None` is now.
-    as_of: Option<Timestamp>,
     pub(super) schema: SchemaRef,
     defaults: BTreeMap<String, Expr>,
     primary_key: Vec<usize>,
@@ -127,9 +124,9 @@ impl RelationSource {
         let schema = object.arrow_schema();
         let defaults = BTreeMap::new();
         let primary_key = self.primary_key.clone();
-        let (arrivals, late, seq, as_of) = (false, false, false, None);
+        let (arrivals, late, seq) = (false, false, false);
         let (object, properties) = (Arc::new(object), None);
-        Some(Self { object, properties, arrivals, late, seq, as_of, schema, defaults, primary_key })
+        Some(Self { object, properties, arrivals, late, seq, schema, defaults, primary_key })
     }
 
     /// The stream with arrival times.
@@ -138,16 +135,6 @@ impl RelationSource {
         let fields = self.schema.fields().iter().cloned().chain([Arc::new(arrival)]);
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
         Self { arrivals: true, schema, ..self.clone() }
-    }
-
-    /// The same relation as of a time.
-    pub(super) fn read_as_of(self, at: Timestamp) -> Self {
-        Self { as_of: Some(at), ..self }
-    }
-
-    /// The time as of which it is read; `None` is now.
-    pub fn as_of(&self) -> Option<Timestamp> {
-        self.as_of
     }
 
     /// The row type of a scan.
@@ -386,14 +373,13 @@ impl<'a> Names<'a> {
             ObjectKind::Table(table) => table.primary_key.clone(),
             ObjectKind::Stream(_) | ObjectKind::View(_) | ObjectKind::Sink(_) => Vec::new(),
         };
-        let (arrivals, late, seq, as_of) = (false, false, false, None);
+        let (arrivals, late, seq) = (false, false, false);
         Ok(Arc::new(RelationSource {
             object,
             properties,
             arrivals,
             late,
             seq,
-            as_of,
             schema,
             defaults,
             primary_key,

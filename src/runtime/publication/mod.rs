@@ -20,6 +20,7 @@
 //!    is answered at exactly that position.
 //! 3. The hub's lock is never taken from here.
 
+mod past;
 mod saved;
 
 use std::collections::VecDeque;
@@ -29,8 +30,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use arrow::datatypes::SchemaRef;
 use tokio::sync::Notify;
 
-use super::Error;
-use super::changes::{AsOf, Changes};
+use super::changes::Changes;
 use super::content::Content;
 use super::history::{Retained, Size};
 use super::job::{Fault, Job};
@@ -455,41 +455,6 @@ impl State {
     pub fn snapshot(&mut self) -> super::Result<Snapshot> {
         let (rows, weights) = self.content.snapshot()?;
         Ok(Snapshot { rows, weights, watermark: self.watermark, commit: self.commit })
-    }
-
-    /// Returns the content as of a time that has passed, of the query of this name.
-    pub fn as_of(&mut self, name: &str, as_of: AsOf) -> super::Result<Snapshot> {
-        if self.shape.clock == Clock::Event && !self.watermark.closes(as_of.at) {
-            return Err(Error::NotYet { name: name.to_owned(), at: as_of.show(as_of.at) });
-        }
-        let changes = self.changes.as_ref().ok_or_else(|| Error::NoPast(name.to_owned()))?;
-        changes.check(name, as_of)?;
-        let later = changes.after(as_of.at)?;
-        let mut snapshot = self.snapshot()?;
-        later.into_iter().try_for_each(|delta| snapshot.add(&delta.negate()))?;
-        Ok(snapshot)
-    }
-
-    /// Returns the content as of a time, and the changes since, if that is known: each at its time.
-    pub fn since(&mut self, at: Timestamp) -> super::Result<Option<Delta>> {
-        let Some(changes) = &self.changes else { return Ok(None) };
-        let now = match self.shape.clock {
-            Clock::Arrival => self.commit.time,
-            Clock::Event => self.watermark.last_closed(),
-        };
-        if at > now || changes.oldest().is_none_or(|oldest| at < oldest) {
-            return Ok(None);
-        }
-        let mut all = changes.after(at)?;
-        let mut snapshot = self.snapshot()?;
-        all.iter().try_for_each(|delta| snapshot.add(&delta.clone().negate()))?;
-        all.push(snapshot.delta(at));
-        Ok(Some(Delta::concat(&snapshot.rows.schema(), &all)?))
-    }
-
-    /// The first time of which the content is known, if its past is kept.
-    pub fn oldest(&self) -> Option<Timestamp> {
-        self.changes.as_ref().and_then(Changes::oldest)
     }
 
     /// Returns what a reader gets: the elements of a stream, or the content of a relation.
