@@ -65,8 +65,8 @@ impl QueryOptions {
                     return Err(Error::hinted(
                         SqlState::INVALID_PARAMETER_VALUE,
                         format!("unrecognized option \"{key}\""),
-                        "Options are on_error, clock and snapshot, for relations retain, and for streams \
-                         retention.",
+                        "Options are on_error, clock, snapshot, for relations retain and for \
+                         streams retention.",
                     ));
                 }
             }

@@ -13,7 +13,8 @@ use datafusion::logical_expr::{Expr, LogicalPlan};
 
 use super::Result;
 use super::ddl::timestamp_value;
-use super::query::{Once, scan_of, scanned};
+use super::nodes::values_of;
+use super::query::{Once, scanned};
 use crate::error::SqlState;
 use crate::functions::error::failure;
 use crate::planner;
@@ -96,8 +97,12 @@ fn replaced(
             }
             _ => unreachable!("all relations below the node have been read"),
         };
-        let LogicalPlan::TableScan(scan) = node else { unreachable!("scanned") };
-        Ok(Transformed::yes(scan_of(scan, rows, false)?))
+        let LogicalPlan::TableScan(scan) = &node else { unreachable!("scanned") };
+        let rows = match &scan.projection {
+            None => rows,
+            Some(columns) => rows.project(columns)?,
+        };
+        Ok(Transformed::yes(values_of(&node, rows)?))
     });
     Ok(replaced?.data)
 }

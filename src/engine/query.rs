@@ -427,7 +427,7 @@ impl At {
 
 /// A scan of given rows instead of an object. The terms of WITH RECURSIVE must agree in the types
 /// of their columns and in nothing else, so there columns forget what they are declared as.
-pub(super) fn scan_of(
+fn scan_of(
     mut scan: TableScan,
     rows: RecordBatch,
     recursive: bool,

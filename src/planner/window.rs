@@ -61,8 +61,8 @@ pub enum WindowKind {
 }
 
 impl WindowKind {
-    /// How far before an instant rows may lie that are in the window then; unknown, if that is not a
-    /// matter of time.
+    /// How far before an instant rows may lie that are in the window then; unknown, if that is not
+    /// a matter of time.
     pub fn reach(self) -> Option<i64> {
         match self {
             WindowKind::Range { size, slide, .. } => {

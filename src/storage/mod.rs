@@ -1,5 +1,4 @@
-//! State of operators, base relations and retained rows; the [`log`] that they rest on, and the
-//! [`archive`] of rows that are too many for memory.
+//! State of operators, base relations and retained rows; the [`log`] and the [`archive`] of files.
 //!
 //! The bytes of a row, in Arrow's row encoding, live in a [`Slab`] under a dense slot number;
 //! everything else is an index over slots. [`RowSet`] finds a slot by the row (hash),

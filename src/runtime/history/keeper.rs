@@ -87,7 +87,10 @@ impl Keeper {
 
     /// Writes a part when its turn comes.
     pub(super) fn write(&self, owner: Oid, part: &Arc<Sealed>) {
-        lock(&self.shared.queue).parts.push_back((owner, Arc::downgrade(part)));
+        let mut queue = lock(&self.shared.queue);
+        queue.parts.push_back((owner, Arc::downgrade(part)));
+        queue.failing = false;
+        drop(queue);
         self.shared.moved.notify_all();
     }
 

@@ -1,3 +1,5 @@
+//! Rows in memory, on their way to files, and in files.
+
 use std::fs;
 
 use arrow::array::{
@@ -123,7 +125,8 @@ fn late_rows_stand_behind_the_others_of_their_part() {
 #[test]
 fn an_image_names_files_and_copies_the_rest() {
     let dir = TempDir::new().unwrap();
-    let (saved, before) = {
+    // The image holds the files that it names.
+    let (saved, _files, before) = {
         let keeper = Keeper::start(dir.path(), 4).unwrap();
         let mut stored = history(Retention::Forever, Some(&keeper));
         for i in 0..9 {
@@ -132,7 +135,7 @@ fn an_image_names_files_and_copies_the_rest() {
         keeper.drain();
         let mut to = StateWriter::default();
         stored.save(&mut to).unwrap();
-        (to.sections, shown(&stored))
+        (to.sections, to.files, shown(&stored))
     };
     assert_eq!(saved.iter().filter(|(name, _)| name == "part").count(), 4);
     assert_eq!(saved.iter().filter(|(name, _)| name == "retained").count(), 1);

@@ -1,5 +1,4 @@
-//! Recognizes joins that pick one partner per row, ASOF JOIN and FOR SYSTEM_TIME AS OF, and relations
-//! of the past.
+//! Recognizes joins that pick one partner per row, and relations as of a time.
 //!
 //! # Semantics
 //! ```text
@@ -34,6 +33,9 @@ pub const LOOKUP_FUNCTION: &str = "cql_lookup";
 
 /// The table function that stands for a relation as of a time.
 pub const PAST_FUNCTION: &str = "cql_past";
+
+/// The functions that stand for a relation in some way.
+pub const MADE_OF_TABLES: [&str; 3] = [VERSIONS_FUNCTION, LOOKUP_FUNCTION, PAST_FUNCTION];
 
 const USAGE: &str = "Write ASOF JOIN b ON a.k = b.k AND a.ts >= b.ts.";
 

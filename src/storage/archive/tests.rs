@@ -1,3 +1,5 @@
+//! Files that are written, held, adopted and damaged.
+
 use std::fs;
 use std::path::Path;
 
