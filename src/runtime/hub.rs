@@ -29,12 +29,12 @@ use super::history::keeper::Keeper;
 use super::intake::Step;
 use super::job::{Fault, Job, JobId};
 use super::journal::{Input, Journal};
+use super::memory::{Account, Memory};
 use super::packet::Commit;
 use super::pool::Pool;
 use super::publication::{Publication, Shape};
 use super::state::State;
 use super::stream::Stream;
-use super::subscription::Feed;
 use super::table::Table;
 use super::{Error, Result};
 use crate::clock::Clock;
@@ -42,6 +42,8 @@ use crate::delta::Delta;
 use crate::planner::plan::Plan;
 use crate::sql::catalog::Oid;
 use crate::time::{Position, Timestamp};
+
+pub use super::spec::{JobSpec, Keeps, Replacement};
 
 /// Commits on their way through one query before the writers that feed it have to wait.
 const IN_FLIGHT_MAX: u64 = 16;
@@ -88,55 +90,15 @@ pub struct Receipt {
     pub refused: usize,
 }
 
-/// How a query is to run.
-pub struct JobSpec<'a> {
-    /// The plan.
-    pub plan: &'a Plan,
-    /// Name for messages.
-    pub name: &'a str,
-    /// The view's oid.
-    pub oid: Option<Oid>,
-    /// What of its result is kept for readers; of a relation all, unless nothing is.
-    pub keep: Option<Retention>,
-    /// Whether what it finds at its start is part of its result.
-    pub snapshot: bool,
-    /// Whether streams count from its start on: what they retain is not read.
-    pub from_now: bool,
-    /// For how many microseconds its changes are kept, for readers of the past.
-    pub retain: Option<i64>,
-    /// A subscription from the first commit on.
-    pub feed: Option<Arc<Feed>>,
-    /// Whether a row that cannot be computed suspends the query.
-    pub fail_on_error: bool,
-}
-
-impl<'a> JobSpec<'a> {
-    /// The query of a view, from all that its inputs hold.
-    pub fn view(plan: &'a Plan, name: &'a str, oid: Oid) -> Self {
-        let keep = Some(Retention::default());
-        let (snapshot, from_now, fail_on_error) = (true, false, false);
-        let (oid, retain, feed) = (Some(oid), None, None);
-        Self { plan, name, oid, keep, snapshot, from_now, retain, feed, fail_on_error }
-    }
-}
-
-/// Which readers of a view stay when its query is replaced. The others get an error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Keeps {
-    /// None: columns or clock are others.
-    Nothing,
-    /// Subscriptions; queries rely on what the new one does not promise.
-    Subscriptions,
-    /// Subscriptions and queries.
-    Readers,
-}
-
-/// A query that takes the place of a view's query.
-pub struct Replacement<'a> {
-    /// The new query, with the view's oid.
-    pub spec: JobSpec<'a>,
-    /// Which readers stay.
-    pub keeps: Keeps,
+/// On how much queries run.
+#[derive(Clone, Copy, Debug)]
+pub struct Sizes {
+    /// Shards.
+    pub shards: usize,
+    /// Threads.
+    pub threads: usize,
+    /// Most rows of a delta.
+    pub batch_rows: usize,
 }
 
 /// The one place that orders everything.
@@ -148,20 +110,20 @@ pub struct Hub {
     pub(super) journal: OnceLock<Arc<Journal>>,
     keeper: Arc<Keeper>,
     room: Arc<Notify>,
+    pub(super) memory: Arc<Memory>,
     shards: usize,
     batch_rows: usize,
 }
 
 impl Hub {
-    /// Starts a hub whose queries run on `shards` shards and `threads` threads, in deltas of at
-    /// most `batch_rows` rows; `keeper` takes what streams retain to files.
+    /// Starts a hub; `keeper` takes what streams retain to files.
     pub fn start(
         clock: Arc<dyn Clock>,
+        sizes: Sizes,
         keeper: Arc<Keeper>,
-        shards: usize,
-        threads: usize,
-        batch_rows: usize,
+        memory: Arc<Memory>,
     ) -> std::io::Result<Arc<Self>> {
+        let Sizes { shards, threads, batch_rows } = sizes;
         Ok(Arc::new(Self {
             state: Mutex::default(),
             pool: Pool::start(threads)?,
@@ -170,6 +132,7 @@ impl Hub {
             journal: OnceLock::new(),
             keeper,
             room: Arc::new(Notify::new()),
+            memory,
             shards,
             batch_rows,
         }))
@@ -391,7 +354,8 @@ impl Hub {
         let shape =
             Shape { kind: plan.kind, clock: plan.result_clock, ordered: properties.ordered };
         let room = Arc::clone(&self.room);
-        let publication = Publication::new(schema, shape, parts, content, room);
+        let account = Account::new(&self.memory);
+        let publication = Publication::new(shape, parts, content, room, account);
         if !spec.snapshot {
             publication.skip_first();
         }
@@ -460,6 +424,11 @@ impl Hub {
     pub fn view(&self, oid: Oid) -> Option<Arc<Job>> {
         let state = self.lock();
         state.views.get(&oid).and_then(|id| state.jobs.get(id)).cloned()
+    }
+
+    /// All running queries.
+    pub(super) fn jobs(&self) -> Vec<Arc<Job>> {
+        self.lock().jobs.values().cloned().collect()
     }
 
     /// The last commit.

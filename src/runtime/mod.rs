@@ -19,6 +19,7 @@ pub mod ingest;
 pub mod intake;
 pub mod job;
 pub mod journal;
+pub mod memory;
 pub mod once;
 pub mod packet;
 mod passing;
@@ -38,6 +39,7 @@ mod error;
 pub mod operator;
 mod runs;
 mod snapshot;
+mod spec;
 mod state;
 
 pub use error::{Error, Result};

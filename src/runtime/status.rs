@@ -51,6 +51,10 @@ pub struct JobStatus {
     pub retained: Size,
     /// Commits on their way.
     pub in_flight: u64,
+    /// Bytes that it holds in memory.
+    pub memory: usize,
+    /// Bytes that it has in the scratch file.
+    pub spilled: usize,
     /// Why it stopped.
     pub fault: Option<Fault>,
 }
@@ -102,6 +106,8 @@ impl Hub {
                 elements,
                 retained,
                 in_flight: job.publication.in_flight(),
+                memory: job.account().held(),
+                spilled: job.account().spilled(),
                 fault: job.publication.fault(),
             }
         };

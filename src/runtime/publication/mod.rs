@@ -22,6 +22,7 @@
 
 mod past;
 mod saved;
+mod succession;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -34,6 +35,7 @@ use super::changes::Changes;
 use super::content::Content;
 use super::history::{Retained, Size};
 use super::job::{Fault, Job};
+use super::memory::{Account, Holding, ROW_BYTES};
 use super::packet::{Commit, Packet};
 use super::read::Read;
 use super::snapshot::Snapshot;
@@ -43,6 +45,8 @@ use crate::operators::Result;
 use crate::planner::plan::{Clock, Kind};
 use crate::sql::catalog::Oid;
 use crate::time::{Position, Timestamp, Watermark};
+
+pub use succession::Inheritance;
 
 type Request = Box<dyn FnOnce(std::result::Result<&mut State, &Fault>) + Send>;
 
@@ -71,17 +75,9 @@ pub struct State {
     /// know that nothing from below follows, and get an instant whole.
     floor: Option<(Watermark, Vec<Delta>)>,
     fault: Option<Fault>,
-}
-
-/// What a query takes over from the one that it replaces.
-#[derive(Default)]
-pub struct Inheritance {
-    /// The last content that the readers were shown; `None` if there are no readers.
-    pub content: Option<Snapshot>,
-    /// Subscriptions.
-    pub feeds: Vec<Arc<Feed>>,
-    /// Queries that read the result, and as which object.
-    pub downstream: Vec<(Weak<Job>, Oid)>,
+    holding: Holding,
+    /// Bytes, more or less, of rows that have come since it was looked at what is held.
+    news: usize,
 }
 
 struct Partial {
@@ -120,6 +116,7 @@ pub struct Publication {
     schema: SchemaRef,
     shape: Shape,
     shards: usize,
+    account: Arc<Account>,
     state: Mutex<State>,
     in_flight: AtomicU64,
     room: Arc<Notify>,
@@ -129,12 +126,13 @@ impl Publication {
     /// The empty result of a query that runs on so many shards. `room` is told whenever a commit is
     /// through.
     pub fn new(
-        schema: SchemaRef,
         shape: Shape,
         shards: usize,
         content: Content,
         room: Arc<Notify>,
+        account: Arc<Account>,
     ) -> Arc<Self> {
+        let schema = Arc::clone(content.schema());
         let none = Commit { position: Position(0), time: Timestamp::MIN };
         let state = State {
             pending: VecDeque::new(),
@@ -152,14 +150,21 @@ impl Publication {
             inherited: None,
             floor: None,
             fault: None,
+            holding: Holding::new(&account),
+            news: 0,
         };
         let in_flight = AtomicU64::new(0);
-        Arc::new(Self { schema, shape, shards, state: Mutex::new(state), in_flight, room })
+        Arc::new(Self { schema, shape, shards, account, state: Mutex::new(state), in_flight, room })
     }
 
     /// The row type.
     pub fn schema(&self) -> &SchemaRef {
         &self.schema
+    }
+
+    /// What the query holds.
+    pub fn account(&self) -> &Arc<Account> {
+        &self.account
     }
 
     /// What the result is, and how its changes are brought.
@@ -238,31 +243,6 @@ impl Publication {
         &mut state.pending[index]
     }
 
-    /// Holds the first commit back until [`Self::take_over`].
-    pub fn await_predecessor(&self, first: Commit) {
-        let mut state = self.lock();
-        self.partial(&mut state, first).missing += 1;
-    }
-
-    /// Takes the readers of the query that this one replaces; its first commit may now be seen.
-    pub fn take_over(&self, first: Commit, inheritance: Inheritance) {
-        let mut state = self.lock();
-        if let Some(fault) = state.fault.clone() {
-            drop(state);
-            inheritance.fail(&fault);
-            return;
-        }
-        state.feeds.extend(inheritance.feeds);
-        state.downstream.extend(inheritance.downstream);
-        state.inherited = inheritance.content;
-        self.partial(&mut state, first).missing -= 1;
-        let done = self.publish_complete(&mut state);
-        drop(state);
-        if let Err(error) = done {
-            self.fail(&Fault::internal(&error));
-        }
-    }
-
     /// Makes the commits visible that all shards have brought.
     fn publish_complete(&self, state: &mut State) -> Result<()> {
         while state.pending.front().is_some_and(|p| p.missing == 0) {
@@ -293,12 +273,10 @@ impl Publication {
         }
         let watched = !state.feeds.is_empty() || !state.downstream.is_empty();
         state.content.apply(&delta, partial.commit.time)?;
-        if let Some(changes) = &mut state.changes {
-            let now = match self.shape.clock {
-                Clock::Arrival => partial.commit.time,
-                Clock::Event => partial.watermark.last_closed(),
-            };
-            changes.push(&delta, now, partial.commit.time)?;
+        state.remember(&delta, partial.commit, partial.watermark)?;
+        state.news += delta.len() * ROW_BYTES;
+        if state.holding.is_stale(state.news) {
+            state.settle();
         }
         state.commit = partial.commit;
         state.watermark = match self.shape {
@@ -335,33 +313,6 @@ impl Publication {
         });
         self.answer(state);
         Ok(())
-    }
-
-    /// Returns what the first content changes for readers of the predecessor, at the first time
-    /// that is still open to them.
-    fn succeed(&self, state: &mut State, old: &Snapshot, new: Delta) -> Result<Delta> {
-        let at = match self.shape.clock {
-            Clock::Arrival => state.commit.time,
-            Clock::Event => {
-                state.floor = Some((old.watermark, Vec::new()));
-                state.watermark.last_closed().max(old.watermark.0)
-            }
-        };
-        let gone = old.delta(at).negate();
-        Ok(Delta::concat(&self.schema, &[new.at(at), gone])?.consolidate()?)
-    }
-
-    /// Moves changes up to the event time that a predecessor had reached, and lets them go once
-    /// that is passed.
-    fn above_floor(&self, state: &mut State, delta: Delta) -> Result<Delta> {
-        let Some((floor, mut waiting)) = state.floor.take() else { return Ok(delta) };
-        waiting.push(delta.not_before(floor.0));
-        if state.watermark > floor {
-            return Ok(Delta::concat(&self.schema, &waiting)?);
-        }
-        state.watermark = floor;
-        state.floor = Some((floor, waiting));
-        Ok(Delta::empty(Arc::clone(&self.schema)))
     }
 
     /// Nothing before this time follows.
@@ -416,6 +367,13 @@ impl Publication {
         Inheritance { content: None, feeds, downstream }.fail(fault);
     }
 
+    /// Spills so many bytes of the content, if it has them; says how many, nothing if it is busy.
+    pub(in crate::runtime) fn spill(&self, bytes: usize) -> Option<usize> {
+        let mut state = self.state.try_lock().ok()?;
+        let State { content, holding, .. } = &mut *state;
+        Some(holding.spill(bytes, |visit| content.stores(visit)))
+    }
+
     /// Returns what ended the query, if something did.
     pub fn fault(&self) -> Option<Fault> {
         self.lock().fault.clone()
@@ -429,26 +387,11 @@ impl Publication {
     }
 }
 
-impl Inheritance {
-    /// Tells the readers that there is nothing to be read any more.
-    pub fn fail(self, fault: &Fault) {
-        for feed in self.feeds {
-            feed.close(Some(fault.clone()));
-        }
-        for job in self.downstream.iter().filter_map(|(job, _)| job.upgrade()) {
-            job.suspend(fault.clone());
-        }
-    }
-}
-
 impl State {
-    /// Gives the readers away, with the content that they have seen.
-    pub fn hand_over(&mut self) -> super::Result<Inheritance> {
-        let (feeds, downstream) =
-            (std::mem::take(&mut self.feeds), std::mem::take(&mut self.downstream));
-        let watched = !feeds.is_empty() || !downstream.is_empty();
-        let content = if watched { Some(self.snapshot()?) } else { None };
-        Ok(Inheritance { content, feeds, downstream })
+    /// Looks at what the content holds, and spills what is too much.
+    fn settle(&mut self) {
+        self.news = 0;
+        self.holding.settle(|visit| self.content.stores(visit));
     }
 
     /// Returns the content.

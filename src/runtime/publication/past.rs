@@ -1,14 +1,32 @@
 //! A result as of a time that has passed.
 
+use arrow::error::ArrowError;
+
 use super::State;
 use crate::delta::Delta;
 use crate::planner::plan::Clock;
 use crate::runtime::changes::{AsOf, Changes};
+use crate::runtime::packet::Commit;
 use crate::runtime::snapshot::Snapshot;
 use crate::runtime::{Error, Result};
-use crate::time::Timestamp;
+use crate::time::{Timestamp, Watermark};
 
 impl State {
+    /// Keeps a change, if the past is kept.
+    pub(super) fn remember(
+        &mut self,
+        delta: &Delta,
+        commit: Commit,
+        watermark: Watermark,
+    ) -> Result<(), ArrowError> {
+        let Some(changes) = &mut self.changes else { return Ok(()) };
+        let now = match self.shape.clock {
+            Clock::Arrival => commit.time,
+            Clock::Event => watermark.last_closed(),
+        };
+        changes.push(delta, now, commit.time)
+    }
+
     /// Returns the content as of a time that has passed, of the query of this name.
     pub fn as_of(&mut self, name: &str, as_of: AsOf) -> Result<Snapshot> {
         if self.shape.clock == Clock::Event && !self.watermark.closes(as_of.at) {

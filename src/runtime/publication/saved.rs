@@ -61,6 +61,7 @@ impl Publication {
             changes.load(from)?;
         }
         state.content.load(from)?;
+        state.settle();
         Ok(saved.fault)
     }
 }
