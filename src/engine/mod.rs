@@ -10,6 +10,7 @@ use datafusion::execution::SessionState;
 use tokio::task::JoinHandle;
 
 mod activity;
+mod ahead;
 mod aside;
 mod asof;
 mod assignment;

@@ -32,11 +32,12 @@ use futures::{StreamExt, TryStreamExt};
 
 use super::nodes::{break_ties, execute_plain, our_nodes, values_of, window_expr};
 use super::outcome::{RowStream, Rows};
-use super::{Engine, Error, Result, asof, constants, keys};
+use super::{Engine, Error, Result, ahead, asof, constants, keys};
 use crate::delta::{Delta, batch};
 use crate::error::SqlState;
 use crate::planner::arithmetic::checked_sums;
 use crate::planner::bind::{settled, visible_names};
+use crate::planner::in_order::sorting_calls;
 use crate::planner::lookup::{self, lookup_node};
 use crate::planner::lower::{self, Request, Wanted, window_node};
 use crate::planner::plan::{Clock, ScanKind, Ticks};
@@ -157,27 +158,50 @@ pub async fn collect(
 }
 
 async fn execute(once: &Once, plan: LogicalPlan) -> Result<SendableRecordBatchStream> {
-    let Once { engine, functions, pending } = once;
-    let state = engine.at_present(functions);
+    let state = once.engine.at_present(&once.functions);
     // Keys and times of windows are computed on the way, so types are settled first.
-    let plan = lookup::unmark(checked_sums(settled(plan, &state)?)?)?;
-    let (oids, instants) = inputs(&plan)?;
+    let mut plan = settled_once(plan, &state)?;
+    let (reads, instant) = loop {
+        let (reads, instant) = read(once, &plan, &state).await?;
+        let defined = instant.map(|instant| ahead::defined(once, &plan, &reads, instant));
+        match defined.transpose()?.flatten() {
+            Some(defined) => plan = defined,
+            None => break (reads, instant),
+        }
+    };
+    let plan = break_ties(plan)?;
+    let streams = made_streams(once, &plan, &reads).await?;
+    let held = At { instant, reads, streams };
+    let plan = held.replace(plan, &state).await?;
+    execute_plain(&state, &plan).await
+}
+
+/// Settles the types of a plan that runs once, and what its aggregates do.
+pub(super) fn settled_once(plan: LogicalPlan, state: &SessionState) -> Result<LogicalPlan> {
+    Ok(sorting_calls(lookup::unmark(checked_sums(settled(plan, state)?)?)?)?)
+}
+
+/// Reads what a plan names, and tells the instant of event time that it is at, if it is at one.
+async fn read(
+    once: &Once,
+    plan: &LogicalPlan,
+    state: &SessionState,
+) -> Result<(BTreeMap<Oid, Read>, Option<Timestamp>)> {
+    let (oids, instants) = inputs(plan)?;
     let timed = oids.values().any(|timed| *timed);
-    let event = instants || (timed && lower::clock(&plan, &state)? == Clock::Event);
+    let event = instants || (timed && lower::clock(plan, state)? == Clock::Event);
     let named: Vec<Oid> = oids.keys().copied().collect();
-    engine.hub().settle(&named).await;
-    let mut reads = engine.hub().read(&named, &keys::fixed(&plan)?)?.finish().await?;
-    engine.hub().durable().await;
-    for (oid, delta) in pending {
+    let hub = once.engine.hub();
+    hub.settle(&named).await;
+    let mut reads = hub.read(&named, &keys::fixed(plan)?)?.finish().await?;
+    hub.durable().await;
+    for (oid, delta) in &once.pending {
         if let Some(Read::Table(snapshot)) = reads.get_mut(oid) {
             snapshot.add(delta)?;
         }
     }
-    let plan = break_ties(plan)?;
-    let streams = made_streams(once, &plan, &reads).await?;
-    let held = At { instant: event.then(|| last_closed(&reads, &oids)), reads, streams };
-    let plan = held.replace(plan, &state).await?;
-    execute_plain(&state, &plan).await
+    let instant = event.then(|| last_closed(&reads, &oids));
+    Ok((reads, instant))
 }
 
 /// The last instant that the watermarks of all inputs have passed.

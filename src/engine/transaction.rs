@@ -205,8 +205,7 @@ impl Session {
         let commit = commit && !failed;
         self.leave(commit);
         // What was written to an object that is gone by now went with it.
-        let catalog = self.engine.catalog();
-        writes.retain(|write| catalog.get(write.object()).is_some());
+        writes.retain(|write| self.engine.hub().schema(write.object()).is_some());
         if commit && !writes.is_empty() {
             self.commit(writes).await?;
         }

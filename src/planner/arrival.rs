@@ -52,8 +52,13 @@ pub(super) fn with_arrival(plan: &LogicalPlan) -> DfResult<Option<(LogicalPlan, 
         }
         LogicalPlan::Extension(extension) => {
             if let Some(over) = extension.node.as_any().downcast_ref::<OverNode>() {
-                let known = (!over.ties.is_empty()).then(|| (plan.clone(), over.ties.clone()));
-                return Ok(known);
+                if !over.ties.is_empty() {
+                    return Ok(Some((plan.clone(), over.ties.clone())));
+                }
+                let Some((input, order)) = with_arrival(&over.input)? else { return Ok(None) };
+                let calls = (over.calls.clone(), over.excludes.clone());
+                let node = Arc::new(OverNode::new(calls, vec![], input)?);
+                return Ok(Some((LogicalPlan::Extension(Extension { node }), order)));
             }
             let Some(window) = window_node(plan) else { return Ok(None) };
             let Some((input, order)) = with_arrival(&window.input)? else { return Ok(None) };

@@ -26,6 +26,7 @@ use super::decorrelate::Decorrelate;
 use super::derive;
 use super::error::{Error, Result};
 use super::lookup::{looks_up, lookup_node};
+use super::never::Never;
 use super::null_safe::{join_keys, join_pairs};
 use super::ordered::Ordered;
 use super::panes::Panes;
@@ -50,6 +51,7 @@ fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     };
     vec![
         Arc::new(SimplifyExpressions::new()),
+        Arc::new(Never),
         Arc::new(ReplaceDistinctWithAggregate::new()),
         Arc::new(DecorrelatePredicateSubquery::new()),
         Arc::new(join_keys()),
@@ -192,7 +194,8 @@ pub fn clock(analyzed: &LogicalPlan, state: &SessionState) -> Result<Clock> {
     }
     let mut joins = false;
     analyzed.apply_with_subqueries(|node| {
-        joins |= matches!(node, LogicalPlan::Join(_)) || asof_node(node).is_some();
+        joins |= matches!(node, LogicalPlan::Join(_) | LogicalPlan::Subquery(_));
+        joins |= asof_node(node).is_some();
         Ok(TreeNodeRecursion::Continue)
     })?;
     if !joins {

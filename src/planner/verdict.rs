@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
+use datafusion::logical_expr as logical;
 use datafusion::physical_expr::PhysicalExpr;
 
 use super::explain::{describe, list};
@@ -103,7 +104,10 @@ pub fn state_of(node: &Node) -> State {
 fn names(exprs: &[Arc<dyn PhysicalExpr>]) -> String {
     let mut names = String::new();
     let mut place = false;
-    for character in list(exprs).chars() {
+    let named = |expr: &&Arc<dyn PhysicalExpr>| {
+        !expr.to_string().starts_with(logical::Aggregate::INTERNAL_GROUPING_ID)
+    };
+    for character in list(exprs.iter().filter(named)).chars() {
         place = character == '@' || (place && character.is_ascii_digit());
         if !place {
             names.push(character);

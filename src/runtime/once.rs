@@ -7,7 +7,7 @@ use arrow::array::RecordBatch;
 
 use super::Result;
 use super::operator::operator;
-use crate::delta::Delta;
+use crate::delta::{Delta, batch};
 use crate::operators::{Output, Port, RowError};
 use crate::planner::plan::Node;
 use crate::time::Timestamp;
@@ -20,7 +20,7 @@ pub fn run(
     let mut operator = operator(node, 0)?;
     let mut out = Output::default();
     for (port, (rows, input)) in inputs.into_iter().zip(&node.inputs).enumerate() {
-        let rows = rows.with_schema(input.schema.clone())?;
+        let rows = batch(input.schema.clone(), rows.columns().to_vec(), rows.num_rows())?;
         operator.on_delta(Port(port), Delta::inserts(rows, Timestamp::MIN), &mut out)?;
     }
     operator.on_instant(Timestamp::MIN, &mut out)?;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::group::{Aggregate, Function};
 use super::scalar::{number, truth, value};
-use super::value::{Row, Value, average, ordered, ratio};
+use super::value::{Row, Value, ordered, ratio, real};
 
 /// The value of an aggregate over the rows of a group or frame.
 pub fn aggregate(aggregate: &Aggregate, rows: &[Row]) -> Value {
@@ -25,12 +25,12 @@ pub fn aggregate(aggregate: &Aggregate, rows: &[Row]) -> Value {
         Function::Count => Value::Int(i64::try_from(values.len()).expect("few rows")),
         _ if values.is_empty() => Value::Null,
         Function::Sum => Value::Int(sum()),
-        Function::Avg => average(sum(), values.len()),
+        Function::Avg => real(ratio(sum(), i64::try_from(values.len()).expect("few rows"))),
         Function::Min => values.into_iter().min().expect("not empty"),
         Function::Max => values.into_iter().max().expect("not empty"),
         Function::BoolAnd => shown(!values.contains(&Value::Bool(false))),
         Function::BoolOr => shown(values.contains(&Value::Bool(true))),
-        Function::Variance => variance(&values),
+        Function::Spread(name) => spread(name, &values),
         Function::StringAgg(desc) => Value::Text(sorted(values, desc).join(",")),
         Function::ArrayAgg(desc) => Value::Text(format!("{{{}}}", sorted(values, desc).join(","))),
         Function::PercentileDisc(percent) => {
@@ -47,15 +47,17 @@ fn shown(truth: bool) -> Value {
     Value::Text(if truth { "t" } else { "f" }.to_owned())
 }
 
-/// The variance of a sample: with one value there is none.
-fn variance(values: &[Value]) -> Value {
+/// The variance or its root, of all that there is or of a sample: with one value a sample has none.
+fn spread(name: &str, values: &[Value]) -> Value {
     let n = i64::try_from(values.len()).expect("few rows");
-    if n < 2 {
+    let (root, sample) = (name.starts_with("stddev"), name.ends_with("samp"));
+    if sample && n < 2 {
         return Value::Null;
     }
     let sum: i64 = values.iter().map(number).sum();
     let squares: i64 = values.iter().map(|v| number(v) * number(v)).sum();
-    ratio(n * squares - sum * sum, n * (n - 1))
+    let variance = ratio(n * squares - sum * sum, n * (n - i64::from(sample)));
+    real(if root { variance.sqrt() } else { variance })
 }
 
 fn sorted(mut values: Vec<Value>, desc: bool) -> Vec<String> {
@@ -64,7 +66,7 @@ fn sorted(mut values: Vec<Value>, desc: bool) -> Vec<String> {
         Value::Text(text) => text,
         Value::Int(n) => n.to_string(),
         Value::Null => "NULL".to_owned(),
-        Value::Bool(_) => panic!("a truth value in a list"),
+        other => panic!("{other:?} in a list"),
     };
     values.into_iter().map(text).collect()
 }

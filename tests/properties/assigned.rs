@@ -1,8 +1,8 @@
 //! Rows with the windows of TUMBLE, HOP, CUMULATE and SESSION.
 
-use super::oracle::Stream;
 use super::query::STREAM;
 use super::value::{Row, Value};
+use super::world::Stream;
 
 /// The rows with the windows [start, start + size) they are in, start a multiple of slide (+
 /// offset).

@@ -1,6 +1,8 @@
 //! Draws random input.
 
+use super::source::Objects;
 use super::value::Value;
+use super::world::{Input, World};
 use crate::support::random::Random;
 
 /// Number of streams and of tables in every case.
@@ -11,8 +13,12 @@ pub const OBJECTS: usize = 2;
 pub enum Change {
     /// Rows arrive at a stream.
     Rows(usize, Vec<Vec<Value>>),
-    /// A promise about a stream.
-    Heartbeat(usize, i64),
+    /// A promise about an input.
+    Heartbeat(Input, i64),
+    /// A row for the table that keeps versions, in place of what its key had.
+    Version(Vec<Value>),
+    /// `DELETE .. WHERE id % 3 = n` from the table that keeps versions.
+    DeleteVersions(i64),
     /// `INSERT .. ON CONFLICT (id) DO UPDATE SET k = EXCLUDED.k, v = EXCLUDED.v`.
     Upsert(usize, Vec<Vec<Value>>),
     /// `UPDATE .. SET v = v + n WHERE k = text`.
@@ -21,19 +27,53 @@ pub enum Change {
     Delete(usize, i64),
 }
 
-/// Draws a change; `now` is about where event time is.
-pub fn change(random: &mut Random, now: &mut i64, unit: i64) -> Change {
-    let i = random.below(OBJECTS);
-    match random.below(12) {
-        0..=6 => {
+/// Draws a change of one of the objects; `now` is about where event time is.
+pub fn change(random: &mut Random, now: &mut i64, world: &World, objects: &Objects) -> Change {
+    let streams: Vec<usize> = objects.streams.iter().copied().collect();
+    let tables: Vec<usize> = objects.tables.iter().copied().collect();
+    let weights = [
+        if streams.is_empty() { 0 } else { 7 },
+        if objects.inputs().is_empty() { 0 } else { 2 },
+        if tables.is_empty() { 0 } else { 3 },
+        if objects.versions { 3 } else { 0 },
+    ];
+    let mut drawn = random.below(weights.iter().sum());
+    let kind = weights.iter().position(|weight| {
+        let here = drawn < *weight;
+        drawn = drawn.saturating_sub(*weight);
+        here
+    });
+    match kind {
+        Some(0) => {
             let count = *random.pick(&[1, 1, 2, 3, 5, 9]);
-            Change::Rows(i, (0..count).map(|_| stream_row(random, now, unit)).collect())
+            let rows = (0..count).map(|_| stream_row(random, now, world.unit)).collect();
+            Change::Rows(*random.pick(&streams), rows)
         }
-        7 | 8 => {
-            *now += random.between(0, 4) * unit;
-            Change::Heartbeat(i, *now)
+        Some(1) => {
+            *now += random.between(0, 4) * world.unit;
+            Change::Heartbeat(*random.pick(&objects.inputs()), *now)
         }
-        9 | 10 => {
+        Some(2) => of_table(random, &tables),
+        _ if random.chance(20) => Change::DeleteVersions(random.between(0, 2)),
+        _ => {
+            *now += random.between(0, 1) * world.unit;
+            let behind = random.between(0, 3) * world.unit;
+            let since = (*now - behind).max(world.versions().watermark);
+            let id = Value::Int(random.between(-1, 4));
+            Change::Version(vec![id, text(random), number(random), Value::Int(since)])
+        }
+    }
+}
+
+fn of_table(random: &mut Random, tables: &[usize]) -> Change {
+    let i = *random.pick(tables);
+    match random.below(6) {
+        0 => Change::Delete(i, random.between(0, 2)),
+        1 => {
+            let key = (*random.pick(&["a", "b", "c"])).to_owned();
+            Change::Raise(i, random.between(-2, 3), key)
+        }
+        _ => {
             let mut rows: Vec<Vec<Value>> = Vec::new();
             for _ in 0..1 + random.below(3) {
                 let id = Value::Int(random.between(1, 6));
@@ -44,11 +84,6 @@ pub fn change(random: &mut Random, now: &mut i64, unit: i64) -> Change {
             }
             Change::Upsert(i, rows)
         }
-        _ if random.chance(50) => {
-            let key = (*random.pick(&["a", "b", "c"])).to_owned();
-            Change::Raise(i, random.between(-2, 3), key)
-        }
-        _ => Change::Delete(i, random.between(0, 2)),
     }
 }
 

@@ -18,7 +18,14 @@ impl Generator<'_> {
         }
         let sets = if self.random.chance(25) { self.sets(&keys) } else { Sets::All };
         let (aggregates, having) = self.aggregates(scope, types);
-        Group { keys, sets, aggregates, having }
+        let grouping = (!matches!(sets, Sets::All) && self.random.chance(40)).then(|| {
+            types.push(Type::Int);
+            let mut places: Vec<usize> = (0..keys.len()).collect();
+            self.random.shuffle(&mut places);
+            places.truncate(1 + self.random.below(keys.len()));
+            places
+        });
+        Group { keys, sets, aggregates, having, grouping }
     }
 
     /// Sets of keys, if these are columns and all are different.
@@ -91,7 +98,11 @@ impl Generator<'_> {
             }
             4 | 5 => (Function::Sum, Some(self.int(scope, 1)), Type::Int),
             6 => (Function::Avg, Some(self.int(scope, 1)), Type::Real),
-            7 => (Function::Variance, Some(self.int(scope, 1)), Type::Real),
+            7 => {
+                let names = ["var_samp", "var_pop", "stddev_samp", "stddev_pop"];
+                let name = self.random.pick(&names);
+                (Function::Spread(name), Some(self.int(scope, 1)), Type::Real)
+            }
             8 => (Function::StringAgg(desc), Some(self.no_literal(scope, Type::Text)), Type::Text),
             9 => (Function::ArrayAgg(desc), Some(self.no_literal(scope, Type::Int)), Type::Shown),
             10 => {

@@ -1,6 +1,6 @@
 //! The elements of ISTREAM, DSTREAM and RSTREAM.
 
-use super::oracle::{Stream, View, World, evaluate};
+use super::oracle::{Moment, evaluate};
 use super::query::{Query, StreamOf};
 use super::value::{Bag, Row, bag, rows};
 
@@ -11,12 +11,11 @@ const SETTLED: i64 = 40;
 /// multiple of `every`, is compared with the one before; before the first there is nothing.
 pub fn elements(
     (of, query, every): (StreamOf, &Query, Option<i64>),
-    world: &World,
-    views: &[View],
+    moment: Moment<'_>,
     at: i64,
 ) -> Vec<(i64, Row)> {
-    let last = world.streams.iter().flat_map(Stream::times).max().unwrap_or(0);
-    let settled = last + SETTLED * world.unit;
+    let world = moment.world;
+    let settled = world.last_time() + SETTLED * world.unit;
     let ticks: Vec<i64> = match every {
         Some(every) => (0..=at / every).map(|n| n * every).collect(),
         // Windows begin and end with a unit of time, or one tick after.
@@ -32,18 +31,23 @@ pub fn elements(
     for tick in ticks {
         let now = match steady {
             true => before.clone(),
-            false => evaluate(query, world, views, Some(tick)),
+            false => evaluate(query, Moment { instant: Some(tick), ..moment }),
         };
         steady |= tick > settled;
-        let made = match of {
-            StreamOf::Istream => monus(&now, &before),
-            StreamOf::Dstream => monus(&before, &now),
-            StreamOf::Rstream => now.clone(),
-        };
-        result.extend(rows(&made).into_iter().map(|row| (tick, row)));
+        let made = rows(&made(of, &now, &before));
+        result.extend(made.into_iter().map(|row| (tick, row)));
         before = now;
     }
     result
+}
+
+/// The elements of an instant: what the relation is, and was at the one before.
+pub fn made(of: StreamOf, now: &Bag, before: &Bag) -> Bag {
+    match of {
+        StreamOf::Istream => monus(now, before),
+        StreamOf::Dstream => monus(before, now),
+        StreamOf::Rstream => now.clone(),
+    }
 }
 
 /// What is in the first bag and not in the second.

@@ -1,16 +1,16 @@
 //! Draws random queries and random input.
 
 use super::change::OBJECTS;
-use super::draw::sortable;
 use super::group::{Group, Sets};
-use super::oracle::{View, columns};
+use super::oracle::View;
 use super::over::{Call, Over};
 use super::query::{
-    Column, Expr, Join, JoinKind, Lookup, Query, Select, SetOperation, Shape, Source, StreamOf,
-    Times, Window,
+    Column, Expr, Join, Lookup, Query, Select, SetOperation, Shape, Source, StreamOf, Times, Window,
 };
+use super::source::columns;
 use super::sql::{lookup_sql, sql};
 use super::value::{Type, Value};
+use super::world::World;
 use crate::support::random::Random;
 
 /// Draws queries.
@@ -19,18 +19,26 @@ pub struct Generator<'a> {
     pub random: &'a mut Random,
     /// How times are written.
     pub times: Times,
-    views: &'a [View],
+    /// Views that may be read.
+    pub views: &'a [View],
+    /// Whether there is a table that keeps versions.
+    pub versions: bool,
     /// Whether the query is on the EVENT clock.
     event: bool,
     /// Whether tables (and what is one to an EVENT query) may be read.
     tables: bool,
+    /// Whether anything but tables may be read.
+    streams: bool,
 }
 
 impl<'a> Generator<'a> {
     /// Starts drawing; `views` may be read by the queries.
-    pub fn new(random: &'a mut Random, times: Times, views: &'a [View]) -> Self {
-        let event = random.chance(55);
-        Self { random, times, views, event, tables: true }
+    pub fn new(random: &'a mut Random, times: Times, world: &World, views: &'a [View]) -> Self {
+        // Late rows correct what is on the ARRIVAL clock.
+        let corrected = world.streams.iter().any(|stream| stream.lateness > 0);
+        let event = random.chance(55) && !corrected;
+        let versions = world.versions.is_some();
+        Self { random, times, views, versions, event, tables: true, streams: true }
     }
 
     /// Draws a query to be read by others.
@@ -48,11 +56,24 @@ impl<'a> Generator<'a> {
         if !self.event && self.random.chance(20) {
             return self.on_close();
         }
+        if !self.event && self.random.chance(10) {
+            return self.of_tables();
+        }
         if self.event && self.random.chance(15) {
             let of = self.stream_of();
-            let every = (of == StreamOf::Rstream || self.random.chance(25))
-                .then(|| self.random.between(2, 6) * self.times.unit());
+            let every = self.ticks(of);
             return Query::ToStream(of, Box::new(self.streamed()), every);
+        }
+        if self.event && self.random.chance(8) {
+            // A table would be what it is at the release of a tick.
+            self.tables = false;
+            let mut select = self.select(2);
+            self.drop_row_over_nothing(&mut select);
+            let query = Query::Select(Box::new(select));
+            if !query.event_clock() {
+                return query;
+            }
+            return Query::Every(Box::new(query), self.period());
         }
         match self.random.below(14) {
             0..=2 => {
@@ -76,6 +97,9 @@ impl<'a> Generator<'a> {
                 Query::Top(query, order, limit)
             }
             5 => self.ranked(),
+            6 if self.random.chance(40) => {
+                Query::Changes(Box::new(Query::Select(Box::new(self.select(2)))))
+            }
             6 => Query::With(Box::new(Query::Select(Box::new(self.select(1))))),
             _ => Query::Select(Box::new(self.select(2))),
         }
@@ -94,9 +118,12 @@ impl<'a> Generator<'a> {
             types.push(of);
         }
         let (aggregates, having) = self.aggregates(&scope, &mut types);
-        let shape = Shape::Group(Group { keys, sets: Sets::All, aggregates, having });
+        let shape =
+            Shape::Group(Group { keys, sets: Sets::All, aggregates, having, grouping: None });
         let select = Select { from, join: None, lookup: None, filter, age: None, shape, types };
-        Query::OnClose(Box::new(select), 0)
+        let words = ["ON WINDOW CLOSE", "ON WINDOW CLOSE", "FINAL", "AFTER WATERMARK"];
+        let word = self.random.pick(&words);
+        Query::OnClose(Box::new(select), 0, word)
     }
 
     fn stream_of(&mut self) -> StreamOf {
@@ -104,26 +131,46 @@ impl<'a> Generator<'a> {
         *self.random.pick(&[Istream, Istream, Dstream, Dstream, Rstream])
     }
 
+    fn period(&mut self) -> i64 {
+        self.random.between(2, 6) * self.times.unit()
+    }
+
+    /// EVERY: RSTREAM needs it.
+    fn ticks(&mut self, of: StreamOf) -> Option<i64> {
+        (of == StreamOf::Rstream || self.random.chance(25)).then(|| self.period())
+    }
+
+    /// A stream of what happens to tables.
+    fn of_tables(&mut self) -> Query {
+        self.streams = false;
+        let of = *self.random.pick(&[StreamOf::Istream, StreamOf::Dstream]);
+        Query::ToStream(of, Box::new(Query::Select(Box::new(self.select(2)))), None)
+    }
+
     /// A query to be made a stream: its relation depends on streams alone, at every instant.
     fn streamed(&mut self) -> Query {
         let tables = std::mem::replace(&mut self.tables, false);
         let views = std::mem::take(&mut self.views);
         let mut select = self.select(1);
-        // A row over nothing is there before all instants.
-        if matches!(&select.shape, Shape::Group(group) if group.sets().contains(&Vec::new())) {
-            let scope = self.scope(&select.from, select.join.as_ref());
-            let (item, of) = self.key(&scope);
-            (select.shape, select.types) = (Shape::Project(vec![item], false), vec![of]);
-            self.forget_unwritten(&mut select);
-        }
+        self.drop_row_over_nothing(&mut select);
         (self.tables, self.views) = (tables, views);
         Query::Select(Box::new(select))
+    }
+
+    /// A row over nothing is there before all instants: such a query gets another list.
+    fn drop_row_over_nothing(&mut self, select: &mut Select) {
+        if matches!(&select.shape, Shape::Group(group) if group.sets().contains(&Vec::new())) {
+            let scope = self.scope_of(select);
+            let (item, of) = self.key(&scope);
+            (select.shape, select.types) = (Shape::Project(vec![item], false), vec![of]);
+            self.forget_unwritten(select);
+        }
     }
 
     /// `SELECT * FROM (SELECT .., rank OVER (..)) WHERE rank <= n`.
     fn ranked(&mut self) -> Query {
         let mut inner = self.select(1);
-        let scope = self.scope(&inner.from, inner.join.as_ref());
+        let scope = self.scope_of(&inner);
         (inner.shape, inner.types) = self.over_shape(&inner.from, inner.join.as_ref(), &scope);
         self.forget_unwritten(&mut inner);
         let mut types = inner.types.clone();
@@ -185,20 +232,7 @@ impl<'a> Generator<'a> {
     fn lookup(&mut self, outer: &[Column], depth: usize) -> (Lookup, Column) {
         let source = self.source(depth);
         let inner = scope("c", &source, self.views);
-        let both = [outer, &inner].concat();
-        let mut pairs = Vec::new();
-        for i in 0..outer.len() {
-            for j in outer.len()..both.len() {
-                if both[i].of == both[j].of && matches!(both[i].of, Type::Int | Type::Text) {
-                    pairs.push((i, j));
-                }
-            }
-        }
-        let on = (!pairs.is_empty() && self.random.chance(80)).then(|| {
-            let (i, j) = *self.random.pick(&pairs);
-            let column = |i: usize| Box::new(Expr::Column(i, both[i].sql.clone()));
-            Expr::Compare("=", column(j), column(i))
-        });
+        let on = self.correlation(outer, &inner).filter(|_| self.random.chance(80));
         let (aggregate, of) = self.aggregate(&inner);
         let lookup = Lookup { source, on, aggregate };
         let sql = lookup_sql(&lookup, self.times);
@@ -213,7 +247,7 @@ impl<'a> Generator<'a> {
     /// A SELECT of columns of the given types.
     fn projection(&mut self, types: &[Type]) -> Query {
         let mut select = self.select(1);
-        let scope = self.scope(&select.from, select.join.as_ref());
+        let scope = self.scope_of(&select);
         let items = types.iter().map(|of| self.expr(&scope, *of, 1)).collect();
         select.shape = Shape::Project(items, false);
         select.types = types.to_vec();
@@ -222,22 +256,7 @@ impl<'a> Generator<'a> {
     }
 
     fn select(&mut self, depth: usize) -> Select {
-        // An EVENT query has a bracket window other than UNBOUNDED, on one side at least.
-        let mut from = match self.event {
-            true => Source::Stream(self.random.below(OBJECTS), Some(self.window())),
-            false => self.source(depth),
-        };
-        let mut join = None;
-        if self.random.chance(45) {
-            let mut right = self.source(depth);
-            if self.random.chance(50) {
-                std::mem::swap(&mut from, &mut right);
-            }
-            join = self.join(&from, right);
-        }
-        if self.event && join.is_none() && !matches!(from, Source::Stream(_, Some(_))) {
-            from = Source::Stream(self.random.below(OBJECTS), Some(self.window()));
-        }
+        let (from, join) = self.sources(depth);
         let plain = self.scope(&from, join.as_ref());
         let (lookup, scope) = if self.random.chance(15) {
             let (lookup, column) = self.lookup(&plain, depth);
@@ -266,8 +285,47 @@ impl<'a> Generator<'a> {
             }
         };
         let mut select = Select { from, join, lookup, filter, age, shape, types };
+        // Where a condition rules out rows without a partner nothing waits for them.
+        if select.meets_within() && select.waits() {
+            select.filter = None;
+        }
         self.forget_unwritten(&mut select);
         select
+    }
+
+    /// Draws what stands in FROM.
+    fn sources(&mut self, depth: usize) -> (Source, Option<Join>) {
+        if self.event
+            && self.random.chance(20)
+            && let Some((from, join)) = self.meeting()
+        {
+            return (from, Some(join));
+        }
+        if !self.event && self.random.chance(4) {
+            let (from, join) = self.nearest_rows();
+            return (from, Some(join));
+        }
+        // An EVENT query has a bracket window other than UNBOUNDED, on one side at least.
+        let mut from = match self.event {
+            true => Source::Stream(self.random.below(OBJECTS), Some(self.window())),
+            false => self.source(depth),
+        };
+        if self.random.chance(10) {
+            let lateral = self.lateral(&from);
+            return (from, Some(lateral));
+        }
+        let mut join = None;
+        if self.random.chance(45) {
+            let mut right = self.source(depth);
+            if self.random.chance(50) {
+                std::mem::swap(&mut from, &mut right);
+            }
+            join = self.join(&from, right);
+        }
+        if self.event && join.is_none() && !matches!(from, Source::Stream(_, Some(_))) {
+            from = Source::Stream(self.random.below(OBJECTS), Some(self.window()));
+        }
+        (from, join)
     }
 
     /// What is not written is not read.
@@ -288,11 +346,21 @@ impl<'a> Generator<'a> {
         self.expr(scope, of, 2)
     }
 
-    fn source(&mut self, depth: usize) -> Source {
+    pub fn source(&mut self, depth: usize) -> Source {
         let i = self.random.below(OBJECTS);
+        if !self.streams {
+            return match self.random.below(4) {
+                0 if depth > 1 => {
+                    Source::Derived(Box::new(Query::Select(Box::new(self.select(1)))))
+                }
+                1 if self.versions => Source::Versions,
+                _ => Source::Table(i),
+            };
+        }
         if self.event {
-            return match self.random.below(10) {
+            return match self.random.below(12) {
                 0 | 1 if self.tables => Source::Table(i),
+                10 if self.versions => Source::Versions,
                 2 if depth > 1 => {
                     Source::Derived(Box::new(Query::Select(Box::new(self.select(1)))))
                 }
@@ -300,18 +368,21 @@ impl<'a> Generator<'a> {
                     Source::View(self.readable_view().expect("just seen"))
                 }
                 5 => Source::Stream(i, None),
-                6 if depth > 1 => {
-                    use StreamOf::{Dstream, Istream};
-                    let of = *self.random.pick(&[Istream, Dstream]);
+                6 | 11 if depth > 1 => {
+                    let of = self.stream_of();
+                    let every = self.ticks(of);
                     let query = self.streamed();
-                    let window = self.random.chance(75).then(|| self.span());
-                    Source::Elements(of, Box::new(query), window)
+                    // All that ever was is much, of what is told again and again.
+                    let whole = of != StreamOf::Rstream && self.random.chance(25);
+                    let window = (!whole).then(|| self.span());
+                    Source::Elements(of, Box::new(query), every, window)
                 }
                 _ => Source::Stream(i, Some(self.window())),
             };
         }
-        match self.random.below(12) {
+        match self.random.below(13) {
             0..=2 => Source::Table(i),
+            12 if self.versions => Source::Versions,
             3 if depth > 1 => Source::Derived(Box::new(Query::Select(Box::new(self.select(1))))),
             4 | 5 if !self.views.is_empty() => Source::View(self.random.below(self.views.len())),
             6 => Source::Stream(i, Some(Window::Unbounded)),
@@ -362,7 +433,7 @@ impl<'a> Generator<'a> {
         }
     }
 
-    fn window(&mut self) -> Window {
+    pub fn window(&mut self) -> Window {
         let unit = self.times.unit();
         let size = self.random.between(1, 8) * unit;
         let count = 1 + self.random.below(4);
@@ -383,49 +454,10 @@ impl<'a> Generator<'a> {
             }
         }
     }
-
-    /// A join of two sources, if they have columns that can be equal.
-    fn join(&mut self, left: &Source, right: Source) -> Option<Join> {
-        let scope = [scope("a", left, self.views), scope("b", &right, self.views)].concat();
-        let width = columns(left, self.views).len();
-        let column = |i: usize| Box::new(Expr::Column(i, scope[i].sql.clone()));
-        let mut pairs = Vec::new();
-        for i in 0..width {
-            for j in width..scope.len() {
-                if scope[i].of == scope[j].of && sortable(scope[i].of) {
-                    pairs.push((i, j));
-                }
-            }
-        }
-        pairs.retain(|(i, _)| scope[*i].of != Type::Time || self.random.chance(15));
-        if pairs.is_empty() {
-            return None;
-        }
-        let (i, j) = *self.random.pick(&pairs);
-        let mut on = Expr::Compare("=", column(i), column(j));
-        if self.random.chance(35) {
-            let (a, b) = (self.int(&scope, 0), self.int(&scope, 0));
-            let op = *self.random.pick(&["<", "<=", "<>"]);
-            let residual = Expr::Compare(op, Box::new(a), Box::new(b));
-            on = Expr::Logic("AND", Box::new(on), Box::new(residual));
-        }
-        use JoinKind::{Exists, Full, In, Inner, Left, Right};
-        let kinds =
-            [Inner, Inner, Left, Right, Full, Exists(false), Exists(true), In(false), In(true)];
-        let kind = *self.random.pick(&kinds);
-        let comma = kind == Inner && self.random.chance(40);
-        Some(Join { kind, source: right, on, comma })
-    }
-
-    fn scope(&self, from: &Source, join: Option<&Join>) -> Vec<Column> {
-        let shown = join.filter(|j| j.kind.shows_right());
-        let right = shown.map(|j| scope("b", &j.source, self.views)).unwrap_or_default();
-        [scope("a", from, self.views), right].concat()
-    }
 }
 
 /// The columns of a source under its alias.
-fn scope(alias: &str, source: &Source, views: &[View]) -> Vec<Column> {
+pub fn scope(alias: &str, source: &Source, views: &[View]) -> Vec<Column> {
     let columns = columns(source, views).into_iter();
     columns.map(|(name, of)| Column { sql: format!("{alias}.{name}"), of }).collect()
 }

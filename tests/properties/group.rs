@@ -19,8 +19,8 @@ pub enum Function {
     BoolAnd,
     /// `bool_or`.
     BoolOr,
-    /// `var_samp`.
-    Variance,
+    /// `var_samp`, `var_pop`, `stddev_samp`, `stddev_pop`.
+    Spread(&'static str),
     /// `string_agg(x, ',' ORDER BY x)`; whether it is descending.
     StringAgg(bool),
     /// `array_agg(x ORDER BY x)`; whether it is descending.
@@ -59,7 +59,7 @@ impl Aggregate {
             Function::Avg => format!("avg({plain})"),
             Function::BoolAnd => format!("bool_and({plain})"),
             Function::BoolOr => format!("bool_or({plain})"),
-            Function::Variance => format!("var_samp({plain})"),
+            Function::Spread(name) => format!("{name}({plain})"),
             Function::StringAgg(desc) => format!("string_agg({plain}, ','{})", order(desc)),
             Function::ArrayAgg(desc) => format!("array_agg({plain}{})", order(desc)),
             Function::PercentileDisc(percent) => {
@@ -97,6 +97,8 @@ pub struct Group {
     pub aggregates: Vec<Aggregate>,
     /// `HAVING aggregate op number`.
     pub having: Option<(usize, &'static str, i64)>,
+    /// `grouping(keys)`, by their places; the last column of the result.
+    pub grouping: Option<Vec<usize>>,
 }
 
 impl Group {
@@ -112,6 +114,25 @@ impl Group {
             }
             Sets::These(sets) => sets.clone(),
         }
+    }
+
+    /// The columns of the result.
+    pub fn items(&self) -> Vec<String> {
+        let keys = self.keys.iter().map(Expr::sql);
+        let mut items: Vec<String> =
+            keys.chain(self.aggregates.iter().map(Aggregate::sql)).collect();
+        items.extend(self.grouping.iter().map(|places| {
+            let named: Vec<String> = places.iter().map(|i| self.keys[*i].sql()).collect();
+            format!("grouping({})", named.join(", "))
+        }));
+        items
+    }
+
+    /// The value of `grouping(keys)` where rows are grouped by a set: a bit for each key that is
+    /// not in it, the last key's the lowest.
+    pub fn grouping(&self, set: &[usize]) -> Option<i64> {
+        let bit = |i: &usize| i64::from(!set.contains(i));
+        self.grouping.as_ref().map(|keys| keys.iter().fold(0, |bits, i| 2 * bits + bit(i)))
     }
 
     /// `GROUP BY` and `HAVING`.

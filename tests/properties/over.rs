@@ -143,25 +143,30 @@ impl Over {
                 high.map_or(part.len(), |high| first(&|i| place(i) > place(at) + high)),
             ),
             Frame::Range(low, high, _) => (
-                low.map_or(0, |low| first(&|i| self.distance(part[i], part[at]) >= low)),
-                high.map_or(part.len(), |high| first(&|i| self.distance(part[i], part[at]) > high)),
+                low.map_or(0, |low| {
+                    first(&|i| self.distance(part[i], part[at]).is_none_or(|apart| apart >= low))
+                }),
+                high.map_or(part.len(), |high| {
+                    first(&|i| self.distance(part[i], part[at]).is_some_and(|apart| apart > high))
+                }),
             ),
         };
         start..end.max(start)
     }
 
-    /// How far after the other a row is, in the order's one column: NULL is at no distance from
-    /// NULL, and infinitely far from everything else.
-    fn distance(&self, row: &Row, from: &Row) -> i64 {
+    /// How far after the other a row is, in the order's one column: NULL is infinitely far from
+    /// everything else, and within any distance of NULL.
+    fn distance(&self, row: &Row, from: &Row) -> Option<i64> {
         let (x, desc) = &self.order[0];
         let sign = if *desc { -1 } else { 1 };
-        sign * match (value(x, row), value(x, from)) {
+        let apart = match (value(x, row), value(x, from)) {
             (Value::Int(a), Value::Int(b)) => a - b,
-            (Value::Null, Value::Null) => 0,
+            (Value::Null, Value::Null) => return None,
             (Value::Null, _) => i64::MAX,
             (_, Value::Null) => -i64::MAX,
             (a, b) => panic!("the distance of {a:?} and {b:?}"),
-        }
+        };
+        Some(sign * apart)
     }
 }
 

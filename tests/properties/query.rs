@@ -40,6 +40,8 @@ pub enum Expr {
     Call(&'static str, Box<Expr>),
     /// `a || b`.
     Concat(Box<Expr>, Box<Expr>),
+    /// `b BETWEEN a + low AND a + high`, of two times; in microseconds.
+    Within(Box<[Expr; 2]>, [i64; 2], Times),
 }
 
 impl Expr {
@@ -52,6 +54,7 @@ impl Expr {
             Expr::Literal(Value::Int(n)) if *n < 0 => format!("({n})"),
             Expr::Literal(Value::Int(n)) => n.to_string(),
             Expr::Literal(Value::Text(t)) => format!("'{t}'"),
+            Expr::Literal(other) => panic!("{other:?} is no literal"),
             Expr::Arithmetic(op, a, b) => format!("({} {op} {})", a.sql(), b.sql()),
             Expr::Compare(op, a, b) | Expr::Logic(op, a, b) => {
                 format!("({} {op} {})", a.sql(), b.sql())
@@ -68,6 +71,11 @@ impl Expr {
             }
             Expr::Call(name, a) => format!("{name}({})", a.sql()),
             Expr::Concat(a, b) => format!("({} || {})", a.sql(), b.sql()),
+            Expr::Within(sides, bounds, times) => {
+                let [a, b] = [sides[0].sql(), sides[1].sql()];
+                let [low, high] = bounds.map(|by| times.after(&a, by));
+                format!("{b} BETWEEN {low} AND {high}")
+            }
         }
     }
 }
@@ -110,10 +118,46 @@ pub enum Source {
     Session(usize, i64, Option<usize>),
     /// A view, by its number.
     View(usize),
+    /// The table that keeps versions.
+    Versions,
     /// A query in parentheses.
     Derived(Box<Query>),
-    /// `ISTREAM (query) [window]` and the like.
-    Elements(StreamOf, Box<Query>, Option<Window>),
+    /// `ISTREAM (query) [EVERY period] [window]` and the like.
+    Elements(StreamOf, Box<Query>, Option<i64>, Option<Window>),
+    /// Rows that are made for each row of the other source.
+    Lateral(Box<Lateral>),
+}
+
+/// What stands behind LATERAL. Expressions are over the row of the other source, and over its own
+/// after it.
+#[derive(Clone, Debug)]
+pub enum Lateral {
+    /// `unnest(ARRAY[..])`; whether it is WITH ORDINALITY.
+    Unnest(Vec<Expr>, bool),
+    /// `generate_series(low, high)`.
+    Series(Expr, Expr),
+    /// `(SELECT items FROM source AS c WHERE filter ORDER BY items LIMIT limit)`.
+    Select {
+        /// Its source.
+        source: Source,
+        /// WHERE.
+        filter: Option<Expr>,
+        /// Its columns.
+        items: Items,
+        /// Their types.
+        types: Vec<Type>,
+        /// How many rows at most, in the order of the items.
+        limit: Option<usize>,
+    },
+}
+
+/// The select list of a LATERAL query.
+#[derive(Clone, Debug)]
+pub enum Items {
+    /// Expressions.
+    Exprs(Vec<Expr>),
+    /// Aggregates of all rows.
+    Aggregates(Vec<Aggregate>),
 }
 
 /// How a relation becomes a stream.
@@ -142,6 +186,10 @@ pub enum JoinKind {
     Exists(bool),
     /// `WHERE x [NOT] IN (SELECT y FROM right WHERE rest)`, where `on` is `x = y AND rest`.
     In(bool),
+    /// `ASOF [LEFT] JOIN`, where `on` is an equality and a comparison of times; whether it is LEFT.
+    AsOf(bool),
+    /// `[LEFT] JOIN .. FOR SYSTEM_TIME AS OF a.ts`, on the primary key; whether it is LEFT.
+    Versions(bool),
 }
 
 impl JoinKind {
@@ -226,10 +274,15 @@ pub enum Query {
     DistinctOn(Box<Query>, Vec<(usize, bool)>, usize),
     /// `WITH c AS (a) SELECT * FROM c`.
     With(Box<Query>),
-    /// A SELECT that groups by window, with EMIT ON WINDOW CLOSE; the column of the window's end.
-    OnClose(Box<Select>, usize),
+    /// A SELECT that groups by window, with EMIT ON WINDOW CLOSE; the column of the window's end,
+    /// and what is written after EMIT.
+    OnClose(Box<Select>, usize, &'static str),
     /// `ISTREAM (query) [EVERY period]` and the like.
     ToStream(StreamOf, Box<Query>, Option<i64>),
+    /// `query EMIT EVERY period`.
+    Every(Box<Query>, i64),
+    /// `query EMIT CHANGES`.
+    Changes(Box<Query>),
 }
 
 /// What becomes of two bags of rows.
@@ -243,50 +296,100 @@ pub enum SetOperation {
     Except,
 }
 
+impl Select {
+    /// Whether it waits for event time: where its sources meet as of a time, where they meet by the
+    /// distance of their times and rows without a partner are shown, and where rows have an age.
+    pub fn waits(&self) -> bool {
+        let joins = self.join.as_ref().is_some_and(|join| match join.kind {
+            JoinKind::AsOf(_) => !matches!(self.from, Source::Table(_)),
+            JoinKind::Versions(_) => true,
+            JoinKind::Inner | JoinKind::Exists(false) => false,
+            _ => self.meets_within(),
+        });
+        joins || self.age.is_some()
+    }
+
+    /// Whether its sources meet by the distance of their times.
+    pub fn meets_within(&self) -> bool {
+        let on = self.join.as_ref().map(|join| parts(&join.on));
+        matches!(on, Some((_, Some(Expr::Within(..)))))
+    }
+}
+
 impl Query {
     /// Types of its columns.
     pub fn types(&self) -> &[Type] {
         match self {
-            Query::Select(select) | Query::OnClose(select, _) => &select.types,
+            Query::Select(select) | Query::OnClose(select, ..) => &select.types,
             Query::Set(_, query, _, _)
             | Query::Top(query, _, _)
             | Query::DistinctOn(query, _, _)
             | Query::ToStream(_, query, _)
+            | Query::Every(query, _)
+            | Query::Changes(query)
             | Query::With(query) => query.types(),
+        }
+    }
+
+    /// Whether it says when its result comes: then it does not run once.
+    pub fn emits(&self) -> bool {
+        use Query::{Changes, Every, OnClose, ToStream};
+        matches!(self, OnClose(..) | ToStream(..) | Every(..) | Changes(..))
+    }
+
+    /// Calls `on` for every SELECT in it.
+    pub fn selects(&self, on: &mut impl FnMut(&Select)) {
+        match self {
+            Query::Select(select) | Query::OnClose(select, ..) => {
+                on(select);
+                let joined = select.join.iter().map(|j| &j.source);
+                let looked = select.lookup.iter().map(|l| &l.source);
+                for source in std::iter::once(&select.from).chain(joined).chain(looked) {
+                    if let Source::Derived(query) | Source::Elements(_, query, ..) = source {
+                        query.selects(on);
+                    }
+                }
+            }
+            Query::Set(_, a, b, _) => {
+                a.selects(on);
+                b.selects(on);
+            }
+            Query::Top(query, _, _)
+            | Query::DistinctOn(query, _, _)
+            | Query::ToStream(_, query, _)
+            | Query::Every(query, _)
+            | Query::Changes(query)
+            | Query::With(query) => query.selects(on),
         }
     }
 
     /// Calls `on` for every source in it.
     pub fn sources(&self, on: &mut impl FnMut(&Source)) {
-        match self {
-            Query::Select(select) | Query::OnClose(select, _) => {
-                let joined = select.join.iter().map(|j| &j.source);
-                let looked = select.lookup.iter().map(|l| &l.source);
-                for source in std::iter::once(&select.from).chain(joined).chain(looked) {
+        self.selects(&mut |select| {
+            on(&select.from);
+            for source in select.join.iter().map(|j| &j.source) {
+                on(source);
+                if let Source::Lateral(lateral) = source
+                    && let Lateral::Select { source, .. } = lateral.as_ref()
+                {
                     on(source);
-                    if let Source::Derived(query) | Source::Elements(_, query, _) = source {
-                        query.sources(on);
-                    }
                 }
             }
-            Query::Set(_, a, b, _) => {
-                a.sources(on);
-                b.sources(on);
-            }
-            Query::Top(query, _, _)
-            | Query::DistinctOn(query, _, _)
-            | Query::ToStream(_, query, _)
-            | Query::With(query) => query.sources(on),
-        }
+            select.lookup.iter().for_each(|lookup| on(&lookup.source));
+        });
     }
 
-    /// Whether its clock is event time: it has a bracket window other than UNBOUNDED.
+    /// Whether its clock is event time: it has a bracket window other than UNBOUNDED, or something
+    /// that waits for event time.
     pub fn event_clock(&self) -> bool {
         let mut found = false;
         self.sources(&mut |source| {
             found |= matches!(source, Source::Stream(_, Some(window))
                 if !matches!(window, Window::Unbounded));
         });
+        // Elements that have a time are made when their instants have closed.
+        let elements = matches!(self, Query::ToStream(..));
+        self.selects(&mut |select| found |= select.waits() || elements && select.meets_within());
         found
     }
 }
@@ -322,13 +425,43 @@ impl Times {
         format!("INTERVAL '{}'", self.span(micros).to_lowercase())
     }
 
+    /// The type of times.
+    pub fn type_name(self) -> &'static str {
+        match self {
+            Times::Ticks => "BIGINT",
+            Times::Seconds => "TIMESTAMP",
+        }
+    }
+
+    /// What is added to a time.
+    pub fn distance(self, micros: i64) -> String {
+        match self {
+            Times::Ticks => micros.to_string(),
+            Times::Seconds => self.interval(micros),
+        }
+    }
+
+    /// A time that lies so much after another.
+    pub fn after(self, time: &str, by: i64) -> String {
+        let op = if by < 0 { '-' } else { '+' };
+        if by == 0 { time.to_owned() } else { format!("{time} {op} {}", self.distance(by.abs())) }
+    }
+
     /// An instant as a literal.
     pub fn instant(self, micros: i64) -> String {
         match self {
             Times::Ticks => micros.to_string(),
+            Times::Seconds => format!("TIMESTAMP '{}'", self.text(micros)),
+        }
+    }
+
+    /// An instant as text.
+    pub fn text(self, micros: i64) -> String {
+        match self {
+            Times::Ticks => micros.to_string(),
             Times::Seconds => {
                 let at = chrono::DateTime::from_timestamp_micros(micros).expect("a small number");
-                format!("TIMESTAMP '{}'", at.format("%Y-%m-%d %H:%M:%S%.f"))
+                at.format("%Y-%m-%d %H:%M:%S%.f").to_string()
             }
         }
     }
@@ -340,3 +473,7 @@ pub const STREAM: [(&str, Type); 4] =
 
 /// Columns of every table.
 pub const TABLE: [(&str, Type); 3] = [("id", Type::Int), ("k", Type::Text), ("v", Type::Int)];
+
+/// Columns of the table that keeps versions.
+pub const VERSIONS: [(&str, Type); 4] =
+    [("id", Type::Int), ("k", Type::Text), ("v", Type::Int), ("since", Type::Time)];

@@ -86,6 +86,11 @@ pub fn value(expr: &Expr, row: &Row) -> Value {
             ("upper", Value::Text(t)) => Value::Text(t.to_uppercase()),
             (name, other) => panic!("{name} of {other:?}"),
         },
+        Expr::Within(sides, [low, high], _) => match (value(&sides[0], row), value(&sides[1], row))
+        {
+            (Value::Int(a), Value::Int(b)) => Value::Bool((*low..=*high).contains(&(b - a))),
+            _ => Value::Null,
+        },
         Expr::Concat(a, b) => match (value(a, row), value(b, row)) {
             (Value::Text(a), Value::Text(b)) => Value::Text(a + &b),
             _ => Value::Null,

@@ -2,8 +2,8 @@
 
 use super::group::Aggregate;
 use super::query::{
-    Expr, Join, JoinKind, Lookup, Query, STREAM, Select, SetOperation, Shape, Source, StreamOf,
-    Times, Window, parts,
+    Expr, Items, Join, JoinKind, Lateral, Lookup, Query, STREAM, Select, SetOperation, Shape,
+    Source, StreamOf, Times, Window, parts,
 };
 
 /// Writes a query.
@@ -30,13 +30,21 @@ pub fn sql(query: &Query, times: Times) -> String {
         }
         Query::With(query) => format!("WITH c AS ({}) SELECT * FROM c", sql(query, times)),
         Query::ToStream(of, query, every) => {
-            let every = every.map(|every| format!(" EVERY {}", times.interval(every)));
-            format!("{} ({}){}", word(*of), sql(query, times), every.unwrap_or_default())
+            let (word, query) = (word(*of), sql(query, times));
+            format!("{word} ({query}){}", every_sql(*every, times))
         }
-        Query::OnClose(select, _) => {
-            format!("{} EMIT ON WINDOW CLOSE", select_sql(select, times))
+        Query::Every(query, period) => {
+            format!("{} EMIT{}", sql(query, times), every_sql(Some(*period), times))
+        }
+        Query::Changes(query) => format!("{} EMIT CHANGES", sql(query, times)),
+        Query::OnClose(select, _, words) => {
+            format!("{} EMIT {words}", select_sql(select, times))
         }
     }
+}
+
+fn every_sql(every: Option<i64>, times: Times) -> String {
+    every.map_or(String::new(), |every| format!(" EVERY {}", times.interval(every)))
 }
 
 fn word(of: StreamOf) -> &'static str {
@@ -60,6 +68,70 @@ pub fn lookup_sql(lookup: &Lookup, times: Times) -> String {
     format!("(SELECT {} FROM {} AS c{on})", aggregate.sql(), source(from, times))
 }
 
+/// A join: what it adds to FROM, and to WHERE.
+fn join_sql(join: &Join, times: Times) -> (String, Option<String>) {
+    let (right, on) = (source(&join.source, times), join.on.sql());
+    let outer = |outer: bool| if outer { "LEFT " } else { "" };
+    if let Source::Lateral(lateral) = &join.source {
+        let names: Vec<String> = (0..lateral.types().len()).map(|i| format!("c{i}")).collect();
+        let right = format!("{right} AS b({})", names.join(", "));
+        return match (join.kind, join.comma) {
+            (JoinKind::Left, _) => (format!(" LEFT JOIN LATERAL {right} ON true"), None),
+            (_, true) => {
+                let word = if right.starts_with('(') { "LATERAL " } else { "" };
+                (format!(", {word}{right}"), None)
+            }
+            (_, false) => (format!(" CROSS JOIN LATERAL {right}"), None),
+        };
+    }
+    let word = match join.kind {
+        JoinKind::Exists(_) | JoinKind::In(_) => {
+            return (String::new(), Some(member_sql(join, &right)));
+        }
+        JoinKind::Inner if join.comma => return (format!(", {right} AS b"), Some(on)),
+        JoinKind::Versions(is_outer) => {
+            let outer = outer(is_outer);
+            let joined = format!(" {outer}JOIN {right} FOR SYSTEM_TIME AS OF a.ts AS b ON {on}");
+            return (joined, None);
+        }
+        JoinKind::AsOf(is_outer) => format!("ASOF {}JOIN", outer(is_outer)),
+        JoinKind::Inner => "JOIN".to_owned(),
+        JoinKind::Left => "LEFT JOIN".to_owned(),
+        JoinKind::Right => "RIGHT JOIN".to_owned(),
+        JoinKind::Full => "FULL JOIN".to_owned(),
+    };
+    (format!(" {word} {right} AS b ON {on}"), None)
+}
+
+/// What stands behind LATERAL.
+fn lateral_sql(lateral: &Lateral, times: Times) -> String {
+    match lateral {
+        Lateral::Unnest(items, ordinality) => {
+            let items: Vec<String> = items.iter().map(Expr::sql).collect();
+            let ordinality = if *ordinality { " WITH ORDINALITY" } else { "" };
+            format!("unnest(ARRAY[{}]){ordinality}", items.join(", "))
+        }
+        Lateral::Series(low, high) => format!("generate_series({}, {})", low.sql(), high.sql()),
+        Lateral::Select { source: from, filter, items, types, limit } => {
+            let items: Vec<String> = match items {
+                Items::Exprs(items) => items.iter().map(Expr::sql).collect(),
+                Items::Aggregates(items) => items.iter().map(Aggregate::sql).collect(),
+            };
+            let filter = filter.as_ref().map_or(String::new(), |f| format!(" WHERE {}", f.sql()));
+            let order: Vec<(usize, bool)> = (0..types.len()).map(|i| (i, false)).collect();
+            let limit = limit.map(|n| format!(" ORDER BY {} LIMIT {n}", order_sql(&order)));
+            let (items, from) = (numbered(&items), source(from, times));
+            format!("(SELECT {items} FROM {from} AS c{filter}{})", limit.unwrap_or_default())
+        }
+    }
+}
+
+/// A select list: columns c0, c1, ..
+fn numbered(items: &[String]) -> String {
+    let named = items.iter().enumerate().map(|(i, sql)| format!("{sql} AS c{i}"));
+    named.collect::<Vec<_>>().join(", ")
+}
+
 /// A join that is a condition.
 fn member_sql(join: &Join, right: &str) -> String {
     let not = |negated| if negated { "NOT " } else { "" };
@@ -78,41 +150,23 @@ fn member_sql(join: &Join, right: &str) -> String {
 
 fn select_sql(select: &Select, times: Times) -> String {
     let Select { from, join, filter, age, shape, .. } = select;
-    let (distinct, items) = match shape {
+    let (distinct, items): (bool, Vec<String>) = match shape {
         Shape::Project(items, distinct) => (*distinct, items.iter().map(Expr::sql).collect()),
-        Shape::Group(group) => {
-            let keys = group.keys.iter().map(Expr::sql);
-            (false, keys.chain(group.aggregates.iter().map(Aggregate::sql)).collect::<Vec<_>>())
-        }
+        Shape::Group(group) => (false, group.items()),
         Shape::Over(items, calls) => {
             let items = items.iter().map(Expr::sql);
             (false, items.chain(calls.iter().map(|call| call.sql(times))).collect())
         }
     };
-    let items: Vec<String> =
-        items.iter().enumerate().map(|(i, sql)| format!("{sql} AS c{i}")).collect();
     let distinct = if distinct { "DISTINCT " } else { "" };
-    let mut text =
-        format!("SELECT {distinct}{} FROM {} AS a", items.join(", "), source(from, times));
+    let from = source(from, times);
+    let mut text = format!("SELECT {distinct}{} FROM {from} AS a", numbered(&items));
     let mut conditions: Vec<String> = filter.iter().map(Expr::sql).collect();
     conditions.extend(age.map(|(op, span)| format!("a.ts {op} now() - {}", times.interval(span))));
     if let Some(join) = join {
-        let right = source(&join.source, times);
-        let word = match join.kind {
-            JoinKind::Inner => "JOIN",
-            JoinKind::Left => "LEFT JOIN",
-            JoinKind::Right => "RIGHT JOIN",
-            JoinKind::Full => "FULL JOIN",
-            JoinKind::Exists(_) | JoinKind::In(_) => "",
-        };
-        if !join.kind.shows_right() {
-            conditions.push(member_sql(join, &right));
-        } else if join.comma {
-            text.push_str(&format!(", {right} AS b"));
-            conditions.push(join.on.sql());
-        } else {
-            text.push_str(&format!(" {word} {right} AS b ON {}", join.on.sql()));
-        }
+        let (joined, condition) = join_sql(join, times);
+        text.push_str(&joined);
+        conditions.extend(condition);
     }
     if !conditions.is_empty() {
         text.push_str(&format!(" WHERE {}", conditions.join(" AND ")));
@@ -146,12 +200,14 @@ fn source(source: &Source, times: Times) -> String {
             format!("SESSION(s{i}, ts, {}{})", times.interval(*gap), key.unwrap_or_default())
         }
         Source::View(i) => format!("v{i}"),
+        Source::Versions => "p0".to_owned(),
         Source::Derived(query) => format!("({})", sql(query, times)),
-        Source::Elements(of, query, window) => {
+        Source::Elements(of, query, every, window) => {
             let window = window.as_ref().map(|window| format!(" [{}]", bracket(window, times)));
-            let (word, query) = (word(*of), sql(query, times));
-            format!("{word} ({query}){}", window.unwrap_or_default())
+            let (word, query, every) = (word(*of), sql(query, times), every_sql(*every, times));
+            format!("{word} ({query}){every}{}", window.unwrap_or_default())
         }
+        Source::Lateral(lateral) => lateral_sql(lateral, times),
     }
 }
 

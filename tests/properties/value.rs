@@ -12,7 +12,7 @@ pub enum Type {
     Text,
     /// An instant, in microseconds.
     Time,
-    /// An average: a number of any type, compared to six digits.
+    /// A quotient or root: a number of any type, compared to six digits.
     Real,
     /// An array or a truth value: compared as it is written.
     Shown,
@@ -27,7 +27,9 @@ pub enum Value {
     Bool(bool),
     /// A number or an instant.
     Int(i64),
-    /// A text, or an average written with six digits.
+    /// A quotient or root, in millionths.
+    Real(i64),
+    /// A text.
     Text(String),
 }
 
@@ -62,27 +64,30 @@ pub fn ordered(a: &Value, b: &Value, desc: bool) -> Ordering {
     if desc { order.reverse() } else { order }
 }
 
-/// An average as it is compared.
-pub fn average(sum: i64, count: usize) -> Value {
-    ratio(sum, i64::try_from(count).expect("a small group"))
+/// A quotient as it is compared.
+pub fn ratio(a: i64, b: i64) -> f64 {
+    let real = |n: i64| f64::from(i32::try_from(n).expect("a small number"));
+    real(a) / real(b)
 }
 
-/// A quotient as it is compared.
-pub fn ratio(a: i64, b: i64) -> Value {
-    let real = |n: i64| f64::from(i32::try_from(n).expect("a small number"));
-    Value::Text(format!("{:.6}", real(a) / real(b)))
+/// A number as it is compared: to six digits.
+pub fn real(number: f64) -> Value {
+    let millionths = format!("{:.0}", number * 1e6);
+    Value::Real(millionths.parse().expect("a small number"))
+}
+
+/// Reads a row of the server.
+pub fn typed(row: &[Option<String>], types: &[Type]) -> Row {
+    assert_eq!(row.len(), types.len(), "columns of {row:?}");
+    row.iter().zip(types).map(|(value, of)| read(value.as_deref(), *of)).collect()
 }
 
 /// Reads a value of the server.
-pub fn read(text: Option<&str>, of: Type) -> Value {
+fn read(text: Option<&str>, of: Type) -> Value {
     let Some(text) = text else { return Value::Null };
     match of {
         Type::Text | Type::Shown => Value::Text(text.to_owned()),
-        Type::Real => {
-            let number = text.parse::<f64>().unwrap_or_else(|_| panic!("{text} is no number"));
-            // No negative zero.
-            Value::Text(format!("{:.6}", number + 0.0))
-        }
+        Type::Real => real(text.parse().unwrap_or_else(|_| panic!("{text} is no number"))),
         Type::Int | Type::Time => {
             Value::Int(instant(text).unwrap_or_else(|| panic!("{text} is no {of:?}")))
         }

@@ -198,6 +198,11 @@ impl Client {
         Ok(client)
     }
 
+    /// Changes how long the server may keep silent.
+    pub fn set_patience(&mut self, patience: Duration) -> Result<(), Failure> {
+        Ok(self.stream.get_ref().set_read_timeout(Some(patience))?)
+    }
+
     /// Runs a string of statements with the simple protocol.
     pub fn simple(&mut self, sql: &str) -> Result<Vec<Answer>, Failure> {
         self.send(sql)?;
