@@ -307,7 +307,7 @@ fn default_values(object: &Object) -> Result<Box<ast::Query>> {
     let values: Vec<String> = object.columns.iter().map(all).collect();
     // VALUES has a column at least.
     let text = match values.as_slice() {
-        [] => "SELECT".to_owned(),
+        [] => "SELECT FROM (VALUES (1)) AS one".to_owned(),
         values => format!("VALUES ({})", values.join(", ")),
     };
     Ok(parse_query_text(&text)?.ast)

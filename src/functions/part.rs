@@ -1,10 +1,10 @@
 //! `extract(part FROM time)` for the parts that have fractions.
 //!
 //! # Semantics
-//! Seconds, milliseconds and microseconds are those of the minute, with fractions; they are numerics
-//! of 6, 3 and no digits behind the point. The epoch is the seconds since 1970, of a time of day
-//! since midnight; of an interval all its seconds, of which a year has those of 365.25 days and a
-//! month those of 30. A date has an epoch alone.
+//! Seconds, milliseconds and microseconds are those of the minute, with fractions; they are
+//! numerics of 6, 3 and no digits behind the point. The epoch is the seconds since 1970, of a time
+//! of day since midnight; of an interval all its seconds, of which a year has those of 365.25 days
+//! and a month those of 30. A date has an epoch alone.
 
 use std::sync::Arc;
 

@@ -23,6 +23,8 @@ use crate::error::SqlState;
 /// Values of one call: 80 MB of them.
 const ROWS_MAX: usize = 10_000_000;
 
+const DAY_NANOS: i128 = 86_400_000_000_000;
+
 /// The functions.
 pub(super) fn functions() -> Vec<Scalar> {
     vec![
@@ -182,10 +184,11 @@ fn times(row: &Row<'_>, element: &DataType, end: Last) -> Result<ScalarValue> {
             "generate_series of timestamps needs an interval as its step",
         ));
     };
-    let forward = match step.months.signum() + step.days.signum() + step.nanoseconds.signum() as i32
-    {
+    // A month has 30 days where intervals are compared.
+    let days = i128::from(step.months) * 30 + i128::from(step.days);
+    let forward = match days * DAY_NANOS + i128::from(step.nanoseconds) {
         0 => return Err(no_step()),
-        sign => sign > 0,
+        length => length > 0,
     };
     let zone = match row.text(3) {
         "" => None,

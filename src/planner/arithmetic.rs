@@ -3,9 +3,9 @@
 //! # Semantics
 //! A sum, difference, product or negation of integers that its type does not hold is an error, and
 //! so is a division of floating-point numbers by zero. (Arrow's integers wrap and its floats become
-//! infinite; the rest it checks as Postgres does.) A quotient of numerics is rounded, away from zero
-//! in the middle, and computed with as many digits as it takes. (Arrow's is cut, and fails where its
-//! numerator has more than 38 digits.)
+//! infinite; the rest it checks as Postgres does.) A quotient of numerics is rounded, away from
+//! zero in the middle, and computed with as many digits as it takes. (Arrow's is cut, and fails
+//! where its numerator has more than 38 digits.)
 //!
 //! # Why
 //! A function stands for the operation from the analyzer on, so constants that are computed while

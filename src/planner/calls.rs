@@ -186,7 +186,6 @@ fn type_call(expr: &Expr) -> Option<Expr> {
         "json" => Type::JSON,
         "jsonb" => Type::JSONB,
         "text" => Type::Text,
-        "timestamptz" => instants(),
         _ => return None,
     };
     Some(cast_to(value.clone(), data_type))

@@ -3,7 +3,8 @@
 //! # Semantics
 //! A number cast to an integer is rounded: a double to the nearest even one in the middle, a
 //! numeric
-//! away from zero. A float cast to a numeric has the digits that it is sure of, 6 or 15. A value cast to text looks as Postgres shows it, instants in the session's zone.
+//! away from zero. A float cast to a numeric has the digits that it is sure of, 6 or 15. A value
+//! cast to text looks as Postgres shows it, instants in the session's zone.
 
 use std::sync::Arc;
 
@@ -138,6 +139,11 @@ fn sure_digits(value: f64, count: usize) -> f64 {
 /// Rounds a double, half to even.
 pub(super) fn rounded(double: Expr) -> Expr {
     Prepared::call(What::Round, double)
+}
+
+/// Shows a value as text, apart from times.
+pub(super) fn shown(value: Expr) -> Expr {
+    Prepared::call(What::Show { zone: None, style: Style::default() }, value)
 }
 
 /// Replaces a cast that would cut where Postgres rounds, or show otherwise.

@@ -10,7 +10,8 @@
 //! | `round(numeric, n)` | the scale `n` | DataFusion forgets a constant that it casts |
 //! | `round(double)` | the nearest, the even one in the middle | DataFusion goes away from zero |
 //! | text in quotes beside another type | a value of that type | see [`super::common_type`] |
-//! | `NOT '..'`, `'..' IS TRUE`, `'..' AND x` | a truth value | DataFusion has no such cast |
+//! | `bytea` cast to text | `\x` and hexadecimal digits | DataFusion takes it for UTF-8 |
+//! | `'..' IS TRUE`, `'..' AND x` | a truth value | DataFusion has no such cast |
 //!
 //! Together means: operands of an operator, arguments of COALESCE, GREATEST, LEAST and NULLIF,
 //! results of
@@ -119,13 +120,19 @@ pub(super) fn rewrite(
             Ok(transformed(changed, Expr::Case(case)))
         }
         Expr::ScalarFunction(function) => call(function, schema),
+        // Where DataFusion makes texts of bytes by itself, as for LIKE, they are their characters.
+        Expr::Cast(of)
+            if *of.field.data_type() == DataType::Utf8
+                && of.expr.get_type(schema).is_ok_and(|from| from == DataType::Binary) =>
+        {
+            Ok(Transformed::yes(casts::shown(*of.expr)))
+        }
         Expr::IsTrue(mut of) => Ok(transformed(truth(&mut of), Expr::IsTrue(of))),
         Expr::IsFalse(mut of) => Ok(transformed(truth(&mut of), Expr::IsFalse(of))),
         Expr::IsUnknown(mut of) => Ok(transformed(truth(&mut of), Expr::IsUnknown(of))),
         Expr::IsNotTrue(mut of) => Ok(transformed(truth(&mut of), Expr::IsNotTrue(of))),
         Expr::IsNotFalse(mut of) => Ok(transformed(truth(&mut of), Expr::IsNotFalse(of))),
         Expr::IsNotUnknown(mut of) => Ok(transformed(truth(&mut of), Expr::IsNotUnknown(of))),
-        Expr::Not(mut of) => Ok(transformed(truth(&mut of), Expr::Not(of))),
         other => Ok(Transformed::no(other)),
     })
 }
@@ -134,7 +141,7 @@ pub(super) fn rewrite(
 fn call(mut function: ScalarFunction, schema: &DFSchema) -> DfResult<Transformed<Expr>> {
     let changed = match function.name() {
         "$generate_series" | "date_bin" => read_series(&mut function, schema),
-        "date_part" => return Ok(part_of_time(function)),
+        "date_part" => return Ok(part_of_time(function, schema)),
         "round" if rounds_to_even(&function, schema) => {
             return Ok(Transformed::yes(casts::rounded(function.args.swap_remove(0))));
         }
@@ -171,13 +178,19 @@ fn read_series(function: &mut ScalarFunction, schema: &DFSchema) -> bool {
 }
 
 /// A part of a time by the function that has it: those with fractions, calendars, or DataFusion's.
-fn part_of_time(mut function: ScalarFunction) -> Transformed<Expr> {
+fn part_of_time(mut function: ScalarFunction, schema: &DFSchema) -> Transformed<Expr> {
     let name = match function.args.first() {
         Some(Expr::Literal(part, _)) => part.try_as_str().flatten().unwrap_or_default(),
         _ => "",
     };
     if Part::named(name).is_some() {
         function.func = Arc::new(ScalarUDF::from(Extract::default()));
+        // A date is a midnight.
+        if let Some(date) = function.args.get_mut(1)
+            && date.get_type(schema).is_ok_and(|of| of == DataType::Date32)
+        {
+            cast(date, DataType::Timestamp(TimeUnit::Microsecond, None));
+        }
         let mut part = Expr::ScalarFunction(function);
         cast(&mut part, DataType::Float64);
         return Transformed::yes(part);

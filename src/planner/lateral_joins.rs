@@ -52,7 +52,8 @@ fn name(factor: &TableFactor) -> Option<String> {
     }
 }
 
-/// Whether a side of a list of joins names what stands before, and the list may follow a cross join.
+/// Whether a side of a list of joins names what stands before, and the list may follow a cross
+/// join.
 fn concerns(item: &TableWithJoins, before: &BTreeSet<String>) -> bool {
     let plain = |constraint: &JoinConstraint| {
         matches!(constraint, JoinConstraint::On(_) | JoinConstraint::None)

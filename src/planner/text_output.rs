@@ -18,8 +18,7 @@ use crate::sql::output::{datetime, number, style};
 pub(super) fn differs(data_type: &DataType) -> bool {
     matches!(
         data_type,
-        DataType::Binary
-            | DataType::Float32
+        DataType::Float32
             | DataType::Float64
             | DataType::Date32
             | DataType::Time64(TimeUnit::Microsecond)

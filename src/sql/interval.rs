@@ -7,8 +7,8 @@
 //! year counts in months, one of a month in days of which it has 30, one of a day in time. What is
 //! less than a microsecond is rounded.
 //!
-//! Declared with fields, as in `INTERVAL '7 5' DAY TO HOUR`, a number without a unit counts the last
-//! one, and what is smaller than that is cut off.
+//! Declared with fields, as in `INTERVAL '7 5' DAY TO HOUR`, a number without a unit counts the
+//! last one, and what is smaller than that is cut off.
 
 /// Months, days and microseconds: a month has no fixed length, and neither has a day.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,8 +1,8 @@
 //! How long the texts of `varchar(n)` and `char(n)` may be.
 //!
 //! # Semantics
-//! Characters are counted, not bytes. A surplus of spaces alone is cut off; else a longer text is an
-//! error.
+//! Characters are counted, not bytes. A surplus of spaces alone is cut off; else a longer text is
+//! an error.
 
 use std::sync::Arc;
 

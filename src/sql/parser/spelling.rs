@@ -24,7 +24,8 @@ pub const ROWS_FROM: &str = "$rows_from";
 pub const VARIADIC: &str = "$variadic";
 
 impl Prepass<'_> {
-    /// Writes what comes next as sqlparser knows it, if that is one of these; returns whether it was.
+    /// Writes what comes next as sqlparser knows it, if it is one of these; returns whether it
+    /// was.
     pub(super) fn spelled_otherwise(&mut self) -> bool {
         if !matches!(self.input.peek(0), Token::Word(word) if word.quote_style.is_none())
             || self.after_period()
