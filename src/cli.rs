@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
 
-use crate::config::{Address, check_batch_rows, check_shards};
+use crate::config::{Address, Size, check_batch_rows, check_shards};
 
 /// A streaming database that speaks Postgres.
 #[derive(Debug, Parser)]
@@ -62,8 +62,13 @@ pub struct ServerFlags {
     #[arg(long, value_name = "N", value_parser = parse_shards)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shards: Option<usize>,
-    /// TOML file with the same options, written data_dir, listen, http, shards; the environment and
-    /// flags override it [env: HIGHWATER_CONFIG]
+    /// Memory that the state of queries may take, e.g. 512MB or 2GB; rows beyond that are kept in a
+    /// file [default: 70 % of the machine's] [env: HIGHWATER_MEMORY_LIMIT]
+    #[arg(long, value_name = "SIZE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_limit: Option<Size>,
+    /// TOML file with the same options, written data_dir, listen, http, shards, memory_limit; the
+    /// environment and flags override it [env: HIGHWATER_CONFIG]
     #[arg(long, value_name = "FILE")]
     #[serde(skip)]
     pub config: Option<PathBuf>,

@@ -12,7 +12,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::File;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -22,12 +22,17 @@ use figment::{Figment, Metadata, Profile, Provider, Source};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::size;
+
 /// Most shards: there are 256 vnodes, and a shard is a range of them.
 const SHARDS_MAX: usize = 256;
 
 /// Rows per delta by default: large enough that per-delta work vanishes, small enough for the
 /// cache.
 const BATCH_ROWS_DEFAULT: usize = 65_536;
+
+/// What a machine is taken to have that does not tell.
+const MEMORY_UNKNOWN: u64 = 4 << 30;
 
 /// Most rows per delta.
 const BATCH_ROWS_MAX: usize = 1 << 24;
@@ -36,7 +41,8 @@ const BATCH_ROWS_MAX: usize = 1 << 24;
 pub const ENV_PREFIX: &str = "HIGHWATER_";
 
 /// Names of the options, as the file spells them.
-pub const OPTIONS: [&str; 5] = ["data_dir", "listen", "http", "shards", "batch_rows"];
+pub const OPTIONS: [&str; 6] =
+    ["data_dir", "listen", "http", "shards", "memory_limit", "batch_rows"];
 
 /// Names of layers.
 const ENVIRONMENT: &str = "environment";
@@ -56,6 +62,8 @@ pub struct Config {
     /// Number of shards of every keyed operator; a power of two, at most 256.
     #[serde(deserialize_with = "deserialize_shards")]
     pub shards: usize,
+    /// Bytes that the state of queries may take in memory.
+    pub memory_limit: Size,
     /// Most rows per delta that enters a query, from 1.
     #[serde(deserialize_with = "deserialize_batch_rows")]
     pub batch_rows: usize,
@@ -68,6 +76,7 @@ impl Default for Config {
             listen: Address::local(4566),
             http: Address::local(4567),
             shards: cores().next_power_of_two().min(SHARDS_MAX),
+            memory_limit: Size(machine_memory() / 10 * 7),
             batch_rows: BATCH_ROWS_DEFAULT,
         }
     }
@@ -98,6 +107,47 @@ impl Config {
 /// Returns the number of cores, at least 1.
 pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Returns the bytes of memory of the machine, or of the part of it that the process may use.
+fn machine_memory() -> u64 {
+    let of_group = fs::read_to_string("/sys/fs/cgroup/memory.max");
+    let of_group = of_group.ok().and_then(|text| text.trim().parse().ok());
+    let of_machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
+        let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+        size::parse(line)
+    });
+    of_machine.map_or(MEMORY_UNKNOWN, |bytes| bytes.min(of_group.unwrap_or(u64::MAX)))
+}
+
+/// A number of bytes, at least 1 MB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Size(pub u64);
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let bytes = size::parse(text).filter(|bytes| *bytes >= 1 << 20);
+        let wrong =
+            || format!("expected a size of at least 1MB, such as 512MB or 2GB, found \"{text}\"");
+        bytes.map(Size).ok_or_else(wrong)
+    }
+}
+
+impl TryFrom<String> for Size {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Size> for String {
+    fn from(size: Size) -> String {
+        size::print(size.0)
+    }
 }
 
 /// A host, by name or number, and a port.
@@ -316,8 +366,10 @@ mod tests {
             ("HIGHWATER_CONFIG", path),
             ("HIGHWATER_DATA_DIR", "2013"),
             ("HIGHWATER_BATCH_ROWS", "1"),
+            ("HIGHWATER_MEMORY_LIMIT", "64 MB"),
         ];
         let config = load(&variables, None).unwrap();
+        assert_eq!(config.memory_limit, Size(64 << 20));
         assert_eq!((config.shards, config.batch_rows), (8, 1));
         assert_eq!(config.data_dir, PathBuf::from("2013"));
     }
@@ -337,6 +389,8 @@ mod tests {
         );
         let rows = load(&[("HIGHWATER_BATCH_ROWS", "many")], None).unwrap_err();
         assert!(rows.starts_with("option \"batch_rows\" (environment variable"), "{rows}");
+        let limit = load(&[("HIGHWATER_MEMORY_LIMIT", "10")], None).unwrap_err();
+        assert!(limit.ends_with("at least 1MB, such as 512MB or 2GB, found \"10\""), "{limit}");
         let listen = load(&[("HIGHWATER_LISTEN", "4566")], None).unwrap_err();
         assert_eq!(
             listen,

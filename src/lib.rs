@@ -17,6 +17,7 @@ pub mod planner;
 pub mod program;
 pub mod runtime;
 pub mod server;
+pub mod size;
 pub mod sql;
 pub mod storage;
 pub mod telemetry;

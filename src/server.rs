@@ -139,6 +139,7 @@ impl Server {
             shards: config.shards,
             batch_rows: config.batch_rows,
             threads: cores(),
+            memory_limit: usize::try_from(config.memory_limit.0).unwrap_or(usize::MAX),
         };
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let log = config.data_dir.join(LOG_DIR);
@@ -150,7 +151,8 @@ impl Server {
         health.unblock(STARTING);
         info!(
             data_dir = %config.data_dir.display(), %postgres_address, %http_address,
-            shards = config.shards, "server started"
+            shards = config.shards, memory_limit = %String::from(config.memory_limit),
+            "server started"
         );
         Ok(Self {
             engine,

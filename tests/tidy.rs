@@ -9,17 +9,18 @@ use regex::Regex;
 /// The ground floor and some more.
 macro_rules! with_ground {
     ($($module:literal),*) => {
-        ["delta", "time", "error", "clock", "config", "telemetry", $($module),*]
+        ["delta", "time", "error", "clock", "config", "size", "telemetry", $($module),*]
     };
 }
 
 /// Which modules a module may import, and which crates it must not name. Floors from the ground up.
-const FLOORS: [(&str, &[&str], &[&str]); 21] = [
+const FLOORS: [(&str, &[&str], &[&str]); 22] = [
     ("error", &[], &["tokio"]),
     ("time", &["error"], &["tokio"]),
     ("delta", &["error", "time"], &["tokio"]),
     ("clock", &["error", "time"], &["tokio"]),
-    ("config", &["error", "time", "clock"], &[]),
+    ("size", &[], &["tokio"]),
+    ("config", &["error", "time", "clock", "size"], &[]),
     ("telemetry", &["error", "time", "clock", "config"], &[]),
     ("sql", &GROUND, &["tokio", "pgwire"]),
     ("storage", &GROUND, &["tokio", "pgwire", "sqlparser"]),
@@ -67,7 +68,7 @@ const FLOORS: [(&str, &[&str], &[&str]); 21] = [
 ];
 
 /// The ground floor, which everything above may import.
-const GROUND: [&str; 6] = ["delta", "time", "error", "clock", "config", "telemetry"];
+const GROUND: [&str; 7] = ["delta", "time", "error", "clock", "config", "size", "telemetry"];
 
 /// Crates that are known in one place only.
 const FENCED: [(&str, &str); 2] =

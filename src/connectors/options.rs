@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Error, Result};
+use crate::size;
 
 /// Options that the engine reads itself, whatever the connector.
 const ENGINE_OPTIONS: [&str; 3] = ["connector", "retention", "wait"];
@@ -66,17 +67,8 @@ impl<'a> Options<'a> {
     /// Returns a number of bytes, at least one: `1000`, `64 kB`, `64MB`, `1 GB`, in steps of 1024.
     pub fn bytes(&self, key: &str) -> Result<Option<usize>> {
         let parse = |text: &str| {
-            let text = text.trim();
-            let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-            let unit: usize = match text[digits.len()..].to_ascii_lowercase().as_str() {
-                "" | "b" => 1,
-                "kb" | "kib" => 1 << 10,
-                "mb" | "mib" => 1 << 20,
-                "gb" | "gib" => 1 << 30,
-                _ => return None,
-            };
-            let number: usize = digits.trim().replace('_', "").parse().ok()?;
-            number.checked_mul(unit).filter(|bytes| *bytes > 0)
+            let bytes = size::parse(text).filter(|bytes| *bytes > 0)?;
+            usize::try_from(bytes).ok()
         };
         self.parsed(key, parse, "It is a number of bytes such as 1000, '64 kB' or '64 MB'.")
     }

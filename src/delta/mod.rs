@@ -51,6 +51,16 @@ pub enum Instants {
     Each(TimestampMicrosecondArray),
 }
 
+impl Instants {
+    /// Returns the instant of row `i`.
+    pub fn at(&self, i: usize) -> Timestamp {
+        match self {
+            Instants::All(at) => *at,
+            Instants::Each(ts) => Timestamp(ts.value(i)),
+        }
+    }
+}
+
 /// Signed multiplicities of the rows of a delta.
 #[derive(Clone, Debug)]
 pub enum Weights {
@@ -132,10 +142,7 @@ impl Delta {
 
     /// Returns the instant of row `i`.
     pub fn ts_at(&self, i: usize) -> Timestamp {
-        match &self.ts {
-            Instants::All(at) => *at,
-            Instants::Each(ts) => Timestamp(ts.value(i)),
-        }
+        self.ts.at(i)
     }
 
     /// Returns the latest instant of the rows, the least one of none.

@@ -62,8 +62,10 @@ pub use session::Session;
 use crate::clock::{Clock, HeldClock};
 use crate::planner::properties::Properties;
 use crate::runtime::hub::Hub;
+use crate::runtime::memory::Memory;
 use crate::sql::catalog::{Catalog, Object, Oid};
 use crate::sql::output::style::Style;
+use crate::storage::Scratch;
 use crate::time::Timestamp;
 use activity::Live;
 use locks::TableLocks;
@@ -85,6 +87,8 @@ pub struct EngineOptions {
     pub threads: usize,
     /// Most rows of a delta that enters a query.
     pub batch_rows: usize,
+    /// Bytes that the state of queries may take in memory.
+    pub memory_limit: usize,
 }
 
 /// The server: catalog, commits, running views. One per process.
@@ -105,6 +109,18 @@ pub struct Engine {
     sessions: Mutex<BTreeMap<i32, Arc<Live>>>,
     background: Mutex<Vec<JoinHandle<()>>>,
     started: Timestamp,
+}
+
+/// Sees to it, now and then, that queries do not hold too much memory.
+async fn relieve(hub: Arc<Hub>) {
+    let mut ticks = tokio::time::interval(std::time::Duration::from_millis(TICK_MS));
+    loop {
+        ticks.tick().await;
+        let hub = Arc::clone(&hub);
+        if let Err(error) = tokio::task::spawn_blocking(move || hub.relieve()).await {
+            tracing::error!(%error, "memory is not looked after");
+        }
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -128,8 +144,11 @@ impl Engine {
         }
         let options = EngineOptions { shards, ..options };
         let hub: Arc<dyn Clock> = Arc::<HeldClock>::clone(&clock);
-        let hub = Hub::start(hub, options.shards, options.threads, options.batch_rows)
-            .map_err(|error| Error::Internal(error.to_string()))?;
+        let internal = |error: std::io::Error| Error::Internal(error.to_string());
+        let scratch = Scratch::create(log.parent().unwrap_or(log)).map_err(internal)?;
+        let memory = Memory::new(options.memory_limit, Some(scratch));
+        let EngineOptions { shards, threads, batch_rows, .. } = options;
+        let hub = Hub::start(hub, shards, threads, batch_rows, memory).map_err(internal)?;
         let engine = Arc::new(Self {
             functions: Arc::new(functions::session_state(options.threads)),
             zones: Mutex::default(),
@@ -155,7 +174,8 @@ impl Engine {
             }
         });
         let checkpoints = tokio::spawn(Arc::clone(&engine).checkpoints());
-        *lock(&engine.background) = vec![ticker, checkpoints];
+        let relief = tokio::spawn(relieve(Arc::clone(&engine.hub)));
+        *lock(&engine.background) = vec![ticker, checkpoints, relief];
         Ok(engine)
     }
 

@@ -28,9 +28,10 @@ use crate::time::{Timestamp, Watermark};
 pub(super) const SCHEMA: &str = "hw";
 
 /// Names of its relations, with a line on each.
-pub(super) const RELATIONS: [(&str, &str); 7] = [
+pub(super) const RELATIONS: [(&str, &str); 8] = [
     ("streams", "streams with their watermarks and counts"),
     ("views", "maintained views and their state"),
+    ("memory", "what queries hold in memory and in the scratch file"),
     ("late_rows", "the newest rows that streams refused"),
     ("errors", "the newest rows and records that could not be computed or decoded"),
     ("sources", "connectors and how far they are"),
@@ -54,6 +55,7 @@ pub(super) fn content(engine: &Engine, catalog: &Catalog, name: &str) -> Option<
     let table = match name {
         "streams" => streams(engine, catalog),
         "views" => views(engine, catalog),
+        "memory" => memory(engine, catalog),
         "late_rows" => late_rows(engine, catalog),
         "errors" => errors(engine),
         "sources" => sources(engine, catalog),
@@ -156,6 +158,19 @@ fn streams(engine: &Engine, catalog: &Catalog) -> Table {
             each().map(|(_, _, d)| Some(d.late.clone()).filter(|late| !late.is_empty())),
         )
         .text("query", each().map(|(_, _, d)| d.query.as_ref().map(|query| query.to_string())))
+}
+
+fn memory(engine: &Engine, catalog: &Catalog) -> Table {
+    let jobs = engine.hub().job_status();
+    let object = |oid: Oid| catalog.objects().find(move |object| object.oid == oid);
+    let schema = |oid: Option<Oid>| Some(object(oid?)?.schema.clone());
+    let limit = engine.hub().memory().limit() as u64;
+    Table::new()
+        .text("schema_name", jobs.iter().map(|job| schema(job.oid)))
+        .text("name", jobs.iter().map(|job| Some(job.name.clone())))
+        .count("memory", jobs.iter().map(|job| job.memory as u64))
+        .count("spilled", jobs.iter().map(|job| job.spilled as u64))
+        .count("memory_limit", jobs.iter().map(|_| limit))
 }
 
 fn views(engine: &Engine, catalog: &Catalog) -> Table {

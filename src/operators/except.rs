@@ -18,7 +18,7 @@ use arrow::datatypes::{Field, Int64Type, Schema, SchemaRef};
 
 use super::{Error, Instantwise, Operator, Output, Port, Result, StateReader, StateWriter};
 use crate::delta::{Delta, Instants, Weights, batch};
-use crate::storage::RowSet;
+use crate::storage::{RowSet, Visit};
 use crate::time::Timestamp;
 
 /// How the multiplicities of a row are combined.
@@ -99,6 +99,12 @@ impl Operator for Except {
             }
         }
         Ok(())
+    }
+
+    fn stores(&mut self, visit: &mut Visit<'_>) {
+        visit(&mut self.rows);
+        visit(&mut self.weights);
+        visit(&mut self.marks);
     }
 
     fn save(&self, to: &mut StateWriter) -> Result<()> {

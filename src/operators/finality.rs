@@ -9,7 +9,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int64Type};
 
 use super::Result;
-use crate::storage::Timers;
+use crate::storage::{Timers, Visit};
 use crate::time::{Timestamp, Watermark};
 
 /// No time: never final.
@@ -37,6 +37,12 @@ pub(super) struct Finality {
 impl Finality {
     pub(super) fn new(frees: Frees) -> Self {
         Self { frees, watermark: Watermark::MIN, times: Vec::new(), timers: Timers::default() }
+    }
+
+    /// Shows what it keeps.
+    pub(super) fn stores(&mut self, visit: &mut Visit<'_>) {
+        visit(&mut self.times);
+        visit(&mut self.timers);
     }
 
     /// The last watermark.

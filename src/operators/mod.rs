@@ -54,6 +54,7 @@ use datafusion::error::DataFusionError;
 use crate::delta::Delta;
 use crate::error::{Classify, SqlState};
 use crate::functions::error as functions;
+use crate::storage::Visit;
 use crate::time::{Timestamp, Watermark};
 
 pub mod aggregate;
@@ -180,6 +181,10 @@ pub trait Operator: Send {
     fn waiting(&self) -> Waiting {
         Waiting::default()
     }
+
+    /// Shows what it keeps from commit to commit to `visit`, store by store. Stateless operators
+    /// keep the default.
+    fn stores(&mut self, _visit: &mut Visit<'_>) {}
 
     /// Writes what `load` needs. Stateless operators keep the defaults.
     fn save(&self, _to: &mut StateWriter) -> Result<()> {

@@ -32,7 +32,7 @@ use super::{
     Error, Instantwise, Operator, Output, Port, Result, StateReader, StateWriter, Waiting,
 };
 use crate::delta::{Delta, Instants, Weights, batch, codec};
-use crate::storage::RowSet;
+use crate::storage::{RowSet, Visit};
 use crate::time::{Timestamp, Watermark};
 
 /// Holds rows back until their window has closed.
@@ -119,6 +119,12 @@ impl Operator for OnClose {
 
     fn waiting(&self) -> Waiting {
         Waiting { rows: self.rows.len(), until: self.finality.earliest() }
+    }
+
+    fn stores(&mut self, visit: &mut Visit<'_>) {
+        visit(&mut self.rows);
+        visit(&mut self.weights);
+        self.finality.stores(visit);
     }
 
     fn save(&self, to: &mut StateWriter) -> Result<()> {

@@ -26,7 +26,7 @@ use super::{
     Error, Instantwise, Operator, Output, Port, Result, StateReader, StateWriter, Waiting,
 };
 use crate::delta::{Delta, Instants, Weights, batch, codec};
-use crate::storage::{GroupedRows, RowSet, Timers};
+use crate::storage::{GroupedRows, RowSet, Timers, Visit};
 use crate::time::{Timestamp, Watermark};
 
 /// No time: nothing is held.
@@ -191,6 +191,13 @@ impl Operator for Pace {
         let earliest = Some(self.earliest()).filter(|time| *time != NEVER).map(Timestamp);
         let until = earliest.filter(|_| self.beat == Beat::Watermark).map(|time| time.plus(1));
         Waiting { rows: self.rows.len(), until }
+    }
+
+    fn stores(&mut self, visit: &mut Visit<'_>) {
+        visit(&mut self.rows);
+        visit(&mut self.times);
+        visit(&mut self.timers);
+        visit(&mut self.keys);
     }
 
     fn save(&self, to: &mut StateWriter) -> Result<()> {

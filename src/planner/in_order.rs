@@ -2,7 +2,7 @@
 //!
 //! # Semantics
 //! A call with ORDER BY or DISTINCT inside of a function that sees the order of its rows
-//! (`array_agg`, `string_agg`, `first_value`, ..) becomes a call of [`InOrder`]: its arguments are
+//! (`array_agg`, `string_agg`, `first_value`, ..) becomes a call of `InOrder`: its arguments are
 //! the function's, then what they are ordered by. So does one with DISTINCT of a function for which
 //! DataFusion does not know it (`stddev`, `corr`, ..). The rows of a group are collected, sorted,
 //! rid of equal arguments if they are to be distinct, and given to the function.

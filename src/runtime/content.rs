@@ -1,5 +1,8 @@
 //! What a query's result holds: rows with weights, elements with their times, or nothing.
 
+use std::io;
+use std::sync::Arc;
+
 use arrow::array::{Int64Array, RecordBatch};
 use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
@@ -10,7 +13,7 @@ use super::runs::Runs;
 use super::{Result, image};
 use crate::delta::{Delta, batch};
 use crate::operators::{StateReader, StateWriter};
-use crate::storage::Bag;
+use crate::storage::{Bag, Scratch, Store, Visit};
 use crate::time::Timestamp;
 
 /// What a query's result holds.
@@ -27,7 +30,23 @@ pub enum Content {
     /// The elements of a stream.
     Stream(SchemaRef, History),
     /// Distinct rows with weights, and the last snapshot of them.
-    Bag(Box<Bag>, Option<(RecordBatch, Int64Array)>),
+    Bag(Box<Bag>, Cached),
+}
+
+/// The last snapshot, as long as nothing has changed and there is room for it.
+#[derive(Default)]
+pub struct Cached(Option<(RecordBatch, Int64Array)>);
+
+impl Store for Cached {
+    fn memory(&self) -> usize {
+        self.0.as_ref().map_or(0, |(rows, _)| rows.get_array_memory_size())
+    }
+
+    fn spill(&mut self, _: &Arc<Scratch>, _: usize) -> io::Result<usize> {
+        let bytes = self.memory();
+        self.0 = None;
+        Ok(bytes)
+    }
 }
 
 impl Content {
@@ -41,8 +60,18 @@ impl Content {
         Ok(if append_only {
             Content::Log { schema, rows: Runs::default() }
         } else {
-            Content::Bag(Box::new(Bag::new(schema)?), None)
+            Content::Bag(Box::new(Bag::new(schema)?), Cached::default())
         })
+    }
+
+    /// The row type.
+    pub fn schema(&self) -> &SchemaRef {
+        match self {
+            Content::None(schema) | Content::Log { schema, .. } | Content::Stream(schema, _) => {
+                schema
+            }
+            Content::Bag(bag, _) => bag.schema(),
+        }
     }
 
     /// Adds a change that came at a time.
@@ -55,7 +84,7 @@ impl Content {
             Content::Log { rows, .. } => rows.push(delta.repeated()?.rows().clone()),
             Content::Stream(_, history) => history.push(Retained::new(delta.clone(), at)),
             Content::Bag(bag, snapshot) => {
-                *snapshot = None;
+                snapshot.0 = None;
                 bag.apply(delta)
             }
         }
@@ -79,9 +108,9 @@ impl Content {
                 let ones = Int64Array::from_value(1, all.num_rows());
                 Ok((all, ones))
             }
-            Content::Bag(bag, snapshot) => match snapshot {
+            Content::Bag(bag, snapshot) => match &mut snapshot.0 {
                 Some(snapshot) => Ok(snapshot.clone()),
-                None => Ok(snapshot.insert(bag.snapshot()?).clone()),
+                none => Ok(none.insert(bag.snapshot()?).clone()),
             },
         }
     }
@@ -109,7 +138,7 @@ impl Content {
             }
             Content::Stream(_, history) => history.load(from)?,
             Content::Bag(bag, snapshot) => {
-                *snapshot = None;
+                snapshot.0 = None;
                 bag.load(&image::take(from, "rows")?)?;
             }
         }
@@ -121,6 +150,14 @@ impl Content {
         match self {
             Content::Stream(_, history) => history.retained(),
             Content::None(_) | Content::Log { .. } | Content::Bag(..) => vec![],
+        }
+    }
+
+    /// Shows what is kept. (Rows that were retained as they came are not looked at.)
+    pub fn stores(&mut self, visit: &mut Visit<'_>) {
+        if let Content::Bag(bag, snapshot) = self {
+            visit(snapshot);
+            visit(bag.as_mut());
         }
     }
 

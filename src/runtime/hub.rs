@@ -27,6 +27,7 @@ use super::history::Retention;
 use super::intake::Step;
 use super::job::{Fault, Job, JobId};
 use super::journal::{Input, Journal};
+use super::memory::{Account, Memory};
 use super::packet::Commit;
 use super::pool::Pool;
 use super::publication::{Publication, Shape};
@@ -139,6 +140,7 @@ pub struct Hub {
     errors: Arc<ErrorLog>,
     pub(super) journal: OnceLock<Arc<Journal>>,
     room: Arc<Notify>,
+    pub(super) memory: Arc<Memory>,
     shards: usize,
     batch_rows: usize,
 }
@@ -152,6 +154,7 @@ impl Hub {
         shards: usize,
         threads: usize,
         batch_rows: usize,
+        memory: Arc<Memory>,
     ) -> std::io::Result<Arc<Self>> {
         Ok(Arc::new(Self {
             state: Mutex::default(),
@@ -160,6 +163,7 @@ impl Hub {
             clock,
             journal: OnceLock::new(),
             room: Arc::new(Notify::new()),
+            memory,
             shards,
             batch_rows,
         }))
@@ -367,7 +371,8 @@ impl Hub {
         let shape =
             Shape { kind: plan.kind, clock: plan.result_clock, ordered: properties.ordered };
         let room = Arc::clone(&self.room);
-        let publication = Publication::new(schema, shape, parts, content, room);
+        let account = Account::new(&self.memory);
+        let publication = Publication::new(shape, parts, content, room, account);
         if !spec.snapshot {
             publication.skip_first();
         }
@@ -431,6 +436,11 @@ impl Hub {
     pub fn view(&self, oid: Oid) -> Option<Arc<Job>> {
         let state = self.lock();
         state.views.get(&oid).and_then(|id| state.jobs.get(id)).cloned()
+    }
+
+    /// All running queries.
+    pub(super) fn jobs(&self) -> Vec<Arc<Job>> {
+        self.lock().jobs.values().cloned().collect()
     }
 
     /// The last commit.

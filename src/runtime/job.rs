@@ -14,6 +14,7 @@ use super::errors::ErrorLog;
 use super::exchange::Split;
 use super::history::Retained;
 use super::hub::Keeps;
+use super::memory::Account;
 use super::packet::{Commit, Packet};
 use super::publication::{Inheritance, Publication, State};
 use super::task::{Supervisor, Task};
@@ -23,6 +24,7 @@ use crate::operators::{RowError, StateReader, StateWriter, Waiting};
 use crate::planner::plan::ScanKind;
 use crate::planner::relation::SEQ;
 use crate::sql::catalog::Oid;
+use crate::storage::Lost;
 use crate::time::{Position, Timestamp, Watermark};
 
 /// Why a query stopped.
@@ -42,6 +44,10 @@ impl Fault {
 
     /// The fault of a panic.
     pub fn panic(panic: &(dyn Any + Send)) -> Self {
+        if let Some(Lost(error)) = panic.downcast_ref() {
+            let message = format!("the scratch file cannot be read: {error}");
+            return Self { sqlstate: SqlState::IO_ERROR, message };
+        }
         let text = panic
             .downcast_ref::<&str>()
             .map(|s| (*s).to_owned())
@@ -129,6 +135,10 @@ impl Supervisor for Watch {
 
     fn stopped(&self) -> bool {
         self.stopped.load(Ordering::Acquire)
+    }
+
+    fn account(&self) -> &Arc<Account> {
+        self.publication.account()
     }
 }
 
@@ -282,6 +292,28 @@ impl Job {
         });
     }
 
+    /// What it holds.
+    pub fn account(&self) -> &Account {
+        self.publication.account()
+    }
+
+    /// Spills so many bytes, if there are so many, and returns how many were; nothing if a part of
+    /// it is busy.
+    pub(super) fn spill(&self, bytes: usize) -> Option<usize> {
+        let mut done = self.publication.spill(bytes);
+        for task in &self.tasks {
+            let wanted = bytes.saturating_sub(done.unwrap_or(0));
+            let of_task = if wanted == 0 { Some(0) } else { task.spill(wanted) };
+            done = done.zip(of_task).map(|(so_far, more)| so_far + more);
+        }
+        done
+    }
+
+    /// Lets go of the state of its operators: it has been suspended.
+    pub(super) fn empty(&self) {
+        self.tasks.iter().for_each(|task| task.empty());
+    }
+
     /// Writes the state of its operators and its result. It has done all it was told of.
     pub(super) fn save(&self, to: &mut StateWriter) -> Result<()> {
         self.publication.save(to)?;
@@ -294,11 +326,12 @@ impl Job {
     /// Takes what [`Job::save`] wrote, into a query that has been told of nothing yet.
     pub(super) fn load(&self, from: &mut StateReader) -> Result<()> {
         let fault = self.publication.load(from)?;
-        for (number, task) in self.tasks.iter().enumerate() {
-            task.load(&format!("task {number}"), from)?;
-        }
         if let Some(fault) = fault {
             self.suspend(fault);
+            return Ok(());
+        }
+        for (number, task) in self.tasks.iter().enumerate() {
+            task.load(&format!("task {number}"), from)?;
         }
         Ok(())
     }

@@ -18,6 +18,7 @@ pub mod ingest;
 pub mod intake;
 pub mod job;
 pub mod journal;
+pub mod memory;
 pub mod once;
 pub mod packet;
 mod passing;

@@ -23,6 +23,7 @@ use crate::delta::{Delta, Instants, batch, codec};
 use crate::operators::{
     Instantwise, Operator, Output, Port, Result, StateReader, StateWriter, Waiting,
 };
+use crate::storage::{Fixed, Visit};
 use crate::time::{Timestamp, Watermark, WatermarkMeet};
 
 /// Where a port's rows come from.
@@ -132,6 +133,13 @@ impl Stage {
             until: (0..delta.len()).map(|i| delta.ts_at(i).plus(1)).min(),
         });
         held.fold(self.operator.waiting(), Waiting::and)
+    }
+
+    /// Shows what it keeps from commit to commit.
+    pub(super) fn stores(&mut self, visit: &mut Visit<'_>) {
+        let held = self.ports.iter().flat_map(|port| &port.held);
+        visit(&mut Fixed(held.map(Delta::bytes).sum()));
+        self.operator.stores(visit);
     }
 
     /// Writes what it holds and the state of its operator.

@@ -48,6 +48,10 @@ pub struct JobStatus {
     pub elements: u64,
     /// Commits on their way.
     pub in_flight: u64,
+    /// Bytes that it holds in memory.
+    pub memory: usize,
+    /// Bytes that it has in the scratch file.
+    pub spilled: usize,
     /// Why it stopped.
     pub fault: Option<Fault>,
 }
@@ -98,6 +102,8 @@ impl Hub {
                 rows,
                 elements,
                 in_flight: job.publication.in_flight(),
+                memory: job.account().held(),
+                spilled: job.account().spilled(),
                 fault: job.publication.fault(),
             }
         };

@@ -15,12 +15,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::exchange::Sender;
 use super::job::Fault;
+use super::memory::{Account, Holding, ROW_BYTES};
 use super::packet::Packet;
 use super::pool::Ready;
 use super::stage::{Arrived, Feed, Stage};
 use crate::delta::Delta;
 use crate::error::Classify;
 use crate::operators::{Output, Result, RowError, StateReader, StateWriter, Waiting};
+use crate::storage::Visit;
 use crate::time::{Timestamp, Watermark};
 
 /// A task has nothing to do.
@@ -40,12 +42,17 @@ pub trait Supervisor: Send + Sync {
     fn suspend(&self, fault: Fault);
     /// Whether the job has been suspended or dropped.
     fn stopped(&self) -> bool;
+    /// What the job holds.
+    fn account(&self) -> &Arc<Account>;
 }
 
 /// Operators and where their output goes.
 struct Body {
     stages: Vec<Stage>,
     sender: Sender,
+    holding: Holding,
+    /// Bytes, more or less, of rows that have come since it was looked at what is held.
+    news: usize,
 }
 
 /// A fragment of a query on one shard.
@@ -72,9 +79,10 @@ impl Task {
         ready: Arc<Ready>,
         supervisor: Arc<dyn Supervisor>,
     ) -> Arc<Self> {
+        let holding = Holding::new(supervisor.account());
         Arc::new(Self {
             channels: Mutex::new(vec![VecDeque::new(); channels]),
-            body: Mutex::new(Body { stages, sender }),
+            body: Mutex::new(Body { stages, sender, holding, news: 0 }),
             state: AtomicU8::new(IDLE),
             due: AtomicI64::new(i64::MAX),
             ready,
@@ -139,6 +147,22 @@ impl Task {
         lock(&self.body).stages.iter().map(Stage::waiting).fold(Waiting::default(), Waiting::and)
     }
 
+    /// Spills so many bytes, if there are so many, and returns how many were; nothing if the task
+    /// runs.
+    pub(super) fn spill(&self, bytes: usize) -> Option<usize> {
+        let mut body = self.body.try_lock().ok()?;
+        let Body { stages, holding, .. } = &mut *body;
+        Some(holding.spill(bytes, stores(stages)))
+    }
+
+    /// Lets go of all state: the task will not run again.
+    pub(super) fn empty(&self) {
+        if let Ok(mut body) = self.body.try_lock() {
+            body.stages.clear();
+            body.holding.settle(|_| {});
+        }
+    }
+
     /// Writes the state of its stages, in sections of this name.
     pub(super) fn save(&self, name: &str, to: &mut StateWriter) -> super::Result<()> {
         for (number, stage) in lock(&self.body).stages.iter().enumerate() {
@@ -166,6 +190,7 @@ impl Task {
             stage.load(&mut state)?;
         }
         self.due.store(body.due().0, Ordering::Release);
+        body.settle();
         Ok(())
     }
 
@@ -179,7 +204,18 @@ impl Task {
     }
 }
 
+/// Shows what stages keep.
+fn stores(stages: &mut [Stage]) -> impl FnMut(&mut Visit<'_>) {
+    |visit| stages.iter_mut().for_each(|stage| stage.stores(visit))
+}
+
 impl Body {
+    /// Looks at what is held, and spills what is too much.
+    fn settle(&mut self) {
+        self.news = 0;
+        self.holding.settle(stores(&mut self.stages));
+    }
+
     /// The earliest commit time for which an operator waits.
     fn due(&self) -> Timestamp {
         let all = self.stages.iter().filter_map(|stage| stage.operator.due());
@@ -195,6 +231,8 @@ impl Body {
     ) -> Result<()> {
         let commit = packets[0].commit;
         assert!(packets.iter().all(|p| p.commit == commit), "channels carry the same commits");
+        let came = packets.iter().flat_map(|packet| &packet.deltas).map(Delta::len);
+        self.news += came.sum::<usize>() * ROW_BYTES;
         let mut packets: Vec<Option<Packet>> = packets.into_iter().map(Some).collect();
         let mut results: Vec<Option<Arrived>> = Vec::with_capacity(self.stages.len());
         let mut errors = Vec::new();
@@ -210,9 +248,13 @@ impl Body {
             let mut out = Output::default();
             let watermark = stage.run(commit, arrived, &mut out)?;
             errors.append(&mut out.errors);
+            self.news += out.deltas.iter().map(Delta::len).sum::<usize>() * ROW_BYTES;
             results.push(Some(Arrived { deltas: out.deltas, watermark }));
         }
         let last = results.pop().flatten().expect("a task has a stage");
+        if self.holding.is_stale(self.news) {
+            self.settle();
+        }
         // Whoever sees the result sees what it waits for, and what is missing in it.
         due.store(self.due().0, Ordering::Release);
         if !errors.is_empty() {
@@ -277,14 +319,20 @@ mod tests {
         fn stopped(&self) -> bool {
             self.1.load(Ordering::Acquire)
         }
+
+        fn account(&self) -> &Arc<Account> {
+            self.0.account()
+        }
     }
 
     fn task(pool: &Pool) -> (Arc<Task>, Arc<Publication>) {
         let schema = schema("v:int8");
         let content = Content::relation(Arc::clone(&schema), false).unwrap();
         let room = Arc::default();
-        let shape = Shape { kind: Kind::Relation, clock: Clock::Arrival, ordered: false };
-        let publication = Publication::new(Arc::clone(&schema), shape, 1, content, room);
+        let (kind, clock) = (Kind::Relation, Clock::Arrival);
+        let shape = Shape { kind, clock, ordered: false };
+        let account = Account::unlimited();
+        let publication = Publication::new(shape, 1, content, room, account);
         let port = PortState::new(Feed::Channels(0..1), true, schema);
         let stages = vec![Stage::new(Box::new(Breaks(0)), vec![port], Order::Commits)];
         let sender = Sender::Result { publication: Arc::clone(&publication), shard: 0 };

@@ -10,9 +10,12 @@
 use arrow::array::{AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use arrow::error::ArrowError;
+use std::io;
 use std::sync::Arc;
 
 use super::rows::RowSet;
+use super::scratch::Scratch;
+use super::store::Store;
 use crate::delta::{Delta, batch};
 
 /// A multiset of rows: the content of a relation.
@@ -83,11 +86,6 @@ impl Bag {
         self.rows.is_empty()
     }
 
-    /// Bytes held.
-    pub fn memory(&self) -> usize {
-        self.rows.memory() + self.weights.len() * 8
-    }
-
     /// Returns the content as one batch with a trailing weight column.
     pub fn save(&self) -> Result<RecordBatch, ArrowError> {
         let (rows, weights) = self.snapshot()?;
@@ -111,6 +109,20 @@ impl Bag {
             self.weights[*slot as usize] += weight;
         }
         Ok(())
+    }
+}
+
+impl Store for Bag {
+    fn memory(&self) -> usize {
+        self.rows.memory() + self.weights.memory()
+    }
+
+    fn spilled(&self) -> usize {
+        self.rows.spilled()
+    }
+
+    fn spill(&mut self, scratch: &Arc<Scratch>, bytes: usize) -> io::Result<usize> {
+        self.rows.spill(scratch, bytes)
     }
 }
 

@@ -14,14 +14,20 @@
 //! # Cost
 //! One hash per `add` or settled row, none per `push`. Reading an owner's rows follows links.
 
+use std::io;
+use std::sync::Arc;
+
 use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
+use bumpalo::Bump;
 use hashbrown::HashTable;
 
 use super::codec::RowCodec;
 use super::rows::{short_hash, spread};
+use super::scratch::Scratch;
 use super::slab::{NONE, Slab};
+use super::store::Store;
 
 /// For each owner a multiset of rows in the order of their first arrival.
 #[derive(Debug)]
@@ -203,7 +209,7 @@ impl GroupedRows {
 
     /// Returns the rows of live slots as columns.
     pub fn decode(&self, slots: &[u32]) -> Result<Vec<ArrayRef>, ArrowError> {
-        self.codec.decode(slots.iter().map(|slot| self.slab.get(*slot)))
+        self.codec.decode(self.slab.all(slots, &Bump::new()))
     }
 
     /// Slots of all rows, owner by owner, each in arrival order.
@@ -225,13 +231,6 @@ impl GroupedRows {
     /// One more than the greatest slot ever used.
     pub fn bound(&self) -> usize {
         self.slab.bound()
-    }
-
-    /// Bytes held.
-    pub fn memory(&self) -> usize {
-        let nodes = self.nodes.len() * size_of::<Node>() + self.ends.len() * 8;
-        let nodes = nodes + self.weights.len() * 8;
-        self.slab.memory() + nodes + self.index.allocation_size()
     }
 
     fn find(&self, owner: u32, hash: u32, bytes: &[u8]) -> Option<u32> {
@@ -269,6 +268,21 @@ impl GroupedRows {
         }
         self.set_weight(slot, weight);
         slot
+    }
+}
+
+impl Store for GroupedRows {
+    fn memory(&self) -> usize {
+        let nodes = self.nodes.memory() + self.weights.memory() + self.ends.memory();
+        self.slab.memory() + nodes + self.index.allocation_size()
+    }
+
+    fn spilled(&self) -> usize {
+        self.slab.spilled()
+    }
+
+    fn spill(&mut self, scratch: &Arc<Scratch>, bytes: usize) -> io::Result<usize> {
+        self.slab.spill(scratch, bytes)
     }
 }
 

@@ -4,7 +4,10 @@
 //! everything else is an index over slots. [`RowSet`] finds a slot by the row (hash),
 //! [`GroupedRows`] also links the rows of one owner, [`OrderedRows`] keeps them sorted. [`Bag`] is
 //! a multiset of rows: the content of a relation. Per-slot facts of the user (weights,
-//! accumulators) are plain vectors indexed by slot.
+//! accumulators) are plain vectors indexed by slot. [`Kept`] is a batch as it came.
+//!
+//! A [`Store`] is any of these as the memory limit sees it: bytes of rows can move to a [`Scratch`]
+//! file, and are read there from then on. What points to them stays in memory.
 //!
 //! ```text
 //!   columns -- RowCodec::encode --> bytes -- Slab --> slot     RowSet       row   -> slot
@@ -19,16 +22,22 @@
 mod bag;
 mod codec;
 mod grouped;
+mod kept;
 pub mod log;
 mod ordered;
 mod rows;
+mod scratch;
 mod slab;
+mod store;
 mod timers;
 
 pub use bag::Bag;
 pub use codec::{Encoded, RowCodec};
 pub use grouped::{Change, GroupedRows};
+pub use kept::Kept;
 pub use ordered::OrderedRows;
 pub use rows::RowSet;
+pub use scratch::{Extent, Scratch};
 pub use slab::{NONE, Slab};
+pub use store::{Fixed, Lost, Store, Visit};
 pub use timers::Timers;

@@ -21,8 +21,12 @@
 //! misses the cache at every step.
 
 use std::cmp::Ordering;
+use std::io;
+use std::sync::Arc;
 
+use super::scratch::Scratch;
 use super::slab::Slab;
+use super::store::Store;
 
 /// Keys in a run before it is split: 5 KiB, a few cache lines to search and little to move.
 const RUN_KEYS: usize = 256;
@@ -215,12 +219,6 @@ impl OrderedRows {
         self.slab.is_empty()
     }
 
-    /// Bytes held.
-    pub fn memory(&self) -> usize {
-        let keys = (self.runs.len() + 1) * RUN_KEYS * size_of::<Key>();
-        self.slab.memory() + self.weights.len() * 8 + keys
-    }
-
     /// Returns the place of the first key that is not less, and whether it is equal.
     fn locate(&self, owner: u32, bytes: &[u8]) -> (Place, bool) {
         let head = head(bytes);
@@ -264,6 +262,21 @@ impl OrderedRows {
             self.firsts.insert(place.run + 1, upper[0]);
             self.runs.insert(place.run + 1, upper);
         }
+    }
+}
+
+impl Store for OrderedRows {
+    fn memory(&self) -> usize {
+        let keys = self.runs.len() * (RUN_KEYS + 2) * size_of::<Key>();
+        self.slab.memory() + self.weights.memory() + keys
+    }
+
+    fn spilled(&self) -> usize {
+        self.slab.spilled()
+    }
+
+    fn spill(&mut self, scratch: &Arc<Scratch>, bytes: usize) -> io::Result<usize> {
+        self.slab.spill(scratch, bytes)
     }
 }
 

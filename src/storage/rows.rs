@@ -10,14 +10,20 @@
 //! # Cost
 //! One hash and one comparison per row looked up.
 
+use std::io;
+use std::sync::Arc;
+
 use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
+use bumpalo::Bump;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
 use super::codec::{Encoded, RowCodec};
+use super::scratch::Scratch;
 use super::slab::{NONE, Slab};
+use super::store::Store;
 use crate::delta::partition::hash_bytes;
 
 /// A set of distinct rows, each under a dense slot number.
@@ -104,7 +110,7 @@ impl RowSet {
 
     /// Returns the rows of live slots as columns.
     pub fn decode(&self, slots: &[u32]) -> Result<Vec<ArrayRef>, ArrowError> {
-        self.codec.decode(slots.iter().map(|slot| self.slab.get(*slot)))
+        self.codec.decode(self.slab.all(slots, &Bump::new()))
     }
 
     /// Live slots, ascending.
@@ -127,13 +133,22 @@ impl RowSet {
         self.slab.bound()
     }
 
-    /// Bytes held.
-    pub fn memory(&self) -> usize {
-        self.slab.memory() + self.hashes.len() * 4 + self.index.allocation_size()
-    }
-
     fn is(&self, slot: u32, hash: u32, bytes: &[u8]) -> bool {
         self.hashes[slot as usize] == hash && self.slab.get(slot) == bytes
+    }
+}
+
+impl Store for RowSet {
+    fn memory(&self) -> usize {
+        self.slab.memory() + self.hashes.memory() + self.index.allocation_size()
+    }
+
+    fn spilled(&self) -> usize {
+        self.slab.spilled()
+    }
+
+    fn spill(&mut self, scratch: &Arc<Scratch>, bytes: usize) -> io::Result<usize> {
+        self.slab.spill(scratch, bytes)
     }
 }
 
@@ -149,8 +164,6 @@ pub(super) fn spread(hash: u32) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use arrow::array::{Int64Array, StringArray};
 
     use super::*;

@@ -10,6 +10,8 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use super::store::Store;
+
 /// Slots in the order of the time at which something is due for them.
 #[derive(Debug, Default)]
 pub struct Timers {
@@ -44,6 +46,12 @@ impl Timers {
     /// Whether there is no timer.
     pub fn is_empty(&self) -> bool {
         self.heap.is_empty()
+    }
+}
+
+impl Store for Timers {
+    fn memory(&self) -> usize {
+        self.heap.capacity() * size_of::<(i64, u32)>()
     }
 }
 

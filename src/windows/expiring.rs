@@ -39,6 +39,7 @@ use super::temporal::moved;
 use super::validity::{TimeWindow, Validity};
 use crate::delta::{Delta, Instants};
 use crate::operators::{Instantwise, Operator, Output, Port, Result, StateReader, StateWriter};
+use crate::storage::Visit;
 use crate::time::Watermark;
 
 /// A time window over a stream.
@@ -93,6 +94,10 @@ impl Operator for Expiring {
             out.push(due);
         }
         Ok(())
+    }
+
+    fn stores(&mut self, visit: &mut Visit<'_>) {
+        visit(&mut self.future);
     }
 
     fn save(&self, to: &mut StateWriter) -> Result<()> {

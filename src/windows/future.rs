@@ -3,23 +3,32 @@
 //! # State
 //! Deltas sorted by instant, in runs. A new delta is merged with the last runs while these are not
 //! much larger, so that single rows do not cost a batch each; runs of 8192 rows stay as they are.
+//! Runs can be spilled, the last to be due first.
 //!
 //! # Cost
 //! Each row is copied at most log2(8192) times, and not at all when it comes in large batches.
 //! Asking for due changes looks at the head of every run.
 
+use std::cmp::Reverse;
+use std::io;
+use std::sync::Arc;
+
 use crate::delta::{Delta, codec};
 use crate::operators::{Result, StateReader, StateWriter};
+use crate::storage::{Kept, Scratch, Store};
 use crate::time::{Timestamp, Watermark};
 
 /// Rows from which a run is not merged with later ones.
 const RUN_ROWS: usize = 8192;
 
+/// Rows below which a run is not worth a place in a file.
+const SPILLED_ROWS_MIN: usize = 1024;
+
 /// Changes that take effect later.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Future {
     /// Each sorted by instant, none empty; what was due is sliced off.
-    runs: Vec<Delta>,
+    runs: Vec<Kept>,
 }
 
 impl Future {
@@ -30,11 +39,12 @@ impl Future {
         }
         let mut delta = delta.by_instant()?;
         while let Some(last) = self.runs.pop_if(|last| {
-            last.len() < RUN_ROWS && delta.len() < RUN_ROWS && last.len() <= delta.len() * 2
+            last.rows() < RUN_ROWS && delta.len() < RUN_ROWS && last.rows() <= delta.len() * 2
         }) {
+            let last = last.get()?.into_owned();
             delta = Delta::concat(&last.schema(), &[last, delta])?.by_instant()?;
         }
-        self.runs.push(delta);
+        self.runs.push(Kept::new(delta));
         Ok(())
     }
 
@@ -44,11 +54,12 @@ impl Future {
         for run in &mut self.runs {
             let count = due_rows(run, watermark);
             if count > 0 {
-                due.push(run.slice(0, count));
-                *run = run.slice(count, run.len() - count);
+                let changes = run.get()?.into_owned();
+                due.push(changes.slice(0, count));
+                *run = Kept::new(changes.slice(count, run.rows() - count));
             }
         }
-        self.runs.retain(|run| !run.is_empty());
+        self.runs.retain(|run| run.rows() > 0);
         let Some(first) = due.first() else { return Ok(None) };
         Ok(Some(Delta::concat(&first.schema(), &due)?.by_instant()?))
     }
@@ -60,13 +71,13 @@ impl Future {
 
     /// Number of changes.
     pub(super) fn len(&self) -> usize {
-        self.runs.iter().map(Delta::len).sum()
+        self.runs.iter().map(Kept::rows).sum()
     }
 
     /// Writes all changes.
     pub(super) fn save(&self, to: &mut StateWriter) -> Result<()> {
         for run in &self.runs {
-            to.put("future", codec::encode(run)?);
+            to.put("future", codec::encode(run.get()?.as_ref())?);
         }
         Ok(())
     }
@@ -80,9 +91,32 @@ impl Future {
     }
 }
 
+impl Store for Future {
+    fn memory(&self) -> usize {
+        self.runs.iter().map(Store::memory).sum()
+    }
+
+    fn spilled(&self) -> usize {
+        self.runs.iter().map(Store::spilled).sum()
+    }
+
+    fn spill(&mut self, scratch: &Arc<Scratch>, bytes: usize) -> io::Result<usize> {
+        let mut runs: Vec<&mut Kept> = self.runs.iter_mut().collect();
+        runs.sort_by_key(|run| Reverse(run.ts_at(0)));
+        let mut done = 0;
+        for run in runs.into_iter().filter(|run| run.rows() >= SPILLED_ROWS_MIN) {
+            if done >= bytes {
+                break;
+            }
+            done += run.spill(scratch, bytes - done)?;
+        }
+        Ok(done)
+    }
+}
+
 /// Returns how many rows of a sorted run are due.
-fn due_rows(run: &Delta, watermark: Watermark) -> usize {
-    let (mut from, mut to) = (0, run.len());
+fn due_rows(run: &Kept, watermark: Watermark) -> usize {
+    let (mut from, mut to) = (0, run.rows());
     while from < to {
         let middle = from.midpoint(to);
         if watermark.closes(run.ts_at(middle)) { from = middle + 1 } else { to = middle }

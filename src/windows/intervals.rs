@@ -41,6 +41,13 @@ impl Intervals {
         Self { gap, live, gone, born }
     }
 
+    /// Bytes held.
+    pub(super) fn memory(&self) -> usize {
+        // A tree's node holds up to eleven entries and is half full or more.
+        let entries = self.live.len() + self.gone.len() + self.born.len();
+        entries * 2 * size_of::<((u32, i64), i64)>()
+    }
+
     /// The session that holds a time of a key.
     pub(super) fn around(&self, key: u32, time: i64) -> Option<(i64, i64)> {
         around(&self.live, key, time)

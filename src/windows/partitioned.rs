@@ -34,7 +34,7 @@ use super::temporal::moved;
 use crate::delta::{Delta, Instants, Weights, batch, codec};
 use crate::operators::evaluate::Expressions;
 use crate::operators::{Instantwise, Operator, Output, Port, Result, StateReader, StateWriter};
-use crate::storage::{GroupedRows, RowSet, Timers};
+use crate::storage::{GroupedRows, RowSet, Timers, Visit};
 use crate::time::{Timestamp, Watermark};
 
 /// What a [`PartitionedRows`] is to keep.
@@ -239,6 +239,14 @@ impl Operator for PartitionedRows {
         }
         out.push(self.retractions(&gone)?);
         Ok(())
+    }
+
+    fn stores(&mut self, visit: &mut Visit<'_>) {
+        visit(&mut self.rows);
+        visit(&mut self.counts);
+        visit(&mut self.places);
+        visit(&mut self.ends);
+        visit(&mut self.keys);
     }
 
     fn save(&self, to: &mut StateWriter) -> Result<()> {

@@ -10,6 +10,7 @@
 //! goes.
 
 use std::collections::VecDeque;
+use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -18,12 +19,13 @@ use arrow::datatypes::Int64Type;
 
 use crate::delta::{Delta, codec};
 use crate::operators::{Error, Result, StateReader, StateWriter};
+use crate::storage::{Kept, Scratch, Store};
 
 /// Rows from which a batch is not merged with later ones.
 const BATCH_ROWS: usize = 8192;
 
 /// Rows in the order of their numbers.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Queue {
     batches: VecDeque<Numbered>,
     /// The number that the next row gets.
@@ -31,17 +33,21 @@ pub(super) struct Queue {
 }
 
 /// Rows with consecutive numbers.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Numbered {
     first: u64,
-    rows: Delta,
+    rows: Kept,
     /// Rows of which the memory is held.
     held: usize,
 }
 
 impl Numbered {
+    fn new(first: u64, rows: Delta) -> Self {
+        Self { first, held: rows.len(), rows: Kept::new(rows) }
+    }
+
     fn end(&self) -> u64 {
-        self.first + length(&self.rows)
+        self.first + length(self.rows.rows())
     }
 }
 
@@ -54,24 +60,25 @@ impl Queue {
     /// Appends rows.
     pub(super) fn push(&mut self, mut rows: Delta) -> Result<()> {
         let mut first = self.end;
-        self.end += length(&rows);
+        self.end += length(rows.len());
         let mut merged: Vec<Numbered> = Vec::new();
         let mut total = rows.len();
         while let Some(last) = self.batches.pop_back_if(|last| {
-            last.rows.len() < BATCH_ROWS && total < BATCH_ROWS && last.rows.len() <= total * 2
+            last.rows.rows() < BATCH_ROWS && total < BATCH_ROWS && last.rows.rows() <= total * 2
         }) {
             first = last.first;
-            total += last.rows.len();
+            total += last.rows.rows();
             merged.push(last);
         }
         if !merged.is_empty() {
             let schema = rows.schema();
-            let mut parts: Vec<Delta> = merged.into_iter().rev().map(|part| part.rows).collect();
+            let merged = merged.iter().rev().map(|part| Ok(part.rows.get()?.into_owned()));
+            let mut parts = merged.collect::<Result<Vec<Delta>>>()?;
             parts.push(rows);
             rows = Delta::concat(&schema, &parts)?;
         }
         if !rows.is_empty() {
-            self.batches.push_back(Numbered { first, held: rows.len(), rows });
+            self.batches.push_back(Numbered::new(first, rows));
         }
         Ok(())
     }
@@ -81,8 +88,7 @@ impl Queue {
         self.batches.clear();
         self.end = end;
         if !rows.is_empty() {
-            let first = end - length(&rows);
-            self.batches.push_back(Numbered { first, held: rows.len(), rows });
+            self.batches.push_back(Numbered::new(end - length(rows.len()), rows));
         }
     }
 
@@ -91,9 +97,10 @@ impl Queue {
         let parts = self.batches.iter().filter_map(|batch| {
             let from = numbers.start.max(batch.first);
             let to = numbers.end.min(batch.end());
-            (from < to).then(|| batch.rows.slice(index(from - batch.first), index(to - from)))
+            (from < to)
+                .then(|| Ok(batch.rows.get()?.slice(index(from - batch.first), index(to - from))))
         });
-        let parts: Vec<Delta> = parts.collect();
+        let parts = parts.collect::<Result<Vec<Delta>>>()?;
         let Some(first) = parts.first() else { return Ok(None) };
         Ok(Some(Delta::concat(&first.schema(), &parts)?))
     }
@@ -114,20 +121,20 @@ impl Queue {
             return Ok(());
         };
         let gone = index(number - batch.first);
-        batch.rows = batch.rows.slice(gone, batch.rows.len() - gone);
-        batch.first = number;
-        if batch.rows.len() * 2 < batch.held {
-            let all = UInt32Array::from_iter_values((0..).take(batch.rows.len()));
-            batch.rows = batch.rows.take(&all)?;
-            batch.held = batch.rows.len();
+        let mut rows = batch.rows.get()?.slice(gone, batch.rows.rows() - gone);
+        if rows.len() * 2 < batch.held {
+            let all = UInt32Array::from_iter_values((0..).take(rows.len()));
+            rows = rows.take(&all)?;
+            batch.held = rows.len();
         }
+        (batch.first, batch.rows) = (number, Kept::new(rows));
         Ok(())
     }
 
     /// Writes all rows.
     pub(super) fn save(&self, to: &mut StateWriter) -> Result<()> {
         for batch in &self.batches {
-            to.put("rows", codec::encode(&batch.rows)?);
+            to.put("rows", codec::encode(batch.rows.get()?.as_ref())?);
         }
         let first = self.batches.front().map_or(self.end, |batch| batch.first);
         let first: ArrayRef = Arc::new(Int64Array::from(vec![first.cast_signed()]));
@@ -152,8 +159,31 @@ impl Queue {
     }
 }
 
-fn length(rows: &Delta) -> u64 {
-    u64::try_from(rows.len()).expect("a length is a u64")
+impl Store for Queue {
+    fn memory(&self) -> usize {
+        self.batches.iter().map(|batch| batch.rows.memory()).sum()
+    }
+
+    fn spilled(&self) -> usize {
+        self.batches.iter().map(|batch| batch.rows.spilled()).sum()
+    }
+
+    /// The first and the last batch are looked at all the time.
+    fn spill(&mut self, scratch: &Arc<Scratch>, bytes: usize) -> io::Result<usize> {
+        let mut done = 0;
+        let inner = 1..self.batches.len().saturating_sub(1).max(1);
+        for batch in self.batches.range_mut(inner).rev() {
+            if done >= bytes {
+                break;
+            }
+            done += batch.rows.spill(scratch, bytes - done)?;
+        }
+        Ok(done)
+    }
+}
+
+fn length(rows: usize) -> u64 {
+    u64::try_from(rows).expect("a length is a u64")
 }
 
 fn index(offset: u64) -> usize {

@@ -33,6 +33,7 @@ use super::late::{late, load_watermark, save_watermark};
 use super::queue::Queue;
 use crate::delta::{Delta, Instants, Weights, codec};
 use crate::operators::{Instantwise, Operator, Output, Port, Result, StateReader, StateWriter};
+use crate::storage::Visit;
 use crate::time::{Timestamp, Watermark};
 
 /// The last rows of a stream.
@@ -140,6 +141,10 @@ impl Operator for Rows {
     fn on_watermark(&mut self, watermark: Watermark, _: &mut Output) -> Result<()> {
         self.watermark = watermark;
         Ok(())
+    }
+
+    fn stores(&mut self, visit: &mut Visit<'_>) {
+        visit(&mut self.queue);
     }
 
     fn save(&self, to: &mut StateWriter) -> Result<()> {

@@ -42,7 +42,7 @@ use crate::operators::evaluate::Expressions;
 use crate::operators::{
     Instantwise, Operator, Output, Port, Result, StateReader, StateWriter, Waiting,
 };
-use crate::storage::{OrderedRows, RowCodec, RowSet, Timers};
+use crate::storage::{Fixed, OrderedRows, RowCodec, RowSet, Timers, Visit};
 use crate::time::{Timestamp, Watermark};
 
 /// What [`Sessions`] are to be found.
@@ -325,6 +325,13 @@ impl Operator for Sessions {
         }
         let until = self.intervals.lasts().filter_map(|last| self.final_at(last)).min();
         Waiting { rows: self.rows.len(), until: until.map(Timestamp) }
+    }
+
+    fn stores(&mut self, visit: &mut Visit<'_>) {
+        visit(&mut self.rows);
+        visit(&mut Fixed(self.intervals.memory()));
+        visit(&mut self.timers);
+        visit(&mut self.keys);
     }
 
     fn save(&self, to: &mut StateWriter) -> Result<()> {

@@ -30,6 +30,7 @@ use super::future::Future;
 use crate::delta::{Delta, Instants};
 use crate::operators::evaluate::Expressions;
 use crate::operators::{Instantwise, Operator, Output, Port, Result, StateReader, StateWriter};
+use crate::storage::Visit;
 use crate::time::{Timestamp, Watermark};
 
 /// What an instant e says of a row's lifetime.
@@ -135,6 +136,10 @@ impl Operator for TemporalFilter {
             Time::Event => None,
             Time::Commits => self.future.next(),
         }
+    }
+
+    fn stores(&mut self, visit: &mut Visit<'_>) {
+        visit(&mut self.future);
     }
 
     fn save(&self, to: &mut StateWriter) -> Result<()> {

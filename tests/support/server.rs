@@ -39,6 +39,8 @@ pub struct Server {
     http: SocketAddr,
     directory: Arc<TempDir>,
     options: Options,
+    /// `--memory-limit`.
+    memory: Option<&'static str>,
 }
 
 impl Server {
@@ -50,7 +52,13 @@ impl Server {
     /// Starts a server and waits until it is ready.
     pub fn with(options: Options) -> Self {
         let directory = TempDir::new().expect("a temporary directory can be made");
-        Self::on(Arc::new(directory), options)
+        Self::on(Arc::new(directory), options, None)
+    }
+
+    /// Starts a server whose queries may hold so much in memory.
+    pub fn with_memory(limit: &'static str) -> Self {
+        let directory = TempDir::new().expect("a temporary directory can be made");
+        Self::on(Arc::new(directory), Options::default(), Some(limit))
     }
 
     /// Kills the process at once, and starts another one on its data directory.
@@ -59,7 +67,7 @@ impl Server {
         self.options.shards = if self.options.shards == 4 { 1 } else { self.options.shards * 2 };
         self.child.kill().expect("the process can be killed");
         self.child.wait().expect("the process can be waited for");
-        Self::on(Arc::clone(&self.directory), self.options)
+        Self::on(Arc::clone(&self.directory), self.options, self.memory)
     }
 
     /// Kills the process, lets `meddle` work on its files, and tries to start another one; returns
@@ -68,7 +76,7 @@ impl Server {
         self.child.kill().expect("the process can be killed");
         self.child.wait().expect("the process can be waited for");
         meddle();
-        let output = Self::command(&self.directory, self.options).output();
+        let output = Self::command(&self.directory, self.options, self.memory).output();
         let output = output.expect("the server's binary runs");
         assert!(!output.status.success(), "the server started");
         String::from_utf8_lossy(&output.stderr).into_owned()
@@ -79,7 +87,7 @@ impl Server {
         self.directory.path().join("data")
     }
 
-    fn command(directory: &TempDir, options: Options) -> Command {
+    fn command(directory: &TempDir, options: Options, memory: Option<&str>) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_highwater"));
         command
             .args(["serve", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"])
@@ -88,12 +96,15 @@ impl Server {
             .arg("--data-dir")
             .arg(directory.path().join("data"))
             .stdin(Stdio::null());
+        if let Some(limit) = memory {
+            command.args(["--memory-limit", limit]);
+        }
         command
     }
 
-    fn on(directory: Arc<TempDir>, options: Options) -> Self {
+    fn on(directory: Arc<TempDir>, options: Options, memory: Option<&'static str>) -> Self {
         let stderr = File::create(directory.path().join("stderr")).expect("a file can be made");
-        let mut child = Self::command(&directory, options)
+        let mut child = Self::command(&directory, options, memory)
             .stdout(Stdio::piped())
             .stderr(stderr)
             .spawn()
@@ -105,7 +116,7 @@ impl Server {
             let _ = child.wait();
             panic!("server said {line:?} instead of being ready\n{}", stderr_of(directory.path()));
         };
-        Self { child, _stdout: stdout, postgres, http, directory, options }
+        Self { child, _stdout: stdout, postgres, http, directory, options, memory }
     }
 
     /// Opens a connection.

@@ -14,7 +14,7 @@ use super::extremum::{End, Recorded};
 use super::fold::{Arguments, Changes, Failure, Fold, Rows, apply_all};
 use super::saved;
 use crate::operators::{Result, StateReader, StateWriter};
-use crate::storage::{NONE, RowCodec, Slab};
+use crate::storage::{NONE, RowCodec, Slab, Visit};
 
 /// Chooses the state for values of a type.
 pub(super) fn best(output: DataType, end: End) -> Result<Box<dyn Fold>> {
@@ -76,6 +76,10 @@ impl Fold for BestNumber {
 
     fn clear(&mut self, group: u32) {
         self.best[group as usize] = None;
+    }
+
+    fn stores(&mut self, visit: &mut Visit<'_>) {
+        visit(&mut self.best);
     }
 
     fn save(&self, groups: &[u32], name: &str, to: &mut StateWriter) -> Result<()> {
@@ -180,6 +184,11 @@ impl Fold for BestBytes {
         if slot != NONE {
             self.slab.remove(slot);
         }
+    }
+
+    fn stores(&mut self, visit: &mut Visit<'_>) {
+        visit(&mut self.slab);
+        visit(&mut self.best);
     }
 
     fn save(&self, groups: &[u32], name: &str, to: &mut StateWriter) -> Result<()> {

@@ -7,6 +7,7 @@ use arrow::array::{ArrayRef, Int64Array};
 use super::fold::{Changes, Failure, Fold, Rows};
 use super::saved;
 use crate::operators::{Result, StateReader, StateWriter};
+use crate::storage::Visit;
 
 /// Counts rows without NULL; `count(*)` counts a constant.
 #[derive(Default)]
@@ -37,6 +38,10 @@ impl Fold for Count {
 
     fn clear(&mut self, group: u32) {
         self.counts[group as usize] = 0;
+    }
+
+    fn stores(&mut self, visit: &mut Visit<'_>) {
+        visit(&mut self.counts);
     }
 
     fn save(&self, groups: &[u32], name: &str, to: &mut StateWriter) -> Result<()> {

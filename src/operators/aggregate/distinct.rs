@@ -15,7 +15,7 @@ use arrow::datatypes::{DataType, UInt32Type};
 use super::fold::{Arguments, Changes, Failure, Fold, Rows};
 use super::saved;
 use crate::operators::{Result, StateReader, StateWriter};
-use crate::storage::GroupedRows;
+use crate::storage::{GroupedRows, Visit};
 
 /// Distinct argument rows, folded by another call.
 pub(super) struct Distinct {
@@ -68,6 +68,11 @@ impl Fold for Distinct {
     fn clear(&mut self, group: u32) {
         self.rows.clear(group);
         self.inner.clear(group);
+    }
+
+    fn stores(&mut self, visit: &mut Visit<'_>) {
+        visit(&mut self.rows);
+        self.inner.stores(visit);
     }
 
     fn save(&self, groups: &[u32], name: &str, to: &mut StateWriter) -> Result<()> {

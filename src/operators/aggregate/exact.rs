@@ -20,6 +20,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::storage::Store;
+
 /// Magnitude from which numbers are summed scaled down, so that no expansion overflows.
 const HUGE: f64 = f64::from_bits((1023 + 900) << 52);
 /// 2^-200, by which huge numbers are scaled.
@@ -46,6 +48,12 @@ struct Specials {
 }
 
 impl ExactSums {
+    /// Bytes held; expansions beyond two numbers are few.
+    pub(super) fn memory(&self) -> usize {
+        let long = self.long.values().chain(self.huge.values()).map(|of| 64 + of.memory());
+        self.short.memory() + long.sum::<usize>()
+    }
+
     pub(super) fn grow(&mut self, bound: usize) {
         self.short.resize(bound, (0.0, 0.0));
     }

@@ -14,7 +14,7 @@ use arrow::datatypes::DataType;
 use super::fold::{Arguments, Changes, Failure, Fold, Rows};
 use super::saved;
 use crate::operators::{Result, StateReader, StateWriter};
-use crate::storage::{OrderedRows, RowCodec};
+use crate::storage::{OrderedRows, RowCodec, Visit};
 
 /// Which end of the order is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +90,10 @@ impl Fold for Extremum {
 
     fn clear(&mut self, group: u32) {
         self.values.clear(group);
+    }
+
+    fn stores(&mut self, visit: &mut Visit<'_>) {
+        visit(&mut self.values);
     }
 
     fn save(&self, groups: &[u32], name: &str, to: &mut StateWriter) -> Result<()> {

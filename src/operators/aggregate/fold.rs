@@ -45,7 +45,7 @@ use super::truth::Truth;
 use crate::error::SqlState;
 use crate::functions::single_value::MORE_THAN_ONE_ROW;
 use crate::operators::{Result, StateReader, StateWriter};
-use crate::storage::Encoded;
+use crate::storage::{Encoded, Visit};
 
 /// The state of one aggregate call for all groups.
 pub(in crate::operators) trait Fold: Send {
@@ -74,6 +74,9 @@ pub(in crate::operators) trait Fold: Send {
 
     /// Empties a group, whose number may then be given to another one.
     fn clear(&mut self, group: u32);
+
+    /// Shows what it keeps.
+    fn stores(&mut self, visit: &mut Visit<'_>);
 
     /// Writes the state of `groups`, which `load` will find under the numbers from 0.
     fn save(&self, groups: &[u32], name: &str, to: &mut StateWriter) -> Result<()>;

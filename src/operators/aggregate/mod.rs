@@ -46,7 +46,7 @@ use super::evaluate::{Expressions, truths};
 use super::finality::{Finality, Frees};
 use super::{Instantwise, Operator, Output, Port, Result, StateReader, StateWriter};
 use crate::delta::{Delta, Instants, Weights};
-use crate::storage::RowSet;
+use crate::storage::{RowSet, Visit};
 use crate::time::{Timestamp, Watermark};
 use entries::Entries;
 use fold::{Changes, Fold, Rows};
@@ -319,6 +319,14 @@ impl Operator for Aggregate {
             self.free(group);
         }
         Ok(())
+    }
+
+    fn stores(&mut self, visit: &mut Visit<'_>) {
+        visit(&mut self.rows);
+        visit(&mut self.marks);
+        self.folds.iter_mut().for_each(|fold| fold.stores(visit));
+        self.finality.iter_mut().for_each(|finality| finality.stores(visit));
+        visit(&mut self.keys);
     }
 
     fn save(&self, to: &mut StateWriter) -> Result<()> {

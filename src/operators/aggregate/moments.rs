@@ -22,6 +22,7 @@ use super::fold::{Arguments, Changes, Failure, Fold, Rows};
 use super::saved;
 use super::sum::{load_parts, save_parts};
 use crate::operators::{Result, StateReader, StateWriter};
+use crate::storage::{Fixed, Visit};
 
 /// What is computed from the sums. Regressions take (y, x), as in SQL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -208,6 +209,11 @@ impl Fold for Moments {
     fn clear(&mut self, group: u32) {
         self.counts[group as usize] = 0;
         self.sums.iter_mut().for_each(|sums| sums.clear(group as usize));
+    }
+
+    fn stores(&mut self, visit: &mut Visit<'_>) {
+        visit(&mut self.counts);
+        self.sums.iter_mut().for_each(|sums| visit(&mut Fixed(sums.memory())));
     }
 
     fn save(&self, groups: &[u32], name: &str, to: &mut StateWriter) -> Result<()> {

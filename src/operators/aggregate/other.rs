@@ -24,6 +24,7 @@ use super::fold::{Arguments, Changes, Failure, Fold, Rows};
 use super::saved;
 use super::sorted::Sorted;
 use crate::operators::{Result, StateReader, StateWriter};
+use crate::storage::{Fixed, Visit};
 
 /// Functions that do not depend on the order of rows and whose accumulators can be read again and
 /// again.
@@ -100,6 +101,11 @@ impl Fold for Kept {
 
     fn clear(&mut self, group: u32) {
         self.groups[group as usize] = self.fresh();
+    }
+
+    fn stores(&mut self, visit: &mut Visit<'_>) {
+        let groups = self.groups.iter_mut();
+        visit(&mut Fixed(groups.map(|group| group.get_mut().size()).sum()));
     }
 
     fn save(&self, groups: &[u32], name: &str, to: &mut StateWriter) -> Result<()> {
@@ -195,6 +201,12 @@ impl Fold for Recomputed {
     fn clear(&mut self, group: u32) {
         self.rows.clear(group);
         self.values[group as usize] = None;
+    }
+
+    fn stores(&mut self, visit: &mut Visit<'_>) {
+        self.rows.stores(visit);
+        let values = self.values.iter().flatten();
+        visit(&mut Fixed(values.map(ScalarValue::size).sum()));
     }
 
     fn save(&self, groups: &[u32], name: &str, to: &mut StateWriter) -> Result<()> {

@@ -24,7 +24,7 @@ use crate::functions::ordered_set::{
     Fractions, OrderedSet, OrderedSetAggregate, between, continuous, position,
 };
 use crate::operators::{Result, StateReader, StateWriter};
-use crate::storage::{OrderedRows, RowCodec};
+use crate::storage::{OrderedRows, RowCodec, Visit};
 
 /// An ordered-set aggregate.
 pub(super) struct Ranked {
@@ -155,6 +155,12 @@ impl Fold for Ranked {
         self.values.clear(group);
         self.frequent.clear(group);
         self.counts[group as usize] = 0;
+    }
+
+    fn stores(&mut self, visit: &mut Visit<'_>) {
+        visit(&mut self.values);
+        visit(&mut self.counts);
+        visit(&mut self.frequent);
     }
 
     fn save(&self, groups: &[u32], name: &str, to: &mut StateWriter) -> Result<()> {

@@ -20,7 +20,7 @@ use super::fold::{Arguments, Changes, Failure, Fold, Rows};
 use super::other::column;
 use super::saved::{load_ordered, save_ordered};
 use crate::operators::{Result, StateReader, StateWriter};
-use crate::storage::{OrderedRows, RowCodec};
+use crate::storage::{OrderedRows, RowCodec, Visit};
 
 /// Argument rows per group, in order.
 pub(super) struct Sorted {
@@ -41,6 +41,11 @@ impl Sorted {
         let ties = arguments.iter().map(|of| (of.clone(), last));
         let codec = RowCodec::sorted(by.chain(ties).collect())?;
         Ok(Self { codec, rows: OrderedRows::default(), orders: order_bys.len() })
+    }
+
+    /// Shows what it keeps.
+    pub(super) fn stores(&mut self, visit: &mut Visit<'_>) {
+        visit(&mut self.rows);
     }
 
     /// Encodes arguments, which stand before what they are ordered by.
@@ -156,6 +161,10 @@ impl Fold for Ends {
         self.rows.clear(group);
     }
 
+    fn stores(&mut self, visit: &mut Visit<'_>) {
+        self.rows.stores(visit);
+    }
+
     fn save(&self, groups: &[u32], name: &str, to: &mut StateWriter) -> Result<()> {
         self.rows.save(groups, name, to)
     }
@@ -213,6 +222,11 @@ impl Fold for Single {
     fn clear(&mut self, group: u32) {
         self.counts[group as usize] = 0;
         self.rows.clear(group);
+    }
+
+    fn stores(&mut self, visit: &mut Visit<'_>) {
+        self.rows.stores(visit);
+        visit(&mut self.counts);
     }
 
     fn save(&self, groups: &[u32], name: &str, to: &mut StateWriter) -> Result<()> {

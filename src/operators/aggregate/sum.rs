@@ -22,6 +22,7 @@ use super::exact::ExactSums;
 use super::fold::{Arguments, Changes, Failure, Fold, Rows};
 use super::saved;
 use crate::operators::{Result, StateReader, StateWriter};
+use crate::storage::{Fixed, Visit};
 
 /// Sums per group, and averages.
 pub(super) struct Sum {
@@ -195,6 +196,15 @@ impl Fold for Sum {
             Sums::Integers(sums) => sums[group] = 0,
             Sums::Decimals(sums) => sums[group] = i256::ZERO,
             Sums::Floats(sums) => sums.clear(group),
+        }
+    }
+
+    fn stores(&mut self, visit: &mut Visit<'_>) {
+        visit(&mut self.counts);
+        match &mut self.sums {
+            Sums::Integers(sums) => visit(sums),
+            Sums::Decimals(sums) => visit(sums),
+            Sums::Floats(sums) => visit(&mut Fixed(sums.memory())),
         }
     }
 

@@ -7,6 +7,7 @@ use arrow::array::{ArrayRef, AsArray, BooleanArray};
 use super::fold::{Changes, Failure, Fold, Rows};
 use super::saved;
 use crate::operators::{Result, StateReader, StateWriter};
+use crate::storage::Visit;
 
 /// Whether all, or any, of the arguments are true; NULLs do not count, and NULL if there is no
 /// other.
@@ -58,6 +59,11 @@ impl Fold for Truth {
     fn clear(&mut self, group: u32) {
         self.trues[group as usize] = 0;
         self.falses[group as usize] = 0;
+    }
+
+    fn stores(&mut self, visit: &mut Visit<'_>) {
+        visit(&mut self.trues);
+        visit(&mut self.falses);
     }
 
     fn save(&self, groups: &[u32], name: &str, to: &mut StateWriter) -> Result<()> {

@@ -35,7 +35,7 @@ use std::sync::Arc;
 use super::finality::Frees;
 use super::{Instantwise, Operator, Output, Port, Result, StateReader, StateWriter};
 use crate::delta::{Delta, Instants, Weights, batch};
-use crate::storage::{NONE, RowCodec, RowSet};
+use crate::storage::{NONE, RowCodec, RowSet, Visit};
 use crate::time::{Timestamp, Watermark};
 use side::Side;
 
@@ -275,6 +275,14 @@ impl Operator for AsOf {
     fn on_watermark(&mut self, watermark: Watermark, _: &mut Output) -> Result<()> {
         self.free(watermark);
         Ok(())
+    }
+
+    fn stores(&mut self, visit: &mut Visit<'_>) {
+        self.left.stores(visit);
+        self.right.stores(visit);
+        visit(&mut self.shown);
+        visit(&mut self.marks);
+        visit(&mut self.keys);
     }
 
     fn save(&self, to: &mut StateWriter) -> Result<()> {

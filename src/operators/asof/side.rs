@@ -6,7 +6,7 @@ use super::AsOfSide;
 use crate::operators::Result;
 use crate::operators::evaluate::Expressions;
 use crate::operators::finality::Finality;
-use crate::storage::{OrderedRows, RowCodec};
+use crate::storage::{OrderedRows, RowCodec, Visit};
 
 /// The rows of one input.
 ///
@@ -39,6 +39,13 @@ impl Side {
             finality: options.frees.map(Finality::new),
             prefix: width + usize::from(versions),
         })
+    }
+
+    /// Shows what it keeps.
+    pub(super) fn stores(&mut self, visit: &mut Visit<'_>) {
+        visit(&mut self.rows);
+        visit(&mut self.owners);
+        self.finality.iter_mut().for_each(|finality| finality.stores(visit));
     }
 
     /// Adds to the weight of a row; returns its slot.

@@ -34,7 +34,7 @@ use crate::operators::evaluate::Expressions;
 use crate::operators::{
     Error, Instantwise, Operator, Output, Port, Result, StateReader, StateWriter,
 };
-use crate::storage::{GroupedRows, RowSet};
+use crate::storage::{GroupedRows, RowSet, Visit};
 use crate::time::Timestamp;
 
 /// What a [`Lookup`] is to compute.
@@ -277,6 +277,16 @@ impl Operator for Lookup {
         }
         changes.extend(self.remember(&delta.filter(&comes)?, out)?);
         out.push_net(&self.output, changes)
+    }
+
+    fn stores(&mut self, visit: &mut Visit<'_>) {
+        self.left.stores(visit);
+        self.right.stores(visit);
+        if let Some(answers) = &mut self.answers {
+            visit(&mut answers.given);
+            visit(&mut answers.rows);
+        }
+        visit(&mut self.keys);
     }
 
     fn save(&self, to: &mut StateWriter) -> Result<()> {

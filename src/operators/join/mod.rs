@@ -37,7 +37,7 @@ use super::evaluate::Expressions;
 use super::finality::Frees;
 use super::{Instantwise, Operator, Output, Port, Result, StateReader, StateWriter};
 use crate::delta::{Delta, Weights};
-use crate::storage::RowSet;
+use crate::storage::{RowSet, Visit};
 use crate::time::{Timestamp, Watermark};
 use pairs::{Pairing, Pairs};
 use presence::Presence;
@@ -286,6 +286,13 @@ impl Operator for Join {
             }
         }
         Ok(())
+    }
+
+    fn stores(&mut self, visit: &mut Visit<'_>) {
+        self.sides.iter_mut().for_each(|side| side.stores(visit));
+        self.totals.stores(visit);
+        self.presence.iter_mut().flatten().for_each(|presence| presence.stores(visit));
+        visit(&mut self.keys);
     }
 
     fn save(&self, to: &mut StateWriter) -> Result<()> {

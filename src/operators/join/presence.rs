@@ -14,7 +14,7 @@
 //! instant. So only the net change is emitted, however often it changed within the instant.
 
 use super::side::Side;
-use crate::storage::Change;
+use crate::storage::{Change, Visit};
 
 /// Rows of one preserved side.
 #[derive(Debug, Default)]
@@ -38,6 +38,12 @@ pub(super) struct Changed {
 }
 
 impl Presence {
+    /// Shows what it keeps.
+    pub(super) fn stores(&mut self, visit: &mut Visit<'_>) {
+        visit(&mut self.partners);
+        visit(&mut self.marks);
+    }
+
     /// Makes room for the rows of a side.
     pub(super) fn grow(&mut self, side: &Side) {
         self.partners.resize(side.rows.bound(), 0);

@@ -10,7 +10,7 @@ use crate::delta::{Delta, batch};
 use crate::operators::evaluate::Expressions;
 use crate::operators::finality::Finality;
 use crate::operators::{Output, Result};
-use crate::storage::GroupedRows;
+use crate::storage::{GroupedRows, Visit};
 
 /// The rows of one input.
 pub(super) struct Side {
@@ -47,6 +47,12 @@ impl Side {
             unsettled: Vec::new(),
             finality: options.frees.map(Finality::new),
         })
+    }
+
+    /// Shows what it keeps.
+    pub(super) fn stores(&mut self, visit: &mut Visit<'_>) {
+        visit(&mut self.rows);
+        self.finality.iter_mut().for_each(|finality| finality.stores(visit));
     }
 
     /// Computes the keys of a delta.

@@ -1,5 +1,7 @@
 //! Total weight of each key on both sides of an outer join, and the keys an instant has touched.
 
+use crate::storage::Visit;
+
 /// Totals by key, now and before the instant.
 #[derive(Debug, Default)]
 pub(super) struct Totals {
@@ -13,6 +15,13 @@ pub(super) struct Totals {
 }
 
 impl Totals {
+    /// Shows what it keeps.
+    pub(super) fn stores(&mut self, visit: &mut Visit<'_>) {
+        visit(&mut self.now);
+        visit(&mut self.before);
+        visit(&mut self.marks);
+    }
+
     /// Records keys as they are before their first change in the instant.
     pub(super) fn touch(&mut self, keys: &[u32]) {
         for key in keys {

@@ -41,7 +41,7 @@ use super::evaluate::{Expressions, truths};
 use super::finality::{Finality, Frees};
 use super::{Instantwise, Operator, Output, Port, Result, StateReader, StateWriter};
 use crate::delta::Delta;
-use crate::storage::{RowCodec, RowSet, Slab};
+use crate::storage::{RowCodec, RowSet, Slab, Visit};
 use crate::time::{Timestamp, Watermark};
 use call::{Edge, Reaches};
 pub use call::{OverCall, OverFunction};
@@ -294,6 +294,19 @@ impl Operator for Over {
             self.free_if_empty(partition);
         }
         Ok(())
+    }
+
+    fn stores(&mut self, visit: &mut Visit<'_>) {
+        self.sequence.stores(visit);
+        visit(&mut self.shown);
+        visit(&mut self.positions);
+        visit(&mut self.outputs);
+        self.calls
+            .iter_mut()
+            .filter_map(|call| call.fold.as_mut())
+            .for_each(|fold| fold.stores(visit));
+        self.closes.iter_mut().chain(&mut self.trims).for_each(|finality| finality.stores(visit));
+        visit(&mut self.partitions);
     }
 
     fn save(&self, to: &mut StateWriter) -> Result<()> {

@@ -17,7 +17,7 @@ use arrow::datatypes::DataType;
 
 use super::call::Reach;
 use crate::operators::Result;
-use crate::storage::{OrderedRows, RowCodec};
+use crate::storage::{OrderedRows, RowCodec, Visit};
 
 /// Bytes of the number of a copy.
 const COPY: usize = 4;
@@ -83,6 +83,12 @@ impl Sequence {
             rows: RowCodec::new(rows)?,
             parts: Vec::new(),
         })
+    }
+
+    /// Shows what it keeps.
+    pub(super) fn stores(&mut self, visit: &mut Visit<'_>) {
+        visit(&mut self.entries);
+        visit(&mut self.parts);
     }
 
     /// Encodes rows: the columns of their key, of what breaks ties, and their own.

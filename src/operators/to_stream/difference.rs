@@ -25,6 +25,7 @@ use arrow::datatypes::SchemaRef;
 use super::Every;
 use crate::delta::{Delta, Weights, batch, codec};
 use crate::operators::{Instantwise, Operator, Output, Port, Result, StateReader, StateWriter};
+use crate::storage::{Fixed, Visit};
 use crate::time::{Timestamp, Watermark};
 
 /// Which of a relation's changes become elements.
@@ -125,6 +126,11 @@ impl Operator for Differences {
             self.emit(&changes, out)?;
         }
         Ok(())
+    }
+
+    fn stores(&mut self, visit: &mut Visit<'_>) {
+        let open = self.open.values().flatten();
+        visit(&mut Fixed(open.map(Delta::bytes).sum()));
     }
 
     fn save(&self, to: &mut StateWriter) -> Result<()> {

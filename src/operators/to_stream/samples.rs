@@ -32,7 +32,7 @@ use crate::delta::{Delta, Instants, Weights, codec};
 use crate::operators::{
     Error, Instantwise, Operator, Output, Port, Result, StateReader, StateWriter,
 };
-use crate::storage::Bag;
+use crate::storage::{Bag, Visit};
 use crate::time::{Timestamp, Watermark};
 
 /// The most elements that one step of event time may make.
@@ -156,6 +156,10 @@ impl Operator for Samples {
         };
         self.fired = self.fired.or(Some(last)).filter(|fired| *fired != Timestamp::MIN);
         self.fire_until(last, out)
+    }
+
+    fn stores(&mut self, visit: &mut Visit<'_>) {
+        visit(&mut self.content);
     }
 
     fn save(&self, to: &mut StateWriter) -> Result<()> {

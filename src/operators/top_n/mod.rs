@@ -34,7 +34,7 @@ use super::evaluate::Expressions;
 use super::finality::{Finality, Frees};
 use super::{Instantwise, Operator, Output, Port, Result, StateReader, StateWriter};
 use crate::delta::{Delta, Instants, Weights, batch};
-use crate::storage::{OrderedRows, RowCodec, RowSet};
+use crate::storage::{Fixed, OrderedRows, RowCodec, RowSet, Visit};
 use crate::time::{Timestamp, Watermark};
 use shown::{Changes, Peers, Shown};
 
@@ -345,6 +345,15 @@ impl Operator for TopN {
             self.free(partition);
         }
         Ok(())
+    }
+
+    fn stores(&mut self, visit: &mut Visit<'_>) {
+        visit(&mut self.rows);
+        visit(&mut self.key_lengths);
+        visit(&mut self.net);
+        visit(&mut Fixed(self.shown.iter().map(Shown::memory).sum()));
+        self.finality.iter_mut().for_each(|finality| finality.stores(visit));
+        visit(&mut self.partitions);
     }
 
     fn save(&self, to: &mut StateWriter) -> Result<()> {

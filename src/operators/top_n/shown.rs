@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::Counting;
-use crate::storage::OrderedRows;
+use crate::storage::{OrderedRows, Store};
 
 /// The first rows of a partition, as of the last instant.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +16,13 @@ pub(super) struct Shown {
     pub(super) groups: usize,
     /// Whether the partition must be looked at again.
     pub(super) dirty: bool,
+}
+
+impl Shown {
+    /// Bytes held.
+    pub(super) fn memory(&self) -> usize {
+        size_of::<Self>() + self.rows.memory()
+    }
 }
 
 /// What tells whether rows are peers.

@@ -32,6 +32,7 @@ use tokio::sync::Notify;
 use super::content::Content;
 use super::history::Retained;
 use super::job::{Fault, Job};
+use super::memory::{Account, Holding, ROW_BYTES};
 use super::packet::{Commit, Packet};
 use super::read::Read;
 use super::snapshot::Snapshot;
@@ -67,6 +68,9 @@ pub struct State {
     /// know that nothing from below follows, and get an instant whole.
     floor: Option<(Watermark, Vec<Delta>)>,
     fault: Option<Fault>,
+    holding: Holding,
+    /// Bytes, more or less, of rows that have come since it was looked at what is held.
+    news: usize,
 }
 
 /// What a query takes over from the one that it replaces.
@@ -114,6 +118,7 @@ pub struct Publication {
     schema: SchemaRef,
     shape: Shape,
     shards: usize,
+    account: Arc<Account>,
     state: Mutex<State>,
     in_flight: AtomicU64,
     room: Arc<Notify>,
@@ -123,12 +128,13 @@ impl Publication {
     /// The empty result of a query that runs on so many shards. `room` is told whenever a commit is
     /// through.
     pub fn new(
-        schema: SchemaRef,
         shape: Shape,
         shards: usize,
         content: Content,
         room: Arc<Notify>,
+        account: Arc<Account>,
     ) -> Arc<Self> {
+        let schema = Arc::clone(content.schema());
         let none = Commit { position: Position(0), time: Timestamp::MIN };
         let state = State {
             pending: VecDeque::new(),
@@ -145,14 +151,21 @@ impl Publication {
             inherited: None,
             floor: None,
             fault: None,
+            holding: Holding::new(&account),
+            news: 0,
         };
         let in_flight = AtomicU64::new(0);
-        Arc::new(Self { schema, shape, shards, state: Mutex::new(state), in_flight, room })
+        Arc::new(Self { schema, shape, shards, account, state: Mutex::new(state), in_flight, room })
     }
 
     /// The row type.
     pub fn schema(&self) -> &SchemaRef {
         &self.schema
+    }
+
+    /// What the query holds.
+    pub fn account(&self) -> &Arc<Account> {
+        &self.account
     }
 
     /// What the result is, and how its changes are brought.
@@ -281,6 +294,10 @@ impl Publication {
         }
         let watched = !state.feeds.is_empty() || !state.downstream.is_empty();
         state.content.apply(&delta, partial.commit.time)?;
+        state.news += delta.len() * ROW_BYTES;
+        if state.holding.is_stale(state.news) {
+            state.settle();
+        }
         state.commit = partial.commit;
         state.watermark = match self.shape {
             // No later commit has an earlier time.
@@ -397,6 +414,13 @@ impl Publication {
         Inheritance { content: None, feeds, downstream }.fail(fault);
     }
 
+    /// Spills so many bytes of the content, if it has them; says how many, nothing if it is busy.
+    pub(in crate::runtime) fn spill(&self, bytes: usize) -> Option<usize> {
+        let mut state = self.state.try_lock().ok()?;
+        let State { content, holding, .. } = &mut *state;
+        Some(holding.spill(bytes, |visit| content.stores(visit)))
+    }
+
     /// Returns what ended the query, if something did.
     pub fn fault(&self) -> Option<Fault> {
         self.lock().fault.clone()
@@ -423,6 +447,12 @@ impl Inheritance {
 }
 
 impl State {
+    /// Looks at what the content holds, and spills what is too much.
+    fn settle(&mut self) {
+        self.news = 0;
+        self.holding.settle(|visit| self.content.stores(visit));
+    }
+
     /// Gives the readers away, with the content that they have seen.
     pub fn hand_over(&mut self) -> std::result::Result<Inheritance, arrow::error::ArrowError> {
         let (feeds, downstream) =

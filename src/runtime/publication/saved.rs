@@ -55,6 +55,7 @@ impl Publication {
         }
         state.floor = saved.floor.map(|floor| (floor, waiting));
         state.content.load(from)?;
+        state.settle();
         Ok(saved.fault)
     }
 }

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use arrow::array::timezone::Tz;
 
 use super::Variable;
+use crate::size;
 use crate::sql::error::{Error, Result};
 use crate::sql::names::quote;
 
@@ -41,9 +42,6 @@ pub enum Check {
 const UNITS: [(&str, u64); 5] =
     [("d", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("s", 1_000), ("ms", 1)];
 
-/// Units of size with their bytes, greatest first.
-const SIZES: [(&str, u64); 4] = [("GB", 1 << 30), ("MB", 1 << 20), ("kB", 1 << 10), ("B", 1)];
-
 const ISOLATION_LEVELS: [&str; 4] =
     ["serializable", "repeatable read", "read committed", "read uncommitted"];
 
@@ -68,9 +66,9 @@ impl Check {
                 Ok(number) if (min..=max).contains(&number) => Ok(number.to_string()),
                 _ => Err(refuse(format!("The value is a whole number from {min} to {max}."))),
             },
-            Check::Bytes => bytes(&word)
+            Check::Bytes => size::parse(&word)
                 .filter(|bytes| *bytes > 0)
-                .map(in_greatest_size)
+                .map(size::print)
                 .ok_or_else(|| refuse("Write e.g. 65536, 512kB, 64MB or 1GB.".to_owned())),
             Check::Millis => millis(&word)
                 .map(in_greatest_unit)
@@ -135,26 +133,6 @@ fn millis(word: &str) -> Option<u64> {
     let digits: u64 = fraction.parse().ok().filter(|_| fraction.len() <= 6)?;
     let part = digits * factor / 10_u64.pow(u32::try_from(fraction.len()).ok()?);
     Some(whole.parse::<u64>().ok()?.checked_mul(factor)? + part)
-}
-
-/// Parses `65536`, `512kB`, `64 MB`, in lower case.
-pub fn bytes(word: &str) -> Option<u64> {
-    let unit_at = word.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(word.len());
-    let (number, unit) = word.split_at(unit_at);
-    let factor = match unit {
-        "" => 1,
-        unit => SIZES.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit))?.1,
-    };
-    let number: u64 = number.trim().parse().ok()?;
-    number.checked_mul(factor).filter(|bytes| i64::try_from(*bytes).is_ok())
-}
-
-/// Prints a size in the greatest unit that leaves no rest.
-fn in_greatest_size(bytes: u64) -> String {
-    match SIZES.iter().find(|(_, factor)| bytes.is_multiple_of(*factor)) {
-        Some((unit, factor)) => format!("{}{unit}", bytes / factor),
-        None => bytes.to_string(),
-    }
 }
 
 /// Prints milliseconds as Postgres does: in the greatest unit that leaves no rest.

@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 
 use super::error::{Error, Result};
 use super::output::style::Style;
+use crate::size;
 
 mod check;
 mod table;
@@ -250,7 +251,7 @@ impl Variables {
 
     /// `subscribe_buffer`: how many bytes may wait for a subscriber.
     pub fn subscribe_buffer_bytes(&self) -> u64 {
-        check::bytes(&self.value("subscribe_buffer").to_ascii_lowercase()).unwrap_or(u64::MAX)
+        size::parse(&self.value("subscribe_buffer")).unwrap_or(u64::MAX)
     }
 
     /// `synchronous_commit`: whether a commit waits for the disk.
