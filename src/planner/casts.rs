@@ -141,11 +141,6 @@ pub(super) fn rounded(double: Expr) -> Expr {
     Prepared::call(What::Round, double)
 }
 
-/// Shows a value as text, apart from times.
-pub(super) fn shown(value: Expr) -> Expr {
-    Prepared::call(What::Show { zone: None, style: Style::default() }, value)
-}
-
 /// Replaces a cast that would cut where Postgres rounds, or show otherwise.
 pub(super) fn rewrite(
     expr: Expr,

@@ -10,7 +10,6 @@
 //! | `round(numeric, n)` | the scale `n` | DataFusion forgets a constant that it casts |
 //! | `round(double)` | the nearest, the even one in the middle | DataFusion goes away from zero |
 //! | text in quotes beside another type | a value of that type | see [`super::common_type`] |
-//! | `bytea` cast to text | `\x` and hexadecimal digits | DataFusion takes it for UTF-8 |
 //! | `'..' IS TRUE`, `'..' AND x` | a truth value | DataFusion has no such cast |
 //!
 //! Together means: operands of an operator, arguments of COALESCE, GREATEST, LEAST and NULLIF,
@@ -120,13 +119,6 @@ pub(super) fn rewrite(
             Ok(transformed(changed, Expr::Case(case)))
         }
         Expr::ScalarFunction(function) => call(function, schema),
-        // Where DataFusion makes texts of bytes by itself, as for LIKE, they are their characters.
-        Expr::Cast(of)
-            if *of.field.data_type() == DataType::Utf8
-                && of.expr.get_type(schema).is_ok_and(|from| from == DataType::Binary) =>
-        {
-            Ok(Transformed::yes(casts::shown(*of.expr)))
-        }
         Expr::IsTrue(mut of) => Ok(transformed(truth(&mut of), Expr::IsTrue(of))),
         Expr::IsFalse(mut of) => Ok(transformed(truth(&mut of), Expr::IsFalse(of))),
         Expr::IsUnknown(mut of) => Ok(transformed(truth(&mut of), Expr::IsUnknown(of))),

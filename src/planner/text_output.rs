@@ -39,12 +39,6 @@ pub(super) fn texts(values: &ArrayRef, zone: Option<&str>, style: Style) -> DfRe
 fn text(values: &ArrayRef, i: usize, zone: Option<Tz>, style: Style) -> DfResult<String> {
     let mut out = BytesMut::new();
     match values.data_type() {
-        DataType::Binary => {
-            let bytes = values.as_binary::<i32>().value(i);
-            return Ok(bytes
-                .iter()
-                .fold("\\x".to_owned(), |text, byte| text + &format!("{byte:02x}")));
-        }
         DataType::Float32 => {
             number::write_float4(values.as_primitive::<Float32Type>().value(i), &mut out)
         }
