@@ -68,6 +68,13 @@ pub struct Variables {
     before: Option<BTreeMap<String, String>>,
 }
 
+/// What was set at a savepoint.
+#[derive(Debug)]
+pub struct Mark {
+    session: BTreeMap<String, String>,
+    local: BTreeMap<String, String>,
+}
+
 impl Variables {
     /// Finds the description of a variable, by its name in any case.
     pub fn find(name: &str) -> Option<&'static Variable> {
@@ -168,6 +175,17 @@ impl Variables {
         if let Some(before) = self.before.take() {
             self.session = before;
         }
+    }
+
+    /// What is set now, for [`Self::go_back`].
+    pub fn mark(&self) -> Mark {
+        Mark { session: self.session.clone(), local: self.local.clone() }
+    }
+
+    /// Undoes what has been set since a mark.
+    pub fn go_back(&mut self, mark: &Mark) {
+        self.session.clone_from(&mark.session);
+        self.local.clone_from(&mark.local);
     }
 
     /// What is set, by name.

@@ -55,7 +55,7 @@ fn stream_with_all_its_options() {
     assert_eq!(columns, ["ts", "car", "Late", "late", "clock"]);
     let watermark = stream.watermark.unwrap();
     assert_eq!(watermark.column.value, "ts");
-    assert_eq!(watermark.expr.to_string(), "ts - INTERVAL '5' SECOND");
+    assert_eq!(watermark.expr.to_string(), "ts - INTERVAL '0 months 0 days 5.000000 seconds'");
     assert_eq!(watermark.idle_timeout, Some(60_000_000));
     assert_eq!(watermark.on_idle_advance_to.unwrap().to_string(), "now() - INTERVAL '10 s'");
     assert_eq!(watermark.max_ahead, Some(86_400_000_000));
