@@ -305,7 +305,12 @@ fn plain_insert(insert: &ast::Insert, object: &Object) -> Result<(ast::Insert, B
 fn default_values(object: &Object) -> Result<Box<ast::Query>> {
     let all = |c: &Column| c.default.clone().unwrap_or("NULL".into());
     let values: Vec<String> = object.columns.iter().map(all).collect();
-    Ok(parse_query_text(&format!("VALUES ({})", values.join(", ")))?.ast)
+    // VALUES has a column at least.
+    let text = match values.as_slice() {
+        [] => "SELECT FROM (VALUES (1)) AS one".to_owned(),
+        values => format!("VALUES ({})", values.join(", ")),
+    };
+    Ok(parse_query_text(&text)?.ast)
 }
 
 /// Refuses a column list with unknown names, or one twice.
@@ -387,14 +392,15 @@ pub(super) fn fitted(object: &Object, columns: &[ArrayRef], rows: usize) -> Resu
             true => Arc::clone(column),
             false => cast(column, field.data_type())?,
         };
-        json_fitted(&column, field)
+        let column = json_fitted(&column, field)?;
+        let Some(limit) = TextLimit::of(field) else { return Ok(column) };
+        let column = limit.cut_all(&column);
+        match limit.first(&column) {
+            None => Ok(column),
+            Some(error) => Err(Error::refused(error.sqlstate(), error.to_string())),
+        }
     });
     let columns = columns.collect::<Result<Vec<_>>>()?;
-    for (field, values) in schema.fields().iter().zip(&columns) {
-        if let Some(error) = TextLimit::of(field).and_then(|limit| limit.first(values)) {
-            return Err(Error::refused(error.sqlstate(), error.to_string()));
-        }
-    }
     Ok(crate::delta::batch(schema, columns, rows)?)
 }
 

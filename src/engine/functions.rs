@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use datafusion::execution::SessionState;
-use datafusion::execution::{FunctionRegistry, SessionStateBuilder};
+use datafusion::execution::{
+    FunctionRegistry, SessionState, SessionStateBuilder, SessionStateDefaults,
+};
 use datafusion::optimizer::{Analyzer, AnalyzerRule, Optimizer, OptimizerRule};
 use datafusion::prelude::SessionConfig;
 
+use crate::functions::json_operators;
 use crate::planner::coercion::PostgresTypes;
 use crate::planner::decorrelate::Decorrelate;
 use crate::planner::grouping::EmptyGroupingSets;
@@ -57,9 +59,13 @@ pub fn session_state(threads: usize) -> SessionState {
     rules.push(Arc::new(EmptyGroupingSets));
     rules.push(Arc::new(Decorrelate { uncorrelated: false }));
     rules.push(Arc::new(IntervalOrder));
+    // DataFusion's planner of subscripts takes all of them for those of arrays.
+    let mut planners = vec![json_operators()];
+    planners.extend(SessionStateDefaults::default_expr_planners());
     let mut state = SessionStateBuilder::new()
         .with_config(config)
         .with_default_features()
+        .with_expr_planners(planners)
         .with_analyzer_rules(rules)
         .with_optimizer_rules(optimizer_rules())
         .build();

@@ -18,6 +18,7 @@ use crate::runtime::hub::Write;
 use crate::sql::catalog::Oid;
 use crate::sql::names::fold;
 use crate::sql::statement::{Savepoint, StatementKind};
+use crate::sql::variables::Mark;
 
 /// An open transaction.
 #[derive(Default)]
@@ -30,8 +31,17 @@ pub(super) struct Block {
     implicit: bool,
     /// Tables that it has written to, until it ends.
     pub(super) locks: BTreeMap<Oid, TableLock>,
-    /// Savepoints, oldest first, with how many writes came before each.
-    savepoints: Vec<(String, usize)>,
+    /// Savepoints, oldest first.
+    savepoints: Vec<Point>,
+}
+
+/// A savepoint.
+struct Point {
+    name: String,
+    /// How many writes came before it.
+    writes: usize,
+    /// What was set at it.
+    settings: Mark,
 }
 
 impl Session {
@@ -177,10 +187,11 @@ impl Session {
             ));
         };
         if matches!(savepoint, Savepoint::Define(_)) {
-            block.savepoints.push((name, block.writes.len()));
+            let (writes, settings) = (block.writes.len(), self.variables.mark());
+            block.savepoints.push(Point { name, writes, settings });
             return Ok(tag);
         }
-        let Some(index) = block.savepoints.iter().rposition(|(other, _)| *other == name) else {
+        let Some(index) = block.savepoints.iter().rposition(|point| point.name == name) else {
             return Err(Error::refused(
                 SqlState("3B001"),
                 format!("savepoint \"{name}\" does not exist"),
@@ -189,9 +200,10 @@ impl Session {
         if matches!(savepoint, Savepoint::Release(_)) {
             block.savepoints.truncate(index);
         } else {
-            block.writes.truncate(block.savepoints[index].1);
+            block.writes.truncate(block.savepoints[index].writes);
             block.savepoints.truncate(index + 1);
             block.failed = false;
+            self.variables.go_back(&block.savepoints[index].settings);
         }
         Ok(tag)
     }

@@ -11,8 +11,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::ScalarValue;
-use sqlparser::ast;
-use sqlparser::ast::Spanned;
+use sqlparser::ast::{self, Expr, Spanned};
 
 use super::assignment::assigned;
 use super::dml::{check_not_null, fitted};
@@ -29,8 +28,8 @@ use crate::runtime::hub::Write;
 use crate::runtime::read::{Keys, Read};
 use crate::sql::catalog::{Object, ObjectKind};
 use crate::sql::names::fold;
-use crate::sql::parse_query_text;
 use crate::sql::statement::{Query, WindowSpec};
+use crate::sql::{parse_expression, parse_query_text};
 use crate::time::Timestamp;
 
 /// Rows of a table and what becomes of them, one for one.
@@ -252,14 +251,14 @@ fn select_of(query: &mut Query) -> Result<&mut ast::Select> {
     }
 }
 
-fn named(expr: ast::Expr, name: String) -> ast::SelectItem {
+fn named(expr: Expr, name: String) -> ast::SelectItem {
     ast::SelectItem::ExprWithAlias { expr, alias: ast::Ident::with_quote('"', name) }
 }
 
 fn old_columns(object: &Object, alias: &ast::Ident) -> Vec<ast::SelectItem> {
     let columns = object.columns.iter().enumerate().map(|(i, column)| {
         let column = ast::Ident::with_quote('"', &column.name);
-        named(ast::Expr::CompoundIdentifier(vec![alias.clone(), column]), format!("$old{i}"))
+        named(Expr::CompoundIdentifier(vec![alias.clone(), column]), format!("$old{i}"))
     });
     columns.collect()
 }
@@ -273,28 +272,22 @@ pub(super) struct Change<'a> {
     /// SET.
     pub assignments: &'a [ast::Assignment],
     /// WHERE.
-    pub selection: Option<ast::Expr>,
+    pub selection: Option<Expr>,
 }
 
 /// Makes a template the query for old and new columns: its first table becomes the object's.
 pub(super) fn fill(query: &mut Query, object: &Object, change: Change<'_>) -> Result<()> {
     let Change { name, alias, assignments, selection } = change;
-    let mut new: Vec<ast::Expr> = object
+    let mut new: Vec<Expr> = object
         .columns
         .iter()
         .map(|column| {
             let column = ast::Ident::with_quote('"', &column.name);
-            ast::Expr::CompoundIdentifier(vec![alias.clone(), column])
+            Expr::CompoundIdentifier(vec![alias.clone(), column])
         })
         .collect();
     let mut assigned = vec![false; new.len()];
-    for assignment in assignments {
-        let ast::AssignmentTarget::ColumnName(target) = &assignment.target else {
-            return Err(Error::unsupported(
-                "assigning a row to several columns is not supported",
-                "Assign the columns one by one.",
-            ));
-        };
+    for (target, value) in one_by_one(assignments)? {
         let column = target.0.last().and_then(|part| part.as_ident()).map(fold).unwrap_or_default();
         let index = object.columns.iter().position(|c| c.name == column);
         let index = index.ok_or_else(|| {
@@ -306,7 +299,13 @@ pub(super) fn fill(query: &mut Query, object: &Object, change: Change<'_>) -> Re
             let message = format!("multiple assignments to same column \"{column}\"");
             return Err(Error::refused(SqlState::SYNTAX_ERROR, message));
         }
-        new[index] = assignment.value.clone();
+        new[index] = match (value, &object.columns[index].default) {
+            (Expr::Identifier(name), default) if is_default(name) => match default {
+                Some(text) => parse_expression(text)?,
+                None => Expr::Value(ast::Value::Null.into()),
+            },
+            (value, _) => value.clone(),
+        };
     }
     let mut projection = old_columns(object, alias);
     projection.extend(new.into_iter().enumerate().map(|(i, e)| named(e, format!("$new{i}"))));
@@ -325,6 +324,41 @@ pub(super) fn fill(query: &mut Query, object: &Object, change: Change<'_>) -> Re
         });
     }
     Ok(())
+}
+
+/// Whether a name in the place of a value stands for the column's default.
+fn is_default(name: &ast::Ident) -> bool {
+    name.quote_style.is_none() && name.value.eq_ignore_ascii_case("default")
+}
+
+/// What is assigned to which column; `(a, b) = (x, y)` is two assignments.
+fn one_by_one(assignments: &[ast::Assignment]) -> Result<Vec<(&ast::ObjectName, &Expr)>> {
+    let mut all = Vec::new();
+    for ast::Assignment { target, value } in assignments {
+        let targets = match target {
+            ast::AssignmentTarget::ColumnName(target) => {
+                all.push((target, value));
+                continue;
+            }
+            ast::AssignmentTarget::Tuple(targets) => targets,
+        };
+        let values: Vec<&Expr> = match value {
+            Expr::Tuple(values) => values.iter().collect(),
+            Expr::Nested(value) if !matches!(**value, Expr::Subquery(_)) => vec![value],
+            _ => {
+                return Err(Error::unsupported(
+                    "assigning what is no list of values to several columns is not supported",
+                    "Assign the columns one by one.",
+                ));
+            }
+        };
+        if values.len() != targets.len() {
+            let message = "number of columns does not match number of values";
+            return Err(Error::refused(SqlState::SYNTAX_ERROR, message).at(value.span()));
+        }
+        all.extend(targets.iter().zip(values));
+    }
+    Ok(all)
 }
 
 /// Runs the query for old and new columns.

@@ -73,6 +73,8 @@ pub(super) fn functions() -> Vec<Scalar> {
         open(2, Scalar::strict("array_fill", &[Any, Ints], filled_type, fill)),
         of_all("num_nulls", |row| Ok(some_int(Some(nulls(row))))),
         of_all("num_nonnulls", |row| Ok(some_int(Some(row.values.len() - nulls(row))))),
+        Scalar::strict("$null_elements", &[Array], int4, |row| counted(row, ScalarValue::is_null)),
+        Scalar::strict("$elements", &[Array], int4, |row| counted(row, |e| !e.is_null())),
         Scalar::strict("trim_array", &[Array, Int], same, |row| {
             let elements = elements(&row.values[0])?;
             let kept = usize::try_from(row.int(1)).ok();
@@ -94,6 +96,12 @@ fn of_all(name: &'static str, body: super::scalar::Body) -> Scalar {
 /// How many arguments are NULL.
 fn nulls(row: &Row<'_>) -> usize {
     row.values.iter().filter(|value| value.is_null()).count()
+}
+
+/// How many elements of an array are so.
+fn counted(row: &Row<'_>, so: fn(&ScalarValue) -> bool) -> Result<ScalarValue> {
+    let elements = elements(&row.values[0])?;
+    Ok(some_int(Some(elements.into_iter().filter(so).count())))
 }
 
 fn same(given: &Given<'_>) -> Returns {
@@ -138,7 +146,7 @@ fn elements(array: &ScalarValue) -> Result<Vec<ScalarValue>> {
 }
 
 /// The lengths of an array and of the arrays in it; none if it is empty.
-fn dimensions(array: &ScalarValue) -> Vec<usize> {
+pub(super) fn dimensions(array: &ScalarValue) -> Vec<usize> {
     let ScalarValue::List(list) = array else { return Vec::new() };
     let (mut lengths, mut values) = (Vec::new(), list.value(0));
     while !values.is_empty() {

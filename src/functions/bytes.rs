@@ -1,8 +1,9 @@
-//! `encode` and `decode`: bytes as text.
+//! `encode` and `decode`, `convert_from` and `convert_to`: bytes as text.
 //!
 //! # Semantics
 //! Postgres's: `hex`, `base64` in lines of 76 characters, padded with `=`, and `escape`, which
 //! writes the zero byte and those that are no ASCII as three octal digits. Reading skips blanks.
+//! The only encoding of characters is UTF-8.
 
 use arrow::datatypes::DataType;
 use datafusion::common::{Result, ScalarValue};
@@ -45,7 +46,36 @@ pub(super) fn functions() -> Vec<Scalar> {
                 })))
             },
         ),
+        Scalar::strict("convert_from", &[Kind::Bytes, Kind::Text], text, |row| {
+            check_encoding(row, "source")?;
+            let ScalarValue::Binary(Some(bytes)) = &row.values[0] else {
+                return Ok(ScalarValue::Utf8(None));
+            };
+            let text = std::str::from_utf8(bytes).map_err(|_| {
+                let what = "invalid byte sequence for encoding \"UTF8\"";
+                failure(SqlState("22021"), what)
+            })?;
+            Ok(ScalarValue::from(text))
+        }),
+        Scalar::strict(
+            "convert_to",
+            &[Kind::Text, Kind::Text],
+            |_| (DataType::Binary, None),
+            |row| {
+                check_encoding(row, "destination")?;
+                Ok(ScalarValue::Binary(Some(row.text(0).as_bytes().to_vec())))
+            },
+        ),
     ]
+}
+
+/// Refuses an encoding of characters other than UTF-8.
+fn check_encoding(row: &Row<'_>, what: &str) -> Result<()> {
+    let name = row.text(1);
+    if name.eq_ignore_ascii_case("utf8") || name.eq_ignore_ascii_case("utf-8") {
+        return Ok(());
+    }
+    Err(wrong(format!("invalid {what} encoding name \"{name}\"")))
 }
 
 fn unknown(row: &Row<'_>) -> DataFusionError {
@@ -123,7 +153,8 @@ fn escaped(byte: u8) -> String {
     }
 }
 
-fn from_escapes(text: &str) -> Result<Vec<u8>> {
+/// Reads bytes of which those behind `\` are three octal digits, or `\` again.
+pub fn from_escapes(text: &str) -> Result<Vec<u8>> {
     let mut out = Vec::new();
     let mut rest = text.as_bytes();
     while let Some((first, behind)) = rest.split_first() {

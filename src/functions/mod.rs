@@ -6,13 +6,14 @@
 use std::sync::Arc;
 
 use datafusion::execution::{FunctionRegistry, SessionState};
+use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 
 mod aggregates;
 mod approximate;
 mod array;
 mod average;
-mod bytes;
+pub mod bytes;
 pub mod error;
 pub mod interval_scale;
 pub mod json;
@@ -20,6 +21,7 @@ mod now;
 mod number;
 mod number_format;
 pub mod ordered_set;
+pub mod part;
 pub mod quote;
 mod scalar;
 mod series;
@@ -30,16 +32,24 @@ mod time_format;
 mod time_read;
 pub mod zone;
 
+/// Plans the operators of JSON.
+pub fn json_operators() -> Arc<dyn ExprPlanner> {
+    Arc::new(json::operators::JsonOperators::default())
+}
+
 /// Adds all functions to a session's.
 pub fn register(state: &mut SessionState) -> datafusion::error::Result<()> {
     for function in ordered_set::functions() {
-        state.register_udaf(Arc::new(AggregateUDF::from(function)))?;
+        replace_aggregate(state, AggregateUDF::from(function))?;
     }
     for name in json::AGGREGATES {
         state.register_udaf(Arc::new(AggregateUDF::from(json::Aggregate::new(name))))?;
     }
-    state.register_udaf(Arc::new(AggregateUDF::from(average::Average::default())))?;
+    replace_aggregate(state, AggregateUDF::from(average::Average::default()))?;
     state.register_udf(Arc::new(ScalarUDF::from(now::Now::default())))?;
+    state.register_udf(Arc::new(ScalarUDF::from(part::Extract::default())))?;
+    let left = datafusion::functions::unicode::left().as_ref().clone();
+    state.register_udf(Arc::new(left.with_aliases(["$cut_text"])))?;
     let scalars = [
         json::functions(),
         series::functions(),
@@ -56,6 +66,16 @@ pub fn register(state: &mut SessionState) -> datafusion::error::Result<()> {
         state.register_udf(Arc::new(function.udf()))?;
     }
     state.register_expr_planner(Arc::new(aggregates::Aggregates))?;
-    state.register_expr_planner(Arc::new(json::operators::JsonOperators::new(state)))?;
+    Ok(())
+}
+
+/// Adds an aggregate in the place of DataFusion's, which goes with its other names: under these it
+/// could come back.
+fn replace_aggregate(
+    state: &mut SessionState,
+    aggregate: AggregateUDF,
+) -> datafusion::error::Result<()> {
+    let _ = state.deregister_udaf(aggregate.name())?;
+    state.register_udaf(Arc::new(aggregate))?;
     Ok(())
 }

@@ -1,36 +1,35 @@
-//! `generate_series`, and the numbers of an array's elements.
+//! `generate_series` and `range`, and the numbers of an array's elements.
 //!
 //! # Semantics
 //! From a first to a last value, both included, by steps; nothing if the step leads away from the
-//! last one. Integers, and timestamps by intervals, where a month is a calendar month, of the
+//! last one. A range is the same without the last value. Integers, numerics, and timestamps by
+//! intervals, where a month is a calendar month, of the
 //! clocks
 //! of a zone if one is given. A call gives
 //! at most [`ROWS_MAX`] values, which it holds at once.
 
 use arrow::array::Array;
-use arrow::datatypes::{DataType, Field, FieldRef, IntervalUnit, TimeUnit};
+use arrow::datatypes::{
+    DECIMAL128_MAX_PRECISION, DataType, Field, FieldRef, IntervalUnit, TimeUnit,
+};
 use datafusion::common::{Result, ScalarValue};
 
+use super::array::dimensions;
 use super::error::failure;
-use super::scalar::{Kind, Row, Scalar};
+use super::scalar::{Body, Kind, Row, Scalar};
 use super::zone::{after, zone};
 use crate::error::SqlState;
 
 /// Values of one call: 80 MB of them.
 const ROWS_MAX: usize = 10_000_000;
 
+const DAY_NANOS: i128 = 86_400_000_000_000;
+
 /// The functions.
 pub(super) fn functions() -> Vec<Scalar> {
     vec![
-        Scalar {
-            name: "$generate_series",
-            arguments: &[Kind::Any, Kind::Any, Kind::Any, Kind::Text],
-            required: 2,
-            variadic: false,
-            returns: |given| (list_of(element(given.fields)), None),
-            strict: true,
-            body: series,
-        },
+        of_steps("$generate_series", |row| series(row, Last::Included)),
+        of_steps("$range", |row| series(row, Last::Excluded)),
         Scalar {
             name: "$ordinality",
             arguments: &[Kind::Array],
@@ -48,12 +47,34 @@ pub(super) fn functions() -> Vec<Scalar> {
             returns: |_| (list_of(DataType::Int32), None),
             strict: true,
             body: |row| {
-                let count = if row.int(1) == 1 { lengths(row).max().unwrap_or(0) } else { 0 };
+                let dimension = usize::try_from(row.int(1)).unwrap_or(0);
+                let lengths = dimensions(&row.values[0]);
+                let count = dimension.checked_sub(1).and_then(|i| lengths.get(i).copied());
+                let count = count.unwrap_or(0);
                 let numbers = (1..).take(count).map(|n| ScalarValue::Int32(Some(n)));
                 Ok(list(numbers, &DataType::Int32))
             },
         },
     ]
+}
+
+/// Whether the last value is one of the values.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Last {
+    Included,
+    Excluded,
+}
+
+fn of_steps(name: &'static str, body: Body) -> Scalar {
+    Scalar {
+        name,
+        arguments: &[Kind::Any, Kind::Any, Kind::Any, Kind::Text],
+        required: 2,
+        variadic: false,
+        returns: |given| (list_of(element(given.fields)), None),
+        strict: true,
+        body,
+    }
 }
 
 fn list_of(element: DataType) -> DataType {
@@ -64,8 +85,15 @@ fn list(values: impl Iterator<Item = ScalarValue>, element: &DataType) -> Scalar
     ScalarValue::List(ScalarValue::new_list_nullable(&values.collect::<Vec<_>>(), element))
 }
 
-/// The type of the values: that of the first argument, integers as the widest.
+/// The type of the values: that of the first argument, integers and numerics as the widest.
 fn element(fields: &[FieldRef]) -> DataType {
+    let scales = fields.iter().filter_map(|field| match field.data_type() {
+        DataType::Decimal128(_, scale) => Some(*scale),
+        _ => None,
+    });
+    if let Some(scale) = scales.max() {
+        return DataType::Decimal128(DECIMAL128_MAX_PRECISION, scale);
+    }
     match fields[0].data_type() {
         timestamp @ DataType::Timestamp(..) => timestamp.clone(),
         DataType::Date32 => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
@@ -87,18 +115,34 @@ fn no_step() -> datafusion::error::DataFusionError {
     failure(SqlState::INVALID_PARAMETER_VALUE, "step size cannot equal zero")
 }
 
-fn series(row: &Row<'_>) -> Result<ScalarValue> {
+fn series(row: &Row<'_>, end: Last) -> Result<ScalarValue> {
     let element = element(row.fields);
     if let DataType::Timestamp(..) = element {
-        return times(row, &element);
+        return times(row, &element, end);
     }
-    let number = |i: usize| match row.values.get(i).map(|v| v.cast_to(&DataType::Int64)) {
-        None => Ok(1),
-        Some(Ok(ScalarValue::Int64(Some(number)))) => Ok(number),
-        Some(_) => Err(failure(
+    // Numerics are counted in units of their last digit.
+    let (counted, one) = match element {
+        DataType::Decimal128(_, scale) => {
+            (element.clone(), 10_i128.pow(u32::try_from(scale).unwrap_or(0)))
+        }
+        _ => (DataType::Int64, 1),
+    };
+    let undefined = || {
+        failure(
             SqlState::UNDEFINED_FUNCTION,
             "function generate_series does not exist for arguments of these types",
-        )),
+        )
+    };
+    let number = |i: usize| {
+        let Some(value) = row.values.get(i) else { return Ok(one) };
+        if value.data_type().is_floating() {
+            return Err(undefined());
+        }
+        match value.cast_to(&counted) {
+            Ok(ScalarValue::Int64(Some(number))) => Ok(i128::from(number)),
+            Ok(ScalarValue::Decimal128(Some(number), ..)) => Ok(number),
+            _ => Err(undefined()),
+        }
     };
     let (first, last, step) = (number(0)?, number(1)?, number(2)?);
     if step == 0 {
@@ -106,18 +150,27 @@ fn series(row: &Row<'_>) -> Result<ScalarValue> {
     }
     let mut values = Vec::new();
     let mut next = Some(first);
-    while let Some(value) = next.filter(|v| if step > 0 { *v <= last } else { *v >= last }) {
+    let before = |v: &i128| {
+        (if step > 0 { *v <= last } else { *v >= last }) && (*v != last || end == Last::Included)
+    };
+    while let Some(value) = next.filter(before) {
         if values.len() >= ROWS_MAX {
             return Err(too_many());
         }
         values.push(value);
         next = value.checked_add(step);
     }
-    let values = values.into_iter().map(|v| ScalarValue::Int64(Some(v)).cast_to(&element));
+    let value = |number: i128| match &element {
+        DataType::Decimal128(precision, scale) => {
+            Ok(ScalarValue::Decimal128(Some(number), *precision, *scale))
+        }
+        _ => ScalarValue::Int64(i64::try_from(number).ok()).cast_to(&element),
+    };
+    let values = values.into_iter().map(value);
     Ok(list(values.collect::<Result<Vec<_>>>()?.into_iter(), &element))
 }
 
-fn times(row: &Row<'_>, element: &DataType) -> Result<ScalarValue> {
+fn times(row: &Row<'_>, element: &DataType, end: Last) -> Result<ScalarValue> {
     let time = |i: usize| match row.values[i].cast_to(element)? {
         ScalarValue::TimestampMicrosecond(Some(micros), _) => Ok(micros),
         other => datafusion::common::exec_err!("{other} is no timestamp"),
@@ -131,10 +184,11 @@ fn times(row: &Row<'_>, element: &DataType) -> Result<ScalarValue> {
             "generate_series of timestamps needs an interval as its step",
         ));
     };
-    let forward = match step.months.signum() + step.days.signum() + step.nanoseconds.signum() as i32
-    {
+    // A month has 30 days where intervals are compared.
+    let days = i128::from(step.months) * 30 + i128::from(step.days);
+    let forward = match days * DAY_NANOS + i128::from(step.nanoseconds) {
         0 => return Err(no_step()),
-        sign => sign > 0,
+        length => length > 0,
     };
     let zone = match row.text(3) {
         "" => None,
@@ -142,7 +196,10 @@ fn times(row: &Row<'_>, element: &DataType) -> Result<ScalarValue> {
     };
     let mut values = Vec::new();
     let mut next = Some(first);
-    while let Some(value) = next.filter(|v| if forward { *v <= last } else { *v >= last }) {
+    let before = |v: &i64| {
+        (if forward { *v <= last } else { *v >= last }) && (*v != last || end == Last::Included)
+    };
+    while let Some(value) = next.filter(before) {
         next = after(value, step, zone);
         if values.len() >= ROWS_MAX {
             return Err(too_many());

@@ -3,7 +3,9 @@
 //! # Semantics
 //! A sum, difference, product or negation of integers that its type does not hold is an error, and
 //! so is a division of floating-point numbers by zero. (Arrow's integers wrap and its floats become
-//! infinite; the rest it checks as Postgres does.)
+//! infinite; the rest it checks as Postgres does.) A quotient of numerics is rounded, away from
+//! zero in the middle, and computed with as many digits as it takes. (Arrow's is cut, and fails
+//! where its numerator has more than 38 digits.)
 //!
 //! # Why
 //! A function stands for the operation from the analyzer on, so constants that are computed while
@@ -13,9 +15,9 @@ use std::fmt::Write;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, Datum};
+use arrow::array::{Array, ArrayRef, AsArray, Datum, Decimal128Array};
 use arrow::compute::kernels::{cmp, numeric};
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, Decimal128Type, DecimalType, i256};
 use arrow::error::ArrowError;
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, ScalarValue};
@@ -94,6 +96,7 @@ impl ScalarUDFImpl for Checked {
                 Operator::Plus => numeric::add(left, right),
                 Operator::Minus => numeric::sub(left, right),
                 Operator::Multiply => numeric::mul(left, right),
+                _ if self.data_type.is_decimal() => quotients(left, right, &self.data_type),
                 _ => divided(left, right),
             };
             result.map_err(|error| match error {
@@ -121,6 +124,55 @@ fn divided(left: &dyn Datum, right: &dyn Datum) -> Result<ArrayRef, ArrowError> 
         return Err(ArrowError::DivideByZero);
     }
     numeric::div(left, right)
+}
+
+/// Divides numerics.
+fn quotients(
+    left: &dyn Datum,
+    right: &dyn Datum,
+    data_type: &DataType,
+) -> Result<ArrayRef, ArrowError> {
+    let ((lefts, one_left), (rights, one_right)) = (left.get(), right.get());
+    let scale = |of: &DataType| match of {
+        DataType::Decimal128(_, scale) => i32::from(*scale),
+        _ => 0,
+    };
+    // The quotient of the unscaled numbers has the scale of the left less that of the right.
+    let shift = scale(data_type) - scale(lefts.data_type()) + scale(rights.data_type());
+    let ten = |power: i32| i256::from_i128(10).checked_pow(u32::try_from(power).unwrap_or(0));
+    let factors = ten(shift).zip(ten(-shift));
+    let (lefts, rights) =
+        (lefts.as_primitive::<Decimal128Type>(), rights.as_primitive::<Decimal128Type>());
+    let overflow = || ArrowError::ArithmeticOverflow(String::new());
+    let (up, down) = factors.ok_or_else(overflow)?;
+    let divide = |left: i128, right: i128| {
+        if right == 0 {
+            return Err(ArrowError::DivideByZero);
+        }
+        let left = i256::from_i128(left).checked_mul(up).ok_or_else(overflow)?;
+        let right = i256::from_i128(right).checked_mul(down).ok_or_else(overflow)?;
+        let (whole, rest) = (left.wrapping_div(right), left.wrapping_rem(right).wrapping_abs());
+        let half_or_more = rest >= right.wrapping_abs().wrapping_sub(rest);
+        let away = match (half_or_more, left.is_negative() == right.is_negative()) {
+            (false, _) => i256::ZERO,
+            (true, true) => i256::ONE,
+            (true, false) => i256::MINUS_ONE,
+        };
+        let rounded = whole.wrapping_add(away).to_i128().ok_or_else(overflow)?;
+        Decimal128Type::validate_decimal_precision(rounded, DECIMAL128_MAX_PRECISION, 0)
+            .map_err(|_| overflow())?;
+        Ok(rounded)
+    };
+    let rows = if one_left { rights.len() } else { lefts.len() };
+    let quotients = (0..rows).map(|row| {
+        let (left, right) = (if one_left { 0 } else { row }, if one_right { 0 } else { row });
+        if lefts.is_null(left) || rights.is_null(right) {
+            return Ok(None);
+        }
+        divide(lefts.value(left), rights.value(right)).map(Some)
+    });
+    let quotients = quotients.collect::<Result<Decimal128Array, ArrowError>>()?;
+    Ok(Arc::new(quotients.with_data_type(data_type.clone())))
 }
 
 /// Makes sums of `bigint` fail where they overflow, in a settled plan that DataFusion runs: they
@@ -170,6 +222,9 @@ pub(super) fn rewrite(expr: Expr, schema: &DFSchema) -> DfResult<Transformed<Exp
             let (Ok(left), Ok(right)) = (type_of(left, schema), type_of(right, schema)) else {
                 return Ok(Transformed::no(expr));
             };
+            if *op == Operator::Divide && left.is_decimal() && right.is_decimal() {
+                return quotient(expr, [left, right], schema);
+            }
             let wraps = matches!(op, Operator::Plus | Operator::Minus | Operator::Multiply);
             let fails = left == right
                 && (wraps && left.is_integer() || *op == Operator::Divide && left.is_floating());
@@ -193,8 +248,31 @@ pub(super) fn rewrite(expr: Expr, schema: &DFSchema) -> DfResult<Transformed<Exp
         }
         other => return Ok(Transformed::no(other)),
     };
-    let signature = Signature::exact(vec![data_type.clone(); 2], Volatility::Immutable);
+    Ok(Transformed::yes(checked(operator, [data_type.clone(), data_type.clone()], data_type, args)))
+}
+
+/// Replaces a division of numerics.
+fn quotient(expr: Expr, operands: [DataType; 2], schema: &DFSchema) -> DfResult<Transformed<Expr>> {
+    let data_type = expr.get_type(schema)?;
+    let numbers = [&operands[0], &operands[1], &data_type];
+    let narrow = numbers.iter().all(|of| matches!(of, DataType::Decimal128(..)));
+    match expr {
+        Expr::BinaryExpr(BinaryExpr { left, right, .. }) if narrow => {
+            let args = vec![*left, *right];
+            Ok(Transformed::yes(checked(Operator::Divide, operands, data_type, args)))
+        }
+        other => Ok(Transformed::no(other)),
+    }
+}
+
+fn checked(
+    operator: Operator,
+    operands: [DataType; 2],
+    data_type: DataType,
+    args: Vec<Expr>,
+) -> Expr {
+    let signature = Signature::exact(operands.to_vec(), Volatility::Immutable);
     let label = label(operator, &args);
     let function = ScalarUDF::from(Checked { operator, data_type, label, signature });
-    Ok(Transformed::yes(Arc::new(function).call(args)))
+    Arc::new(function).call(args)
 }

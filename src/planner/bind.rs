@@ -18,7 +18,7 @@ use super::error::{Error, Result};
 use super::first_rows::WITH_TIES;
 use super::relation::Names;
 use super::{asof, bag, empty_subquery, recursive, subquery, using};
-use super::{macros, named_window, whole_row};
+use super::{macros, named_window, text_time, whole_row};
 use crate::error::{Classify, Location, SqlState};
 use crate::sql::catalog::{FunctionDef, Object};
 use crate::sql::names::fold;
@@ -48,6 +48,10 @@ pub fn bind_query(query: &Query, names: &Names<'_>) -> Result<LogicalPlan> {
     let plan = recursive::checked(using::unmark(plan)?)?;
     let plan = bag::rewrite(asof::place(plan)?)?;
     let plan = empty_subquery::nullable(subquery::spell_out(plan)?)?;
+    let plan = match names.definer() {
+        Some(definer) => text_time::read_instants(plan, definer)?,
+        None => plan,
+    };
     if plan.get_parameter_names()?.is_empty() { settled(plan, names.functions()) } else { Ok(plan) }
 }
 

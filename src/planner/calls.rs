@@ -18,6 +18,8 @@
 //! | `rank(a) WITHIN GROUP (..)`     | counts of rows ([`super::hypothetical`])        |
 //! | `make_interval(days => 1)`      | the same with all arguments, in their places    |
 //! | `ARRAY(SELECT x .. ORDER BY y)` | `(SELECT coalesce(array_agg(x ORDER BY y), {})` |
+//! | `date(x)`, `text(x)`, ..        | `CAST(x AS date)`, where no function is called so |
+//! | `num_nulls(VARIADIC a)`, ..     | a function of the array                         |
 //! | `ARRAY[x, y]`                   | `make_array(x, y)`: DataFusion's has no outer columns |
 
 use std::ops::ControlFlow;
@@ -28,8 +30,9 @@ use sqlparser::ast::{
 };
 
 use super::rows::{gives_rows, plain_name};
-use super::{group_by, hypothetical, row_in};
+use super::{group_by, hypothetical, lateral_joins, row_in, values};
 use crate::sql::names::fold;
+use crate::sql::{ROWS_FROM, VARIADIC};
 
 /// Rewrites the calls of a tree.
 pub(super) fn rewrite(tree: &mut impl VisitMut) {
@@ -52,11 +55,11 @@ impl VisitorMut for Calls {
     fn pre_visit_query(&mut self, query: &mut ast::Query) -> ControlFlow<()> {
         let of_insert = std::mem::take(&mut self.of_insert);
         tables_as_selects(&mut query.body);
-        if let SetExpr::Values(values) = query.body.as_mut() {
+        if let SetExpr::Values(rows) = query.body.as_mut() {
             if !of_insert {
-                type_values(values);
+                values::type_values(rows);
             }
-            if let Some(selects) = as_selects(values) {
+            if let Some(selects) = values::as_selects(rows) {
                 *query.body = selects;
             }
         }
@@ -66,6 +69,7 @@ impl VisitorMut for Calls {
     fn pre_visit_select(&mut self, select: &mut ast::Select) -> ControlFlow<()> {
         group_by::spell_out(&mut select.group_by);
         distinct_on_results(select);
+        lateral_joins::flatten(&mut select.from);
         select.selection.iter_mut().for_each(row_in::in_condition);
         for item in &mut select.projection {
             if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
@@ -76,7 +80,9 @@ impl VisitorMut for Calls {
     }
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
-        let gives = |name: &ObjectName| plain_name(name).is_some_and(|n| gives_rows(&n).is_some());
+        let gives = |name: &ObjectName| {
+            plain_name(name).is_some_and(|n| n == ROWS_FROM || gives_rows(&n).is_some())
+        };
         let call = match factor {
             TableFactor::Table { name, args: Some(args), alias, with_ordinality, .. }
                 if gives(name) =>
@@ -121,7 +127,11 @@ impl VisitorMut for Calls {
             in_places(&mut list.args);
         }
         row_in::as_value(expr);
-        if let Some(meant) = time_call(expr).or_else(|| time_word(expr)) {
+        if let Some(meant) = time_call(expr)
+            .or_else(|| time_word(expr))
+            .or_else(|| of_elements(expr))
+            .or_else(|| type_call(expr))
+        {
             *expr = meant;
         }
         ControlFlow::Continue(())
@@ -152,6 +162,59 @@ fn distinct_on_results(select: &mut ast::Select) {
             *expr = item.clone();
         }
     }
+}
+
+/// A type called as a function.
+fn type_call(expr: &Expr) -> Option<Expr> {
+    use ast::DataType as Type;
+    let Expr::Function(Function { name, over: None, filter: None, args, .. }) = expr else {
+        return None;
+    };
+    let FunctionArguments::List(list) = args else { return None };
+    let [FunctionArg::Unnamed(FunctionArgExpr::Expr(value))] = list.args.as_slice() else {
+        return None;
+    };
+    let data_type = match plain_name(name)?.as_str() {
+        "bool" => Type::Bool,
+        "bytea" => Type::Bytea,
+        "date" => Type::Date,
+        "float4" => Type::Float4,
+        "float8" => Type::Float8,
+        "int2" => Type::Int2(None),
+        "int4" => Type::Int4(None),
+        "int8" => Type::Int8(None),
+        "json" => Type::JSON,
+        "jsonb" => Type::JSONB,
+        "text" => Type::Text,
+        _ => return None,
+    };
+    Some(cast_to(value.clone(), data_type))
+}
+
+/// A call whose last argument is an array that stands for arguments, as a function of the array.
+fn of_elements(expr: &Expr) -> Option<Expr> {
+    let Expr::Function(Function { name, args: FunctionArguments::List(list), .. }) = expr else {
+        return None;
+    };
+    let (FunctionArg::Named { name: mark, arg: FunctionArgExpr::Expr(array), .. }, before) =
+        list.args.split_last()?
+    else {
+        return None;
+    };
+    let array = argument(array.clone());
+    if mark.value != VARIADIC {
+        return None;
+    }
+    let empty = || argument(Expr::Value(ast::Value::SingleQuotedString(String::new()).into()));
+    Some(match (plain_name(name)?.as_str(), before) {
+        ("num_nulls", []) => call("$null_elements", vec![array]),
+        ("num_nonnulls", []) => call("$elements", vec![array]),
+        ("concat", []) => call("array_to_string", vec![array, empty()]),
+        ("concat_ws", [separator]) => call("array_to_string", vec![array, separator.clone()]),
+        ("json_build_array", []) => call("to_json", vec![array]),
+        ("jsonb_build_array", []) => call("to_jsonb", vec![array]),
+        _ => return None,
+    })
 }
 
 /// `age` of one time and `date_trunc` in a zone.
@@ -227,7 +290,7 @@ fn time_word(expr: &Expr) -> Option<Expr> {
     Some(cast_to(time, data_type.clone()))
 }
 
-fn cast_to(expr: Expr, data_type: ast::DataType) -> Expr {
+pub(super) fn cast_to(expr: Expr, data_type: ast::DataType) -> Expr {
     Expr::Cast {
         kind: ast::CastKind::Cast,
         expr: Box::new(expr),
@@ -257,99 +320,6 @@ fn tables_as_selects(body: &mut SetExpr) {
             }
         }
         _ => {}
-    }
-}
-
-/// VALUES that name columns or have subqueries, as SELECTs; nothing for others, and none that say
-/// DEFAULT.
-fn as_selects(values: &ast::Values) -> Option<SetExpr> {
-    struct Looks {
-        beyond: bool,
-        default: bool,
-    }
-    impl ast::Visitor for Looks {
-        type Break = ();
-        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-            match expr {
-                Expr::Identifier(name) if name.value.eq_ignore_ascii_case("default") => {
-                    self.default = true;
-                }
-                Expr::Identifier(_)
-                | Expr::CompoundIdentifier(_)
-                | Expr::Subquery(_)
-                | Expr::InSubquery { .. }
-                | Expr::Exists { .. } => self.beyond = true,
-                _ => {}
-            }
-            ControlFlow::Continue(())
-        }
-    }
-    let mut looks = Looks { beyond: false, default: false };
-    let _ = ast::Visit::visit(values, &mut looks);
-    if !looks.beyond || looks.default {
-        return None;
-    }
-    let select = |row: &Vec<Expr>| {
-        let mut select = *crate::sql::parse_query_text("SELECT 1").ok()?.ast;
-        let SetExpr::Select(body) = select.body.as_mut() else { return None };
-        let items = row.iter().enumerate().map(|(i, expr)| SelectItem::ExprWithAlias {
-            expr: expr.clone(),
-            alias: Ident::with_quote('"', format!("column{}", i + 1)),
-        });
-        body.projection = items.collect();
-        Some(*select.body)
-    };
-    let mut selects = values.rows.iter().map(|row| select(row));
-    let first = selects.next()??;
-    selects.try_fold(first, |left, right| {
-        Some(SetExpr::SetOperation {
-            op: ast::SetOperator::Union,
-            set_quantifier: ast::SetQuantifier::All,
-            left: Box::new(left),
-            right: Box::new(right?),
-        })
-    })
-}
-
-/// Gives texts in quotes, and NULLs, the type that another row of VALUES says in their column.
-fn type_values(values: &mut ast::Values) {
-    let width = values.rows.first().map_or(0, |row| row.len());
-    for column in 0..width {
-        let cells = || values.rows.iter().filter_map(|row| row.get(column));
-        let text = |cell: &Expr| {
-            matches!(cell, Expr::Value(value)
-            if matches!(value.value, ast::Value::SingleQuotedString(_)))
-        };
-        let null = |cell: &Expr| {
-            matches!(cell, Expr::Value(value)
-            if matches!(value.value, ast::Value::Null))
-        };
-        let Some(wanted) = cells().find_map(said_type) else { continue };
-        if !cells().any(text) {
-            continue;
-        }
-        let cells = values.rows.iter_mut().filter_map(|row| row.get_mut(column));
-        for cell in cells.filter(|cell| text(cell) || null(cell)) {
-            *cell = cast_to(cell.clone(), wanted.clone());
-        }
-    }
-}
-
-/// The type that an expression says by its form.
-fn said_type(expr: &Expr) -> Option<ast::DataType> {
-    match expr {
-        Expr::Cast { data_type, .. } => Some(data_type.clone()),
-        Expr::TypedString(literal) => Some(literal.data_type.clone()),
-        Expr::Interval(_) => Some(ast::DataType::Interval { fields: None, precision: None }),
-        Expr::Value(value) => match &value.value {
-            ast::Value::Boolean(_) => Some(ast::DataType::Boolean),
-            ast::Value::Number(digits, _) => Some(match digits.parse::<i64>() {
-                Ok(_) => ast::DataType::BigInt(None),
-                Err(_) => ast::DataType::Numeric(ast::ExactNumberInfo::None),
-            }),
-            _ => None,
-        },
-        _ => None,
     }
 }
 
@@ -403,8 +373,9 @@ impl VisitorMut for InSelectList {
             return ControlFlow::Continue(());
         }
         let Expr::Function(function) = expr else { return ControlFlow::Continue(()) };
-        let name = plain_name(&function.name).filter(|name| name != "unnest");
-        if let Some(name) = name.filter(|name| gives_rows(name) == Some(true)) {
+        // In a select list `range` is an array.
+        let name = plain_name(&function.name).filter(|name| name != "unnest" && name != "range");
+        if let Some(name) = name.filter(|name| gives_rows(name).is_some()) {
             let span = function.name.0[0].as_ident().map(|ident| ident.span);
             let mut internal = Ident::with_quote('"', format!("${name}"));
             internal.span = span.unwrap_or(internal.span);

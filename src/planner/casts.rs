@@ -3,14 +3,19 @@
 //! # Semantics
 //! A number cast to an integer is rounded: a double to the nearest even one in the middle, a
 //! numeric
-//! away from zero. A value cast to text looks as Postgres shows it, instants in the session's zone.
+//! away from zero. A float cast to a numeric has the digits that it is sure of, 6 or 15. A value
+//! cast to text looks as Postgres shows it, instants in the session's zone.
 
 use std::sync::Arc;
 
-use arrow::array::{AsArray, Float64Array, IntervalMonthDayNanoArray, Time64MicrosecondArray};
+use arrow::array::{
+    Array, ArrayRef, AsArray, Float64Array, IntervalMonthDayNanoArray, ListArray,
+    Time64MicrosecondArray,
+};
 use arrow::compute::cast;
 use arrow::datatypes::{
-    DataType, Float64Type, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, TimeUnit,
+    DataType, Field, Float64Type, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType,
+    TimeUnit,
 };
 use datafusion::common::DFSchema;
 use datafusion::common::tree_node::Transformed;
@@ -34,8 +39,10 @@ struct Prepared {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum What {
-    /// Rounds a double, half to even.
+    /// Rounds doubles, also those of an array, half to even.
     Round,
+    /// The digits that a float is sure of, of those that it has.
+    Digits,
     /// A time of day as the interval since midnight.
     SinceMidnight,
     /// The time of day that an interval is behind midnight.
@@ -55,6 +62,7 @@ impl ScalarUDFImpl for Prepared {
     fn name(&self) -> &str {
         match self.what {
             What::Round => "rounded",
+            What::Digits => "sure_digits",
             What::SinceMidnight => "since_midnight",
             What::TimeOfDay => "time_of_day",
             What::Show { .. } => "text_output",
@@ -65,9 +73,10 @@ impl ScalarUDFImpl for Prepared {
         &self.signature
     }
 
-    fn return_type(&self, _: &[DataType]) -> DfResult<DataType> {
+    fn return_type(&self, of: &[DataType]) -> DfResult<DataType> {
         Ok(match self.what {
-            What::Round => DataType::Float64,
+            What::Round if matches!(of, [DataType::List(_)]) => doubles(),
+            What::Round | What::Digits => DataType::Float64,
             What::SinceMidnight => INTERVAL,
             What::TimeOfDay => DataType::Time64(TimeUnit::Microsecond),
             What::Show { .. } => DataType::Utf8,
@@ -77,11 +86,20 @@ impl ScalarUDFImpl for Prepared {
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
         let arrays = ColumnarValue::values_to_arrays(&args.args)?;
         Ok(ColumnarValue::Array(match &self.what {
-            What::Round => {
+            What::Round => match arrays[0].as_list_opt::<i32>() {
+                Some(lists) => {
+                    let (offsets, nulls) = (lists.offsets().clone(), lists.nulls().cloned());
+                    let item = Field::new_list_field(DataType::Float64, true).into();
+                    Arc::new(ListArray::new(item, offsets, whole(lists.values())?, nulls))
+                }
+                None => whole(&arrays[0])?,
+            },
+            What::Digits => {
+                let count = if *arrays[0].data_type() == DataType::Float32 { 6 } else { 15 };
                 let values = cast(&arrays[0], &DataType::Float64)?;
-                let rounded: Float64Array =
-                    values.as_primitive::<Float64Type>().unary(f64::round_ties_even);
-                Arc::new(rounded)
+                let digits: Float64Array =
+                    values.as_primitive::<Float64Type>().unary(|value| sure_digits(value, count));
+                Arc::new(digits)
             }
             What::SinceMidnight => {
                 let micros = cast(&arrays[0], &DataType::Int64)?;
@@ -102,6 +120,22 @@ impl ScalarUDFImpl for Prepared {
     }
 }
 
+fn doubles() -> DataType {
+    DataType::List(Field::new_list_field(DataType::Float64, true).into())
+}
+
+/// Rounds numbers, half to even.
+fn whole(values: &ArrayRef) -> DfResult<ArrayRef> {
+    let values = cast(values, &DataType::Float64)?;
+    let rounded: Float64Array = values.as_primitive::<Float64Type>().unary(f64::round_ties_even);
+    Ok(Arc::new(rounded))
+}
+
+/// A number with so many digits.
+fn sure_digits(value: f64, count: usize) -> f64 {
+    format!("{value:.*e}", count - 1).parse().unwrap_or(value)
+}
+
 /// Rounds a double, half to even.
 pub(super) fn rounded(double: Expr) -> Expr {
     Prepared::call(What::Round, double)
@@ -119,6 +153,20 @@ pub(super) fn rewrite(
     let prepared = match (from, field.data_type()) {
         (DataType::Float16 | DataType::Float32 | DataType::Float64, to) if to.is_integer() => {
             rounded(inner())
+        }
+        (DataType::Float16 | DataType::Float32 | DataType::Float64, to) if to.is_decimal() => {
+            Prepared::call(What::Digits, inner())
+        }
+        (DataType::List(from), DataType::List(to)) if to.data_type().is_integer() => {
+            match from.data_type() {
+                DataType::Float32 | DataType::Float64 => rounded(inner()),
+                DataType::Decimal128(precision, scale) if *scale > 0 => {
+                    let item = DataType::Decimal128(*precision, 0);
+                    let whole = DataType::List(Field::new_list_field(item, true).into());
+                    Expr::Cast(Cast::new(Box::new(inner()), whole))
+                }
+                _ => return Ok(Transformed::no(expr)),
+            }
         }
         (DataType::Decimal128(precision, scale), to) if to.is_integer() && scale > 0 => {
             let whole = DataType::Decimal128(precision, 0);

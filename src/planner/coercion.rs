@@ -10,6 +10,7 @@
 //! | `round(numeric, n)` | the scale `n` | DataFusion forgets a constant that it casts |
 //! | `round(double)` | the nearest, the even one in the middle | DataFusion goes away from zero |
 //! | text in quotes beside another type | a value of that type | see [`super::common_type`] |
+//! | `'..' IS TRUE`, `'..' AND x` | a truth value | DataFusion has no such cast |
 //!
 //! Together means: operands of an operator, arguments of COALESCE, GREATEST, LEAST and NULLIF,
 //! results of
@@ -25,14 +26,17 @@ use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{
-    BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, Union,
+    BinaryExpr, Cast, Expr, ExprSchemable, Limit, LogicalPlan, LogicalPlanBuilder, Operator,
+    ScalarUDF, Union,
 };
 use datafusion::optimizer::AnalyzerRule;
 
 use super::common_type::{Said, common, read_texts, unify};
 use super::interval_order::compares;
 use super::{casts, common_type, text_time, zone};
+use crate::functions::part::Extract;
 use crate::functions::time;
+use crate::sql::datetime::Part;
 
 /// Digits behind the point of a numerator; division adds four.
 const NUMERATOR_SCALE: i8 = 16;
@@ -48,6 +52,7 @@ impl AnalyzerRule for PostgresTypes {
         let plan = plan.transform_up_with_subqueries(|node| {
             let node = match node {
                 LogicalPlan::Union(union) => return union_of_one_type(union),
+                LogicalPlan::Limit(limit) => LogicalPlan::Limit(counts(limit)),
                 node => node,
             };
             let mut schema = DFSchema::empty();
@@ -114,6 +119,12 @@ pub(super) fn rewrite(
             Ok(transformed(changed, Expr::Case(case)))
         }
         Expr::ScalarFunction(function) => call(function, schema),
+        Expr::IsTrue(mut of) => Ok(transformed(truth(&mut of), Expr::IsTrue(of))),
+        Expr::IsFalse(mut of) => Ok(transformed(truth(&mut of), Expr::IsFalse(of))),
+        Expr::IsUnknown(mut of) => Ok(transformed(truth(&mut of), Expr::IsUnknown(of))),
+        Expr::IsNotTrue(mut of) => Ok(transformed(truth(&mut of), Expr::IsNotTrue(of))),
+        Expr::IsNotFalse(mut of) => Ok(transformed(truth(&mut of), Expr::IsNotFalse(of))),
+        Expr::IsNotUnknown(mut of) => Ok(transformed(truth(&mut of), Expr::IsNotUnknown(of))),
         other => Ok(Transformed::no(other)),
     })
 }
@@ -122,10 +133,7 @@ pub(super) fn rewrite(
 fn call(mut function: ScalarFunction, schema: &DFSchema) -> DfResult<Transformed<Expr>> {
     let changed = match function.name() {
         "$generate_series" | "date_bin" => read_series(&mut function, schema),
-        "date_part" if is_calendar_part(&function) => {
-            function.func = time::calendar_part();
-            true
-        }
+        "date_part" => return Ok(part_of_time(function, schema)),
         "round" if rounds_to_even(&function, schema) => {
             return Ok(Transformed::yes(casts::rounded(function.args.swap_remove(0))));
         }
@@ -161,13 +169,29 @@ fn read_series(function: &mut ScalarFunction, schema: &DFSchema) -> bool {
     changed
 }
 
-/// Whether this is `date_part` of a part that DataFusion has not.
-fn is_calendar_part(function: &ScalarFunction) -> bool {
-    function.name() == "date_part"
-        && matches!(function.args.first(), Some(Expr::Literal(part, _))
-        if part.try_as_str().flatten().is_some_and(|part| {
-            time::CALENDAR_PARTS.iter().any(|known| known.eq_ignore_ascii_case(part))
-        }))
+/// A part of a time by the function that has it: those with fractions, calendars, or DataFusion's.
+fn part_of_time(mut function: ScalarFunction, schema: &DFSchema) -> Transformed<Expr> {
+    let name = match function.args.first() {
+        Some(Expr::Literal(part, _)) => part.try_as_str().flatten().unwrap_or_default(),
+        _ => "",
+    };
+    if Part::named(name).is_some() {
+        function.func = Arc::new(ScalarUDF::from(Extract::default()));
+        // A date is a midnight.
+        if let Some(date) = function.args.get_mut(1)
+            && date.get_type(schema).is_ok_and(|of| of == DataType::Date32)
+        {
+            cast(date, DataType::Timestamp(TimeUnit::Microsecond, None));
+        }
+        let mut part = Expr::ScalarFunction(function);
+        cast(&mut part, DataType::Float64);
+        return Transformed::yes(part);
+    }
+    let calendar = time::CALENDAR_PARTS.iter().any(|known| known.eq_ignore_ascii_case(name));
+    if calendar {
+        function.func = time::calendar_part();
+    }
+    transformed(calendar, Expr::ScalarFunction(function))
 }
 
 /// Whether this is `round` of a double.
@@ -177,7 +201,8 @@ fn rounds_to_even(function: &ScalarFunction, schema: &DFSchema) -> bool {
             if arg.get_type(schema).is_ok_and(|data_type| data_type.is_floating()))
 }
 
-fn transformed<T>(changed: bool, data: T) -> Transformed<T> {
+/// What a rewriting gives, and whether it changed anything.
+pub(super) fn transformed<T>(changed: bool, data: T) -> Transformed<T> {
     if changed { Transformed::yes(data) } else { Transformed::no(data) }
 }
 
@@ -201,7 +226,20 @@ fn float_wins(parts: &mut [&mut Expr], schema: &DFSchema) -> bool {
     true
 }
 
+/// Reads a text in quotes as a truth value; returns whether it is one.
+fn truth(expr: &mut Expr) -> bool {
+    let text = common_type::untyped(expr).is_some();
+    if text {
+        cast(expr, DataType::Boolean);
+    }
+    text
+}
+
 fn operation(mut binary: BinaryExpr, schema: &DFSchema) -> DfResult<Transformed<Expr>> {
+    if matches!(binary.op, Operator::And | Operator::Or) {
+        let changed = truth(&mut binary.left) | truth(&mut binary.right);
+        return Ok(transformed(changed, Expr::BinaryExpr(binary)));
+    }
     if float_wins(&mut [&mut *binary.left, &mut *binary.right], schema) {
         return Ok(Transformed::yes(Expr::BinaryExpr(binary)));
     }
@@ -247,6 +285,20 @@ fn operation(mut binary: BinaryExpr, schema: &DFSchema) -> DfResult<Transformed<
         _ => return Ok(Transformed::no(Expr::BinaryExpr(binary))),
     }
     Ok(Transformed::yes(Expr::BinaryExpr(binary)))
+}
+
+/// Rounds the numbers of LIMIT and OFFSET.
+fn counts(limit: Limit) -> Limit {
+    let count = |count: Option<Box<Expr>>| {
+        count.map(|mut count| {
+            let of = count.get_type(&DFSchema::empty());
+            if of.is_ok_and(|of| of.is_floating() || of.is_decimal()) {
+                cast(&mut count, DataType::Int64);
+            }
+            count
+        })
+    };
+    Limit { skip: count(limit.skip), fetch: count(limit.fetch), input: limit.input }
 }
 
 /// Gives the columns of the branches one type where DataFusion would choose another: doubles beside

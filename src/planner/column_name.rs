@@ -9,7 +9,9 @@
 
 use std::collections::BTreeMap;
 
-use sqlparser::ast::{Expr, Ident, SelectItem, SetExpr};
+use sqlparser::ast::{
+    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, SelectItem, SetExpr,
+};
 
 use super::bind::DUPLICATE_MARK;
 
@@ -69,7 +71,17 @@ fn named(expr: &Expr) -> Option<String> {
     match expr {
         Expr::Identifier(ident) => Some(folded(ident)),
         Expr::CompoundIdentifier(parts) => parts.last().map(folded),
-        Expr::Function(function) => function.name.0.last()?.as_ident().map(folded),
+        Expr::Function(function) => {
+            let name = function.name.0.last()?.as_ident().map(folded)?;
+            match (name.starts_with('$'), &function.args) {
+                // It stands between a value and its type.
+                (true, FunctionArguments::List(list)) => match list.args.first()? {
+                    FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) => named(value),
+                    _ => None,
+                },
+                _ => Some(name),
+            }
+        }
         Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => named(inner),
         Expr::Cast { expr, data_type, .. } => named(expr).or_else(|| Some(type_name(data_type))),
         Expr::TypedString(typed) => Some(type_name(&typed.data_type)),

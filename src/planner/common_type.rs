@@ -182,12 +182,19 @@ pub(super) fn read_operand(
     right: &mut Expr,
     schema: &DFSchema,
 ) {
-    let (text, other) = match (untyped(left).is_some(), untyped(right).is_some()) {
+    let is_null = |expr: &Expr| matches!(expr, Expr::Literal(ScalarValue::Null, _));
+    let open = |expr: &Expr| untyped(expr).is_some() || is_null(expr);
+    let (text, other) = match (open(left), open(right)) {
         (true, false) => (left, right),
         (false, true) => (right, left),
         _ => return,
     };
     let Said::Type(other) = said(other, schema) else { return };
+    // DataFusion would give it the type of the other one.
+    let added = *op == BinaryOperator::Plus && matches!(other.data_type(), DataType::Timestamp(..));
+    if is_null(text) && !added {
+        return;
+    }
     if let Some(to) = beside(op, &other) {
         fit(text, &to, schema);
     }

@@ -2,15 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{
-    ArrayRef, AsArray, Decimal128Array, IntervalMonthDayNanoArray, TimestampMicrosecondArray,
-};
-use arrow::compute::cast;
+use arrow::array::{AsArray, IntervalMonthDayNanoArray, TimestampMicrosecondArray};
 use arrow::compute::kernels::numeric;
-use arrow::datatypes::{
-    DataType, Field, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, TimeUnit,
-    TimestampMicrosecondType,
-};
+use arrow::datatypes::{DataType, Field, IntervalMonthDayNano, TimeUnit, TimestampMicrosecondType};
 use chrono::{DateTime, Datelike, Months, Utc};
 use datafusion::common::{ScalarValue, exec_datafusion_err, plan_err};
 use datafusion::error::Result as DfResult;
@@ -22,14 +16,11 @@ use datafusion::physical_expr_common::datum::apply;
 
 use super::scaled_interval::INTERVAL;
 use crate::functions::zone::{clock_time, instant_of, naive, zone};
-use crate::sql::SECONDS;
 use crate::sql::types::pg_type_name;
-
-const TIME: DataType = DataType::Time64(TimeUnit::Microsecond);
 
 /// Returns the functions.
 pub fn all() -> Vec<Arc<ScalarUDF>> {
-    let kinds = [Kind::Mod, Kind::Age, Kind::Timezone, Kind::TypeOf, Kind::Seconds];
+    let kinds = [Kind::Mod, Kind::Age, Kind::Timezone, Kind::TypeOf];
     kinds.into_iter().map(|kind| Arc::new(ScalarUDF::from(Function::new(kind)))).collect()
 }
 
@@ -44,8 +35,6 @@ enum Kind {
     Mod,
     /// `age(timestamp, timestamp)`: the time between, in years, months and days.
     Age,
-    /// `extract(second from x)`: seconds with fractions.
-    Seconds,
     /// `timezone(zone, time)`, also written `time AT TIME ZONE zone`: an instant as the zone's
     /// clocks
     /// show it, or the instant at which they show a time.
@@ -75,11 +64,6 @@ impl Function {
                 let types = [MICROS, instants()].map(|of| TypeSignature::Exact(vec![of; 2]));
                 Signature::one_of(types.to_vec(), Volatility::Immutable)
             }
-            Kind::Seconds => {
-                let types = [MICROS, instants(), TIME, INTERVAL];
-                let types = types.map(|data_type| TypeSignature::Exact(vec![data_type]));
-                Signature::one_of(types.to_vec(), Volatility::Immutable)
-            }
             Kind::Timezone => Signature::one_of(
                 vec![
                     TypeSignature::Exact(vec![DataType::Utf8, MICROS]),
@@ -99,7 +83,6 @@ impl ScalarUDFImpl for Function {
             Kind::Age => "age",
             Kind::Timezone => "timezone",
             Kind::TypeOf => "pg_typeof",
-            Kind::Seconds => SECONDS,
         }
     }
 
@@ -112,7 +95,6 @@ impl ScalarUDFImpl for Function {
             (Kind::Mod, [first, _]) => first.clone(),
             (Kind::TypeOf, _) => DataType::Utf8,
             (Kind::Age, _) => INTERVAL,
-            (Kind::Seconds, _) => DataType::Decimal128(8, 6),
             (Kind::Timezone, [_, DataType::Timestamp(_, None)]) => instants(),
             (Kind::Timezone, [_, _]) => MICROS,
             _ => return plan_err!("{} takes two arguments", self.name()),
@@ -128,9 +110,6 @@ impl ScalarUDFImpl for Function {
             return Ok(ColumnarValue::Scalar(ScalarValue::from(name)));
         }
         let arrays = ColumnarValue::values_to_arrays(&args.args)?;
-        if self.kind == Kind::Seconds {
-            return Ok(ColumnarValue::Array(Arc::new(seconds(&arrays[0])?)));
-        }
         let times = arrays[1].as_primitive::<TimestampMicrosecondType>();
         if self.kind == Kind::Age {
             let firsts = arrays[0].as_primitive::<TimestampMicrosecondType>();
@@ -162,20 +141,6 @@ fn type_name(field: &Field) -> String {
         (Some((before, _)), Some((_, behind))) => format!("{before}{behind}"),
         _ => name,
     }
-}
-
-/// The seconds of times and spans.
-fn seconds(values: &ArrayRef) -> DfResult<Decimal128Array> {
-    const MINUTE_MICROS: i64 = 60_000_000;
-    let micros: Decimal128Array = match values.data_type() {
-        DataType::Interval(_) => values
-            .as_primitive::<IntervalMonthDayNanoType>()
-            .unary(|span| i128::from(span.nanoseconds / 1_000 % MINUTE_MICROS)),
-        _ => cast(values, &DataType::Int64)?
-            .as_primitive::<Int64Type>()
-            .unary(|micros| i128::from(micros.rem_euclid(MINUTE_MICROS))),
-    };
-    Ok(micros.with_precision_and_scale(8, 6)?)
 }
 
 /// The time from `second` to `first`, counted in whole months, then days, then microseconds.

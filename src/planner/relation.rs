@@ -1,6 +1,5 @@
 //! Names in FROM: streams, tables, maintained views, inlined views and system relations.
 
-use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -21,7 +20,9 @@ use datafusion::logical_expr::{
 use sqlparser::ast;
 
 use super::asof::{DELETED, marker};
+use super::column_list::ColumnLists;
 use super::error::Error;
+use super::inlined::Inlined;
 use super::mark;
 use super::plan::ScanKind;
 use super::postgres_names::{SqlTypes, synonym};
@@ -29,6 +30,7 @@ use super::properties::Properties;
 use super::rows::RowFunctions;
 use super::tvf::WindowPlanner;
 use super::using::{Natural, UsingPlanner};
+use super::zone::{self, Session};
 use crate::error::SqlState;
 use crate::sql;
 use crate::sql::catalog::{Catalog, Column, FunctionDef, Object, ObjectKind, Oid, ViewDef};
@@ -213,22 +215,6 @@ pub fn system_time_type() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
 }
 
-/// A view that is not maintained: its plan stands where its name stands.
-struct Inlined {
-    plan: LogicalPlan,
-    schema: SchemaRef,
-}
-
-impl TableSource for Inlined {
-    fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.schema)
-    }
-
-    fn get_logical_plan(&self) -> Option<Cow<'_, LogicalPlan>> {
-        Some(Cow::Borrowed(&self.plan))
-    }
-}
-
 /// Everything DataFusion's planner may ask: names, functions, types, window relations.
 pub struct Names<'a> {
     relations: &'a dyn Relations,
@@ -238,6 +224,8 @@ pub struct Names<'a> {
     natural: Natural,
     /// Schemas of a view's names, where they differ from the statement's.
     search_path: Option<Vec<String>>,
+    /// The zone in which a view was defined: its constants are read in it.
+    zone: Option<Session>,
     depth: usize,
     used: RefCell<BTreeSet<Oid>>,
 }
@@ -254,10 +242,15 @@ impl<'a> Names<'a> {
     ) -> Self {
         let natural = Natural::default();
         let using = UsingPlanner { natural: Arc::clone(&natural) };
-        let window_planners: Vec<Arc<dyn RelationPlanner>> =
-            vec![Arc::new(RowFunctions), Arc::new(WindowPlanner::new(windows)), Arc::new(using)];
+        let window_planners: Vec<Arc<dyn RelationPlanner>> = vec![
+            Arc::new(RowFunctions),
+            Arc::new(ColumnLists),
+            Arc::new(WindowPlanner::new(windows)),
+            Arc::new(using),
+        ];
         let used = RefCell::default();
-        Self { relations, functions, window_planners, natural, search_path: None, depth: 0, used }
+        let (search_path, zone, depth) = (None, None, 0);
+        Self { relations, functions, window_planners, natural, search_path, zone, depth, used }
     }
 
     /// The functions and settings.
@@ -313,11 +306,17 @@ impl<'a> Names<'a> {
             || super::rows::gives_rows(name).is_some()
     }
 
+    /// How whoever defined the view that is being planned looked at times.
+    pub(super) fn definer(&self) -> Option<&Session> {
+        self.zone.as_ref()
+    }
+
     /// Names for the text of a view inside.
     fn inside(&self, windows: Arc<[sql::statement::WindowSpec]>, view: &ViewDef) -> Names<'a> {
         Names {
             depth: self.depth + 1,
             search_path: Some(view.search_path.clone()),
+            zone: Some(zone::of(self.functions.config_options()).within(&view.time_zone)),
             ..Names::new(self.relations, self.functions, windows)
         }
     }
@@ -357,7 +356,7 @@ impl<'a> Names<'a> {
             let inside = self.inside(Arc::clone(&query.windows), view);
             let plan = super::bind::bind_query(&query, &inside)?;
             let plan = super::bind::rename(plan, &object)?;
-            return Ok(Arc::new(Inlined { plan, schema: object.arrow_schema() }));
+            return Ok(Arc::new(Inlined::new(plan, object.arrow_schema())));
         }
         let properties = self.relations.properties(&object);
         let schema = object.arrow_schema();

@@ -46,7 +46,9 @@ pub(super) fn spell_out(plan: LogicalPlan) -> DfResult<LogicalPlan> {
 }
 
 fn spell_out_node(node: LogicalPlan) -> DfResult<Transformed<LogicalPlan>> {
-    let concerned = node.expressions().iter().any(has_subquery);
+    let inner = matches!(&node, LogicalPlan::Join(join) if join.join_type == JoinType::Inner);
+    let concerned =
+        node.expressions().iter().any(|e| has_subquery(e) || inner && has_scalar_subquery(e));
     if !concerned {
         return Ok(Transformed::no(node));
     }
@@ -61,11 +63,15 @@ fn spell_out_node(node: LogicalPlan) -> DfResult<Transformed<LogicalPlan>> {
         // A condition of an inner join may as well stand in WHERE.
         LogicalPlan::Join(mut join) if join.join_type == JoinType::Inner => {
             let all = join.filter.take().map(split_conjunction_owned).unwrap_or_default();
-            let (above, on): (Vec<_>, Vec<_>) = all.into_iter().partition(has_subquery);
+            let (above, on): (Vec<_>, Vec<_>) =
+                all.into_iter().partition(|e| has_subquery(e) || has_scalar_subquery(e));
             join.filter = conjunction(on);
+            let Some(predicate) = conjunction(above) else {
+                return Ok(Transformed::no(LogicalPlan::Join(join)));
+            };
             let joined = Arc::new(LogicalPlan::Join(join));
-            let predicate = conjunction(above).expect("the join is concerned by its condition");
-            spell_out_node(LogicalPlan::Filter(Filter::try_new(predicate, joined)?))
+            let filter = LogicalPlan::Filter(Filter::try_new(predicate, joined)?);
+            Ok(Transformed::yes(spell_out_node(filter)?.data))
         }
         node => {
             let Some(input) = node.inputs().first().map(|input| (*input).clone()) else {
@@ -84,6 +90,14 @@ fn spell_out_node(node: LogicalPlan) -> DfResult<Transformed<LogicalPlan>> {
 fn has_subquery(expr: &Expr) -> bool {
     let found = expr.exists(|e| {
         Ok(matches!(e, Expr::InSubquery(_) | Expr::SetComparison(_) | Expr::Exists(_)))
+    });
+    found.unwrap_or(true)
+}
+
+/// Whether there is a scalar subquery that names outer columns.
+fn has_scalar_subquery(expr: &Expr) -> bool {
+    let found = expr.exists(|e| {
+        Ok(matches!(e, Expr::ScalarSubquery(query) if !query.outer_ref_columns.is_empty()))
     });
     found.unwrap_or(true)
 }

@@ -23,18 +23,23 @@ use arrow::datatypes::{
     DataType, Date32Type, IntervalMonthDayNano, IntervalUnit, Time64MicrosecondType, TimeUnit,
 };
 use chrono::Utc;
-use datafusion::common::tree_node::Transformed;
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, ScalarValue, exec_datafusion_err};
 use datafusion::error::{DataFusionError, Result as DfResult};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ExprSchemable, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
-    Volatility,
+    ColumnarValue, Expr, ExprSchemable, LogicalPlan, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
+    Signature, Volatility,
 };
 
 use super::arithmetic::type_of;
+use super::coercion::transformed;
+use super::common_type::untyped;
 use super::error::Error;
+use super::interval_order::compares;
 use super::zone::Session;
 use crate::error::SqlState;
+use crate::functions::bytes::from_escapes;
 use crate::functions::error::failure;
 use crate::functions::{json, zone};
 use crate::sql;
@@ -84,7 +89,11 @@ fn read_iso(text: &str, zone: Option<&str>) -> Option<i64> {
     if digits != 4 || text.as_bytes().get(digits) != Some(&b'-') {
         return None;
     }
-    let utc = |text: &str| Some(string_to_datetime(&Utc, text).ok()?.timestamp_micros());
+    let utc = |text: &str| {
+        let time = string_to_datetime(&Utc, text).ok()?;
+        let rest = time.timestamp_subsec_nanos() % 1_000;
+        Some(time.timestamp_micros() + i64::from(rest >= 500))
+    };
     let parsed = |text: &str| {
         let time = without_offset(text);
         let offset = text[time.len()..].trim_start();
@@ -150,9 +159,9 @@ fn without_offset(text: &str) -> &str {
     offset.map_or(text, |offset| text[..time + offset].trim_end())
 }
 
-/// Reads bytea: `\x` and hexadecimal digits, or the text's own bytes.
+/// Reads bytea: `\x` and hexadecimal digits, or bytes of which those behind `\` are octal.
 fn read_bytes(text: &str) -> DfResult<Vec<u8>> {
-    let Some(digits) = text.strip_prefix("\\x") else { return Ok(text.as_bytes().to_vec()) };
+    let Some(digits) = text.strip_prefix("\\x") else { return from_escapes(text) };
     let wrong = || exec_datafusion_err!("invalid input syntax for type bytea: \"{text}\"");
     if digits.len() % 2 != 0 || !digits.is_ascii() {
         return Err(wrong());
@@ -345,6 +354,49 @@ pub(super) fn read_beside(parts: &mut [&mut Expr], schema: &DFSchema, session: &
         **part = input(std::mem::take(*part), &to, session);
     }
     true
+}
+
+/// Reads the texts in quotes that stand for instants as the zone's clocks show them: those that are
+/// cast, and those that are compared with instants.
+pub(super) fn read_instants(plan: LogicalPlan, session: &Session) -> DfResult<LogicalPlan> {
+    let instant = |to: &DataType| matches!(to, DataType::Timestamp(_, Some(_)));
+    let read = plan.transform_up_with_subqueries(|node| {
+        let mut schema = DFSchema::empty();
+        for input in node.inputs() {
+            schema.merge(input.schema());
+        }
+        let beside = |parts: &mut [&mut Expr]| {
+            let mut types = parts.iter().filter_map(|part| part.get_type(&schema).ok());
+            types.any(|to| instant(&to)) && read_beside(parts, &schema, session)
+        };
+        let names = NamePreserver::new(&node);
+        node.map_expressions(|expr| {
+            let name = names.save(&expr);
+            let read = expr.transform_up(|expr| match expr {
+                Expr::Cast(of) if instant(of.field.data_type()) && untyped(&of.expr).is_some() => {
+                    Ok(Transformed::yes(input(*of.expr, of.field.data_type(), session)))
+                }
+                Expr::BinaryExpr(mut binary) => {
+                    let changed =
+                        compares(binary.op) && beside(&mut [&mut *binary.left, &mut *binary.right]);
+                    Ok(transformed(changed, Expr::BinaryExpr(binary)))
+                }
+                Expr::Between(mut of) => {
+                    let changed = beside(&mut [&mut *of.expr, &mut *of.low, &mut *of.high]);
+                    Ok(transformed(changed, Expr::Between(of)))
+                }
+                Expr::InList(mut of) => {
+                    let mut parts = vec![&mut *of.expr];
+                    parts.extend(&mut of.list);
+                    let changed = beside(&mut parts);
+                    Ok(transformed(changed, Expr::InList(of)))
+                }
+                other => Ok(Transformed::no(other)),
+            })?;
+            Ok(read.update_data(|expr| name.restore(expr)))
+        })
+    })?;
+    Ok(read.data)
 }
 
 /// The value of a type that a text is.

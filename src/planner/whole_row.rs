@@ -15,7 +15,7 @@ use sqlparser::ast::{
 };
 use sqlparser::tokenizer::Span;
 
-use super::bind::{planner, visible_names};
+use super::bind::{DUPLICATE_MARK, planner};
 use super::relation::Names;
 use crate::sql::names::{fold, fold_parts};
 
@@ -82,7 +82,7 @@ impl Selects<'_, '_> {
         }
         let statement = ast::Statement::Query(Box::new(query));
         let plan = planner(self.names).sql_statement_to_plan(statement).ok()?;
-        Some(visible_names(&plan))
+        Some(plan.schema().fields().iter().map(|field| field.name().clone()).collect())
     }
 }
 
@@ -194,7 +194,8 @@ fn record(relation: &Ident, columns: &[String]) -> Expr {
     };
     let argument = |expr| FunctionArg::Unnamed(FunctionArgExpr::Expr(expr));
     let args = columns.iter().flat_map(|name| {
-        let text = Expr::Value(Value::SingleQuotedString(name.clone()).into());
+        let visible = name.split(DUPLICATE_MARK).next().unwrap_or(name);
+        let text = Expr::Value(Value::SingleQuotedString(visible.to_owned()).into());
         [argument(text), argument(column(name))]
     });
     let row = super::calls::call("named_struct", args.collect());

@@ -24,6 +24,7 @@ use datafusion::logical_expr::{Cast, Expr, lit};
 use super::arithmetic::type_of;
 use super::functions::{MICROS, instants, timezone};
 use crate::functions::time::CALENDAR_PART;
+use crate::sql::EXTRACT;
 use crate::sql::output::style::Style;
 
 /// How a session looks at times.
@@ -33,6 +34,14 @@ pub(super) struct Session {
     pub(super) zone: Option<Arc<str>>,
     /// How dates and intervals are printed and read.
     pub(super) style: Style,
+}
+
+impl Session {
+    /// The same in another zone.
+    pub(super) fn within(self, zone: &str) -> Self {
+        let zone = (!zone.eq_ignore_ascii_case("utc")).then(|| zone.into());
+        Self { zone, ..self }
+    }
 }
 
 /// Zone and style as one of DataFusion's settings, which all rules can see.
@@ -147,7 +156,7 @@ pub(super) fn rewrite(expr: Expr, schema: &DFSchema, zone: &str) -> DfResult<Tra
                 return Ok(if zoned { Transformed::yes(call) } else { Transformed::no(call) });
             }
             let argument = match function.name() {
-                "date_part" | "date_trunc" | CALENDAR_PART => 1,
+                "date_part" | "date_trunc" | CALENDAR_PART | EXTRACT => 1,
                 _ => return Ok(Transformed::no(Expr::ScalarFunction(function))),
             };
             let of_instant = |arg: &Expr| type_of(arg, schema).is_ok_and(|t| is_instant(&t));

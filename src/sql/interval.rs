@@ -5,7 +5,10 @@
 //! (seconds),
 //! `1h30m`, `@ 1 minute`, `3 days ago`, and ISO 8601 with designators, `P1DT2H`. A fraction of a
 //! year counts in months, one of a month in days of which it has 30, one of a day in time. What is
-//! less than a microsecond is cut off.
+//! less than a microsecond is rounded.
+//!
+//! Declared with fields, as in `INTERVAL '7 5' DAY TO HOUR`, a number without a unit counts the
+//! last one, and what is smaller than that is cut off.
 
 /// Months, days and microseconds: a month has no fixed length, and neither has a day.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -70,9 +73,77 @@ impl Unit {
     }
 }
 
+/// A field that an interval may be declared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Field {
+    /// Years.
+    Year,
+    /// Months.
+    Month,
+    /// Days.
+    Day,
+    /// Hours.
+    Hour,
+    /// Minutes.
+    Minute,
+    /// Seconds and their fractions.
+    Second,
+}
+
+impl Field {
+    /// Finds a field by its name.
+    pub fn named(name: &str) -> Option<Field> {
+        Some(match name.to_ascii_lowercase().as_str() {
+            "year" | "years" => Field::Year,
+            "month" | "months" => Field::Month,
+            "day" | "days" => Field::Day,
+            "hour" | "hours" => Field::Hour,
+            "minute" | "minutes" => Field::Minute,
+            "second" | "seconds" => Field::Second,
+            _ => return None,
+        })
+    }
+
+    fn unit(self) -> Unit {
+        match self {
+            Field::Year => Unit::Months(12),
+            Field::Month => Unit::Months(1),
+            Field::Day => Unit::Days(1),
+            Field::Hour => Unit::Micros(HOUR),
+            Field::Minute => Unit::Micros(MINUTE),
+            Field::Second => Unit::Micros(SECOND),
+        }
+    }
+}
+
 impl Interval {
     /// Reads an interval.
     pub fn parse(text: &str) -> Result<Interval> {
+        Self::read(text, Field::Second, [HOUR, MINUTE, SECOND])
+    }
+
+    /// Reads an interval that is declared with fields, from the first to the last.
+    pub fn parse_fields(text: &str, first: Field, last: Field) -> Result<Interval> {
+        let clock = match (first, last) {
+            (Field::Minute, Field::Second) => [MINUTE, SECOND, 1],
+            _ => [HOUR, MINUTE, SECOND],
+        };
+        let Interval { mut months, mut days, mut micros } = Self::read(text, last, clock)?;
+        match last.unit() {
+            Unit::Months(unit) => {
+                months -= months % i32::try_from(unit).unwrap_or(1);
+                (days, micros) = (0, 0);
+            }
+            Unit::Days(_) => micros = 0,
+            Unit::Micros(SECOND) => {}
+            Unit::Micros(unit) => micros -= micros % unit,
+        }
+        Ok(Interval { months, days, micros })
+    }
+
+    /// Reads an interval; a number without a unit counts `last`, and what is between colons
+    /// `clock`.
+    fn read(text: &str, last: Field, clock: [i64; 3]) -> Result<Interval> {
         let text = text.trim();
         if let Some(iso) = text.strip_prefix('P') {
             return parse_iso(iso);
@@ -88,7 +159,7 @@ impl Interval {
         while let Some(part) = parts.next() {
             let Part::Number(number) = part else { return Err(Malformed::Syntax) };
             if number.contains(':') {
-                interval.add_micros(clock_time(number)?)?;
+                interval.add_micros(clock_time(number, clock)?)?;
             } else if let Some(dash) = number.rfind('-').filter(|at| *at > 0) {
                 let (years, months) = (&number[..dash], &number[dash + 1..]);
                 let sign = if years.starts_with('-') { "-" } else { "" };
@@ -99,7 +170,7 @@ impl Interval {
                     Some(Part::Word(name)) => Unit::named(name).ok_or(Malformed::Syntax)?,
                     _ => match parts.peek() {
                         Some(Part::Number(time)) if time.contains(':') => Unit::Days(1),
-                        _ => Unit::Micros(SECOND),
+                        _ => last.unit(),
                     },
                 };
                 interval.add(number, unit)?;
@@ -119,7 +190,10 @@ impl Interval {
         let number = fixed_point(number)?;
         let times = |count: i64| number.checked_mul(i128::from(count)).ok_or(Malformed::Overflow);
         match unit {
-            Unit::Micros(count) => self.add_micros(whole(times(count)? / ONE)?),
+            Unit::Micros(count) => {
+                let micros = times(count)?;
+                self.add_micros(whole((micros + micros.signum() * ONE / 2) / ONE)?)
+            }
             Unit::Days(count) => self.add_days(times(count)?),
             Unit::Months(count) => {
                 let months = times(count)?;
@@ -239,8 +313,8 @@ fn fixed_point(number: &str) -> Result<i128> {
     Ok(if negative { -value } else { value })
 }
 
-/// Reads `hh:mm[:ss[.ffffff]]`, in microseconds.
-fn clock_time(text: &str) -> Result<i64> {
+/// Reads `hh:mm[:ss[.ffffff]]`, in microseconds; `units` are those of two numbers and a third.
+fn clock_time(text: &str, units: [i64; 3]) -> Result<i64> {
     let (negative, text) = match text.strip_prefix('-') {
         Some(text) => (true, text),
         None => (false, text.strip_prefix('+').unwrap_or(text)),
@@ -250,7 +324,9 @@ fn clock_time(text: &str) -> Result<i64> {
         return Err(Malformed::Syntax);
     }
     let mut time = Interval::default();
-    for (part, unit) in parts.into_iter().zip([HOUR, MINUTE, SECOND]) {
+    // With three numbers the first is hours, whatever the fields.
+    let units = if parts.len() == 3 { [HOUR, MINUTE, SECOND] } else { units };
+    for (part, unit) in parts.into_iter().zip(units) {
         time.add(part, Unit::Micros(unit))?;
     }
     Ok(if negative { -time.micros } else { time.micros })
@@ -296,6 +372,25 @@ mod tests {
         check("P1D", 0, 1, 0);
         check("P1Y2M3DT4H5M6.5S", 14, 3, 4 * HOUR + 5 * MINUTE + 6_500_000);
         check("PT-1H", 0, 0, -HOUR);
+    }
+
+    #[test]
+    fn fields_say_what_a_number_counts_and_what_is_cut_off() {
+        use Field::{Day, Hour, Minute, Month, Second, Year};
+        let check = |text, first, last, months, days, micros| {
+            let read = Interval::parse_fields(text, first, last);
+            assert_eq!(read, Ok(Interval { months, days, micros }), "{text}");
+        };
+        check("1", Year, Year, 12, 0, 0);
+        check("1-3", Year, Month, 15, 0, 0);
+        check("1-3", Year, Year, 12, 0, 0);
+        check("7 5:4:3.2", Day, Second, 0, 7, 5 * HOUR + 4 * MINUTE + 3_200_000);
+        check("4d 2h", Day, Hour, 0, 4, 2 * HOUR);
+        check("1 day 02:03:04", Day, Day, 0, 1, 0);
+        check("1 day 02:03:04", Hour, Minute, 0, 1, 2 * HOUR + 3 * MINUTE);
+        check("5:4", Minute, Second, 0, 0, 5 * MINUTE + 4 * SECOND);
+        check("5:4", Hour, Minute, 0, 0, 5 * HOUR + 4 * MINUTE);
+        check("72.345678", Second, Second, 0, 0, 72_345_678);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 #[expect(dead_code, reason = "every test program uses its own part of the support")]
 mod support;
 
+mod files;
 mod history;
 mod kills;
 mod objects;

@@ -1,11 +1,13 @@
 //! How long the texts of `varchar(n)` and `char(n)` may be.
 //!
 //! # Semantics
-//! Characters are counted, not bytes. A longer text is an error; Postgres cuts one whose surplus is
-//! spaces alone.
+//! Characters are counted, not bytes. A surplus of spaces alone is cut off; else a longer text is
+//! an error.
 
-use arrow::array::{ArrayRef, AsArray};
-use arrow::datatypes::Field;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, ListArray, StringArray};
+use arrow::datatypes::{DataType, Field};
 
 use super::value::{Problem, ValueError};
 
@@ -24,6 +26,34 @@ impl TextLimit {
         let (_, rest) = type_name.strip_prefix("character")?.split_once('(')?;
         let chars = rest.strip_suffix(')')?.parse().ok()?;
         Some(Self { chars, type_name: type_name.to_owned() })
+    }
+
+    /// Returns a text without surplus spaces, if these are all its surplus.
+    pub fn cut<'t>(&self, text: &'t str) -> &'t str {
+        let end = match text.len() <= self.chars {
+            true => None,
+            false => text.char_indices().nth(self.chars).map(|(end, _)| end),
+        };
+        match end {
+            Some(end) if text[end..].bytes().all(|byte| byte == b' ') => &text[..end],
+            _ => text,
+        }
+    }
+
+    /// Returns the texts of a column, or of its lists, without surplus spaces.
+    pub fn cut_all(&self, column: &ArrayRef) -> ArrayRef {
+        if let Some(lists) = column.as_list_opt::<i32>() {
+            let DataType::List(field) = lists.data_type() else { return Arc::clone(column) };
+            let (offsets, nulls) = (lists.offsets().clone(), lists.nulls().cloned());
+            let values = self.cut_all(lists.values());
+            return Arc::new(ListArray::new(Arc::clone(field), offsets, values, nulls));
+        }
+        let Some(texts) = column.as_string_opt::<i32>() else { return Arc::clone(column) };
+        let surplus = |text: &str| self.cut(text).len() < text.len();
+        if !texts.iter().flatten().any(surplus) {
+            return Arc::clone(column);
+        }
+        Arc::new(texts.iter().map(|text| text.map(|text| self.cut(text))).collect::<StringArray>())
     }
 
     /// Returns an error if a text is too long.
@@ -47,11 +77,6 @@ impl TextLimit {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use arrow::array::StringArray;
-    use arrow::datatypes::DataType;
-
     use super::*;
 
     fn limit(pg_type: &str) -> Option<TextLimit> {
@@ -72,6 +97,15 @@ mod tests {
         for pg_type in ["text", "character varying", "bpchar", "numeric(10,2)"] {
             assert_eq!(limit(pg_type), None, "{pg_type}");
         }
+    }
+
+    #[test]
+    fn a_surplus_of_spaces_is_cut_off() {
+        let limit = limit("character varying(3)").unwrap();
+        assert_eq!(
+            ["é  ", "été  ", " é    ", "été x"].map(|text| limit.cut(text)),
+            ["é  ", "été", " é ", "été x"]
+        );
     }
 
     #[test]

@@ -101,7 +101,9 @@ impl ParquetReader {
             let from = batch.column(*place);
             let to = cast_column(from, field, self.unit, &mut flaws)
                 .map_err(|e| error(format!("column \"{}\": {e}", field.name())))?;
-            check_limits(&to, field, &mut flaws);
+            let limit = TextLimit::of(field);
+            let to = limit.as_ref().map_or(Arc::clone(&to), |limit| limit.cut_all(&to));
+            check_limits(&to, field, limit.as_ref(), &mut flaws);
             columns.push(to);
         }
         self.split(&batch, columns, &flaws, first).map(Some).map_err(error)
@@ -180,8 +182,12 @@ fn cast_column(
 }
 
 /// Gives a flaw to the rows that have NULL where it may not be, or a text that is too long.
-fn check_limits(column: &ArrayRef, field: &Field, flaws: &mut [Option<Flaw>]) {
-    let limit = TextLimit::of(field);
+fn check_limits(
+    column: &ArrayRef,
+    field: &Field,
+    limit: Option<&TextLimit>,
+    flaws: &mut [Option<Flaw>],
+) {
     if limit.is_none() && (field.is_nullable() || column.null_count() == 0) {
         return;
     }
@@ -189,7 +195,7 @@ fn check_limits(column: &ArrayRef, field: &Field, flaws: &mut [Option<Flaw>]) {
         *flaw = if column.is_null(index) {
             (!field.is_nullable()).then(|| Flaw::null(field.name()))
         } else {
-            let error = limit.as_ref().and_then(|limit| limit.first(&column.slice(index, 1)));
+            let error = limit.and_then(|limit| limit.first(&column.slice(index, 1)));
             error.map(|error| Flaw::from(error).of_column(field.name()))
         };
     }

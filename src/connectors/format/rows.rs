@@ -242,6 +242,7 @@ impl Column {
                 b.append_value(parse_decimal(text, *precision, *scale)?);
             }
             Column::Text(b, limit) => {
+                let text = limit.as_ref().map_or(text, |limit| limit.cut(text));
                 limit.as_ref().map_or(Ok(()), |limit| limit.check(text))?;
                 b.append_value(text);
             }

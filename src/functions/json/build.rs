@@ -9,10 +9,12 @@ use std::fmt::Write as _;
 use arrow::array::{Array, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field};
+use bytes::BytesMut;
 use chrono::{DateTime, NaiveDate, Utc};
 use datafusion::common::{Result, ScalarValue};
 
 use super::value::{Json, quote};
+use crate::sql::output::style::{Style, write_interval};
 
 /// Days from the first year to 1970.
 const EPOCH_FROM_CE: i32 = 719_163;
@@ -76,6 +78,15 @@ pub(super) fn write(value: &ScalarValue, field: &Field, out: &mut String) -> Res
                 write(&ScalarValue::try_from_array(column, 0)?, field, out)?;
             }
             out.push('}');
+        }
+        ScalarValue::IntervalMonthDayNano(Some(span)) => {
+            let (mut text, micros) = (BytesMut::new(), span.nanoseconds / 1_000);
+            write_interval(span.months, span.days, micros, Style::default(), &mut text);
+            quote(&String::from_utf8_lossy(&text), out);
+        }
+        ScalarValue::Binary(Some(bytes)) => {
+            let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            quote(&format!("\\x{digits}"), out);
         }
         text if is_json(field) => out.push_str(text.try_as_str().flatten().unwrap_or("null")),
         other => quote(&plain_text(other)?, out),

@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::{DFSchema, Result};
-use datafusion::execution::SessionState;
 use datafusion::functions_aggregate::array_agg::array_agg_udaf;
 use datafusion::logical_expr::expr::{AggregateFunction, Sort};
 use datafusion::logical_expr::planner::{
@@ -26,19 +25,18 @@ pub(in crate::functions) struct JsonOperators {
     functions: Vec<(&'static str, Arc<ScalarUDF>)>,
 }
 
-impl JsonOperators {
-    /// Operators that call functions of a session.
-    pub(in crate::functions) fn new(state: &SessionState) -> Self {
-        let functions = super::functions().into_iter().filter_map(|scalar| {
-            let found = state.scalar_functions().get(scalar.name)?;
-            Some((scalar.name, Arc::clone(found)))
-        });
+impl Default for JsonOperators {
+    fn default() -> Self {
+        let functions = super::functions().into_iter();
+        let functions = functions.map(|scalar| (scalar.name, Arc::new(scalar.udf())));
         Self { functions: functions.collect() }
     }
+}
 
+impl JsonOperators {
     fn call(&self, name: &str, arguments: Vec<Expr>) -> Expr {
         let found = self.functions.iter().find(|(of, _)| *of == name);
-        let (_, function) = found.expect("operators call functions that are registered");
+        let (_, function) = found.expect("operators call functions of this module");
         function.call(arguments)
     }
 }

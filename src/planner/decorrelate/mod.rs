@@ -88,8 +88,8 @@ impl Decorrelate {
             Expr::ScalarSubquery(scalar) => {
                 Ok(self.uncorrelated || domain::correlated(&scalar.subquery)?)
             }
-            // As a condition it is a semi join.
-            Expr::Exists(_) => Ok(!predicate),
+            // As a condition it is a semi join, unless that is beyond DataFusion.
+            Expr::Exists(exists) => Ok(!predicate || correlated_union(&exists.subquery.subquery)?),
             _ => Ok(false),
         };
         let mut any = false;
@@ -125,6 +125,14 @@ impl Decorrelate {
         let columns = columns.collect::<Vec<_>>();
         Ok(Transformed::yes(LogicalPlanBuilder::from(rewritten).project(columns)?.build()?))
     }
+}
+
+/// Whether a subquery has a UNION whose branches name outer columns.
+fn correlated_union(subquery: &LogicalPlan) -> Result<bool> {
+    subquery.exists(|node| match node {
+        LogicalPlan::Union(_) => domain::correlated(node),
+        _ => Ok(false),
+    })
 }
 
 /// Names of columns that no user can name.

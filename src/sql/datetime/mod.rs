@@ -11,8 +11,10 @@ use chrono::NaiveDate;
 
 pub use fields::MONTHS;
 use fields::{Field, fields, month};
+pub use part::Part;
 
 mod fields;
+mod part;
 
 /// In which order day, month and year come where a text does not say it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

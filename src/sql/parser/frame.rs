@@ -24,6 +24,16 @@ pub struct Frame {
     pub select: Location,
     /// The number in `selects` of that SELECT, if it has an operator.
     pub marked: Option<usize>,
+    /// Joins whose conditions have not come yet, outermost first.
+    pub joins: Vec<OpenJoin>,
+}
+
+/// A join whose condition has not come yet.
+pub struct OpenJoin {
+    /// Where its right side starts in the output.
+    pub right: usize,
+    /// Whether another join has begun since.
+    pub nested: bool,
 }
 
 /// What opened a frame.
@@ -65,6 +75,7 @@ impl Frame {
     pub fn new(opened: Opened, clause: Clause) -> Self {
         let select = Location::empty();
         let (reads, names_queries, is_query) = (false, false, false);
-        Self { opened, clause, pick: None, reads, names_queries, is_query, select, marked: None }
+        let (pick, marked, joins) = (None, None, Vec::new());
+        Self { opened, clause, pick, reads, names_queries, is_query, select, marked, joins }
     }
 }

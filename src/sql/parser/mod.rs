@@ -40,6 +40,7 @@ mod normalize;
 mod precedence;
 mod prepass;
 mod span;
+mod spelling;
 mod to_stream;
 mod window_clause;
 
@@ -49,6 +50,7 @@ mod tests;
 pub use asof::{LOOKUP_FUNCTION, PAST_FUNCTION, VERSIONS_FUNCTION};
 pub use exclude::Exclude;
 pub use group_by::DISTINCT_MARK;
-pub use normalize::{IN_ARRAY, NOT_IN_ARRAY, SECONDS};
+pub use normalize::{EXTRACT, IN_ARRAY, NOT_IN_ARRAY};
 pub use query::{parse_expression, parse_query_text};
+pub use spelling::{ROWS_FROM, VARIADIC};
 pub use statement::parse;

@@ -4,33 +4,34 @@
 //! |---|---|---|
 //! | `timestamp`, `timestamptz` | precision 6 | DataFusion's default is nanoseconds |
 //! | `timestamp(3)` | cast to precision 6, then rounded | DataFusion cuts |
+//! | `varchar(3)` | cast to `varchar`, then cut | DataFusion does not |
 //! | `float` | `double precision` | DataFusion's is 32 bits wide |
 //! | `character varying`, `bpchar`, .. | `varchar` | DataFusion knows one name |
 //! | `dec` | `decimal` | as above |
 //! | `uuid` | `text` | it is kept as text |
 //! | `j ->-1` | `j -> -1` | the tokenizer takes `->-` for an operator |
 //! | `INTERVAL '1 day 02:03'` | its months, days and seconds | DataFusion reads fewer forms |
+//! | `extract(second FROM x)` | `extract('second', x)` | seconds have fractions |
 //! | `x = ANY ('{1,2}')`, `x <> ALL ($1)` | an operator of its own | the array has the type of x |
 //! | `x AT TIME ZONE z` | `timezone(z, x)` | DataFusion leaves an instant an instant |
 //! | `x LIKE p ESCAPE '!'` | `x LIKE like_escape(p, '!')` | DataFusion knows the backslash |
 //! | `x SIMILAR TO 'a%'` | `x ~ '^(?:a.*)$'` | it is no regular expression |
 //! | `9223372036854775808`, `1e300` | a numeric, a double | else unsigned, or too long |
 //! | `~x`, `@ x`, `\|/ x`, `\|\|/ x` | `x # -1`, `abs`, `sqrt`, `cbrt` | it has none |
-//!
-//! Not done: `varchar(n)` does not cut the value.
 
 use std::ops::ControlFlow;
 
 use sqlparser::ast;
 use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{
-    ArrayElemTypeDef, BinaryOperator, CastKind, DataType, ExactNumberInfo, Expr, UnaryOperator,
-    Value, VisitMut, VisitorMut,
+    ArrayElemTypeDef, BinaryOperator, CastKind, CharacterLength, DataType, ExactNumberInfo, Expr,
+    UnaryOperator, Value, VisitMut, VisitorMut,
 };
 
 use super::precedence::regroup;
 use crate::error::Location;
-use crate::sql::interval::{Interval, Unit};
+use crate::sql::datetime::Part;
+use crate::sql::interval::{Field, Interval, Unit};
 use crate::sql::{Error, Result};
 
 /// Normalizes all expressions of a tree.
@@ -46,11 +47,14 @@ pub const IN_ARRAY: &str = "= ANY";
 /// The operator for `x <> ALL (a)`, where `a` is a literal or parameter.
 pub const NOT_IN_ARRAY: &str = "<> ALL";
 
-/// The function that stands for `extract(second from x)`, which has fractions.
-pub const SECONDS: &str = "extract";
+/// The function that stands for `extract(part from x)`, if the part has fractions.
+pub const EXTRACT: &str = "extract";
 
 /// The function that rounds a timestamp to so many digits of seconds.
-pub const ROUNDED_TIME: &str = "$rounded_time";
+const ROUNDED_TIME: &str = "$rounded_time";
+
+/// The function that keeps so many characters of a text.
+const CUT_TEXT: &str = "$cut_text";
 
 /// Beyond this a number's exponent makes it a double: a numeric has 38 digits.
 const EXPONENT_MAX: i32 = 30;
@@ -82,10 +86,10 @@ impl VisitorMut for Normalizer {
         };
         match normal_type(wanted) {
             Ok(None) => {}
-            Ok(Some(digits)) => {
+            Ok(Some((function, size))) => {
                 let inner = std::mem::replace(expr, Expr::Wildcard(AttachedToken::empty()));
-                let digits = Expr::Value(Value::Number(digits.to_string(), false).into());
-                *expr = call(ROUNDED_TIME, vec![inner, digits]);
+                let size = Expr::Value(Value::Number(size.to_string(), false).into());
+                *expr = call(function, vec![inner, size]);
             }
             Err(error) => return ControlFlow::Break(Box::new(error)),
         }
@@ -145,11 +149,10 @@ fn replace_operator(expr: &mut Expr) -> Result<()> {
         Expr::UnaryOp { op: UnaryOperator::PGAbs, expr } => call("abs", vec![*take(expr)]),
         Expr::UnaryOp { op: UnaryOperator::PGSquareRoot, expr } => call("sqrt", vec![*take(expr)]),
         Expr::UnaryOp { op: UnaryOperator::PGCubeRoot, expr } => call("cbrt", vec![*take(expr)]),
-        Expr::Extract {
-            field: ast::DateTimeField::Second | ast::DateTimeField::Seconds,
-            expr,
-            ..
-        } => call(SECONDS, vec![*take(expr)]),
+        Expr::Extract { field, expr, .. } if Part::named(&part(field)).is_some() => {
+            let part = Value::SingleQuotedString(part(field));
+            call(EXTRACT, vec![Expr::Value(part.into()), *take(expr)])
+        }
         Expr::AtTimeZone { timestamp, time_zone } => {
             call("timezone", vec![*take(time_zone), *take(timestamp)])
         }
@@ -171,6 +174,14 @@ fn replace_operator(expr: &mut Expr) -> Result<()> {
         _ => return Ok(()),
     };
     Ok(())
+}
+
+/// The name of a part of a time.
+fn part(field: &ast::DateTimeField) -> String {
+    match field {
+        ast::DateTimeField::Custom(name) => name.value.clone(),
+        field => field.to_string(),
+    }
 }
 
 fn is_backslash(escape: &Value) -> bool {
@@ -247,13 +258,21 @@ fn normal_interval(literal: &mut ast::Interval) -> Result<()> {
     let Expr::Value(value) = literal.value.as_mut() else { return Ok(()) };
     let start = value.span.start;
     let Value::SingleQuotedString(text) = &mut value.value else { return Ok(()) };
-    if literal.leading_field.is_some() || counts_units(text) {
-        return Ok(());
-    }
-    let Interval { months, days, micros } = Interval::parse(text).map_err(|malformed| {
+    let field = |field: &ast::DateTimeField| Field::named(&field.to_string());
+    let read = match (&literal.leading_field, &literal.last_field) {
+        (None, _) if counts_units(text) => return Ok(()),
+        (None, _) => Interval::parse(text),
+        (Some(first), last) => match (field(first), field(last.as_ref().unwrap_or(first))) {
+            (Some(first), Some(last)) => Interval::parse_fields(text, first, last),
+            // Weeks and the like are DataFusion's.
+            _ => return Ok(()),
+        },
+    };
+    let Interval { months, days, micros } = read.map_err(|malformed| {
         let location = Some(Location { line: start.line, column: start.column });
         Error::Interval { malformed, text: text.clone(), location }
     })?;
+    (literal.leading_field, literal.last_field) = (None, None);
     let (sign, size) = (if micros < 0 { "-" } else { "" }, micros.unsigned_abs());
     let (seconds, rest) = (size / 1_000_000, size % 1_000_000);
     *text = format!("{months} months {days} days {sign}{seconds}.{rest:06} seconds");
@@ -270,20 +289,31 @@ fn counts_units(text: &str) -> bool {
     !words.is_empty() && words.chunks(2).all(counts)
 }
 
-/// Replaces a type; returns the digits of seconds of a timestamp coarser than microseconds.
-fn normal_type(data_type: &mut DataType) -> Result<Option<u64>> {
+/// Replaces a type; returns the function that fits values to its digits of seconds or its length,
+/// and how many these are.
+fn normal_type(data_type: &mut DataType) -> Result<Option<(&'static str, u64)>> {
     match data_type {
         DataType::Timestamp(precision, _) => {
             // More digits than there are mean all of them.
-            return Ok(precision.replace(6).filter(|digits| *digits < 6));
+            let digits = precision.replace(6).filter(|digits| *digits < 6);
+            return Ok(digits.map(|digits| (ROUNDED_TIME, digits)));
+        }
+        DataType::Character(length) | DataType::Char(length) => {
+            let chars = length.map_or(Some(1), chars);
+            *data_type = DataType::Varchar(None);
+            return Ok(chars.map(|chars| (CUT_TEXT, chars)));
+        }
+        DataType::CharacterVarying(length)
+        | DataType::CharVarying(length)
+        | DataType::Varchar(length) => {
+            let chars = length.and_then(chars);
+            *data_type = DataType::Varchar(None);
+            return Ok(chars.map(|chars| (CUT_TEXT, chars)));
         }
         DataType::Time(precision, _) => *precision = None,
         DataType::Float(ExactNumberInfo::Precision(1..=24)) => *data_type = DataType::Real,
         DataType::Float(_) => *data_type = DataType::DoublePrecision,
         DataType::Dec(info) => *data_type = DataType::Decimal(*info),
-        DataType::Character(length)
-        | DataType::CharacterVarying(length)
-        | DataType::CharVarying(length) => *data_type = DataType::Varchar(*length),
         DataType::Uuid => *data_type = DataType::Text,
         DataType::Custom(name, _) if name.to_string().eq_ignore_ascii_case("bpchar") => {
             *data_type = DataType::Varchar(None);
@@ -296,4 +326,12 @@ fn normal_type(data_type: &mut DataType) -> Result<Option<u64>> {
         _ => {}
     }
     Ok(None)
+}
+
+/// How many characters a length says.
+fn chars(length: CharacterLength) -> Option<u64> {
+    match length {
+        CharacterLength::IntegerLength { length, .. } => Some(length),
+        CharacterLength::Max => None,
+    }
 }

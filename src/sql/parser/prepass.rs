@@ -8,8 +8,6 @@
 //! SELECT .. EMIT CHANGES       SELECT ..                          emit = CHANGES
 //! ISTREAM (SELECT ..)          (SELECT * FROM cql_stream((SELECT ..), 'ISTREAM'))
 //! SELECT ISTREAM a ..          SELECT a ..                        selects = ISTREAM
-//! ORDER BY x USING >           ORDER BY x DESC
-//! trim(LEADING FROM x)         trim(LEADING ' ' FROM x)
 //! WITH c AS CHANGELOG FROM v   .. (SELECT * FROM cql_stream((SELECT * FROM v), 'CHANGELOG'))
 //! ```
 //! An operator before a select list is taken out here, and put around its SELECT in the tree, by
@@ -151,33 +149,8 @@ impl Prepass<'_> {
         self.previous() == Some(&Token::Period)
     }
 
-    fn copy(&mut self) {
+    pub(super) fn copy(&mut self) {
         self.out.extend(self.input.next().cloned());
-    }
-
-    /// Spells what sqlparser does not know in a form that it does: `ORDER BY x USING >`, and
-    /// `trim(LEADING FROM x)`; returns whether that was next.
-    fn spelled_otherwise(&mut self) -> bool {
-        let Some(first) = self.input.tokens().first().cloned() else { return false };
-        let direction = match self.input.peek(1) {
-            Token::Lt => "ASC",
-            Token::Gt => "DESC",
-            _ => "",
-        };
-        if !direction.is_empty() && self.input.sees(&["USING"]) {
-            self.out.push(made_word(direction, first.span));
-            self.input.skip(2);
-            return true;
-        }
-        let sides = ["LEADING", "TRAILING", "BOTH"];
-        let of_trim = self.previous() == Some(&Token::LParen)
-            && sides.iter().any(|side| self.input.sees(&[side, "FROM"]));
-        if of_trim {
-            self.copy();
-            self.out.push(made(Token::SingleQuotedString(" ".into()), first.span));
-            self.copy();
-        }
-        of_trim
     }
 
     fn word(&mut self) {
@@ -219,8 +192,12 @@ impl Prepass<'_> {
             Keyword::FROM if self.frame().reads && !self.in_distinct_from() => {
                 self.frame().clause = Clause::WantRelation;
             }
-            Keyword::JOIN if self.frame().reads || self.in_from() => self.want_relation(),
+            Keyword::JOIN if self.frame().reads || self.in_from() => {
+                self.join_begins();
+                self.want_relation();
+            }
             Keyword::ON | Keyword::USING if self.in_from() => {
+                self.join_condition();
                 self.frame().clause = Clause::Condition;
             }
             Keyword::WHERE
@@ -235,7 +212,10 @@ impl Prepass<'_> {
             | Keyword::UNION
             | Keyword::EXCEPT
             | Keyword::INTERSECT
-            | Keyword::RETURNING => self.frame().clause = Clause::Other,
+            | Keyword::RETURNING => {
+                let frame = self.frame();
+                (frame.clause, frame.joins) = (Clause::Other, Vec::new());
+            }
             _ => {}
         }
         self.copy();
@@ -296,6 +276,7 @@ impl Prepass<'_> {
 
     fn comma(&mut self) {
         if self.in_from() {
+            self.frame().joins.clear();
             self.want_relation();
         }
         self.copy();

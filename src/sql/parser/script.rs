@@ -9,7 +9,9 @@ use std::ops::Range;
 
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::ParserError;
-use sqlparser::tokenizer::{Span, Token, TokenWithSpan, Tokenizer, TokenizerError, Whitespace};
+use sqlparser::tokenizer::{
+    Location as Place, Span, Token, TokenWithSpan, Tokenizer, TokenizerError, Whitespace,
+};
 
 use super::depth::bound_depth;
 use crate::error::Location;
@@ -31,10 +33,7 @@ const NAME_MAX: usize = 63;
 impl<'a> Script<'a> {
     /// Splits a text into tokens.
     pub fn new(text: &'a str) -> Result<Self> {
-        let all = Tokenizer::new(&StreamSql, text)
-            .tokenize_with_location()
-            .map_err(|error| lexical_error(text, error))?;
-        let mut tokens = without_blanks(all);
+        let mut tokens = without_blanks(tokenize(text)?);
         bound_depth(&tokens)?;
         let bytes = byte_ranges(text, &tokens);
         let cut = cut_names(&mut tokens);
@@ -149,6 +148,39 @@ impl<'a> Script<'a> {
             *detail = Some(format!("{}.", message.trim_end_matches(['.', ' '])));
         }
         error
+    }
+}
+
+/// Splits a text into tokens, blanks among them. Where Postgres's operators of shapes are known,
+/// sqlparser's tokenizer fails behind `|>`; so that is put in by hand.
+fn tokenize(text: &str) -> Result<Vec<TokenWithSpan>> {
+    let (mut all, mut rest, mut origin) = (Vec::new(), text, Place::new(1, 1));
+    loop {
+        let first = all.len();
+        let done = Tokenizer::new(&StreamSql, rest).tokenize_with_location_into_buf(&mut all);
+        for token in &mut all[first..] {
+            token.span =
+                Span::new(behind(origin, token.span.start), behind(origin, token.span.end));
+        }
+        let Err(error) = done else { return Ok(all) };
+        let end =
+            byte_ranges(rest, &[made(Token::Pipe, Span::new(error.location, error.location))]);
+        let end = end.first().map_or(0, |range| range.start);
+        let place = behind(origin, error.location);
+        if !rest[..end].ends_with("|>") {
+            return Err(lexical_error(text, TokenizerError { location: place, ..error }));
+        }
+        let start = Place::new(place.line, place.column.saturating_sub(2));
+        all.push(made(Token::VerticalBarRightAngleBracket, Span::new(start, place)));
+        (rest, origin) = (&rest[end..], place);
+    }
+}
+
+/// A place in a text that begins at `origin`.
+fn behind(origin: Place, place: Place) -> Place {
+    match place.line {
+        1 => Place::new(origin.line, origin.column + place.column - 1),
+        line => Place::new(origin.line + line - 1, place.column),
     }
 }
 

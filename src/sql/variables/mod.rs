@@ -17,6 +17,8 @@ use super::error::{Error, Result};
 use super::output::style::Style;
 use crate::size;
 
+pub use check::millis;
+
 mod check;
 mod table;
 
@@ -66,6 +68,13 @@ pub struct Variables {
     local: BTreeMap<String, String>,
     /// `session` as it was when the transaction began.
     before: Option<BTreeMap<String, String>>,
+}
+
+/// What was set at a savepoint.
+#[derive(Debug)]
+pub struct Mark {
+    session: BTreeMap<String, String>,
+    local: BTreeMap<String, String>,
 }
 
 impl Variables {
@@ -168,6 +177,17 @@ impl Variables {
         if let Some(before) = self.before.take() {
             self.session = before;
         }
+    }
+
+    /// What is set now, for [`Self::go_back`].
+    pub fn mark(&self) -> Mark {
+        Mark { session: self.session.clone(), local: self.local.clone() }
+    }
+
+    /// Undoes what has been set since a mark.
+    pub fn go_back(&mut self, mark: &Mark) {
+        self.session.clone_from(&mark.session);
+        self.local.clone_from(&mark.local);
     }
 
     /// What is set, by name.

@@ -267,8 +267,9 @@ fn convert_column(
         return Err(out_of_range("real"));
     }
     if is_native(field.data_type()) {
-        let error = TextLimit::of(field).and_then(|limit| limit.first(raw));
-        return error.map_or_else(|| Ok(Arc::clone(raw)), |error| Err(error.into()));
+        let Some(limit) = TextLimit::of(field) else { return Ok(Arc::clone(raw)) };
+        let cut = limit.cut_all(raw);
+        return limit.first(&cut).map_or(Ok(cut), |error| Err(error.into()));
     }
     let mut column = Column::new(field, rules).expect("checked when the decoder was made");
     for text in raw.as_string::<i32>() {

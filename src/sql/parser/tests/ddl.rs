@@ -55,7 +55,7 @@ fn stream_with_all_its_options() {
     assert_eq!(columns, ["ts", "car", "Late", "late", "clock"]);
     let watermark = stream.watermark.unwrap();
     assert_eq!(watermark.column.value, "ts");
-    assert_eq!(watermark.expr.to_string(), "ts - INTERVAL '5' SECOND");
+    assert_eq!(watermark.expr.to_string(), "ts - INTERVAL '0 months 0 days 5.000000 seconds'");
     assert_eq!(watermark.idle_timeout, Some(60_000_000));
     assert_eq!(watermark.on_idle_advance_to.unwrap().to_string(), "now() - INTERVAL '10 s'");
     assert_eq!(watermark.max_ahead, Some(86_400_000_000));
@@ -252,9 +252,16 @@ fn streams_and_sinks_of_queries() {
     else {
         panic!("no sink")
     };
-    assert_eq!((sink.name.to_string(), sink.into.to_string()), ("k".into(), "lab.t".into()));
+    let into = sink.into.map(|name| name.to_string());
+    assert_eq!((sink.name.to_string(), into.as_deref()), ("k".into(), Some("lab.t")));
     assert_eq!(sink.key.len(), 2);
     assert_eq!(&*sink.query_text, "SELECT a, b FROM s");
+    let text = "CREATE SINK k TO FILE 'out' PARTITION BY (a) FORMAT CSV WITH (clock = event) \
+                AS SELECT a FROM s";
+    let StatementKind::CreateSink(sink) = kind(text) else { panic!("no sink") };
+    let options: Vec<_> = sink.options.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    assert_eq!(options, ["clock=event", "connector=file", "format=csv", "path=out"]);
+    assert!(sink.into.is_none() && sink.partition.len() == 1);
 }
 
 #[test]

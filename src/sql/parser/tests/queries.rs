@@ -256,7 +256,7 @@ fn timestamps_are_planned_in_microseconds() {
             "SELECT a::float, a::uuid, a::dec(5)",
             "SELECT a::DOUBLE PRECISION, a::TEXT, a::DECIMAL(5)",
         ),
-        ("SELECT a::character varying(3)[]", "SELECT a::VARCHAR(3)[]"),
+        ("SELECT a::character varying(3)[]", "SELECT a::VARCHAR[]"),
         ("SELECT a::timestamp[]", "SELECT a::TIMESTAMP(6)[]"),
     ] {
         assert_eq!(rewritten(sql), expected);
@@ -279,7 +279,7 @@ fn query_text_parses_to_the_same_query() {
 #[test]
 fn expression_text_parses_to_an_expression() {
     let expr = parse_expression("ts - INTERVAL '5' SECOND").unwrap();
-    assert_eq!(expr.to_string(), "ts - INTERVAL '5' SECOND");
+    assert_eq!(expr.to_string(), "ts - INTERVAL '0 months 0 days 5.000000 seconds'");
     assert!(parse_expression("ts ts").is_err());
 }
 
