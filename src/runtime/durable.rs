@@ -91,7 +91,9 @@ impl Hub {
     /// Says which statement is about to change objects; the first change records it.
     pub fn define(&self, definition: Definition) -> Result<()> {
         let mut state = self.lock();
-        self.has_room()?;
+        if let Some(journal) = self.journal.get() {
+            journal.hold_room()?;
+        }
         state.definition = Some(definition);
         Ok(())
     }
@@ -131,6 +133,9 @@ impl Hub {
 
     /// Records the definition that is running, at the moment of its first effect.
     pub(super) fn record_definition(&self, state: &mut State, now: Timestamp) -> Result<()> {
+        if let Some(journal) = self.journal.get() {
+            journal.release_room();
+        }
         let Some(definition) = state.definition.take() else { return Ok(()) };
         let moment = state.moment(now);
         let input = self.prepare(|| Input::Definition(definition.clone()))?;

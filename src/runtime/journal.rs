@@ -93,6 +93,8 @@ struct Logs {
     generations: Generations,
     current: Tracked,
     next: Next,
+    /// Bytes kept for the definition that runs.
+    held: usize,
     /// What the current log was with its image.
     begun: Growth,
 }
@@ -178,7 +180,8 @@ impl Journal {
             block_on(current.settled(current.taken));
         }
         generations.settle()?;
-        let logs = Logs { generations, current, next: Next::None, begun: Growth::default() };
+        let (next, held, begun) = (Next::None, 0, Growth::default());
+        let logs = Logs { generations, current, next, held, begun };
         Ok(Self { logs: Mutex::new(logs) })
     }
 
@@ -191,6 +194,9 @@ impl Journal {
         let (head, mut logs) = (head(moment), self.lock());
         let logs = &mut *logs;
         fault::point("journal.append");
+        if logs.held > 0 {
+            logs.current.log.reserve(head.len() + input.len() + logs.held)?;
+        }
         logs.current.append(&[&head, input])?;
         fault::point("journal.appended");
         if !lazy {
@@ -214,9 +220,23 @@ impl Journal {
         Ok(self.lock().current.log.reserve(DEFINITION_BYTES)?)
     }
 
+    /// Keeps room for the definition that is about to run, whatever comes before it; fails if there
+    /// is none.
+    pub(super) fn hold_room(&self) -> Result<()> {
+        self.has_room()?;
+        self.lock().held = DEFINITION_BYTES;
+        Ok(())
+    }
+
+    /// Keeps room no longer: the definition is about to be recorded, or is not to be.
+    pub(super) fn release_room(&self) {
+        self.lock().held = 0;
+    }
+
     /// Fails if there is no room for a record without rows.
     pub(super) fn has_little_room(&self) -> Result<()> {
-        Ok(self.lock().current.log.reserve(TICK_BYTES)?)
+        let logs = self.lock();
+        Ok(logs.current.log.reserve(TICK_BYTES + logs.held)?)
     }
 
     /// Waits until everything taken so far is on the disk, up to the last input that is not lazy.

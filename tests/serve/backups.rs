@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 use std::process::Output;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
 
 use crate::highwater;
 use crate::support::client::Client;
@@ -82,6 +84,54 @@ fn a_backup_of_a_running_server_is_restored() {
     restored.connect().run("INSERT INTO t VALUES (3000, 'on')");
     let restored = restored.crash();
     assert_eq!(restored.connect().run("SELECT count(*) FROM t").lines(), ["1001"]);
+}
+
+/// A backup is of one commit, whatever is written meanwhile.
+#[test]
+fn a_backup_has_all_of_a_transaction_or_nothing() {
+    let server = Server::start();
+    let mut client = server.connect();
+    client.run("CREATE TABLE a (i BIGINT)");
+    client.run("CREATE TABLE b (i BIGINT)");
+    let (done, acknowledged) = (AtomicBool::new(false), AtomicU64::new(0));
+    thread::scope(|scope| {
+        let _done = Done(&done);
+        scope.spawn(|| {
+            let mut writer = server.connect();
+            while !done.load(Ordering::Acquire) {
+                let i = acknowledged.load(Ordering::Acquire);
+                let both = format!("INSERT INTO a VALUES ({i}); INSERT INTO b VALUES ({i})");
+                writer.simple(&both).expect("the rows are taken");
+                acknowledged.store(i + 1, Ordering::Release);
+            }
+        });
+        for name in ["first", "second"] {
+            let backup = server.scratch().join(name);
+            let before = acknowledged.load(Ordering::Acquire);
+            client.run(&format!("BACKUP TO '{}'", backup.display()));
+            let after = acknowledged.load(Ordering::Acquire) + 1;
+            let restored = Server::empty();
+            let data = text(&restored.data());
+            succeeded(&highwater(&["restore", &text(&backup), "--data-dir", &data]));
+            let restored = restored.again(None);
+            let counts = "SELECT (SELECT count(*) FROM a), (SELECT count(*) FROM b), \
+                          (SELECT count(DISTINCT i) FROM a)";
+            let counts = restored.connect().run(counts).lines();
+            let [a, b, i] = counts[0].split('|').collect::<Vec<_>>()[..] else { panic!() };
+            assert!(a == b && a == i, "{counts:?}");
+            let count: u64 = a.parse().expect("a number");
+            assert!((before..=after).contains(&count), "{before} <= {count} <= {after}");
+        }
+    });
+}
+
+/// Ends the writer, also if the test fails.
+struct Done<'a>(&'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
 }
 
 #[test]
