@@ -174,6 +174,10 @@ async fn execute(once: &Once, plan: LogicalPlan) -> Result<SendableRecordBatchSt
     let streams = made_streams(once, &plan, &reads).await?;
     let held = At { instant, reads, streams };
     let plan = held.replace(plan, &state).await?;
+    let mut state = state;
+    // Rows that are read a part at a time stay in the order of their arrival.
+    let in_files = held.reads.values().any(Read::is_in_files);
+    state.config_mut().options_mut().optimizer.enable_round_robin_repartition &= !in_files;
     execute_plain(&state, &plan).await
 }
 

@@ -24,6 +24,7 @@ use super::session::Session;
 use super::{Engine, Error, Result, lock, query};
 use crate::delta::{Delta, batch};
 use crate::error::{Classify, SqlState};
+use crate::fault;
 use crate::operators::evaluate::row_text;
 use crate::operators::{StateReader, StateWriter};
 use crate::planner::bind::bind_query;
@@ -307,7 +308,10 @@ impl Writer {
         };
         if !self.progress.has_delivered(change.made) {
             self.hub.sink_room(&[self.into.oid]).await;
-            self.hub.commit(vec![write, Write::Delivered(self.oid, change.made)])?;
+            fault::point("sink.commit");
+            let delivered = Write::Delivered(self.oid, change.made);
+            self.hub.commit_patiently(vec![write, delivered]).await?;
+            fault::point("sink.committed");
         }
         self.status.rows.fetch_add(count, Ordering::Relaxed);
         Ok(())

@@ -394,7 +394,7 @@ impl Lowering {
             return self.node(&lookup.input);
         }
         if past_node(plan).is_some() {
-            return Err(later("AS OF a time in a query that goes on", "Ask for it with SELECT."));
+            return Err(later("AS OF a time", "Ask for it with SELECT."));
         }
         match asof_node(plan) {
             Some(join) => self.asof(join),

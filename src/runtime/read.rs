@@ -213,6 +213,14 @@ impl Read {
         }
     }
 
+    /// Whether it is a stream that is partly in files.
+    pub fn is_in_files(&self) -> bool {
+        match self {
+            Read::Stream(parts, _) => parts.iter().any(|part| part.span_in_file().is_some()),
+            Read::Table(_) | Read::View(_) => false,
+        }
+    }
+
     /// The same, but of a stream nothing that it retains.
     #[must_use]
     pub fn without_past(self) -> Self {

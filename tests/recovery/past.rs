@@ -53,7 +53,7 @@ fn filled() -> Server {
          SELECT count(*) AS c, sum(v) AS total FROM t",
     );
     client.run(
-        "CREATE VIEW recent WITH (retain = '1000') AS SELECT count(*), sum(v) FROM s [RANGE 15]",
+        "CREATE VIEW recent WITH (retain = '1000') AS SELECT count(*), sum(v) FROM s [RANGE 15 MICROSECONDS]",
     );
     MINUTES.for_each(|minute| change(&mut client, minute));
     server

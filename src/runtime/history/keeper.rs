@@ -29,7 +29,8 @@ const PART_BYTES: usize = 32 * 1024 * 1024;
 pub struct Keeper {
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
-    part_rows: usize,
+    /// Rows that belong into a file; `None` writes none.
+    part_rows: Option<usize>,
 }
 
 struct Shared {
@@ -67,7 +68,15 @@ impl Keeper {
                 source,
             })
         })?;
-        Ok(Arc::new(Self { shared, thread: Mutex::new(Some(thread)), part_rows }))
+        let (thread, part_rows) = (Mutex::new(Some(thread)), Some(part_rows));
+        Ok(Arc::new(Self { shared, thread, part_rows }))
+    }
+
+    /// Reads files of a directory, and writes none.
+    pub fn inspect(dir: &Path) -> Result<Arc<Self>> {
+        let (archive, queue, moved) = (Archive::inspect(dir)?, Mutex::default(), Condvar::new());
+        let shared = Arc::new(Shared { archive, queue, moved });
+        Ok(Arc::new(Self { shared, thread: Mutex::default(), part_rows: None }))
     }
 
     /// The files.
@@ -77,7 +86,7 @@ impl Keeper {
 
     /// Whether so much in memory belongs into a file.
     pub(super) fn is_part(&self, rows: usize, bytes: usize) -> bool {
-        rows >= self.part_rows || bytes >= PART_BYTES
+        self.part_rows.is_some_and(|part| rows >= part || bytes >= PART_BYTES)
     }
 
     /// Bytes beyond which [`Keeper::is_part`] does not ask for the rows.

@@ -18,8 +18,8 @@ mod stored;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -32,7 +32,7 @@ use parquet::file::properties::WriterProperties;
 
 pub use stored::{Description, Opened, Stored};
 
-use super::log;
+use super::log::{self, Disk};
 
 /// What a file's name ends in.
 const EXTENSION: &str = "parquet";
@@ -102,7 +102,15 @@ struct Files {
 impl Archive {
     /// Opens a directory, which is made if it is not there.
     pub fn open(dir: &Path) -> Result<Self> {
-        fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
+        Disk::default().create_dir(dir)?;
+        Self::inspect(dir)
+    }
+
+    /// Opens a directory to look at it, if it is there.
+    pub fn inspect(dir: &Path) -> Result<Self> {
+        if !dir.exists() {
+            return Ok(Self { dir: dir.to_owned(), files: Mutex::default() });
+        }
         let mut files = Files::default();
         for entry in fs::read_dir(dir).map_err(Error::io("read", dir))? {
             let name = entry.map_err(Error::io("read", dir))?.file_name();
@@ -135,12 +143,7 @@ impl Archive {
             format!("{owner}-{number}.{EXTENSION}")
         };
         let path = self.dir.join(&name);
-        let written = File::create_new(&path).and_then(|mut file| {
-            file.write_all(&bytes)?;
-            file.sync_all()
-        });
-        let written = written.map_err(Error::io("write", &path));
-        if let Err(error) = written.and_then(|()| Ok(log::sync_dir(&self.dir)?)) {
+        if let Err(error) = put(&path, &bytes) {
             // It is in nobody's way, and goes with the next start.
             let _ = fs::remove_file(&path);
             return Err(error);
@@ -165,6 +168,11 @@ impl Archive {
         files.found.remove(&stored.description().name);
         files.adopted.push(Arc::clone(&stored));
         Ok(stored)
+    }
+
+    /// The files that have been adopted since the start.
+    pub fn adopted(&self) -> Vec<Arc<Stored>> {
+        self.lock().adopted.clone()
     }
 
     /// Removes the files that nobody holds any more.
@@ -200,6 +208,19 @@ impl Archive {
             }
         }
     }
+}
+
+/// Copies files to another directory, under their names.
+pub fn copy(files: &[Arc<Stored>], dir: &Path) -> Result<()> {
+    Disk::default().create_dir(dir)?;
+    files.iter().try_for_each(|file| put(&dir.join(&file.description().name), &file.bytes()?))
+}
+
+/// Writes a file, and waits until it and its name are on the disk.
+fn put(path: &Path, bytes: &[u8]) -> Result<()> {
+    let (disk, dir) = (Disk::default(), path.parent().unwrap_or(path));
+    disk.put(path, bytes).map_err(Error::io("write", path))?;
+    disk.sync_dir(dir).map_err(Error::io("sync", dir))
 }
 
 /// The number in a file's name; of other files none.

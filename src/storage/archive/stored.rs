@@ -64,7 +64,7 @@ impl Stored {
     }
 
     /// Reads the file; fails if it is not what was written. Blocks.
-    pub fn open(&self) -> Result<Opened<'_>> {
+    pub(super) fn bytes(&self) -> Result<Vec<u8>> {
         let bytes = fs::read(&self.path).map_err(Error::io("read", &self.path))?;
         if bytes.len() as u64 != self.description.bytes {
             return Err(self.wrong_length(bytes.len() as u64));
@@ -72,7 +72,12 @@ impl Stored {
         if crc32fast::hash(&bytes) != self.description.checksum {
             return Err(self.corrupt("its checksum is another one"));
         }
-        let bytes = Bytes::from(bytes);
+        Ok(bytes)
+    }
+
+    /// Reads what is in the file; fails if it is not what was written. Blocks.
+    pub fn open(&self) -> Result<Opened<'_>> {
+        let bytes = Bytes::from(self.bytes()?);
         let metadata = ArrowReaderMetadata::load(&bytes, ArrowReaderOptions::new());
         let metadata = metadata.map_err(|error| self.corrupt(error.to_string()))?;
         Ok(Opened { stored: self, bytes, metadata })
