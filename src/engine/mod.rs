@@ -36,6 +36,7 @@ mod introspect;
 mod keys;
 mod locks;
 mod nodes;
+mod outbox;
 pub mod outcome;
 mod parameters;
 pub mod pg_catalog;

@@ -10,5 +10,6 @@ mod faults;
 mod files;
 mod kills;
 mod objects;
+mod postgres;
 mod refusals;
 mod sources;
