@@ -46,6 +46,7 @@ mod replace;
 mod returning;
 mod session;
 mod sink;
+mod sink_to;
 mod source;
 mod stall;
 mod subscribe;

@@ -84,6 +84,7 @@ impl Hub {
     /// Lets no writer but sinks begin a commit, until [`Hub::open_gate`].
     pub fn close_gate(&self) {
         self.lock().gated = true;
+        self.tell();
     }
 
     /// Lets writers go on.

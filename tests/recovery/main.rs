@@ -7,6 +7,7 @@ mod support;
 mod clocks;
 mod disks;
 mod faults;
+mod files;
 mod kills;
 mod objects;
 mod refusals;
