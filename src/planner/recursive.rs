@@ -2,9 +2,9 @@
 //!
 //! # Semantics
 //! The columns have the types of the non-recursive term, numerics those of one without digits; a
-//! recursive term that would need a wider one is refused (42804), where DataFusion casts it. The term names the query once, and not in
-//! an aggregate, a subquery or the padded side of an outer join (42P19): its rows are those of
-//! the last round alone, so such a value would mean nothing.
+//! recursive term that would need a wider one is refused (42804), where DataFusion casts it. The
+//! term names the query once, and not in an aggregate, a subquery or the padded side of an outer
+//! join (42P19): its rows are those of the last round alone, so such a value would mean nothing.
 //!
 //! # Why
 //! A cast that DataFusion adds looks like one of the user. So what the user has written is marked

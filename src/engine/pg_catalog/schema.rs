@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field};
 use async_trait::async_trait;
-use datafusion::catalog::{MemTable, MemoryCatalogProviderList, SchemaProvider, TableProvider};
+use datafusion::catalog::{MemTable, SchemaProvider, TableProvider};
 use datafusion::common::{DataFusionError, Result};
 use datafusion::execution::SessionStateBuilder;
 use datafusion::logical_expr::LogicalPlan;
@@ -28,13 +28,8 @@ pub fn install(ctx: &SessionContext, view: Arc<dyn CatalogView>) -> Result<()> {
     let state = ctx.state_ref();
     let planner = Arc::new(PgOidTypePlanner);
     let existing = state.read().clone();
-    // Copies of a state share their list of catalogs, and what sessions see differs.
-    let config = existing.config().clone().with_create_default_catalog_and_schema(true);
-    *state.write() = SessionStateBuilder::new_from_existing(existing)
-        .with_config(config)
-        .with_catalog_list(Arc::new(MemoryCatalogProviderList::new()))
-        .with_type_planner(planner)
-        .build();
+    *state.write() =
+        SessionStateBuilder::new_from_existing(existing).with_type_planner(planner).build();
     let name = ctx.copied_config().options().catalog.default_catalog.clone();
     let catalog = ctx
         .catalog(&name)
