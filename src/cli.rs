@@ -1,4 +1,4 @@
-//! The command line: `highwater [serve]` and `highwater demo`.
+//! The command line: `highwater [serve]`, and the other commands.
 //!
 //! # Why
 //! Flags say only what was given; [`crate::config`] puts them on top of the other layers. So the
@@ -37,6 +37,57 @@ pub enum Command {
         after_help = "Without --data-dir the demo uses a directory of its own and removes it."
     )]
     Demo(DemoFlags),
+    /// Write a backup of a running server into a directory on its machine, which has to be empty.
+    Backup(BackupFlags),
+    /// Make a data directory from a backup; it has to be empty, and no server runs on it.
+    Restore(RestoreFlags),
+    /// Check that a server could start on a data directory with all that it has; change nothing.
+    Check(DirFlags),
+    /// Drop what is behind the damage in a log on which no server starts, and say so. The damaged
+    /// log is put aside. A backup is better.
+    Salvage(DirFlags),
+}
+
+/// Flags of `highwater backup`.
+#[derive(Clone, Debug, Args, Serialize)]
+pub struct BackupFlags {
+    /// Where the backup goes.
+    #[arg(value_name = "DIR")]
+    #[serde(skip)]
+    pub dir: PathBuf,
+    /// Where the server speaks the Postgres protocol [default: 127.0.0.1:4566]
+    /// [env: HIGHWATER_LISTEN]
+    #[arg(long, value_name = "HOST:PORT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listen: Option<Address>,
+    /// TOML file with the server's options [env: HIGHWATER_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
+}
+
+/// Flags of `highwater restore`.
+#[derive(Clone, Debug, Args)]
+pub struct RestoreFlags {
+    /// Where the backup is.
+    #[arg(value_name = "DIR")]
+    pub backup: PathBuf,
+    /// What is to be made.
+    #[command(flatten)]
+    pub to: DirFlags,
+}
+
+/// Flags of what works on a data directory.
+#[derive(Clone, Debug, Args, Serialize)]
+pub struct DirFlags {
+    /// The data directory [default: ./highwater-data] [env: HIGHWATER_DATA_DIR]
+    #[arg(long, value_name = "DIR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_dir: Option<PathBuf>,
+    /// TOML file with the server's options [env: HIGHWATER_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
 }
 
 /// Flags that settle [`crate::config::Config`].

@@ -2,14 +2,17 @@
 //!
 //! Modules stand in reading order; `ARCHITECTURE.md` tells the life of a statement and of a row.
 
+pub mod backup;
 pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod connectors;
+pub mod data_dir;
 pub mod delta;
 pub mod demo;
 pub mod engine;
 pub mod error;
+pub mod fault;
 pub mod functions;
 pub mod http;
 pub mod operators;

@@ -2,14 +2,18 @@
 //!
 //! It is in the library so that the compiler makes the server once, and not again for the binary.
 
+use std::path::Path;
 use std::process::ExitCode;
 
-use crate::cli::{Cli, Command, ServerFlags};
+use crate::backup;
+use crate::cli::{Cli, Command};
 use crate::config::Config;
+use crate::fault;
 use crate::server::{Server, signals};
 use crate::telemetry;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
+use serde::Serialize;
 
 /// Runs the program.
 pub fn main() -> ExitCode {
@@ -17,12 +21,34 @@ pub fn main() -> ExitCode {
     match cli.command.unwrap_or(Command::Serve(cli.serve)) {
         Command::Serve(flags) => {
             log("info");
-            run(serve(&settings(&Config::default(), &flags)))
+            arm();
+            run(serve(&settings(&Config::default(), flags.config.as_deref(), &flags)))
         }
         Command::Demo(flags) => {
             log("warn");
-            let demo = settings(&crate::demo::defaults(), &flags.server);
+            let file = flags.server.config.as_deref();
+            let demo = settings(&crate::demo::defaults(), file, &flags.server);
             run(async { Ok(crate::demo::run(&demo, &flags).await?) })
+        }
+        Command::Backup(flags) => {
+            log("warn");
+            let config = settings(&Config::default(), flags.config.as_deref(), &flags);
+            run(tell(backup::back_up(&config.listen, &flags.dir)))
+        }
+        Command::Restore(flags) => {
+            log("warn");
+            let config = settings(&Config::default(), flags.to.config.as_deref(), &flags.to);
+            run(tell(backup::restore(&flags.backup, &config)))
+        }
+        Command::Check(flags) => {
+            log("warn");
+            let config = settings(&Config::default(), flags.config.as_deref(), &flags);
+            run(tell(backup::check(&config)))
+        }
+        Command::Salvage(flags) => {
+            log("warn");
+            let config = settings(&Config::default(), flags.config.as_deref(), &flags);
+            run(tell(async { backup::salvage(&config) }))
         }
     }
 }
@@ -34,18 +60,30 @@ async fn serve(config: &Config) -> Result<(), Box<dyn std::error::Error>> {
     Ok(server.run_until(signal).await?)
 }
 
+/// Says what a command came to.
+#[expect(clippy::print_stdout, reason = "what was asked for")]
+async fn tell(command: impl Future<Output = backup::Result<String>>) -> backup::Result<()> {
+    println!("{}", command.await?);
+    Ok(())
+}
+
 #[expect(clippy::print_stdout, reason = "the one line that scripts wait for")]
 fn announce(server: &Server) {
     println!("{}", server.ready_line());
+}
+
+/// Arms the place that a test names.
+fn arm() {
+    let armed = std::env::var(fault::VARIABLE).map_or(Ok(()), |text| fault::arm(&text));
+    armed.unwrap_or_else(|error| reject(&std::io::Error::other(error)));
 }
 
 fn log(level: &str) {
     telemetry::start(level).unwrap_or_else(|error| reject(&error));
 }
 
-fn settings(defaults: &Config, flags: &ServerFlags) -> Config {
-    Config::load(defaults, flags.config.as_deref(), environment(), flags)
-        .unwrap_or_else(|error| reject(&error))
+fn settings(defaults: &Config, file: Option<&Path>, flags: &impl Serialize) -> Config {
+    Config::load(defaults, file, environment(), flags).unwrap_or_else(|error| reject(&error))
 }
 
 /// The variables that are text.

@@ -9,11 +9,9 @@
 //! 1. One server per data directory at a time: it holds a lock on a file in it for as long as it
 //!    lives.
 
-use std::fs::{self, File, TryLockError};
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,24 +23,14 @@ use tracing::{info, warn};
 
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Address, Config, cores};
+use crate::data_dir::{self, DataDir};
 use crate::engine::{Engine, EngineOptions};
+use crate::fault;
 use crate::http::{self, Health};
 use crate::telemetry;
 
 /// How long connections may take to end at a shutdown before they are abandoned.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(10);
-
-/// The file in the data directory that a running server locks.
-const LOCK_FILE: &str = "highwater.lock";
-
-/// The file in the data directory that says in which format the others are.
-const FORMAT_FILE: &str = "highwater.format";
-
-/// The format that this version writes.
-const FORMAT: &str = "1";
-
-/// The directory of the log in the data directory.
-const LOG_DIR: &str = "log";
 
 const STARTING: &str = "the engine is starting";
 const STOPPING: &str = "the server is shutting down";
@@ -50,53 +38,9 @@ const STOPPING: &str = "the server is shutting down";
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The data directory cannot be made.
-    #[error("could not create data directory \"{}\"", path.display())]
-    Create {
-        /// The directory.
-        path: PathBuf,
-        /// The cause.
-        source: io::Error,
-    },
-    /// There is something else where the data directory should be.
-    #[error("data directory \"{}\" is not a directory", path.display())]
-    NotADirectory {
-        /// The path.
-        path: PathBuf,
-    },
-    /// Nothing can be written to the data directory.
-    #[error("could not write to data directory \"{}\"", path.display())]
-    ReadOnly {
-        /// The directory.
-        path: PathBuf,
-        /// The cause.
-        source: io::Error,
-    },
-    /// A file of the data directory cannot be read.
-    #[error("could not read \"{}\"", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// The cause.
-        source: io::Error,
-    },
-    /// Another server runs on the data directory.
-    #[error("data directory \"{}\" is in use by another highwater server", path.display())]
-    InUse {
-        /// The directory.
-        path: PathBuf,
-    },
-    /// The files of the data directory are of another version.
-    #[error(
-        "data directory \"{}\" has format \"{found}\", and this version reads format \"{FORMAT}\"",
-        path.display()
-    )]
-    Format {
-        /// The directory.
-        path: PathBuf,
-        /// What is in it.
-        found: String,
-    },
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    DataDir(#[from] data_dir::Error),
     /// An address is taken or not ours.
     #[error("could not listen on {address} (option \"{option}\")")]
     Listen {
@@ -121,14 +65,15 @@ pub struct Server {
     shutdown: CancellationToken,
     postgres_address: SocketAddr,
     http_address: SocketAddr,
-    /// Held open for its lock.
-    _lock: File,
+    /// Held for its lock.
+    _data_dir: DataDir,
 }
 
 impl Server {
     /// Starts a server; returns when clients can connect.
     pub async fn start(config: &Config) -> Result<Self, StartError> {
-        let lock = open_data_dir(&config.data_dir)?;
+        fault::point("server.start");
+        let mut data_dir = DataDir::open(&config.data_dir)?;
         let (postgres, postgres_address) = bind("listen", &config.listen).await?;
         let (http, http_address) = bind("http", &config.http).await?;
         let shutdown = CancellationToken::new();
@@ -142,8 +87,9 @@ impl Server {
             memory_limit: usize::try_from(config.memory_limit.0).unwrap_or(usize::MAX),
         };
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let log = config.data_dir.join(LOG_DIR);
+        let log = data_dir.log();
         let engine = Engine::start(options, clock, &log).await.map_err(StartError::Engine)?;
+        data_dir.settle()?;
         let wire =
             tokio::spawn(crate::wire::serve(Arc::clone(&engine), postgres, shutdown.clone()));
         let measured = Arc::clone(&engine);
@@ -162,7 +108,7 @@ impl Server {
             shutdown,
             postgres_address,
             http_address,
-            _lock: lock,
+            _data_dir: data_dir,
         })
     }
 
@@ -250,45 +196,10 @@ async fn bind(
     Ok((listener, bound))
 }
 
-/// Creates the data directory if need be, and locks it.
-fn open_data_dir(path: &Path) -> Result<File, StartError> {
-    match fs::metadata(path) {
-        Ok(metadata) if !metadata.is_dir() => {
-            return Err(StartError::NotADirectory { path: path.to_owned() });
-        }
-        Ok(_) => {}
-        Err(_) => fs::create_dir_all(path)
-            .map_err(|source| StartError::Create { path: path.to_owned(), source })?,
-    }
-    let read_only = |source| StartError::ReadOnly { path: path.to_owned(), source };
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(path.join(LOCK_FILE))
-        .map_err(read_only)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(StartError::InUse { path: path.to_owned() }),
-        Err(TryLockError::Error(source)) => return Err(read_only(source)),
-    }
-    let format = path.join(FORMAT_FILE);
-    match fs::read_to_string(&format) {
-        Ok(found) if found.trim_end() == FORMAT => Ok(file),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            fs::write(&format, format!("{FORMAT}\n")).map_err(read_only)?;
-            Ok(file)
-        }
-        Ok(found) => {
-            let found = found.trim_end().to_owned();
-            Err(StartError::Format { path: path.to_owned(), found })
-        }
-        Err(source) => Err(StartError::Read { path: format, source }),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn config(data_dir: &Path) -> Config {
@@ -322,7 +233,7 @@ mod tests {
     #[tokio::test]
     async fn another_format_is_refused() {
         let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join(FORMAT_FILE), "2\n").unwrap();
+        std::fs::write(dir.path().join("highwater.format"), "2\n").unwrap();
         let message = failure(&config(dir.path())).await;
         let said = "has format \"2\", and this version reads format \"1\"";
         assert!(message.ends_with(said), "{message}");

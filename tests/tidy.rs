@@ -9,20 +9,22 @@ use regex::Regex;
 /// The ground floor and some more.
 macro_rules! with_ground {
     ($($module:literal),*) => {
-        ["delta", "time", "error", "clock", "config", "size", "telemetry", $($module),*]
+        ["delta", "time", "error", "fault", "clock", "config", "size", "telemetry", $($module),*]
     };
 }
 
 /// Which modules a module may import, and which crates it must not name. Floors from the ground up.
-const FLOORS: [(&str, &[&str], &[&str]); 22] = [
+const FLOORS: [(&str, &[&str], &[&str]); 25] = [
     ("error", &[], &["tokio"]),
     ("time", &["error"], &["tokio"]),
+    ("fault", &[], &["tokio"]),
     ("delta", &["error", "time"], &["tokio"]),
     ("clock", &["error", "time"], &["tokio"]),
     ("size", &[], &["tokio"]),
     ("config", &["error", "time", "clock", "size"], &[]),
     ("telemetry", &["error", "time", "clock", "config"], &[]),
     ("sql", &GROUND, &["tokio", "pgwire"]),
+    ("data_dir", &with_ground!["storage"], &["tokio", "pgwire", "sqlparser"]),
     ("storage", &GROUND, &["tokio", "pgwire", "sqlparser"]),
     // Of sql only how names, dates and values are written.and times are shown.
     ("functions", &with_ground!["sql"], &["tokio", "pgwire"]),
@@ -49,6 +51,7 @@ const FLOORS: [(&str, &[&str], &[&str]); 22] = [
         // Of windows only their definition, of operators only how a row shows as text.
         &with_ground![
             "sql",
+            "data_dir",
             "functions",
             "planner",
             "runtime",
@@ -62,13 +65,15 @@ const FLOORS: [(&str, &[&str], &[&str]); 22] = [
     ("wire", &with_ground!["engine", "sql"], &[]),
     ("http", &with_ground!["engine"], &["pgwire", "sqlparser"]),
     ("cli", &["config"], &["tokio"]),
-    ("server", &with_ground!["engine", "wire", "http"], &["pgwire", "sqlparser"]),
+    ("server", &with_ground!["engine", "wire", "http", "data_dir"], &["pgwire", "sqlparser"]),
+    ("backup", &with_ground!["engine", "data_dir", "storage"], &["pgwire", "sqlparser"]),
     ("demo", &with_ground!["cli", "server"], &["pgwire", "sqlparser"]),
-    ("program", &with_ground!["cli", "server", "demo"], &["pgwire", "sqlparser"]),
+    ("program", &with_ground!["cli", "server", "demo", "backup"], &["pgwire", "sqlparser"]),
 ];
 
 /// The ground floor, which everything above may import.
-const GROUND: [&str; 7] = ["delta", "time", "error", "clock", "config", "size", "telemetry"];
+const GROUND: [&str; 8] =
+    ["delta", "time", "error", "fault", "clock", "config", "size", "telemetry"];
 
 /// Crates that are known in one place only.
 const FENCED: [(&str, &str); 2] =

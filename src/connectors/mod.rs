@@ -4,7 +4,7 @@
 //! extracts timestamps, makes watermarks and refuses late rows, once for all sources.
 
 mod datagen;
-mod file;
+pub mod file;
 pub mod format;
 mod nexmark;
 mod options;

@@ -13,7 +13,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Engine, Error, Result};
-use crate::runtime::journal::Growth;
+use crate::fault;
+use crate::runtime::image::Image;
+use crate::runtime::journal::{Growth, Journal};
+
+/// The command tag of CHECKPOINT.
+const TAG: &str = "CHECKPOINT";
 
 /// How often the size of the log is looked at.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -34,23 +39,33 @@ const SMALL_STATE_BYTES: u64 = 64 * 1024 * 1024;
 const LAST_WAIT: Duration = Duration::from_secs(5);
 
 impl Engine {
-    /// Takes a checkpoint.
-    pub(super) async fn checkpoint(&self) -> Result<()> {
+    /// Takes a checkpoint; returns its command tag.
+    pub(super) async fn checkpoint(&self) -> Result<String> {
         let _definitions = self.ddl.lock().await;
-        let Some(journal) = self.hub.journal() else { return Ok(()) };
-        let image = loop {
+        let Some(journal) = self.hub.journal() else { return Ok(TAG.to_owned()) };
+        let image = self.image(Journal::begin_next).await?;
+        fault::point("checkpoint.imaged");
+        let replaced = tokio::task::spawn_blocking(move || journal.replace(image)).await;
+        replaced.map_err(|error| Error::Internal(error.to_string()))??;
+        Ok(TAG.to_owned())
+    }
+
+    /// Takes an image when queries and sinks have caught up; `then` is done at the same moment.
+    pub(super) async fn image(&self, then: fn(&Journal)) -> Result<Image> {
+        // Sinks would wait for room, and everybody for them.
+        self.hub.has_room()?;
+        loop {
             let gate = Gate::close(self);
+            fault::point("checkpoint.gated");
             self.hub.quiet().await;
             let others =
                 || self.sink_states().map_err(|e| crate::runtime::Error::Record(e.to_string()));
-            let image = self.hub.image(others)?;
+            let image = self.hub.image(others, then)?;
             drop(gate);
             if let Some(image) = image {
-                break image;
+                return Ok(image);
             }
-        };
-        let replaced = tokio::task::spawn_blocking(move || journal.replace(image)).await;
-        Ok(replaced.map_err(|error| Error::Internal(error.to_string()))??)
+        }
     }
 
     /// Takes checkpoints as the log grows.
@@ -68,7 +83,7 @@ impl Engine {
                 continue;
             }
             match self.checkpoint().await {
-                Ok(()) => tracing::debug!("checkpoint taken"),
+                Ok(_) => tracing::debug!("checkpoint taken"),
                 Err(error) => tracing::error!("no checkpoint is taken: {error}"),
             }
             last = tokio::time::Instant::now();
@@ -82,7 +97,7 @@ impl Engine {
             return;
         }
         match tokio::time::timeout(LAST_WAIT, self.checkpoint()).await {
-            Ok(Ok(())) => {}
+            Ok(Ok(_)) => {}
             Ok(Err(error)) => tracing::error!("no checkpoint is taken: {error}"),
             Err(_) => tracing::warn!("no checkpoint is taken: queries are busy"),
         }

@@ -13,6 +13,7 @@ use super::session::Session;
 use super::source::SourceStatus;
 use super::{Error, Result, system};
 use crate::error::{Location, SqlState};
+use crate::fault;
 use crate::planner::bind::constant;
 use crate::planner::relation::Names;
 use crate::planner::text_time;
@@ -38,7 +39,9 @@ impl Session {
         if let Some(source) = started {
             source.wait().await?;
         }
+        fault::point("session.definition");
         engine.hub().durable().await;
+        fault::point("session.definition.durable");
         Ok(tag)
     }
 

@@ -14,6 +14,7 @@ mod ahead;
 mod aside;
 mod asof;
 mod assignment;
+mod backup;
 mod checkpoint;
 mod columns;
 mod constants;
@@ -45,6 +46,7 @@ mod replace;
 mod returning;
 mod session;
 mod sink;
+mod sink_to;
 mod source;
 mod stall;
 mod subscribe;
@@ -54,6 +56,7 @@ mod transaction;
 mod update;
 mod view;
 
+pub use backup::Checked;
 pub use error::{Error, Result};
 pub use gauges::Gauge;
 pub use outcome::{Client, Description, Interrupt, Notice, Outcome, TransactionStatus};
@@ -134,22 +137,46 @@ impl Engine {
         clock: Arc<dyn Clock>,
         log: &Path,
     ) -> Result<Arc<Self>> {
-        let started = clock.now();
         let clock = Arc::new(HeldClock::new(clock));
-        let recovery = recovery::Recovery::open(log)?;
-        let shards = recovery.shards.unwrap_or(options.shards);
+        let (generations, recovery) = recovery::Recovery::open(log)?;
+        let engine = Self::new(options, &clock, recovery.shards, log.parent().unwrap_or(log))?;
+        engine.recover((generations, recovery), &clock).await?;
+        let hub = Arc::clone(&engine.hub);
+        let ticker = tokio::spawn(async move {
+            let mut ticks = tokio::time::interval(std::time::Duration::from_millis(TICK_MS));
+            loop {
+                ticks.tick().await;
+                hub.on_clock();
+            }
+        });
+        let checkpoints = tokio::spawn(Arc::clone(&engine).checkpoints());
+        let relief = tokio::spawn(relieve(Arc::clone(&engine.hub)));
+        *lock(&engine.background) = vec![ticker, checkpoints, relief];
+        Ok(engine)
+    }
+
+    /// An engine to which nothing has been told, for the number of shards that the log has, if it
+    /// has one, and with a scratch file in a directory.
+    fn new(
+        options: EngineOptions,
+        clock: &Arc<HeldClock>,
+        shards: Option<usize>,
+        scratch: &Path,
+    ) -> Result<Arc<Self>> {
+        let started = clock.now();
+        let shards = shards.unwrap_or(options.shards);
         if shards != options.shards {
             let asked = options.shards;
             tracing::warn!(shards, asked, "state on the disk keeps its number of shards");
         }
         let options = EngineOptions { shards, ..options };
-        let hub: Arc<dyn Clock> = Arc::<HeldClock>::clone(&clock);
+        let hub: Arc<dyn Clock> = Arc::<HeldClock>::clone(clock);
         let internal = |error: std::io::Error| Error::Internal(error.to_string());
-        let scratch = Scratch::create(log.parent().unwrap_or(log)).map_err(internal)?;
+        let scratch = Scratch::create(scratch).map_err(internal)?;
         let memory = Memory::new(options.memory_limit, Some(scratch));
         let EngineOptions { shards, threads, batch_rows, .. } = options;
         let hub = Hub::start(hub, shards, threads, batch_rows, memory).map_err(internal)?;
-        let engine = Arc::new(Self {
+        Ok(Arc::new(Self {
             functions: Arc::new(functions::session_state(options.threads)),
             zones: Mutex::default(),
             hub,
@@ -163,20 +190,7 @@ impl Engine {
             sessions: Mutex::default(),
             background: Mutex::default(),
             started,
-        });
-        engine.recover(recovery, &clock).await?;
-        let hub = Arc::clone(&engine.hub);
-        let ticker = tokio::spawn(async move {
-            let mut ticks = tokio::time::interval(std::time::Duration::from_millis(TICK_MS));
-            loop {
-                ticks.tick().await;
-                hub.on_clock();
-            }
-        });
-        let checkpoints = tokio::spawn(Arc::clone(&engine).checkpoints());
-        let relief = tokio::spawn(relieve(Arc::clone(&engine.hub)));
-        *lock(&engine.background) = vec![ticker, checkpoints, relief];
-        Ok(engine)
+        }))
     }
 
     /// Ends sources, queries and workers.

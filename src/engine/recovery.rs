@@ -21,18 +21,18 @@ use super::session::Session;
 use super::{Engine, Error, Result, lock, source, temporary};
 use crate::clock::HeldClock;
 use crate::error::Classify;
+use crate::fault;
 use crate::runtime;
 use crate::runtime::hub::Write;
 use crate::runtime::image::{Gathered, Part, Subject};
 use crate::runtime::journal::{self, Definition, Input, Journal, Moment};
 use crate::sql::catalog::Oid;
-use crate::storage::log::{self, Generations, Reader};
+use crate::storage::log::{self, Disk, Generations, Reader};
 
 /// A log that is about to be told again.
 pub(super) struct Recovery {
-    generations: Generations,
     reader: Reader,
-    /// Its first records.
+    /// Its first records, until they are told.
     first: Option<Vec<u8>>,
     /// The number of shards for which its image was taken.
     pub shards: Option<usize>,
@@ -40,15 +40,25 @@ pub(super) struct Recovery {
 
 impl Recovery {
     /// Opens the log in a directory.
-    pub fn open(dir: &Path) -> Result<Self> {
-        let (generations, mut reader) = Generations::open(dir).map_err(runtime::Error::from)?;
+    pub fn open(dir: &Path) -> Result<(Generations, Self)> {
+        let (generations, reader) =
+            Generations::open(Disk::default(), dir).map_err(runtime::Error::from)?;
+        Ok((generations, Self::new(reader)?))
+    }
+
+    /// Opens the log in a directory to look at it; nothing is changed.
+    pub fn inspect(dir: &Path) -> Result<Self> {
+        Self::new(Generations::inspect(Disk::default(), dir).map_err(runtime::Error::from)?)
+    }
+
+    fn new(mut reader: Reader) -> Result<Self> {
         let first = reader.next_block().map_err(runtime::Error::from)?;
         let begin = first.as_ref().and_then(|block| log::records(block).next());
         let shards = match begin.map(|record| journal::decode(record, |_| None)) {
             Some(Ok((_, Input::Image(Part::Begin(shards), _)))) => Some(shards),
             _ => None,
         };
-        Ok(Self { generations, reader, first, shards })
+        Ok(Self { reader, first, shards })
     }
 }
 
@@ -56,16 +66,34 @@ impl Engine {
     /// Brings a new engine to where the log ends, and goes on there.
     pub(super) async fn recover(
         self: &Arc<Self>,
-        recovery: Recovery,
+        (generations, mut recovery): (Generations, Recovery),
         clock: &HeldClock,
     ) -> Result<()> {
-        let Recovery { generations, mut reader, first, .. } = recovery;
+        let records = self.tell_all(&mut recovery, clock).await?;
+        clock.release();
+        fault::point("recovery.told");
+        self.hub.resume(Journal::resume(generations, recovery.reader)?);
+        fault::point("recovery.resumed");
+        source::restart(self).await;
+        self.drop_temporary().await?;
+        fault::point("recovery.done");
+        tracing::info!(records, "the log has been told again");
+        Ok(())
+    }
+
+    /// Brings a new engine to where the log ends; returns the number of records.
+    pub(super) async fn tell_all(
+        self: &Arc<Self>,
+        recovery: &mut Recovery,
+        clock: &HeldClock,
+    ) -> Result<u64> {
         let (mut records, mut gathered): (u64, _) = (0, Gathered::default());
         self.hub.recover();
-        let mut next = first;
+        let mut next = recovery.first.take();
         while let Some(block) = next {
             for record in log::records(&block) {
                 records += 1;
+                fault::point("recovery.record");
                 self.tell(record, clock, &mut gathered).await.map_err(|error| {
                     let text = format!("record {records} of the log cannot be told again: {error}");
                     Error::Refused {
@@ -76,14 +104,13 @@ impl Engine {
                     }
                 })?;
             }
-            next = reader.next_block().map_err(runtime::Error::from)?;
+            next = recovery.reader.next_block().map_err(runtime::Error::from)?;
         }
-        clock.release();
-        self.hub.resume(Journal::resume(generations, reader)?);
-        source::restart(self).await;
-        self.drop_temporary().await?;
-        tracing::info!(records, "the log has been told again");
-        Ok(())
+        if gathered.in_image {
+            let what = "the image with which the log begins has no end".to_owned();
+            return Err(runtime::Error::Record(what).into());
+        }
+        Ok(records)
     }
 
     async fn tell(
@@ -127,7 +154,10 @@ impl Engine {
         gathered: &mut Gathered,
     ) -> Result<()> {
         match (part, rows) {
-            (Part::Begin(_), _) => self.hub.restore(),
+            (Part::Begin(_), _) => {
+                gathered.in_image = true;
+                self.hub.restore();
+            }
             (Part::Section(_, number, name), Some(rows)) => {
                 self.hub.connect();
                 gathered.add(number, name, rows);
@@ -143,7 +173,11 @@ impl Engine {
                 }
             }
             (Part::Whole(subject), _) => self.hub.load(subject, &mut gathered.take()?)?,
-            (Part::End, _) => self.hub.connect(),
+            (Part::End, _) => {
+                gathered.in_image = false;
+                self.hub.connect();
+                fault::point("recovery.restored");
+            }
         }
         Ok(())
     }
@@ -174,9 +208,7 @@ impl Session {
     /// A definition as it is recorded.
     pub(super) fn definition(&self, text: &str) -> Definition {
         let mut settings = self.variables.settings();
-        let own =
-            self.temporary_schema().map(|schema| (temporary::SETTING.to_owned(), schema.clone()));
-        settings.extend(own);
+        settings.insert(temporary::SETTING.to_owned(), self.temporary_name());
         Definition {
             text: text.to_owned(),
             user: self.client.user.clone(),

@@ -236,10 +236,8 @@ impl Session {
                 self.engine.hub().flush().await;
                 Ok(Outcome::Done("FLUSH".to_owned()))
             }
-            StatementKind::Checkpoint => {
-                self.engine.checkpoint().await?;
-                Ok(Outcome::Done("CHECKPOINT".to_owned()))
-            }
+            StatementKind::Checkpoint => self.engine.checkpoint().await.map(Outcome::Done),
+            StatementKind::Backup(dir) => self.engine.back_up(dir).await.map(Outcome::Done),
             StatementKind::Empty => Ok(Outcome::Empty),
             StatementKind::CreateStream(_)
             | StatementKind::CreateStreamAs(_)

@@ -24,6 +24,7 @@ use super::session::Session;
 use super::{Engine, Error, Result, lock, query};
 use crate::delta::{Delta, batch};
 use crate::error::{Classify, SqlState};
+use crate::fault;
 use crate::operators::evaluate::row_text;
 use crate::operators::{StateReader, StateWriter};
 use crate::planner::bind::bind_query;
@@ -46,19 +47,28 @@ pub(super) struct SinkStatus {
     pub rows: AtomicU64,
     /// Why it stopped.
     pub fault: Mutex<Option<String>>,
+    /// Why it tries again.
+    pub trouble: Mutex<Option<String>>,
     /// Of a table: the keys that the query has rows of, with their number.
     keys: Mutex<Option<Bag>>,
-    feed: Arc<Feed>,
+    pub(super) feed: Arc<Feed>,
+}
+
+/// A sink whose query runs.
+pub(super) struct Started {
+    pub(super) progress: Arc<SinkProgress>,
+    pub(super) status: Arc<SinkStatus>,
 }
 
 impl Session {
     pub(super) fn create_sink(&mut self, create: &CreateSink, text: Arc<str>) -> Result<()> {
+        let Some(into) = &create.into else { return self.create_sink_to(create, text) };
         let options = QueryOptions::new(&create.options)?;
         let (schema, name) = self.new_name(&create.name)?;
         if self.taken(&schema, &name, create.if_not_exists)? {
             return Ok(());
         }
-        let into = self.find(&create.into)?;
+        let into = self.find(into)?;
         check_target(&into, create)?;
         let (plan, reads) = self.sink_plan(create, &into, &options)?;
         refuse_cycle(&self.engine.catalog(), &into, &reads)?;
@@ -70,36 +80,49 @@ impl Session {
             _ => None,
         };
         let oid = self.engine.change_catalog(Catalog::fresh_oid);
-        let feed = Arc::new(Feed::new(usize::MAX, true));
-        let spec = options.spec(JobSpec::view(&plan, &name, oid));
-        let spec = JobSpec { keep: None, feed: Some(Arc::clone(&feed)), ..spec };
-        let job = self.engine.hub().start_job(spec)?;
-        let progress = self.engine.hub().add_sink(oid, job, into.oid);
-        let status = Arc::new(SinkStatus {
-            rows: AtomicU64::new(0),
-            fault: Mutex::default(),
-            keys: Mutex::new(keys),
-            feed: Arc::clone(&feed),
-        });
-        lock(&self.engine.sinks).insert(oid, Arc::clone(&status));
-        let writer = Writer::new(&self.engine, (oid, Arc::clone(&into)), (feed, progress), status);
+        let Started { progress, status } =
+            self.start_sink(&plan, &options, (oid, &name, into.oid), keys)?;
+        let writer = Writer::new(&self.engine, (oid, Arc::clone(&into)), progress, status);
         tokio::spawn(writer.run());
-        let def = SinkDef { into: into.oid, query: Arc::clone(&create.query_text) };
+        let query = Arc::clone(&create.query_text);
+        let def = SinkDef { into: Some(into.oid), place: into.name.clone(), query };
         let mut depends_on = reads;
         depends_on.insert(into.oid);
-        self.engine.change_catalog(|catalog| {
-            catalog.insert(Object {
-                oid,
-                schema,
-                name,
-                columns: vec![],
-                kind: ObjectKind::Sink(Arc::new(def)),
-                sql: text,
-                depends_on,
-                comment: None,
-            })
-        });
+        self.add_sink((oid, schema, name), def, text, depends_on);
         Ok(())
+    }
+
+    /// Starts the query of a sink. What goes outside counts as written into the sink itself.
+    pub(super) fn start_sink(
+        &self,
+        plan: &Plan,
+        options: &QueryOptions,
+        (oid, name, into): (Oid, &str, Oid),
+        keys: Option<Bag>,
+    ) -> Result<Started> {
+        let feed = Arc::new(Feed::new(usize::MAX, true));
+        let spec = options.spec(JobSpec::view(plan, name, oid));
+        let spec = JobSpec { keep: None, feed: Some(Arc::clone(&feed)), ..spec };
+        let job = self.engine.hub().start_job(spec)?;
+        let progress = self.engine.hub().add_sink(oid, job, into);
+        let (rows, fault, trouble) = (AtomicU64::new(0), Mutex::default(), Mutex::default());
+        let status = Arc::new(SinkStatus { rows, fault, trouble, keys: Mutex::new(keys), feed });
+        lock(&self.engine.sinks).insert(oid, Arc::clone(&status));
+        Ok(Started { progress, status })
+    }
+
+    /// Puts a sink into the catalog.
+    pub(super) fn add_sink(
+        &self,
+        (oid, schema, name): (Oid, String, String),
+        def: SinkDef,
+        sql: Arc<str>,
+        depends_on: BTreeSet<Oid>,
+    ) {
+        let kind = ObjectKind::Sink(Arc::new(def));
+        let (columns, comment) = (vec![], None);
+        let object = Object { oid, schema, name, columns, kind, sql, depends_on, comment };
+        self.engine.change_catalog(|catalog| catalog.insert(object));
     }
 
     /// The plan of a sink's query, and the objects it names.
@@ -213,7 +236,7 @@ fn refuse_cycle(catalog: &Catalog, into: &Object, reads: &BTreeSet<Oid>) -> Resu
         next.extend(&object.depends_on);
         for other in catalog.objects() {
             match &other.kind {
-                ObjectKind::Sink(def) if def.into == oid => {
+                ObjectKind::Sink(def) if def.into == Some(oid) => {
                     next.extend(other.depends_on.iter().filter(|read| **read != oid));
                 }
                 ObjectKind::Stream(def) if def.late_into == Some(oid) => next.push(other.oid),
@@ -229,7 +252,6 @@ struct Writer {
     oid: Oid,
     hub: Arc<Hub>,
     into: Arc<Object>,
-    feed: Arc<Feed>,
     progress: Arc<SinkProgress>,
     status: Arc<SinkStatus>,
 }
@@ -238,17 +260,17 @@ impl Writer {
     fn new(
         engine: &Engine,
         (oid, into): (Oid, Arc<Object>),
-        (feed, progress): (Arc<Feed>, Arc<SinkProgress>),
+        progress: Arc<SinkProgress>,
         status: Arc<SinkStatus>,
     ) -> Self {
         let hub = Arc::clone(engine.hub());
-        Self { oid, hub, into, feed, progress, status }
+        Self { oid, hub, into, progress, status }
     }
 
     /// Writes until the query ends, or something cannot be written.
     async fn run(mut self) {
         let fault = loop {
-            match self.feed.next().await {
+            match self.status.feed.next().await {
                 None => break None,
                 Some(Err(fault)) => break Some(fault.message),
                 Some(Ok(change)) => {
@@ -262,7 +284,7 @@ impl Writer {
             }
         };
         *lock(&self.status.fault) = fault;
-        self.feed.close(None);
+        self.status.feed.close(None);
         self.hub.sink_stopped(&self.progress);
     }
 
@@ -286,7 +308,10 @@ impl Writer {
         };
         if !self.progress.has_delivered(change.made) {
             self.hub.sink_room(&[self.into.oid]).await;
-            self.hub.commit(vec![write, Write::Delivered(self.oid, change.made)])?;
+            fault::point("sink.commit");
+            let delivered = Write::Delivered(self.oid, change.made);
+            self.hub.commit_patiently(vec![write, delivered]).await?;
+            fault::point("sink.committed");
         }
         self.status.rows.fetch_add(count, Ordering::Relaxed);
         Ok(())

@@ -10,7 +10,6 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
@@ -22,20 +21,17 @@ use super::{Engine, Error, Result, lock};
 use crate::connectors::{self, BadRecord, Source, SourceBatch, SourcePosition, SourceSpec};
 use crate::delta::Delta;
 use crate::error::{Classify, SqlState};
+use crate::fault;
 use crate::operators::evaluate::row_text;
 use crate::runtime;
 use crate::runtime::errors::Failure;
 use crate::runtime::hub::Write;
 use crate::runtime::intake::{Intake, Step};
 use crate::sql::catalog::{Column, ObjectKind, Oid};
-use crate::storage::log;
 use crate::time::Timestamp;
 
 /// Options of streams and tables that are not their connector's.
 const OWN_OPTIONS: [&str; 2] = ["retention", "wait"];
-
-/// How long a source waits before it looks again whether the disk has room.
-const FULL_DISK_PAUSE: Duration = Duration::from_secs(1);
 
 /// Where a source's rows go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -307,10 +303,7 @@ impl Pump {
                 _ => 0,
             };
             step.rows = taken.iter().map(count).sum::<usize>() as u64;
-            match self.commit(taken.clone(), step.clone()) {
-                Err(runtime::Error::Log(log::Error::Full { .. })) => {
-                    tokio::time::sleep(FULL_DISK_PAUSE).await;
-                }
+            match self.commit(taken.clone(), step.clone()).await {
                 // Others may have written between the sifting and the commit.
                 Err(error) if error.of_row() => {
                     taken = Vec::new();
@@ -351,10 +344,12 @@ impl Pump {
         }
     }
 
-    fn commit(&self, mut writes: Vec<Write>, step: Step) -> Result<(), runtime::Error> {
+    async fn commit(&self, mut writes: Vec<Write>, step: Step) -> Result<(), runtime::Error> {
         let (rows, bad) = (step.rows, step.bad.len() as u64);
         writes.push(Write::Intake(self.target.oid(), step));
-        self.engine.hub().commit(writes)?;
+        fault::point("source.commit");
+        self.engine.hub().commit_patiently(writes).await?;
+        fault::point("source.committed");
         self.status.rows.fetch_add(rows, Ordering::Relaxed);
         self.status.bad_rows.fetch_add(bad, Ordering::Relaxed);
         Ok(())

@@ -317,14 +317,19 @@ fn sinks(engine: &Engine, catalog: &Catalog) -> Table {
         .collect();
     let each = || rows.iter();
     let fault = |status: &SinkStatus| lock(&status.fault).clone();
-    let state = |status: &SinkStatus| if fault(status).is_some() { "suspended" } else { "running" };
+    let trouble = |status: &SinkStatus| lock(&status.trouble).clone();
+    let state = |status: &SinkStatus| match (fault(status), trouble(status)) {
+        (Some(_), _) => "suspended",
+        (None, Some(_)) => "retrying",
+        (None, None) => "running",
+    };
     Table::new()
         .text("schema_name", each().map(|(o, ..)| Some(o.schema.clone())))
         .text("name", each().map(|(o, ..)| Some(o.name.clone())))
-        .text("into_name", each().map(|(_, d, _)| catalog.get(d.into).map(|o| o.name.clone())))
+        .text("into_name", each().map(|(_, d, _)| Some(d.place.clone())))
         .text("state", each().map(|(.., status)| Some(state(status))))
         .count("rows", each().map(|(.., status)| status.rows.load(Ordering::Relaxed)))
-        .text("error", each().map(|(.., status)| fault(status)))
+        .text("error", each().map(|(.., status)| fault(status).or_else(|| trouble(status))))
         .text("query", each().map(|(_, d, _)| Some(d.query.to_string())))
 }
 

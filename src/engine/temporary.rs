@@ -27,6 +27,8 @@ pub(super) const SETTING: &str = "highwater.temporary_schema";
 pub(super) struct Temporary {
     /// Its schema, if it has been made.
     schema: Option<String>,
+    /// What its schema is called, if not after the session.
+    name: Option<String>,
     /// How many schemas it had before.
     discarded: usize,
     /// Tables that the end of a transaction changes.
@@ -40,18 +42,26 @@ impl Session {
     }
 
     /// Goes on with a schema of temporary objects, or with none; what is in it stays.
-    pub(super) fn set_temporary_schema(&mut self, schema: Option<String>) {
-        self.temporary = Temporary { schema, ..Temporary::default() };
+    pub(super) fn set_temporary_schema(&mut self, name: Option<String>) {
+        let catalog = self.engine.catalog();
+        let made = |name: &String| catalog.schemas().any(|(schema, _)| schema == name);
+        let schema = name.clone().filter(made);
+        self.temporary = Temporary { schema, name, ..Temporary::default() };
+    }
+
+    /// What the schema of temporary objects is called, or will be.
+    pub(super) fn temporary_name(&self) -> String {
+        let Temporary { schema, name, discarded, .. } = &self.temporary;
+        let given = schema.as_ref().or(name.as_ref()).cloned();
+        given.unwrap_or_else(|| match (self.client.pid, discarded) {
+            (pid, 0) => format!("{TEMPORARY}_{pid}"),
+            (pid, before) => format!("{TEMPORARY}_{pid}_{before}"),
+        })
     }
 
     /// The schema of temporary objects, made if need be. The caller holds the lock on definitions.
     pub(super) fn make_temporary_schema(&mut self) -> String {
-        let name = self.temporary.schema.clone().unwrap_or_else(|| {
-            match (self.client.pid, self.temporary.discarded) {
-                (pid, 0) => format!("{TEMPORARY}_{pid}"),
-                (pid, before) => format!("{TEMPORARY}_{pid}_{before}"),
-            }
-        });
+        let name = self.temporary_name();
         self.engine.change_catalog(|catalog| catalog.create_schema(&name));
         self.temporary.schema = Some(name.clone());
         name

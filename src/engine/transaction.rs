@@ -14,6 +14,7 @@ use super::session::Session;
 use super::{Error, Result, TransactionStatus};
 use crate::delta::Delta;
 use crate::error::SqlState;
+use crate::fault;
 use crate::runtime::hub::Write;
 use crate::sql::catalog::Oid;
 use crate::sql::names::fold;
@@ -268,6 +269,7 @@ impl Session {
         if self.variables.synchronous_commit() {
             self.engine.hub().commit(writes)?;
             self.engine.hub().durable().await;
+            fault::point("session.commit.durable");
         } else {
             self.engine.hub().commit_lazily(writes)?;
         }

@@ -12,6 +12,7 @@ use super::history::{History, Retained, Retention};
 use super::runs::Runs;
 use super::{Result, image};
 use crate::delta::{Delta, batch};
+use crate::fault;
 use crate::operators::{StateReader, StateWriter};
 use crate::storage::{Bag, Scratch, Store, Visit};
 use crate::time::Timestamp;
@@ -79,15 +80,18 @@ impl Content {
         if delta.is_empty() {
             return Ok(());
         }
+        fault::point("content.apply");
         match self {
-            Content::None(_) => Ok(()),
-            Content::Log { rows, .. } => rows.push(delta.repeated()?.rows().clone()),
-            Content::Stream(_, history) => history.push(Retained::new(delta.clone(), at)),
+            Content::None(_) => {}
+            Content::Log { rows, .. } => rows.push(delta.repeated()?.rows().clone())?,
+            Content::Stream(_, history) => history.push(Retained::new(delta.clone(), at))?,
             Content::Bag(bag, snapshot) => {
                 snapshot.0 = None;
-                bag.apply(delta)
+                bag.apply(delta)?;
             }
         }
+        fault::point("content.applied");
+        Ok(())
     }
 
     /// Returns the rows with their weights.

@@ -7,16 +7,22 @@
 //! [`Hub::resume`].
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 
-use super::Result;
-use super::hub::Hub;
+use super::hub::{Hub, Write};
 use super::intake::Intake;
 use super::journal::{Definition, Input, Journal, Moment, encode};
 use super::state::State;
+use super::{Error, Result};
+use crate::fault;
 use crate::sql::catalog::Oid;
+use crate::storage::log;
 use crate::time::Timestamp;
+
+/// How long somebody waits who looks again whether the disk has room.
+const FULL_DISK_PAUSE: Duration = Duration::from_millis(500);
 
 impl Hub {
     /// Says that what comes up to [`Hub::resume`] is told again.
@@ -48,6 +54,23 @@ impl Hub {
         }
     }
 
+    /// Commits what nobody can be told to try again. As long as the disk is full, it waits.
+    pub async fn commit_patiently(&self, writes: Vec<Write>) -> Result<()> {
+        loop {
+            match self.commit(writes.clone()) {
+                Err(Error::Log(log::Error::Full { .. })) => {
+                    tokio::time::sleep(FULL_DISK_PAUSE).await;
+                }
+                outcome => return outcome.map(drop),
+            }
+        }
+    }
+
+    /// Fails if there is no room on the disk for more than a small commit.
+    pub fn has_room(&self) -> Result<()> {
+        self.journal.get().map_or(Ok(()), |journal| journal.has_room())
+    }
+
     /// Takes the hub back to the moment before an input that is told again.
     pub fn rewind(&self, moment: &Moment) {
         let mut state = self.lock();
@@ -69,7 +92,7 @@ impl Hub {
     pub fn define(&self, definition: Definition) -> Result<()> {
         let mut state = self.lock();
         if let Some(journal) = self.journal.get() {
-            journal.has_room()?;
+            journal.hold_room()?;
         }
         state.definition = Some(definition);
         Ok(())
@@ -110,10 +133,14 @@ impl Hub {
 
     /// Records the definition that is running, at the moment of its first effect.
     pub(super) fn record_definition(&self, state: &mut State, now: Timestamp) -> Result<()> {
+        if let Some(journal) = self.journal.get() {
+            journal.release_room();
+        }
         let Some(definition) = state.definition.take() else { return Ok(()) };
         let moment = state.moment(now);
         let input = self.prepare(|| Input::Definition(definition.clone()))?;
         self.record(&moment, input.as_deref(), false)?;
+        fault::point("hub.definition.recorded");
         state.definitions.push((moment, definition));
         Ok(())
     }

@@ -38,6 +38,7 @@ use super::table::Table;
 use super::{Error, Result};
 use crate::clock::Clock;
 use crate::delta::Delta;
+use crate::fault;
 use crate::planner::plan::Plan;
 use crate::sql::catalog::Oid;
 use crate::time::{Position, Timestamp};
@@ -254,7 +255,9 @@ impl Hub {
         let now = self.clock.now();
         state.check(&writes, now)?;
         let moment = state.moment(now);
+        fault::point("hub.commit");
         self.record(&moment, input.as_deref(), lazy)?;
+        fault::point("hub.commit.recorded");
         let commit = state.next_commit(now);
         let mut changes = BTreeMap::new();
         let mut receipt = Receipt { commit, admitted: 0, refused: 0 };
@@ -264,6 +267,7 @@ impl Hub {
             }
             state.write(write, &mut changes, &mut receipt)?;
         }
+        fault::point("hub.commit.applied");
         state.dispatch(commit, &changes, &BTreeSet::new(), vec![]);
         if state.recovering {
             self.tell();

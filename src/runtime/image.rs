@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use super::hub::Hub;
 use super::intake::Intake;
-use super::journal::{Input, Moment, encode};
+use super::journal::{Input, Journal, Moment, encode};
 use super::state::State;
 use super::{Error, Result};
 use crate::operators::{StateReader, StateWriter};
@@ -84,6 +84,7 @@ impl Hub {
     /// Lets no writer but sinks begin a commit, until [`Hub::open_gate`].
     pub fn close_gate(&self) {
         self.lock().gated = true;
+        self.tell();
     }
 
     /// Lets writers go on.
@@ -97,9 +98,13 @@ impl Hub {
         self.told_until(|| self.lock().is_quiet()).await;
     }
 
-    /// Takes an image, if all is quiet. `others` are taken at the same time; what is recorded after
-    /// is recorded behind the image as well.
-    pub fn image(&self, others: impl FnOnce() -> Result<Others>) -> Result<Option<Image>> {
+    /// Takes an image, if all is quiet. `others` are taken at the same time, and at the end of it
+    /// `then` is done with the journal.
+    pub fn image(
+        &self,
+        others: impl FnOnce() -> Result<Others>,
+        then: fn(&Journal),
+    ) -> Result<Option<Image>> {
         let state = self.lock();
         if !state.is_quiet() {
             return Ok(None);
@@ -127,7 +132,7 @@ impl Hub {
         }
         inputs.push((None, encode(&Input::Image(Part::End, None))?));
         if let Some(journal) = self.journal.get() {
-            journal.begin_next();
+            then(journal);
         }
         Ok(Some(Image { inputs, moment }))
     }
@@ -217,6 +222,8 @@ impl State {
 /// Gathers the sections of an image as they are read.
 #[derive(Debug, Default)]
 pub struct Gathered {
+    /// Whether an image has begun and not come to its end.
+    pub in_image: bool,
     sections: Vec<(u64, String, Vec<RecordBatch>)>,
 }
 

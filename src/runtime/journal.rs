@@ -13,6 +13,7 @@
 //! Rows are the messages of Arrow's IPC format, without a schema: that of their object is known.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use arrow::array::RecordBatch;
@@ -31,12 +32,16 @@ use super::image::{Image, Part, batch_bytes, read_batch};
 use super::intake::Step;
 use super::{Error, Result};
 use crate::delta::codec;
+use crate::fault;
 use crate::sql::catalog::Oid;
-use crate::storage::log::{Generations, Log, Reader};
+use crate::storage::log::{self, Disk, Generations, Log, Reader};
 use crate::time::{Position, Timestamp};
 
 /// As long as a definition may be: what a client may send at once.
 const DEFINITION_BYTES: usize = 1024 * 1024;
+
+/// More than a record without rows has.
+const TICK_BYTES: usize = 64;
 
 /// Where the hub stood when an input came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,6 +93,8 @@ struct Logs {
     generations: Generations,
     current: Tracked,
     next: Next,
+    /// Bytes kept for the definition that runs.
+    held: usize,
     /// What the current log was with its image.
     begun: Growth,
 }
@@ -138,6 +145,16 @@ impl Tracked {
         Ok(())
     }
 
+    /// Takes an image, as fast as it comes to the disk.
+    fn append_image(&mut self, image: Image) -> Result<()> {
+        for (moment, input) in image.inputs {
+            self.log.drain(IMAGE_BUFFER_BYTES);
+            self.append(&[&head(&moment.unwrap_or(image.moment)), &input])?;
+            fault::point("journal.next.image");
+        }
+        Ok(())
+    }
+
     /// Waits until so many records are on the disk.
     fn settled(&self, records: u64) -> impl Future<Output = ()> + use<> {
         let mut durable = self.durable.clone();
@@ -163,7 +180,8 @@ impl Journal {
             block_on(current.settled(current.taken));
         }
         generations.settle()?;
-        let logs = Logs { generations, current, next: Next::None, begun: Growth::default() };
+        let (next, held, begun) = (Next::None, 0, Growth::default());
+        let logs = Logs { generations, current, next, held, begun };
         Ok(Self { logs: Mutex::new(logs) })
     }
 
@@ -175,7 +193,12 @@ impl Journal {
     pub(super) fn append(&self, moment: &Moment, input: &[u8], lazy: bool) -> Result<()> {
         let (head, mut logs) = (head(moment), self.lock());
         let logs = &mut *logs;
+        fault::point("journal.append");
+        if logs.held > 0 {
+            logs.current.log.reserve(head.len() + input.len() + logs.held)?;
+        }
         logs.current.append(&[&head, input])?;
+        fault::point("journal.appended");
         if !lazy {
             logs.current.awaited = logs.current.taken;
         }
@@ -197,6 +220,25 @@ impl Journal {
         Ok(self.lock().current.log.reserve(DEFINITION_BYTES)?)
     }
 
+    /// Keeps room for the definition that is about to run, whatever comes before it; fails if there
+    /// is none.
+    pub(super) fn hold_room(&self) -> Result<()> {
+        self.has_room()?;
+        self.lock().held = DEFINITION_BYTES;
+        Ok(())
+    }
+
+    /// Keeps room no longer: the definition is about to be recorded, or is not to be.
+    pub(super) fn release_room(&self) {
+        self.lock().held = 0;
+    }
+
+    /// Fails if there is no room for a record without rows.
+    pub(super) fn has_little_room(&self) -> Result<()> {
+        let logs = self.lock();
+        Ok(logs.current.log.reserve(TICK_BYTES + logs.held)?)
+    }
+
     /// Waits until everything taken so far is on the disk, up to the last input that is not lazy.
     pub(super) fn settled(&self) -> impl Future<Output = ()> + use<> {
         let current = &self.lock().current;
@@ -212,7 +254,7 @@ impl Journal {
     }
 
     /// Keeps what comes from now on for the next log.
-    pub(super) fn begin_next(&self) {
+    pub fn begin_next(&self) {
         self.lock().next = Next::Waits(Vec::new());
     }
 
@@ -227,12 +269,20 @@ impl Journal {
         done
     }
 
+    /// Writes a log that begins with an image, and goes on with nothing. Blocks.
+    pub fn write(dir: &Path, image: Image) -> Result<()> {
+        let (mut generations, reader) = Generations::open(Disk::default(), dir)?;
+        let mut log = Tracked::new(reader)?;
+        log.append_image(image)?;
+        block_on(log.settled(log.taken));
+        Ok(generations.settle()?)
+    }
+
     fn write_next(&self, image: Image) -> Result<()> {
         let mut next = Tracked::new(self.lock().generations.begin()?)?;
-        for (moment, input) in image.inputs {
-            next.log.drain(IMAGE_BUFFER_BYTES);
-            next.append(&[&head(&moment.unwrap_or(image.moment)), &input])?;
-        }
+        fault::point("journal.next.begun");
+        next.append_image(image)?;
+        fault::point("journal.next.written");
         let image_bytes = next.log.bytes();
         let begun = Growth { bytes: image_bytes, records: next.taken, image_bytes };
         {
@@ -242,6 +292,7 @@ impl Journal {
             }
             logs.next = Next::Follows(next);
         }
+        fault::point("journal.next.follows");
         // Most of it comes to the disk while others write.
         let settled = match &self.lock().next {
             Next::Follows(next) => next.settled(next.taken),
@@ -253,9 +304,15 @@ impl Journal {
             return Ok(());
         };
         block_on(next.settled(next.taken));
-        logs.generations.advance()?;
+        fault::point("journal.next.settled");
+        logs.generations.prepare()?;
+        if let Err(error) = logs.generations.advance() {
+            log::end(&error);
+        }
+        fault::point("journal.next.counts");
         next.awaited = next.taken;
         (logs.current, logs.begun) = (next, begun);
+        fault::point("journal.next.current");
         Ok(())
     }
 }

@@ -4,6 +4,7 @@ use super::hub::Hub;
 use super::journal::Input;
 use super::state::Passed;
 use super::{Error, Result};
+use crate::fault;
 use crate::time::Timestamp;
 
 impl Hub {
@@ -13,6 +14,10 @@ impl Hub {
         let mut guard = self.lock();
         let state = &mut *guard;
         if state.closed || state.gated {
+            return;
+        }
+        // Time stands still where it cannot be recorded: a start would judge rows by another one.
+        if self.journal.get().is_some_and(|journal| journal.has_little_room().is_err()) {
             return;
         }
         let now = self.clock().now();
@@ -25,6 +30,7 @@ impl Hub {
             if let Err(error) = recorded {
                 tracing::warn!("the passing of time is not recorded: {error}");
             }
+            fault::point("hub.tick.recorded");
             let commit = state.next_commit(now);
             state.dispatch(commit, &changes, &views, due);
         }
@@ -40,6 +46,7 @@ impl Hub {
             }
             let moment = state.moment(self.clock().now());
             self.record(&moment, self.prepare(|| Input::Heartbeat(at))?.as_deref(), false)?;
+            fault::point("hub.heartbeat.recorded");
             let before = at.plus(-1);
             state.time = Some(state.time.map_or(before, |last| last.max(before)));
         }

@@ -34,6 +34,11 @@ impl SinkProgress {
         self.delivered.load(Ordering::Acquire) >= position.0
     }
 
+    /// The last commit of which what it changed is recorded as written.
+    pub fn delivered_until(&self) -> Position {
+        Position(self.delivered.load(Ordering::Acquire))
+    }
+
     /// Takes note that what a commit changed is recorded as written.
     pub(super) fn delivered(&self, position: Position) {
         self.delivered.store(position.0, Ordering::Release);
@@ -107,6 +112,22 @@ impl Hub {
 }
 
 impl Hub {
+    /// Waits until somebody waits for all sinks to have written everything.
+    pub async fn hurried(&self) {
+        let hurried = || {
+            let state = self.lock();
+            state.gated || state.hurried > 0
+        };
+        self.told_until(hurried).await;
+    }
+
+    fn hurry(&self, more: isize) {
+        let mut state = self.lock();
+        state.hurried += more;
+        drop(state);
+        self.tell();
+    }
+
     /// Waits until what has been committed so far can be seen in every view, and in what sinks
     /// write.
     pub async fn flush(&self) {
@@ -115,7 +136,9 @@ impl Hub {
             let written = state.sinks.values().map(|sink| sink.into);
             (state.views.keys().copied().collect(), written.collect())
         };
+        self.hurry(1);
         self.settle(&written).await;
+        self.hurry(-1);
         for view in views {
             self.settled(view).await;
         }

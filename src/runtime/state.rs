@@ -41,6 +41,8 @@ pub(super) struct State {
     pub(super) restoring: bool,
     /// Whether only sinks may write.
     pub(super) gated: bool,
+    /// How many wait for all sinks to have written everything.
+    pub(super) hurried: isize,
     /// All definitions so far.
     pub(super) definitions: Vec<(Moment, Definition)>,
     pub(super) next_job: JobId,

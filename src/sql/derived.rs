@@ -51,15 +51,18 @@ pub struct CreateStreamAs {
     pub options: BTreeMap<String, String>,
 }
 
-/// `CREATE SINK name INTO relation [(columns)] [KEY (columns)] AS query`.
+/// `CREATE SINK name INTO relation [(columns)] [KEY (columns)] AS query`, or `TO connector`.
 #[derive(Clone, Debug)]
 pub struct CreateSink {
     /// Name, possibly with a schema.
     pub name: ast::ObjectName,
     /// Whether an existing one is fine.
     pub if_not_exists: bool,
-    /// The stream or table that it writes into.
-    pub into: ast::ObjectName,
+    /// The stream or table that it writes into; none if a connector writes, which is among the
+    /// options.
+    pub into: Option<ast::ObjectName>,
+    /// `PARTITION BY (..)` of files.
+    pub partition: Vec<ast::Ident>,
     /// Columns that the query's are written into; empty means the first ones. The others get their
     /// defaults.
     pub columns: Vec<ast::ObjectName>,

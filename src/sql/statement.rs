@@ -177,6 +177,8 @@ pub enum StatementKind {
     NoOp(&'static str),
     /// CHECKPOINT: a log that begins with the present state.
     Checkpoint,
+    /// `BACKUP TO 'directory'`: a data directory with the present state.
+    Backup(String),
     /// Nothing but blanks and comments.
     Empty,
 }

@@ -4,6 +4,10 @@
 #[expect(dead_code, reason = "every test program uses its own part of the support")]
 mod support;
 
+mod clocks;
+mod disks;
+mod faults;
+mod files;
 mod kills;
 mod objects;
 mod refusals;

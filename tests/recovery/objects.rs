@@ -162,6 +162,85 @@ fn replaced_suspended_and_failing_views() {
 }
 
 #[test]
+fn lookups_and_late_rows_that_count() {
+    survives(
+        &[
+            "CREATE TABLE zones (id BIGINT PRIMARY KEY, name TEXT)",
+            "INSERT INTO zones VALUES (1, 'north'), (2, 'south')",
+            "CREATE STREAM trips (zone BIGINT, at TIMESTAMP, \
+             WATERMARK FOR at AS at, ALLOWED LATENESS INTERVAL '1 hour', LATE INTO trips_late)",
+            "CREATE VIEW named AS SELECT t.at, z.name FROM trips t \
+             JOIN zones FOR SYSTEM_TIME AS OF PROC_TIME() AS z ON z.id = t.zone",
+            "CREATE VIEW per_hour AS SELECT window_start, count(*) AS c \
+             FROM TUMBLE(trips, at, INTERVAL '1 hour') GROUP BY window_start EMIT ON WINDOW CLOSE",
+            "INSERT INTO trips VALUES (1, '2026-01-01 10:10:00'), (2, '2026-01-01 10:40:00')",
+            "UPDATE zones SET name = 'far south' WHERE id = 2",
+            "INSERT INTO trips VALUES (2, '2026-01-01 11:10:00'), (1, '2026-01-01 10:20:00')",
+            "INSERT INTO trips VALUES (1, '2026-01-01 09:00:00'), (3, '2026-01-01 11:20:00')",
+        ],
+        &[
+            "SELECT * FROM named ORDER BY 1",
+            "SELECT * FROM per_hour ORDER BY 1",
+            "SELECT zone, at, late_by FROM trips_late ORDER BY 1, 2",
+            "SELECT * FROM trips ORDER BY 2",
+        ],
+    );
+}
+
+#[test]
+fn streams_by_rows_and_retention_by_time() {
+    survives(
+        &[
+            "CREATE STREAM r (v BIGINT, CLOCK ROW)",
+            "CREATE VIEW three AS SELECT count(*) AS c, sum(v) AS s FROM r [ROWS 3]",
+            "INSERT INTO r VALUES (1), (2)",
+            "INSERT INTO r VALUES (3), (4)",
+            "CREATE STREAM short (v BIGINT, at TIMESTAMP, WATERMARK FOR at AS at) \
+             WITH (retention = '1 hour')",
+            "CREATE VIEW all_of_it AS SELECT count(*) AS c FROM short",
+            "INSERT INTO short SELECT i, TIMESTAMP '2026-01-01 00:00:00' + i * INTERVAL '1 minute' \
+             FROM generate_series(1, 5000) AS g(i)",
+        ],
+        &[
+            "SELECT v FROM r ORDER BY v",
+            "SELECT * FROM three",
+            "SELECT max(v), max(at) FROM short",
+            "SELECT count(*) FROM short WHERE at > TIMESTAMP '2026-01-04 10:30:00'",
+            "SELECT * FROM all_of_it",
+        ],
+    );
+}
+
+/// What was of a session goes with it, and leaves nothing behind.
+#[test]
+fn temporary_objects_go() {
+    survives(
+        &[
+            "CREATE TABLE t (a BIGINT)",
+            "CREATE TEMPORARY TABLE t (b BIGINT)",
+            "INSERT INTO t VALUES (1)",
+            "INSERT INTO public.t VALUES (2)",
+            "CREATE TEMPORARY VIEW w AS SELECT b FROM t",
+        ],
+        &["SELECT * FROM public.t", "SELECT name FROM hw.streams ORDER BY 1"],
+    );
+    let server = Server::start();
+    let mut client = server.connect();
+    client.run("CREATE TEMPORARY TABLE gone (a BIGINT)");
+    client.run("INSERT INTO gone VALUES (1)");
+    client.run("CREATE TABLE kept (a BIGINT)");
+    server.connect().run("CHECKPOINT");
+    client.run("INSERT INTO gone VALUES (2)");
+    client.run("INSERT INTO kept VALUES (3)");
+    let server = server.crash();
+    let mut client = server.connect();
+    assert_eq!(client.fail("SELECT * FROM gone").code, "42P01");
+    assert_eq!(client.run("SELECT * FROM kept").lines(), ["3"]);
+    client.run("CREATE TEMPORARY TABLE gone (a BIGINT)");
+    assert!(client.run("SELECT * FROM gone").rows.is_empty());
+}
+
+#[test]
 fn versioned_tables_and_their_readers() {
     survives(
         &[

@@ -76,3 +76,59 @@ fn a_pipe_is_no_source() {
     assert_eq!(said.code, "22023", "{said}");
     assert!(said.message.contains("is a pipe or a device"), "{said}");
 }
+
+/// A start on the data directory of a server that was killed, with a file removed or changed.
+#[test]
+fn a_directory_that_is_not_whole_is_refused() {
+    for (file, bytes, said) in [
+        ("log/current", None, "is not whole"),
+        ("log", None, "is not whole"),
+        ("highwater.format", Some("2\n"), "has format \"2\", and this version reads format \"1\""),
+        ("highwater.format", Some("0\n"), "has format \"0\""),
+        ("highwater.format", Some(""), "has format \"\""),
+        ("log/current", Some("9 00000000\n"), "it does not name a log"),
+        ("log/current", Some(""), "it does not name a log"),
+    ] {
+        let server = filled();
+        let path = server.data().join(file);
+        let text = server.crash_with(|| match bytes {
+            Some(bytes) => fs::write(&path, bytes).expect("a file can be written"),
+            None if path.is_dir() => fs::remove_dir_all(&path).expect("it can be removed"),
+            None => fs::remove_file(&path).expect("a file can be removed"),
+        });
+        assert!(text.contains(said), "{file} {bytes:?}: {text}");
+    }
+}
+
+/// The log says all that the other files do.
+#[test]
+fn files_without_which_a_server_starts() {
+    let server = filled();
+    let data = server.data();
+    for file in ["highwater.format", "highwater.lock"] {
+        fs::remove_file(data.join(file)).expect("a file can be removed");
+    }
+    let server = server.crash();
+    assert_eq!(server.connect().run("SELECT count(*) FROM t").lines(), ["10"]);
+    assert!(data.join("highwater.format").exists());
+}
+
+#[test]
+fn a_directory_in_use_or_without_leave_is_refused() {
+    let server = filled();
+    let data = server.data();
+    let start = |data: &str| {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_highwater"))
+            .args(["serve", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--data-dir", data])
+            .output()
+            .expect("the binary runs");
+        assert!(!output.status.success(), "the server started");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let said = start(&data.to_string_lossy());
+    assert!(said.contains("is in use by another highwater server"), "{said}");
+    // Nobody may write there.
+    let said = start("/proc");
+    assert!(said.contains("could not write to data directory \"/proc\""), "{said}");
+    assert_eq!(server.connect().run("SELECT count(*) FROM t").lines(), ["10"]);
+}

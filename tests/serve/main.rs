@@ -4,6 +4,7 @@
 #[expect(dead_code, reason = "every test program uses its own part of the support")]
 mod support;
 
+mod backups;
 mod sources;
 
 use std::io::{Read, Write};

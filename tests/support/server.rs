@@ -35,8 +35,8 @@ pub struct Server {
     child: Child,
     /// Kept open, or the server could not print.
     _stdout: BufReader<ChildStdout>,
-    postgres: SocketAddr,
-    http: SocketAddr,
+    /// Postgres and HTTP, if it got ready.
+    addresses: Option<(SocketAddr, SocketAddr)>,
     directory: Arc<TempDir>,
     options: Options,
     /// `--memory-limit`.
@@ -103,36 +103,85 @@ impl Server {
     }
 
     fn on(directory: Arc<TempDir>, options: Options, memory: Option<&'static str>) -> Self {
+        let server = Self::attempt(directory, options, memory, None);
+        assert!(server.is_ready(), "the server is not ready\n{}", server.stderr());
+        server
+    }
+
+    /// Starts a server with a fault (`HIGHWATER_FAULT`); it may end before it is ready.
+    pub fn armed(fault: &str) -> Self {
+        let directory = TempDir::new().expect("a temporary directory can be made");
+        Self::attempt(Arc::new(directory), Options::default(), None, Some(fault))
+    }
+
+    /// Starts another one on its data directory when the process has ended, perhaps with a fault.
+    pub fn again(mut self, fault: Option<&str>) -> Self {
+        self.child.wait().expect("the process can be waited for");
+        Self::attempt(Arc::clone(&self.directory), self.options, self.memory, fault)
+    }
+
+    /// A place for a server that has not been started; [`Server::again`] does.
+    pub fn empty() -> Self {
+        Self::armed("server.start")
+    }
+
+    /// Kills the process at once.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("the process can be killed");
+        self.child.wait().expect("the process can be waited for");
+    }
+
+    /// Whether it got ready.
+    pub fn is_ready(&self) -> bool {
+        self.addresses.is_some()
+    }
+
+    /// Tells the process to end, unless it has, and waits for it.
+    pub fn end(&mut self) -> ExitStatus {
+        if let Ok(Some(status)) = self.child.try_wait() {
+            return status;
+        }
+        let sent = Command::new("kill").args(["-s", "TERM", &self.child.id().to_string()]).output();
+        sent.expect("kill runs");
+        self.child.wait().expect("the process can be waited for")
+    }
+
+    fn attempt(
+        directory: Arc<TempDir>,
+        options: Options,
+        memory: Option<&'static str>,
+        fault: Option<&str>,
+    ) -> Self {
         let stderr = File::create(directory.path().join("stderr")).expect("a file can be made");
         let mut child = Self::command(&directory, options, memory)
+            .envs(fault.map(|fault| ("HIGHWATER_FAULT", fault)))
             .stdout(Stdio::piped())
             .stderr(stderr)
             .spawn()
             .expect("the server's binary runs");
         let stdout = child.stdout.take().expect("stdout is piped");
         let (line, stdout) = first_line(stdout);
-        let Some((postgres, http)) = addresses(&line) else {
-            let _ = child.kill();
-            let _ = child.wait();
-            panic!("server said {line:?} instead of being ready\n{}", stderr_of(directory.path()));
-        };
-        Self { child, _stdout: stdout, postgres, http, directory, options, memory }
+        let addresses = addresses(&line);
+        if addresses.is_none() {
+            child.wait().expect("a process that is not ready ends");
+        }
+        Self { child, _stdout: stdout, addresses, directory, options, memory }
     }
 
     /// Opens a connection.
     pub fn connect(&self) -> Client {
-        Client::connect(self.postgres)
+        Client::connect(self.postgres())
             .unwrap_or_else(|e| panic!("no connection: {e}\n{}", self.stderr()))
     }
 
     /// Where it speaks Postgres.
     pub fn postgres(&self) -> SocketAddr {
-        self.postgres
+        self.addresses.expect("the server got ready").0
     }
 
     /// Where it speaks HTTP.
     pub fn http(&self) -> SocketAddr {
-        self.http
+        self.addresses.expect("the server got ready").1
     }
 
     /// A directory for the test's own files; it goes with the server.

@@ -29,6 +29,7 @@ mod listing;
 mod progress;
 mod reader;
 mod settings;
+pub mod sink;
 #[cfg(test)]
 mod tests;
 
@@ -44,6 +45,8 @@ use super::{Error, Result, Source, SourceBatch, SourceSpec};
 use files::{Chunk, Files};
 use progress::Progress;
 use settings::Settings;
+
+pub use settings::FileFormat;
 
 /// Time between looks for growth while following: short against human patience, and a look costs
 /// one system call per file.

@@ -141,8 +141,10 @@ pub struct ViewDef {
 /// What makes a sink.
 #[derive(Clone, Debug)]
 pub struct SinkDef {
-    /// The stream or table that it writes into.
-    pub into: Oid,
+    /// The stream or table that it writes into; none if a connector writes.
+    pub into: Option<Oid>,
+    /// Where it writes, as text.
+    pub place: String,
     /// The query's text.
     pub query: Arc<str>,
 }

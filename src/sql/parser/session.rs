@@ -24,6 +24,7 @@ const FIRST: &[&str] = &[
     "FLUSH",
     "DISCARD",
     "CHECKPOINT",
+    "BACKUP",
     "LISTEN",
     "UNLISTEN",
     "NOTIFY",
@@ -62,6 +63,10 @@ pub fn statement(reader: &mut Reader<'_>) -> Result<Option<StatementKind>> {
         "FLUSH" => StatementKind::Flush,
         "DISCARD" => discard(reader)?,
         "CHECKPOINT" => StatementKind::Checkpoint,
+        "BACKUP" => {
+            reader.expect(&["TO"])?;
+            StatementKind::Backup(reader.string()?.to_owned())
+        }
         "LISTEN" => {
             reader.ident()?;
             StatementKind::NoOp("LISTEN")

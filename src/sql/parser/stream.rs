@@ -132,18 +132,25 @@ fn derived(
 fn sink(mut reader: Reader<'_>) -> Result<StatementKind> {
     let if_not_exists = reader.eat(&["IF", "NOT", "EXISTS"]);
     let name = reader.object_name()?;
-    if reader.sees(&["TO"]) {
-        return Err(reader.not_yet(
-            "CREATE SINK .. TO a connector",
-            "Write CREATE SINK .. INTO a stream or table, or read the query with SUBSCRIBE.",
-        ));
+    let mut options = BTreeMap::new();
+    let (mut into, mut columns, mut partition) = (None, Vec::new(), Vec::new());
+    if reader.eat(&["TO"]) {
+        connector(&mut reader, &mut options)?;
+        if reader.eat(&["PARTITION", "BY"]) {
+            partition = reader.idents()?;
+        }
+    } else {
+        reader.expect(&["INTO"])?;
+        into = Some(reader.object_name()?);
+        if reader.peek(0) == &Token::LParen {
+            columns = reader.idents()?;
+        }
     }
-    reader.expect(&["INTO"])?;
-    let into = reader.object_name()?;
-    let columns = if reader.peek(0) == &Token::LParen { reader.idents()? } else { Vec::new() };
     let columns = columns.into_iter().map(|column| ast::ObjectName::from(vec![column])).collect();
     let key = if reader.eat(&["KEY"]) { reader.idents()? } else { Vec::new() };
-    let mut options = BTreeMap::new();
+    if into.is_none() && reader.eat(&["FORMAT"]) {
+        options.insert("format".to_owned(), fold(&reader.ident()?));
+    }
     with_clause(&mut reader, &mut options)?;
     let of_relation = reader.eat(&["FROM"]);
     if !of_relation {
@@ -159,8 +166,17 @@ fn sink(mut reader: Reader<'_>) -> Result<StatementKind> {
     } else {
         (query(source)?, source.text())
     };
-    let sink = CreateSink { name, if_not_exists, into, columns, key, query, query_text, options };
-    Ok(StatementKind::CreateSink(sink))
+    Ok(StatementKind::CreateSink(CreateSink {
+        name,
+        if_not_exists,
+        into,
+        partition,
+        columns,
+        key,
+        query,
+        query_text,
+        options,
+    }))
 }
 
 /// Takes `WITH (..)` off the end; what is before it remains.

@@ -115,8 +115,8 @@ fn enumerated(words: &[&str], word: &str) -> Option<String> {
     words.iter().find(|w| **w == word || Some(**w) == alias).map(|w| (*w).to_owned())
 }
 
-/// Parses `500`, `500ms`, `1.5 s`.
-fn millis(word: &str) -> Option<u64> {
+/// Parses `500`, `500ms`, `1.5 s`, in lower case.
+pub fn millis(word: &str) -> Option<u64> {
     let unit_at = word.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(word.len());
     let (number, unit) = word.split_at(unit_at);
     let factor = match unit {

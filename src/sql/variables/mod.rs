@@ -17,6 +17,8 @@ use super::error::{Error, Result};
 use super::output::style::Style;
 use crate::size;
 
+pub use check::millis;
+
 mod check;
 mod table;
 

@@ -10,7 +10,8 @@
 //! ```
 //! Numbers are little-endian. The mark tells a block that was damaged from one that was never
 //! written whole: it is written when the block before it is on the disk, and the next block takes
-//! its place.
+//! its place. Where the next block is in another segment, a mark with all bits of its number
+//! turned, the link, says so when that block is on the disk: the segment must not be missing then.
 
 use std::ops::Range;
 
@@ -32,7 +33,7 @@ pub fn push(block: &mut Vec<u8>, parts: &[&[u8]]) {
     parts.iter().for_each(|part| block.extend_from_slice(part));
 }
 
-/// Completes a block, or makes a mark of one without records.
+/// Completes a block.
 pub fn seal(block: &mut Vec<u8>, number: u64) {
     block[8..HEADER].copy_from_slice(&number.to_le_bytes());
     let length = u32::try_from(block.len() - HEADER).expect("a block has less than 4 GiB");
@@ -40,6 +41,18 @@ pub fn seal(block: &mut Vec<u8>, number: u64) {
     block[..4].copy_from_slice(&length.to_le_bytes());
     block[4..8].copy_from_slice(&sum.to_le_bytes());
     block.resize(size(block.len()), 0);
+}
+
+/// The mark behind the last block, with the number of the block to come.
+pub fn mark(number: u64) -> Vec<u8> {
+    let mut mark = vec![0; HEADER];
+    seal(&mut mark, number);
+    mark
+}
+
+/// What takes the place of the mark when the block of that number is in another segment.
+pub fn link(number: u64) -> Vec<u8> {
+    mark(!number)
 }
 
 /// What is found where a block is expected.
@@ -52,6 +65,8 @@ pub enum Found {
         /// Whether the mark is there; at the end of a segment there is no room for it.
         marked: bool,
     },
+    /// The end of a segment that another one follows.
+    Link,
     /// Something else.
     Torn,
 }
@@ -65,6 +80,7 @@ pub fn find(segment: &[u8], at: usize, number: u64) -> Found {
     match read(segment, at) {
         Some((found, range)) if found == number && range.is_empty() => Found::End { marked: true },
         Some((found, range)) if found == number => Found::Block(range),
+        Some((found, range)) if found == !number && range.is_empty() => Found::Link,
         _ => Found::Torn,
     }
 }

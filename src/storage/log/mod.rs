@@ -22,9 +22,12 @@
 //!    not tell.
 
 mod block;
+mod disk;
 mod generation;
 mod reader;
 mod segment;
+#[cfg(test)]
+mod simulation;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -33,7 +36,8 @@ use std::io;
 use std::path::PathBuf;
 
 pub use block::records;
-pub use generation::Generations;
+pub use disk::Disk;
+pub use generation::{Generations, Salvaged};
 pub use reader::Reader;
 pub use writer::Log;
 
@@ -71,6 +75,13 @@ pub enum Error {
         /// What is wrong.
         what: String,
     },
+}
+
+/// Ends the process: what is on the disk is not known, and a second try would not tell.
+pub fn end(error: &Error) -> ! {
+    let cause = std::error::Error::source(error).map(ToString::to_string);
+    tracing::error!("{error}: {}; ending", cause.unwrap_or_default());
+    std::process::abort();
 }
 
 impl Error {

@@ -1,13 +1,13 @@
 //! Files of the log.
 
-use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FallocateFlags, fallocate};
-
+use super::block::{self, HEADER};
+use super::disk::{Disk, Opened};
 use super::{Error, Result};
+use crate::fault;
 
 /// A file with space for blocks.
 #[derive(Debug)]
@@ -16,70 +16,71 @@ pub struct Segment {
     pub path: PathBuf,
     /// Its bytes.
     pub len: u64,
-    file: File,
+    file: Box<dyn Opened>,
 }
 
 impl Segment {
     /// Allocates a segment before its first block is known; `number` tells it from others that are
     /// not named yet.
-    pub fn spare(dir: &Path, number: u64, len: u64) -> io::Result<Self> {
+    pub fn spare(disk: &Disk, dir: &Path, number: u64, len: u64) -> io::Result<Self> {
         let path = dir.join(format!("{number}.spare"));
-        let file = File::options().create(true).truncate(true).write(true).open(&path)?;
-        match fallocate(&file, FallocateFlags::empty(), 0, len) {
-            Ok(()) => {}
-            // Without space kept for it, a full disk shows when a block is written.
-            Err(rustix::io::Errno::OPNOTSUPP) => file.set_len(len)?,
-            Err(error) => {
-                drop(file);
-                let _ = fs::remove_file(&path);
-                return Err(error.into());
-            }
-        }
-        file.sync_all()?;
+        let file = disk.allocate(&path, len)?;
+        fault::point("log.spare.allocated");
         Ok(Self { path, len, file })
     }
 
     /// Gives a spare segment the name of its first block.
-    pub fn name(mut self, dir: &Path, first: u64) -> Result<Self> {
+    pub fn name(mut self, disk: &Disk, dir: &Path, first: u64) -> Result<Self> {
+        fault::point("log.segment.rename");
         let path = dir.join(format!("{first:020}-{}.log", self.len));
-        fs::rename(&self.path, &path).map_err(Error::io("rename", &self.path))?;
+        disk.rename(&self.path, &path).map_err(Error::io("rename", &self.path))?;
+        fault::point("log.segment.renamed");
         self.path = path;
-        sync_dir(dir)?;
+        disk.sync_dir(dir).map_err(Error::io("sync", dir))?;
+        fault::point("log.segment.named");
         Ok(self)
     }
 
-    /// Opens a segment that has blocks, and clears what is behind the last one.
-    pub fn resume(path: &Path, end: u64) -> Result<Self> {
-        let failed = |what| Error::io(what, path);
-        let file = File::options().write(true).open(path).map_err(failed("open"))?;
-        let len = file.metadata().map_err(failed("read"))?.len();
-        file.set_len(end).map_err(failed("truncate"))?;
-        file.set_len(len).map_err(failed("extend"))?;
-        let kept = fallocate(&file, FallocateFlags::empty(), 0, len);
-        // Without space kept for it, a full disk shows when a block is written.
-        if let Err(error) =
-            kept.or_else(|e| (e == rustix::io::Errno::OPNOTSUPP).then_some(()).ok_or(e))
-        {
-            return Err(failed("extend")(error.into()));
-        }
-        file.sync_all().map_err(failed("sync"))?;
-        Ok(Self { path: path.to_owned(), len, file })
+    /// Opens a segment with these bytes, of which `last` is the last block; `next` is the number of
+    /// the one to come. Clears what is behind it, but for the mark.
+    ///
+    /// The last block is written again: one that was written and not synced, or of which the sync
+    /// failed, may be in memory only, and has been read from there. The mark comes to the disk
+    /// after it, as ever.
+    pub fn resume(
+        disk: &Disk,
+        path: &Path,
+        bytes: &[u8],
+        last: Range<usize>,
+        next: u64,
+    ) -> Result<Self> {
+        let file = disk.open(path).map_err(Error::io("open", path))?;
+        let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1);
+        let mut rest = match last.end + HEADER <= bytes.len() {
+            true => block::mark(next),
+            false => Vec::new(),
+        };
+        rest.resize(rest.len().max(used.saturating_sub(last.end)), 0);
+        let segment = Self { path: path.to_owned(), len: bytes.len() as u64, file };
+        fault::point("log.resume");
+        segment.write(&bytes[last.clone()], last.start as u64)?;
+        segment.sync()?;
+        fault::point("log.resume.written");
+        segment.write(&rest, last.end as u64)?;
+        segment.sync()?;
+        fault::point("log.resume.cleared");
+        Ok(segment)
     }
 
     /// Writes bytes at a place.
-    pub fn write(&self, bytes: &[u8], at: u64) -> io::Result<()> {
-        self.file.write_all_at(bytes, at)
+    pub fn write(&self, bytes: &[u8], at: u64) -> Result<()> {
+        self.file.write(bytes, at).map_err(Error::io("write", &self.path))
     }
 
     /// Waits until what was written is on the disk.
-    pub fn sync(&self) -> io::Result<()> {
-        self.file.sync_data()
+    pub fn sync(&self) -> Result<()> {
+        self.file.sync().map_err(Error::io("sync", &self.path))
     }
-}
-
-/// Waits until the names in a directory are on the disk.
-pub fn sync_dir(dir: &Path) -> Result<()> {
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(Error::io("sync", dir))
 }
 
 /// A segment as its name says.
@@ -94,11 +95,9 @@ pub struct Listed {
 }
 
 /// The segments of a log, oldest first.
-pub fn list(dir: &Path) -> Result<Vec<Listed>> {
-    let failed = || Error::io("read", dir);
+pub fn list(disk: &Disk, dir: &Path) -> Result<Vec<Listed>> {
     let mut found = Vec::new();
-    for entry in fs::read_dir(dir).map_err(failed())? {
-        let path = entry.map_err(failed())?.path();
+    for path in disk.list(dir).map_err(Error::io("read", dir))? {
         let name = path.file_name().and_then(|name| name.to_str()?.strip_suffix(".log"));
         let Some((first, len)) = name.and_then(|name| name.split_once('-')) else { continue };
         let (Ok(first), Ok(len)) = (first.parse(), len.parse()) else { continue };

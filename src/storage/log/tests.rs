@@ -4,11 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 
-use super::{Error, Log, Reader, Result, records, segment};
+use super::{Disk, Error, Log, Reader, Result, records, segment};
 
 /// Reads the log in a directory to its end.
 fn read(dir: &Path) -> Result<(Vec<Vec<u8>>, Reader)> {
-    let mut reader = Reader::open(dir)?;
+    let mut reader = Reader::open(&Disk::default(), dir)?;
     let mut found = Vec::new();
     while let Some(block) = reader.next_block()? {
         found.extend(records(&block).map(<[u8]>::to_vec));
@@ -37,7 +37,7 @@ fn numbered(count: u8, length: usize) -> Vec<Vec<u8>> {
 }
 
 fn only_segment(dir: &Path) -> PathBuf {
-    let segments = segment::list(dir).unwrap();
+    let segments = segment::list(&Disk::default(), dir).unwrap();
     assert_eq!(segments.len(), 1);
     segments[0].path.clone()
 }
@@ -81,9 +81,9 @@ fn a_block_larger_than_a_segment_has_one_to_itself() {
     let dir = tempfile::tempdir().unwrap();
     let all = vec![vec![1; 10], vec![2; 40_000_000], vec![3; 10]];
     add(dir.path(), &all);
-    assert_eq!(segment::list(dir.path()).unwrap().len(), 3);
+    assert_eq!(segment::list(&Disk::default(), dir.path()).unwrap().len(), 3);
     assert_eq!(read(dir.path()).unwrap().0, all);
-    fs::remove_file(&segment::list(dir.path()).unwrap()[0].path).unwrap();
+    fs::remove_file(&segment::list(&Disk::default(), dir.path()).unwrap()[0].path).unwrap();
     let error = read(dir.path()).unwrap_err();
     assert!(error.to_string().contains("damaged"), "{error}");
 }

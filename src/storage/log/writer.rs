@@ -7,11 +7,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use super::block::{self, HEADER};
+use super::disk::Disk;
 use super::segment::Segment;
-use super::{Error, Result};
-
-/// Bytes of a segment, unless one block is larger.
-const SEGMENT_BYTES: u64 = 16 * 1024 * 1024;
+use super::{Error, Result, end};
+use crate::fault;
 
 /// Where the next block goes.
 #[derive(Debug)]
@@ -34,6 +33,7 @@ pub struct Log {
 
 #[derive(Debug)]
 struct Shared {
+    disk: Disk,
     dir: PathBuf,
     buffer: Mutex<Buffer>,
     filled: Condvar,
@@ -61,42 +61,54 @@ struct Buffer {
 }
 
 impl Buffer {
-    /// Makes sure that there is space for a block of so many bytes.
-    fn reserve(&mut self, dir: &Path, bytes: u64) -> Result<()> {
+    /// Makes sure that there is space for a block of so many bytes, and the mark behind it.
+    fn reserve(&mut self, disk: &Disk, dir: &Path, bytes: u64) -> Result<()> {
+        let bytes = bytes + HEADER as u64;
         if bytes <= self.room || self.spare.as_ref().is_some_and(|spare| bytes <= spare.len) {
             return Ok(());
         }
-        let full = |source| Error::Full { path: dir.to_owned(), source };
-        if let Some(small) = self.spare.take() {
-            // What is left of it is removed with the log.
-            let _ = std::fs::remove_file(&small.path);
-        }
         // Where there is no room for a large one, a small one does.
-        let sizes = [SEGMENT_BYTES, SEGMENT_BYTES / 16, bytes].map(|size| size.max(bytes));
+        let large = disk.segment_bytes;
+        let sizes = [large, large / 16, bytes].map(|size| size.max(bytes));
         let mut made = Err(io::ErrorKind::StorageFull.into());
         for size in sizes {
             self.spares += 1;
-            made = Segment::spare(dir, self.spares, size);
-            if made.is_ok() {
+            made = Segment::spare(disk, dir, self.spares, size);
+            if !made.as_ref().is_err_and(is_full) {
                 break;
             }
         }
-        if made.is_err() && !mem::replace(&mut self.full, true) {
+        if made.as_ref().is_err_and(is_full) && !mem::replace(&mut self.full, true) {
             tracing::warn!(path = %dir.display(), "there is no room for the log");
         }
-        self.spare = Some(made.map_err(full)?);
+        let made = made.map_err(|source| match is_full(&source) {
+            true => Error::Full { path: dir.to_owned(), source },
+            false => Error::io("extend", dir)(source),
+        })?;
+        // What was taken may rely on a smaller one until there is another.
+        if let Some(small) = self.spare.replace(made) {
+            // What is left of it is removed with the log.
+            let _ = disk.remove(&small.path);
+        }
         self.full = false;
         Ok(())
     }
 }
 
+/// Whether an operation failed for want of space.
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 impl Log {
-    pub(super) fn start(
+    /// A log, and what brings it to the disk.
+    pub(super) fn new(
+        disk: Disk,
         dir: &Path,
         place: Option<Place>,
         number: u64,
         durable: Durable,
-    ) -> Result<Self> {
+    ) -> Result<(Self, Writer)> {
         let room = place.as_ref().map_or(0, |place| place.segment.len - place.at);
         let block = vec![0; HEADER];
         let mut buffer = Buffer {
@@ -109,24 +121,30 @@ impl Log {
             full: false,
             closed: false,
         };
-        buffer.reserve(dir, HEADER as u64)?;
+        buffer.reserve(&disk, dir, HEADER as u64)?;
         let shared = Arc::new(Shared {
+            disk,
             dir: dir.to_owned(),
             buffer: Mutex::new(buffer),
             filled: Condvar::new(),
             drained: Condvar::new(),
         });
         let writer = Writer { shared: Arc::clone(&shared), place, number, durable };
-        let thread = thread::Builder::new().name("log".into());
-        let thread = thread.spawn(move || writer.run()).map_err(Error::io("start writing", dir))?;
-        Ok(Self { shared, thread: Some(thread) })
+        Ok((Self { shared, thread: None }, writer))
+    }
+
+    /// Lets the writer run on a thread.
+    pub(super) fn run(mut self, writer: Writer) -> Result<Self> {
+        let thread = thread::Builder::new().name("log".into()).spawn(move || writer.run());
+        self.thread = Some(thread.map_err(Error::io("start writing", &self.shared.dir))?);
+        Ok(self)
     }
 
     /// Fails if there is no room for a record of so many bytes.
     pub fn reserve(&self, length: usize) -> Result<()> {
         let mut buffer = self.shared.lock();
         let bytes = block::size(buffer.block.len() + 4 + length);
-        buffer.reserve(&self.shared.dir, bytes as u64)
+        buffer.reserve(&self.shared.disk, &self.shared.dir, bytes as u64)
     }
 
     /// Bytes of the records taken so far.
@@ -145,7 +163,7 @@ impl Log {
         let mut buffer = self.shared.lock();
         let length: usize = parts.iter().map(|part| part.len()).sum();
         let bytes = block::size(buffer.block.len() + 4 + length);
-        buffer.reserve(&self.shared.dir, bytes as u64)?;
+        buffer.reserve(&self.shared.disk, &self.shared.dir, bytes as u64)?;
         block::push(&mut buffer.block, parts);
         buffer.taken += 1;
         buffer.bytes += length as u64;
@@ -173,8 +191,8 @@ impl Shared {
     }
 }
 
-/// What the thread of a log works on.
-struct Writer {
+/// What brings a log to the disk.
+pub(super) struct Writer {
     shared: Arc<Shared>,
     place: Option<Place>,
     /// The number of the next block.
@@ -183,56 +201,68 @@ struct Writer {
 }
 
 impl Writer {
+    /// Works until the log is closed.
     fn run(mut self) {
-        let mut block = Vec::new();
-        while let Some((spare, taken)) = self.wait(&mut block) {
-            if let Err(error) = self.write(&mut block, spare) {
-                let cause = std::error::Error::source(&error).map(ToString::to_string);
-                tracing::error!("{error}: {}; ending", cause.unwrap_or_default());
-                std::process::abort();
+        while self.wait() {
+            if let Err(error) = self.step() {
+                end(&error);
             }
-            (self.durable)(taken);
         }
     }
 
-    /// Waits for records and swaps them into `block`; returns the segment that they begin, if they
-    /// do, and the number of records up to them. `None` at the end.
-    fn wait(&self, block: &mut Vec<u8>) -> Option<(Option<Segment>, u64)> {
-        block.clear();
-        block.resize(HEADER, 0);
-        let filled = |buffer: &mut Buffer| buffer.block.len() == HEADER && !buffer.closed;
-        let guard = self.shared.filled.wait_while(self.shared.lock(), filled);
-        let mut guard = guard.unwrap_or_else(PoisonError::into_inner);
-        let buffer = &mut *guard;
-        if buffer.block.len() == HEADER {
-            return None;
-        }
-        mem::swap(&mut buffer.block, block);
+    /// Waits for records; returns whether there are any, or the log is closed.
+    fn wait(&self) -> bool {
+        let idle = |buffer: &mut Buffer| buffer.block.len() == HEADER && !buffer.closed;
+        let buffer = self.shared.filled.wait_while(self.shared.lock(), idle);
+        buffer.unwrap_or_else(PoisonError::into_inner).block.len() > HEADER
+    }
+
+    /// Brings what has come together to the disk. After an error it is not known what is there, and
+    /// the process has to end.
+    pub(super) fn step(&mut self) -> Result<()> {
+        let (mut block, spare, taken) = self.take();
+        self.write(&mut block, spare)?;
+        fault::point("log.block.acknowledge");
+        (self.durable)(taken);
+        fault::point("log.block.acknowledged");
+        Ok(())
+    }
+
+    /// Takes what has come together: the block, the segment that it begins, if it does, and the
+    /// number of records up to its end.
+    fn take(&self) -> (Vec<u8>, Option<Segment>, u64) {
+        let mut buffer = self.shared.lock();
+        let block = mem::replace(&mut buffer.block, vec![0; HEADER]);
         self.shared.drained.notify_all();
         let bytes = block::size(block.len()) as u64;
-        let spare = if bytes <= buffer.room { None } else { buffer.spare.take() };
+        let fits = bytes + HEADER as u64 <= buffer.room;
+        let spare = if fits { None } else { buffer.spare.take() };
         let room = spare.as_ref().map_or(buffer.room, |spare| spare.len);
         buffer.room = room - bytes;
-        Some((spare, buffer.taken))
+        (block, spare, buffer.taken)
     }
 
     fn write(&mut self, block: &mut Vec<u8>, spare: Option<Segment>) -> Result<()> {
+        let mut left = None;
         if let Some(spare) = spare {
-            let segment = spare.name(&self.shared.dir, self.number)?;
-            self.place = Some(Place { segment, at: 0 });
+            let segment = spare.name(&self.shared.disk, &self.shared.dir, self.number)?;
+            left = self.place.replace(Place { segment, at: 0 });
         }
         let place = self.place.as_mut().expect("a block without room begins a segment");
-        let failed = |what| Error::io(what, &place.segment.path);
         block::seal(block, self.number);
-        place.segment.write(block, place.at).map_err(failed("write"))?;
-        place.segment.sync().map_err(failed("sync"))?;
+        fault::point("log.block.write");
+        place.segment.write(block, place.at)?;
+        fault::point("log.block.written");
+        place.segment.sync()?;
+        fault::point("log.block.synced");
         place.at += block.len() as u64;
-        self.number += 1;
-        if place.segment.len - place.at >= HEADER as u64 {
-            let mut mark = vec![0; HEADER];
-            block::seal(&mut mark, self.number);
-            place.segment.write(&mark, place.at).map_err(failed("write"))?;
+        if let Some(left) = left.filter(|left| left.segment.len - left.at >= HEADER as u64) {
+            left.segment.write(&block::link(self.number), left.at)?;
+            fault::point("log.block.linked");
         }
+        self.number += 1;
+        place.segment.write(&block::mark(self.number), place.at)?;
+        fault::point("log.block.marked");
         Ok(())
     }
 }

@@ -252,9 +252,16 @@ fn streams_and_sinks_of_queries() {
     else {
         panic!("no sink")
     };
-    assert_eq!((sink.name.to_string(), sink.into.to_string()), ("k".into(), "lab.t".into()));
+    let into = sink.into.map(|name| name.to_string());
+    assert_eq!((sink.name.to_string(), into.as_deref()), ("k".into(), Some("lab.t")));
     assert_eq!(sink.key.len(), 2);
     assert_eq!(&*sink.query_text, "SELECT a, b FROM s");
+    let text = "CREATE SINK k TO FILE 'out' PARTITION BY (a) FORMAT CSV WITH (clock = event) \
+                AS SELECT a FROM s";
+    let StatementKind::CreateSink(sink) = kind(text) else { panic!("no sink") };
+    let options: Vec<_> = sink.options.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    assert_eq!(options, ["clock=event", "connector=file", "format=csv", "path=out"]);
+    assert!(sink.into.is_none() && sink.partition.len() == 1);
 }
 
 #[test]

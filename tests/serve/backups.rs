@@ -1,0 +1,232 @@
+//! Backup, restore and check, as one runs them.
+
+use std::fs;
+use std::path::Path;
+use std::process::Output;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+
+use crate::highwater;
+use crate::support::client::Client;
+use crate::support::server::Server;
+
+const QUERIES: [&str; 3] =
+    ["SELECT * FROM t ORDER BY a", "SELECT * FROM sums", "SELECT name, rows, late FROM hw.streams"];
+
+fn filled() -> Server {
+    let server = Server::start();
+    let mut client = server.connect();
+    client.run("CREATE TABLE t (a BIGINT PRIMARY KEY, b TEXT)");
+    client.run("INSERT INTO t SELECT i, 'row ' || i FROM generate_series(1, 1000) AS g(i)");
+    client.run("CREATE STREAM s (v BIGINT, at TIMESTAMP, WATERMARK FOR at AS at)");
+    client.run("CREATE VIEW sums AS SELECT count(*) AS c, sum(v) AS s FROM s");
+    client.run("INSERT INTO s VALUES (1, '2026-01-01 10:00:00'), (2, '2026-01-01 09:00:00')");
+    server
+}
+
+fn answers(client: &mut Client) -> Vec<Vec<String>> {
+    QUERIES.iter().map(|sql| client.run(sql).lines()).collect()
+}
+
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+fn succeeded(output: &Output) -> String {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn refused(output: &Output, part: &str) {
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains(part), "{said}");
+}
+
+fn check(path: &Path) -> Output {
+    highwater(&["check", "--data-dir", &text(path)])
+}
+
+/// All files of a directory with their bytes.
+fn contents(dir: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).expect("a directory can be read") {
+        let path = entry.expect("an entry can be read").path();
+        match path.is_dir() {
+            true => found.extend(contents(&path)),
+            false => found.push((text(&path), fs::read(&path).expect("a file can be read"))),
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn a_backup_of_a_running_server_is_restored() {
+    let server = filled();
+    let mut client = server.connect();
+    let before = answers(&mut client);
+    let (backup, listen) = (server.scratch().join("it's a backup"), server.postgres().to_string());
+    succeeded(&highwater(&["backup", &text(&backup), "--listen", &listen]));
+    // What comes later is not in it.
+    client.run("INSERT INTO t VALUES (2000, 'later')");
+    let said = succeeded(&check(&backup));
+    assert!(said.contains("is sound") && said.contains("3 objects"), "{said}");
+    let untouched = contents(&backup);
+
+    let restored = Server::empty();
+    let data = text(&restored.data());
+    succeeded(&highwater(&["restore", &text(&backup), "--data-dir", &data]));
+    assert_eq!(contents(&backup), untouched);
+    refused(&highwater(&["restore", &text(&backup), "--data-dir", &data]), "is not empty");
+    let restored = restored.again(None);
+    assert_eq!(answers(&mut restored.connect()), before);
+    restored.connect().run("INSERT INTO t VALUES (3000, 'on')");
+    let restored = restored.crash();
+    assert_eq!(restored.connect().run("SELECT count(*) FROM t").lines(), ["1001"]);
+}
+
+/// A backup is of one commit, whatever is written meanwhile.
+#[test]
+fn a_backup_has_all_of_a_transaction_or_nothing() {
+    let server = Server::start();
+    let mut client = server.connect();
+    client.run("CREATE TABLE a (i BIGINT)");
+    client.run("CREATE TABLE b (i BIGINT)");
+    let (done, acknowledged) = (AtomicBool::new(false), AtomicU64::new(0));
+    thread::scope(|scope| {
+        let _done = Done(&done);
+        scope.spawn(|| {
+            let mut writer = server.connect();
+            while !done.load(Ordering::Acquire) {
+                let i = acknowledged.load(Ordering::Acquire);
+                let both = format!("INSERT INTO a VALUES ({i}); INSERT INTO b VALUES ({i})");
+                writer.simple(&both).expect("the rows are taken");
+                acknowledged.store(i + 1, Ordering::Release);
+            }
+        });
+        for name in ["first", "second"] {
+            let backup = server.scratch().join(name);
+            let before = acknowledged.load(Ordering::Acquire);
+            client.run(&format!("BACKUP TO '{}'", backup.display()));
+            let after = acknowledged.load(Ordering::Acquire) + 1;
+            let restored = Server::empty();
+            let data = text(&restored.data());
+            succeeded(&highwater(&["restore", &text(&backup), "--data-dir", &data]));
+            let restored = restored.again(None);
+            let counts = "SELECT (SELECT count(*) FROM a), (SELECT count(*) FROM b), \
+                          (SELECT count(DISTINCT i) FROM a)";
+            let counts = restored.connect().run(counts).lines();
+            let [a, b, i] = counts[0].split('|').collect::<Vec<_>>()[..] else { panic!() };
+            assert!(a == b && a == i, "{counts:?}");
+            let count: u64 = a.parse().expect("a number");
+            assert!((before..=after).contains(&count), "{before} <= {count} <= {after}");
+        }
+    });
+}
+
+/// Ends the writer, also if the test fails.
+struct Done<'a>(&'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+#[test]
+fn a_backup_goes_into_an_empty_directory() {
+    let server = filled();
+    let (scratch, listen) = (server.scratch(), server.postgres().to_string());
+    fs::write(scratch.join("file"), "something").expect("a file can be written");
+    refused(&highwater(&["backup", &text(&scratch), "--listen", &listen]), "is not empty");
+    let said = server.connect().fail("BACKUP TO 'somewhere'");
+    assert_eq!(
+        (said.code.as_str(), said.message.as_str()),
+        ("22023", "\"somewhere\" is not an absolute path")
+    );
+    let said = server.connect().fail("BACKUP TO '/proc/no/such/place'");
+    assert_eq!(said.code, "58030", "{said}");
+    // The server goes on.
+    server.connect().run("INSERT INTO t VALUES (2000, 'on')");
+}
+
+#[test]
+fn a_check_says_what_is_wrong_and_changes_nothing() {
+    let mut server = filled();
+    let data = server.data();
+    refused(&check(&data), "is in use by another highwater server");
+    server.connect().run("CHECKPOINT");
+    server.connect().run("INSERT INTO t VALUES (2000, 'more')");
+    server.kill();
+    let before = contents(&data);
+    succeeded(&check(&data));
+    assert_eq!(contents(&data), before);
+    for (path, bytes) in &before {
+        let counts =
+            path.ends_with(".log") || path.ends_with("current") || path.ends_with("format");
+        if !counts {
+            continue;
+        }
+        let mut changed = bytes.clone();
+        changed[0] ^= 16;
+        fs::write(path, &changed).expect("a file can be written");
+        refused(&check(&data), if path.ends_with("format") { "has format" } else { path });
+        fs::remove_file(path).expect("a file can be removed");
+        refused(&check(&data), if path.ends_with(".log") { "log/2" } else { path });
+        fs::write(path, bytes).expect("a file can be written");
+    }
+    succeeded(&check(&data));
+    refused(&check(&data.join("nothing")), "highwater.format");
+}
+
+/// A backup that was not finished is none.
+#[test]
+fn half_a_backup_is_refused() {
+    let server = filled();
+    let backup = server.scratch().join("half");
+    server.connect().run(&format!("BACKUP TO '{}'", backup.display()));
+    fs::remove_file(backup.join("highwater.format")).expect("a file can be removed");
+    refused(&check(&backup), "is not whole");
+    let elsewhere = server.scratch().join("elsewhere");
+    refused(
+        &highwater(&["restore", &text(&backup), "--data-dir", &text(&elsewhere)]),
+        "is not whole",
+    );
+    assert!(!elsewhere.exists());
+}
+
+#[test]
+fn what_is_before_the_damage_is_salvaged() {
+    let mut server = Server::start();
+    let mut client = server.connect();
+    client.run("CREATE TABLE t (a BIGINT)");
+    (0..20).for_each(|i| {
+        client.run(&format!("INSERT INTO t VALUES ({i})"));
+    });
+    server.kill();
+    let data = server.data();
+    let salvage = || highwater(&["salvage", "--data-dir", &text(&data)]);
+    let said = succeeded(&salvage());
+    assert!(said.contains("nothing was changed"), "{said}");
+    succeeded(&check(&data));
+    let files = contents(&data);
+    let (path, bytes) = files.iter().find(|(path, _)| path.ends_with(".log")).expect("a segment");
+    let used = bytes.iter().rposition(|byte| *byte != 0).expect("it is not empty");
+    let mut changed = bytes.clone();
+    changed[used / 2] ^= 16;
+    fs::write(path, changed).expect("a file can be written");
+    refused(&check(&data), path);
+    let said = succeeded(&salvage());
+    assert!(said.contains(path) && said.contains("kept: "), "{said}");
+    succeeded(&check(&data));
+    assert!(data.join("log/1.damaged").exists());
+    let server = server.again(None);
+    let kept = server.connect().run("SELECT count(*), max(a) + 1 FROM t").lines();
+    let [count, next] = kept[0].split('|').collect::<Vec<_>>()[..] else { panic!("{kept:?}") };
+    assert!(
+        count == next && (1..19).contains(&count.parse::<u64>().expect("a number")),
+        "{kept:?}"
+    );
+    server.connect().run("INSERT INTO t VALUES (100)");
+}
