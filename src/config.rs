@@ -83,7 +83,7 @@ impl Default for Config {
             listen: Address::local(4566),
             http: Address::local(4567),
             shards: cores().next_power_of_two().min(SHARDS_MAX),
-            memory_limit: Size(machine_memory() / 10 * 7),
+            memory_limit: Size((machine_memory() / 10 * 7) >> 20 << 20),
             batch_rows: BATCH_ROWS_DEFAULT,
             history_rows: HISTORY_ROWS_DEFAULT,
         }

@@ -9,6 +9,7 @@ pub mod format;
 mod nexmark;
 mod options;
 mod pace;
+pub mod postgres;
 mod splitmix;
 
 use std::collections::BTreeMap;
@@ -100,6 +101,31 @@ impl Classify for Error {
             Error::Io { .. } | Error::Format { .. } | Error::Copy { .. } => None,
         }
     }
+}
+
+/// What a sink is to write of some commits.
+#[derive(Clone, Debug)]
+pub struct Changes {
+    /// The rows.
+    pub rows: RecordBatch,
+    /// How often each comes, or goes.
+    pub weights: Vec<i64>,
+}
+
+/// Where rows go outside of the server. What was written is known there, by commits, so that
+/// nothing is written twice.
+#[async_trait]
+pub trait Sink: Send + Sync {
+    /// Finishes what has been begun beyond the commit `delivered`; returns up to which commit
+    /// everything has been written.
+    async fn resume(&self, delivered: u64) -> Result<u64>;
+
+    /// Writes the changes of the commits `range.0..=range.1`, of which none have been written, all
+    /// or none.
+    async fn write(&self, range: (u64, u64), changes: Arc<Changes>) -> Result<()>;
+
+    /// It is known elsewhere that everything up to a commit has been written.
+    async fn forget(&self, until: u64) -> Result<()>;
 }
 
 /// Why a record is no row of its stream or table.

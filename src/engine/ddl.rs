@@ -62,7 +62,7 @@ impl Session {
                 "CREATE STREAM".to_owned()
             }
             StatementKind::CreateSink(create) => {
-                self.create_sink(create, text)?;
+                self.create_sink(create, text).await?;
                 "CREATE SINK".to_owned()
             }
             StatementKind::CreateTable(create) => {

@@ -33,7 +33,8 @@ fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
 
 /// Returns the same functions for sessions in a time zone and with a style of times.
 pub fn in_zone(functions: &SessionState, zone: &str, style: Style) -> SessionState {
-    let mut config = functions.config().clone();
+    // The list of catalogs is shared: another default one would take the place of the first.
+    let mut config = functions.config().clone().with_create_default_catalog_and_schema(false);
     config.options_mut().extensions.insert(SessionTimes { zone: zone.into(), style });
     SessionStateBuilder::new_from_existing(functions.clone()).with_config(config).build()
 }

@@ -8,6 +8,8 @@
 
 use std::sync::{Arc, Mutex};
 
+use datafusion::catalog::MemoryCatalogProviderList;
+use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SessionContext;
 use futures::StreamExt;
@@ -109,6 +111,16 @@ pub(super) struct Introspection {
     facts: Arc<Mutex<Facts>>,
 }
 
+/// The same functions with a list of catalogs of their own: copies of a state share it, and what
+/// sessions see differs.
+fn own_catalog(functions: &SessionState) -> SessionState {
+    let config = functions.config().clone().with_create_default_catalog_and_schema(true);
+    SessionStateBuilder::new_from_existing(functions.clone())
+        .with_config(config)
+        .with_catalog_list(Arc::new(MemoryCatalogProviderList::new()))
+        .build()
+}
+
 impl Session {
     /// The context, made at first use and told of the session's settings.
     fn introspection(&mut self) -> Result<SessionContext> {
@@ -119,7 +131,7 @@ impl Session {
                 client: self.client.clone(),
                 settings: Arc::clone(&facts),
             };
-            let context = SessionContext::new_with_state(self.engine.functions.as_ref().clone());
+            let context = SessionContext::new_with_state(own_catalog(&self.engine.functions));
             pg_catalog::install(&context, Arc::new(view))?;
             self.introspection = Some(Introspection { context, facts });
         }

@@ -37,6 +37,7 @@ mod introspect;
 mod keys;
 mod locks;
 mod nodes;
+mod outbox;
 pub mod outcome;
 mod parameters;
 mod past;

@@ -61,8 +61,8 @@ pub(super) struct Started {
 }
 
 impl Session {
-    pub(super) fn create_sink(&mut self, create: &CreateSink, text: Arc<str>) -> Result<()> {
-        let Some(into) = &create.into else { return self.create_sink_to(create, text) };
+    pub(super) async fn create_sink(&mut self, create: &CreateSink, text: Arc<str>) -> Result<()> {
+        let Some(into) = &create.into else { return self.create_sink_to(create, text).await };
         let options = QueryOptions::new(&create.options)?;
         let (schema, name) = self.new_name(&create.name)?;
         if self.taken(&schema, &name, create.if_not_exists)? {
@@ -301,7 +301,7 @@ impl Writer {
                 Write::Table(self.into.oid, Delta::inserts(delta.rows().clone(), Timestamp::MIN))
             }
             ObjectKind::Table(def) => {
-                self.count_keys(&delta, &def.primary_key.clone())?;
+                self.status.count_keys(&delta, &def.primary_key)?;
                 Write::Upsert(self.into.oid, delta)
             }
             _ => Write::Rows(self.into.oid, delta.rows().clone()),
@@ -316,10 +316,12 @@ impl Writer {
         self.status.rows.fetch_add(count, Ordering::Relaxed);
         Ok(())
     }
+}
 
+impl SinkStatus {
     /// Refuses a change that leaves two rows of one key.
-    fn count_keys(&mut self, delta: &Delta, key: &[usize]) -> Result<()> {
-        let mut keys = lock(&self.status.keys);
+    pub(super) fn count_keys(&self, delta: &Delta, key: &[usize]) -> Result<()> {
+        let mut keys = lock(&self.keys);
         let Some(keys) = keys.as_mut() else { return Ok(()) };
         let columns: Vec<ArrayRef> =
             key.iter().map(|i| Arc::clone(delta.rows().column(*i))).collect();
@@ -337,9 +339,7 @@ impl Writer {
         }
         Ok(())
     }
-}
 
-impl SinkStatus {
     /// Writes how far the sink is.
     fn save(&self) -> Result<StateWriter> {
         let mut to = StateWriter::default();

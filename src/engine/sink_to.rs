@@ -1,84 +1,88 @@
-//! CREATE SINK .. TO FILE: a query whose rows go into files.
+//! CREATE SINK .. TO FILE and TO POSTGRES: queries whose rows go outside.
 //!
 //! # Semantics
-//! The rows of a query that only appends go into files of a directory, each row once, whatever
-//! happens to the server. What has come together is written every `interval`, and at once when the
-//! server takes a checkpoint or ends. A range of commits is written as a whole
-//! ([`FileSink`]); when it stands in files, that is recorded in the log
-//! ([`Write::Delivered`]). A server that starts again finishes the range that it finds written, and
-//! writes what comes behind.
-//!
-//! What cannot be written is tried again, at growing intervals; `hw.sinks` says why. Nothing else
-//! waits for it but checkpoints.
+//! Into files go the rows of a query that only appends. Into a table of PostgreSQL go the same
+//! without a KEY; with one, the row of a key becomes that of the query, and goes when the query has
+//! none. How that is done once, whatever happens, is in [`super::outbox`].
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use arrow::array::RecordBatch;
 use sqlparser::ast;
-use tokio::time::Instant;
 
 use super::derived::QueryOptions;
+use super::outbox::Outbox;
 use super::session::Session;
-use super::sink::{SinkStatus, Started};
-use super::{Error, Result, lock, query};
+use super::sink::Started;
+use super::{Error, Result, query};
+use crate::connectors::Sink;
 use crate::connectors::file::FileFormat;
 use crate::connectors::file::sink::{FileSink, check_partition};
+use crate::connectors::postgres::PostgresSink;
 use crate::error::SqlState;
 use crate::planner::bind::{bind_query, visible_names};
 use crate::planner::lower::{self, Request, Wanted};
+use crate::planner::plan::Plan;
 use crate::planner::relation::Names;
-use crate::runtime;
-use crate::runtime::hub::{Hub, Write};
-use crate::runtime::sink::SinkProgress;
-use crate::runtime::subscription::Change;
 use crate::sql::catalog::{Catalog, Oid, SinkDef};
 use crate::sql::derived::CreateSink;
 use crate::sql::names::fold;
 use crate::sql::variables;
-use crate::time::Position;
+use crate::storage::Bag;
 
-/// How often files are written unless told otherwise.
+/// How often something is written unless told otherwise.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// The first and the longest pause after something could not be written.
-const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(30)];
+/// Where the rows go.
+enum Place {
+    Files { dir: PathBuf, format: FileFormat },
+    Postgres { address: String, table: String },
+}
 
-/// Rows that wait at most before they are written.
-const ROWS_MAX: usize = 1_000_000;
-
-/// What the options say of the files.
-struct Files {
-    dir: PathBuf,
-    format: FileFormat,
+/// What the options say.
+struct Outside {
+    place: Place,
     interval: Duration,
 }
 
-impl Files {
-    /// Takes the options of files out of those of the sink.
+fn invalid(message: impl Into<String>, hint: &str) -> Error {
+    Error::hinted(SqlState::INVALID_PARAMETER_VALUE, message, hint)
+}
+
+impl Outside {
+    /// Takes what concerns the outside out of the options of the sink.
     fn take(create: &CreateSink) -> Result<(Self, QueryOptions)> {
         let mut options = create.options.clone();
         let connector = options.remove("connector").unwrap_or_default();
-        if connector != "file" {
-            return Err(Error::hinted(
-                SqlState::FEATURE_NOT_SUPPORTED,
-                format!("CREATE SINK .. TO {} is not supported yet", connector.to_uppercase()),
-                "Write TO FILE 'directory', or INTO a stream or table.",
-            ));
-        }
-        let invalid = |message: String, hint: &str| {
-            Error::hinted(SqlState::INVALID_PARAMETER_VALUE, message, hint)
+        let path = options.remove("path").filter(|path| !path.is_empty());
+        let place = match connector.as_str() {
+            "file" => {
+                let hint = "Write TO FILE 'directory'.";
+                let dir = path.ok_or_else(|| invalid("a sink to files needs a directory", hint))?;
+                let format = options.remove("format").unwrap_or_else(|| "json".to_owned());
+                let format = FileFormat::parse(&format).ok_or_else(|| {
+                    let message = format!("unknown format \"{format}\"");
+                    invalid(message, "Formats are json, csv and parquet.")
+                })?;
+                Place::Files { dir: dir.into(), format }
+            }
+            "postgres" => {
+                let hint = "Write TO POSTGRES 'host=.. user=.. dbname=..' (table = 'name').";
+                let what = "a sink to PostgreSQL needs an address and a table";
+                let table = options.remove("table").filter(|table| !table.is_empty());
+                let (address, table) = path.zip(table).ok_or_else(|| invalid(what, hint))?;
+                Place::Postgres { address, table }
+            }
+            _ => {
+                return Err(Error::hinted(
+                    SqlState::FEATURE_NOT_SUPPORTED,
+                    format!("CREATE SINK .. TO {} is not supported yet", connector.to_uppercase()),
+                    "Write TO FILE or TO POSTGRES, or INTO a stream or table.",
+                ));
+            }
         };
-        let dir = options.remove("path").filter(|path| !path.is_empty());
-        let dir = dir.ok_or_else(|| {
-            invalid("a sink to files needs a directory".into(), "Write TO FILE 'directory'.")
-        })?;
-        let format = options.remove("format").unwrap_or_else(|| "json".to_owned());
-        let format = FileFormat::parse(&format).ok_or_else(|| {
-            invalid(format!("unknown format \"{format}\""), "Formats are json, csv and parquet.")
-        })?;
         let interval = options.remove("interval").map(|text| {
             let millis = variables::millis(&text).filter(|millis| *millis > 0);
             millis.map(Duration::from_millis).ok_or_else(|| {
@@ -87,249 +91,134 @@ impl Files {
             })
         });
         let interval = interval.transpose()?.unwrap_or(INTERVAL);
-        Ok((Self { dir: dir.into(), format, interval }, QueryOptions::new(&options)?))
+        Ok((Self { place, interval }, QueryOptions::new(&options)?))
+    }
+
+    /// Refuses clauses that mean nothing there.
+    fn check(&self, create: &CreateSink) -> Result<()> {
+        let refused = |message: &str, hint: &str| {
+            Err(Error::hinted(SqlState::INVALID_OBJECT_DEFINITION, message, hint))
+        };
+        match &self.place {
+            Place::Files { .. } if !create.key.is_empty() => refused(
+                "files have no key",
+                "Leave KEY out; changes can be written by WITH c AS CHANGELOG FROM v.",
+            ),
+            Place::Postgres { .. } if !create.partition.is_empty() => {
+                refused("only files are partitioned", "Leave PARTITION BY out.")
+            }
+            Place::Files { .. } | Place::Postgres { .. } => Ok(()),
+        }
+    }
+
+    /// The sink, and where it writes, as text. `special` columns are those of a partition, or of
+    /// the key. What is not there is an error, unless the sink has been there `before`.
+    async fn open(
+        &self,
+        id: String,
+        columns: &[String],
+        special: Vec<usize>,
+        before: bool,
+    ) -> Result<(Arc<dyn Sink>, String)> {
+        match &self.place {
+            Place::Files { dir, format } => {
+                let sink = FileSink::new(dir, id, *format, special);
+                if !before {
+                    sink.make_directories()?;
+                }
+                Ok((Arc::new(sink), dir.to_string_lossy().into_owned()))
+            }
+            Place::Postgres { address, table } => {
+                let sink = PostgresSink::new(address, table, columns.to_vec(), special, id)?;
+                if !before {
+                    sink.check().await?;
+                }
+                Ok((Arc::new(sink), table.clone()))
+            }
+        }
     }
 }
 
 impl Session {
     /// Creates a sink whose rows go outside.
-    pub(super) fn create_sink_to(&mut self, create: &CreateSink, text: Arc<str>) -> Result<()> {
-        let (files, options) = Files::take(create)?;
+    pub(super) async fn create_sink_to(
+        &mut self,
+        create: &CreateSink,
+        text: Arc<str>,
+    ) -> Result<()> {
+        let (outside, options) = Outside::take(create)?;
         let (schema, name) = self.new_name(&create.name)?;
         if self.taken(&schema, &name, create.if_not_exists)? {
             return Ok(());
         }
-        if !create.key.is_empty() {
-            return Err(Error::hinted(
-                SqlState::INVALID_OBJECT_DEFINITION,
-                "files have no key",
-                "Leave KEY out; changes can be written by WITH c AS CHANGELOG FROM v.",
-            ));
-        }
+        outside.check(create)?;
+        let (plan, columns, reads) = self.plan_to(create, &options)?;
+        let row = &plan.root.schema;
+        let partition = places(&create.partition, &columns, "PARTITION BY")?;
+        check_partition(row, &partition)?;
+        let key = places(&create.key, &columns, "KEY")?;
+        let keys = match key.is_empty() {
+            true => None,
+            false => Some(Bag::new(Arc::new(row.project(&key)?))?),
+        };
+        self.verdict("sink", &name, &plan)?;
+        let oid = self.engine.change_catalog(Catalog::fresh_oid);
+        // No other server, and no other sink of this one, has begun at this moment with this oid.
+        let id = format!("{oid}-{:x}", self.engine.hub().now().0);
+        let special = if key.is_empty() { partition } else { key.clone() };
+        let before = self.engine.hub().is_recovering();
+        let (sink, place) = outside.open(id, &columns, special, before).await?;
+        let Started { progress, status } =
+            self.start_sink(&plan, &options, (oid, &name, oid), keys)?;
+        let outbox = Outbox {
+            oid,
+            hub: Arc::clone(self.engine.hub()),
+            sink,
+            columns,
+            key,
+            as_text: matches!(outside.place, Place::Postgres { .. }),
+            interval: outside.interval,
+            progress,
+            status,
+        };
+        tokio::spawn(outbox.run());
+        let query = Arc::clone(&create.query_text);
+        self.add_sink((oid, schema, name), SinkDef { into: None, place, query }, text, reads);
+        Ok(())
+    }
+
+    /// The plan of a sink's query, the names of its columns, and the objects it names.
+    fn plan_to(
+        &self,
+        create: &CreateSink,
+        options: &QueryOptions,
+    ) -> Result<(Plan, Vec<String>, BTreeSet<Oid>)> {
         let relations = self.relations();
         let functions = &*relations.functions;
         let names = Names::new(&relations, functions, Arc::clone(&create.query.windows));
         let bound = query::with_params(bind_query(&create.query, &names)?, &[])?;
         let columns = visible_names(&bound);
-        let request = Request {
-            wanted: Wanted::Stream,
-            clock: options.clock,
-            ..Request::emitting(create.query.emit)
+        let wanted = match create.key.is_empty() || create.query.to_stream {
+            true => Wanted::Stream,
+            false => Wanted::Changes,
         };
+        let emitting = Request::emitting(create.query.emit);
+        let request = Request { wanted, clock: options.clock, ..emitting };
         let plan = lower::continuous(bound, request, functions)?;
         options.check(&plan)?;
-        let partition = partition_of(create, &columns)?;
-        check_partition(&plan.root.schema, &partition)?;
-        self.verdict("sink", &name, &plan)?;
-        let oid = self.engine.change_catalog(Catalog::fresh_oid);
-        // No other server, and no other sink of this one, has begun at this moment with this oid.
-        let id = format!("{oid}-{:x}", self.engine.hub().now().0);
-        let Files { dir, format, interval } = files;
-        let place = dir.to_string_lossy().into_owned();
-        let files = Arc::new(FileSink::create(&dir, id, format, partition)?);
-        let reads = names.used();
-        let Started { progress, status } =
-            self.start_sink(&plan, &options, (oid, &name, oid), None)?;
-        let hub = Arc::clone(self.engine.hub());
-        let writer = Writer { oid, hub, files, columns, interval, progress, status };
-        tokio::spawn(writer.run());
-        let query = Arc::clone(&create.query_text);
-        self.add_sink((oid, schema, name), SinkDef { into: None, place, query }, text, reads);
-        Ok(())
+        Ok((plan, columns, names.used()))
     }
 }
 
-/// The places of the partition columns.
-fn partition_of(create: &CreateSink, columns: &[String]) -> Result<Vec<usize>> {
+/// The places of columns of the query.
+fn places(names: &[ast::Ident], columns: &[String], clause: &str) -> Result<Vec<usize>> {
     let place = |column: &ast::Ident| {
         let name = fold(column);
         columns.iter().position(|other| *other == name).ok_or_else(|| {
             let message = format!("column \"{name}\" does not exist");
-            let hint = "PARTITION BY names columns of the query.";
+            let hint = format!("{clause} names columns of the query.");
             Error::hinted(SqlState::UNDEFINED_COLUMN, message, hint)
         })
     };
-    create.partition.iter().map(place).collect()
-}
-
-/// Writes what a sink's query gives into files.
-struct Writer {
-    oid: Oid,
-    hub: Arc<Hub>,
-    files: Arc<FileSink>,
-    columns: Vec<String>,
-    interval: Duration,
-    progress: Arc<SinkProgress>,
-    status: Arc<SinkStatus>,
-}
-
-/// What a writer does next.
-enum Turn {
-    /// It takes a change.
-    Change(Box<Change>),
-    /// It writes what waits.
-    Write,
-    /// It writes what waits and ends, perhaps for a reason.
-    End(Option<String>),
-}
-
-/// What waits to be written.
-#[derive(Default)]
-struct Waiting {
-    rows: Vec<RecordBatch>,
-    count: usize,
-    /// When the first rows came.
-    since: Option<Instant>,
-    /// The last commit that made some of it, and the last that is known to have made no more.
-    made: Position,
-    until: Position,
-}
-
-impl Writer {
-    /// Writes until the query ends.
-    async fn run(self) {
-        // The first commit that is not known to be in files.
-        let mut next: Option<u64> = None;
-        let mut waiting = Waiting::default();
-        let fault = loop {
-            let ended = match self.turn(&waiting).await {
-                Turn::Change(change) => {
-                    self.take(*change, &mut next, &mut waiting).await;
-                    continue;
-                }
-                Turn::Write => None,
-                Turn::End(fault) => Some(fault),
-            };
-            let Waiting { rows, count, made, until, .. } = std::mem::take(&mut waiting);
-            if let Some(from) = next.filter(|_| count > 0) {
-                self.write((from, made.0), rows).await;
-                next = Some(made.0 + 1);
-                self.delivered(made, count).await;
-            }
-            self.hub.sink_wrote(&self.progress, until);
-            if let Some(fault) = ended {
-                break fault;
-            }
-        };
-        *lock(&self.status.fault) = fault;
-        self.status.feed.close(None);
-        self.hub.sink_stopped(&self.progress);
-    }
-
-    /// What is to be done next.
-    async fn turn(&self, waiting: &Waiting) -> Turn {
-        let change = async {
-            match self.status.feed.next().await {
-                Some(Ok(change)) => Turn::Change(Box::new(change)),
-                Some(Err(fault)) => Turn::End(Some(fault.message)),
-                None => Turn::End(None),
-            }
-        };
-        if waiting.count == 0 && waiting.until == Position::default() {
-            return change.await;
-        }
-        if waiting.count >= ROWS_MAX {
-            return Turn::Write;
-        }
-        let due = async {
-            // Without rows there is nothing to be collected.
-            if let Some(since) = waiting.since {
-                tokio::select! {
-                    () = tokio::time::sleep_until(since + self.interval) => {}
-                    () = self.hub.hurried() => {}
-                }
-            }
-        };
-        tokio::select! {
-            biased;
-            change = change => change,
-            () = due => Turn::Write,
-        }
-    }
-
-    /// Takes note of a change, unless it is in files already.
-    async fn take(&self, change: Change, next: &mut Option<u64>, waiting: &mut Waiting) {
-        self.hub.sink_turn(&self.progress, change.made).await;
-        waiting.until = change.commit.position;
-        if change.delta.is_empty() || self.progress.has_delivered(change.made) {
-            return;
-        }
-        if next.is_none() {
-            *next = Some(self.found().await + 1);
-        }
-        if next.is_some_and(|next| change.made.0 < next) {
-            return;
-        }
-        let rows = change.delta.rows();
-        let schema = rows.schema();
-        let renamed = self.columns.iter().zip(schema.fields().iter().zip(rows.columns()));
-        let renamed =
-            renamed.map(|(name, (field, column))| (name, Arc::clone(column), field.is_nullable()));
-        let rows = RecordBatch::try_from_iter_with_nullable(renamed);
-        waiting.rows.push(rows.expect("columns of a batch have its length"));
-        waiting.count += change.delta.len();
-        waiting.since.get_or_insert_with(Instant::now);
-        waiting.made = change.made;
-    }
-
-    /// Finishes what an earlier life of the server has written, and tells up to where that is.
-    async fn found(&self) -> u64 {
-        let Position(delivered) = self.progress.delivered_until();
-        let files = Arc::clone(&self.files);
-        let until = self.tried(move || files.resume(delivered)).await;
-        if until > delivered {
-            self.delivered(Position(until), 0).await;
-        }
-        until
-    }
-
-    /// Writes rows.
-    async fn write(&self, range: (u64, u64), rows: Vec<RecordBatch>) {
-        let (files, rows) = (Arc::clone(&self.files), Arc::new(rows));
-        self.tried(move || files.write(range, &rows)).await;
-    }
-
-    /// Does a step, however often it has to be tried.
-    async fn tried<T: Send + 'static>(
-        &self,
-        step: impl Fn() -> crate::connectors::Result<T> + Send + Sync + 'static,
-    ) -> T {
-        let (step, mut pause) = (Arc::new(step), PAUSES[0]);
-        loop {
-            let once = Arc::clone(&step);
-            let said = match tokio::task::spawn_blocking(move || once()).await {
-                Ok(Ok(done)) => {
-                    *lock(&self.status.trouble) = None;
-                    return done;
-                }
-                Ok(Err(error)) => error.to_string(),
-                Err(error) => error.to_string(),
-            };
-            tracing::warn!(sink = self.oid, "tried again in {pause:?}: {said}");
-            *lock(&self.status.trouble) = Some(said);
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(PAUSES[1]);
-        }
-    }
-
-    /// Records that everything up to a commit is in files.
-    async fn delivered(&self, until: Position, rows: usize) {
-        let recorded = || self.hub.commit(vec![Write::Delivered(self.oid, until)]);
-        let mut pause = PAUSES[0];
-        while let Err(error) = recorded() {
-            if matches!(error, runtime::Error::ShuttingDown) {
-                return;
-            }
-            tracing::warn!(sink = self.oid, "tried again in {pause:?}: {error}");
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(PAUSES[1]);
-        }
-        self.hub.durable().await;
-        self.status.rows.fetch_add(rows as u64, Ordering::Relaxed);
-        let files = Arc::clone(&self.files);
-        let forgotten = tokio::task::spawn_blocking(move || files.forget(until.0)).await;
-        if let Ok(Err(error)) = forgotten {
-            tracing::warn!(sink = self.oid, "{error}");
-        }
-    }
+    names.iter().map(place).collect()
 }

@@ -17,7 +17,9 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Datum, Decimal128Array};
 use arrow::compute::kernels::{cmp, numeric};
-use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, Decimal128Type, DecimalType, i256};
+use arrow::datatypes::{
+    DECIMAL128_MAX_PRECISION, DataType, Decimal128Type, DecimalType, Float32Type, Float64Type, i256,
+};
 use arrow::error::ArrowError;
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, ScalarValue};
@@ -120,7 +122,14 @@ fn divided(left: &dyn Datum, right: &dyn Datum) -> Result<ArrayRef, ArrowError> 
     // A scalar stands for as many values as the other side has.
     let rows = lefts.len().max(by_zero.len());
     let at = |array: &dyn Array, i: usize| if array.len() == 1 { 0 } else { i };
-    if (0..rows).any(|i| lefts.is_valid(at(lefts, i)) && fails(at(&by_zero, i))) {
+    // What is no number stays so.
+    let is_number = |i: usize| match lefts.data_type() {
+        DataType::Float32 => !lefts.as_primitive::<Float32Type>().value(i).is_nan(),
+        DataType::Float64 => !lefts.as_primitive::<Float64Type>().value(i).is_nan(),
+        _ => true,
+    };
+    let counts = |i: usize| lefts.is_valid(i) && is_number(i);
+    if (0..rows).any(|i| fails(at(&by_zero, i)) && counts(at(lefts, i))) {
         return Err(ArrowError::DivideByZero);
     }
     numeric::div(left, right)

@@ -10,7 +10,7 @@
 //! | `round(numeric, n)` | the scale `n` | DataFusion forgets a constant that it casts |
 //! | `round(double)` | the nearest, the even one in the middle | DataFusion goes away from zero |
 //! | text in quotes beside another type | a value of that type | see [`super::common_type`] |
-//! | `'..' IS TRUE`, `'..' AND x` | a truth value | DataFusion has no such cast |
+//! | `'..' IS TRUE` | a truth value | DataFusion has no such cast |
 //!
 //! Together means: operands of an operator, arguments of COALESCE, GREATEST, LEAST and NULLIF,
 //! results of
@@ -236,10 +236,6 @@ fn truth(expr: &mut Expr) -> bool {
 }
 
 fn operation(mut binary: BinaryExpr, schema: &DFSchema) -> DfResult<Transformed<Expr>> {
-    if matches!(binary.op, Operator::And | Operator::Or) {
-        let changed = truth(&mut binary.left) | truth(&mut binary.right);
-        return Ok(transformed(changed, Expr::BinaryExpr(binary)));
-    }
     if float_wins(&mut [&mut *binary.left, &mut *binary.right], schema) {
         return Ok(Transformed::yes(Expr::BinaryExpr(binary)));
     }

@@ -182,6 +182,15 @@ pub(super) fn read_operand(
     right: &mut Expr,
     schema: &DFSchema,
 ) {
+    if matches!(op, BinaryOperator::And | BinaryOperator::Or) {
+        let truth = plain(DataType::Boolean);
+        for side in [left, right] {
+            if untyped(side).is_some() {
+                fit(side, &truth, schema);
+            }
+        }
+        return;
+    }
     let is_null = |expr: &Expr| matches!(expr, Expr::Literal(ScalarValue::Null, _));
     let open = |expr: &Expr| untyped(expr).is_some() || is_null(expr);
     let (text, other) = match (open(left), open(right)) {
@@ -215,7 +224,7 @@ fn beside(op: &BinaryOperator, other: &FieldRef) -> Option<FieldRef> {
         Op::Plus | Op::Minus => time || *data_type == INTERVAL || data_type.is_numeric(),
         Op::Multiply | Op::Divide | Op::Modulo | Op::PGExp => data_type.is_numeric(),
         Op::BitwiseAnd | Op::BitwiseOr | Op::PGBitwiseXor => data_type.is_integer(),
-        Op::And | Op::Or => *data_type == DataType::Boolean,
+        Op::StringConcat => *data_type == DataType::Binary,
         _ => false,
     };
     (same && !is_text(data_type)).then(|| Arc::clone(other))

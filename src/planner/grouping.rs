@@ -164,9 +164,13 @@ fn split(aggregate: &Aggregate) -> Result<Option<LogicalPlan>> {
         parts.push(Arc::new(LogicalPlanBuilder::from(grouped).project(exprs)?.build()?));
     }
     for (_, value) in empty {
-        let whole = LogicalPlanBuilder::from(aggregate.input.as_ref().clone())
-            .aggregate(Vec::<Expr>::new(), aggregate.aggr_expr.clone())?
-            .build()?;
+        // Without aggregates it is one row, whatever the input.
+        let whole = match aggregate.aggr_expr.as_slice() {
+            [] => LogicalPlanBuilder::empty(true),
+            calls => LogicalPlanBuilder::from(aggregate.input.as_ref().clone())
+                .aggregate(Vec::<Expr>::new(), calls.to_vec())?,
+        };
+        let whole = whole.build()?;
         let calls = whole.schema().columns();
         let mut exprs = Vec::new();
         for (i, column) in columns.iter().enumerate() {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType};
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
@@ -10,12 +10,16 @@ use datafusion::logical_expr::{
 
 use super::{first_rows, recursive};
 
-/// Returns the function of a mark, which leaves its argument as it is.
+/// Returns the function of a mark, which leaves its argument as it is, or widens numerics.
 pub(super) fn function(name: &str) -> Option<Arc<ScalarUDF>> {
-    let name = [first_rows::WITH_TIES, recursive::MARK].into_iter().find(|mark| *mark == name)?;
+    let marks = [first_rows::WITH_TIES, recursive::MARK, recursive::WIDE];
+    let name = marks.into_iter().find(|mark| *mark == name)?;
     let signature = Signature::any(1, Volatility::Immutable);
     Some(Arc::new(ScalarUDF::from(Mark { name, signature })))
 }
+
+/// Digits behind the point of a numeric that is declared without.
+const NUMERIC_SCALE: i8 = 10;
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Mark {
@@ -33,10 +37,15 @@ impl ScalarUDFImpl for Mark {
     }
 
     fn return_type(&self, arguments: &[DataType]) -> DfResult<DataType> {
-        Ok(arguments[0].clone())
+        Ok(match &arguments[0] {
+            DataType::Decimal128(_, scale) if self.name == recursive::WIDE => {
+                DataType::Decimal128(DECIMAL128_MAX_PRECISION, (*scale).max(NUMERIC_SCALE))
+            }
+            other => other.clone(),
+        })
     }
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
-        Ok(arguments.args[0].clone())
+        arguments.args[0].cast_to(arguments.return_type(), None)
     }
 }

@@ -65,7 +65,7 @@ mod rows;
 mod scaled_interval;
 mod subquery;
 pub mod temporal;
-mod text_output;
+pub mod text_output;
 pub mod text_time;
 pub mod to_stream;
 mod tvf;

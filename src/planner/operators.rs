@@ -35,6 +35,14 @@ impl ExprPlanner for PostgresOperators {
     ) -> DfResult<PlannerResult<RawBinaryExpr>> {
         let RawBinaryExpr { op, mut left, mut right } = expr;
         read_operand(&op, &mut left, &mut right, schema);
+        if matches!(op, BinaryOperator::Multiply | BinaryOperator::Divide) {
+            for side in [&mut left, &mut right] {
+                // A time is the interval since midnight.
+                if matches!(side.get_type(schema), Ok(DataType::Time64(_))) {
+                    *side = Expr::Cast(Cast::new(Box::new(std::mem::take(side)), INTERVAL));
+                }
+            }
+        }
         let planned = match &op {
             BinaryOperator::PGStartsWith => starts_with(left, right),
             BinaryOperator::PGOverlap => array_has_any(left, right),

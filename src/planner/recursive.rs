@@ -1,10 +1,10 @@
 //! WITH RECURSIVE: what Postgres refuses of its recursive term.
 //!
 //! # Semantics
-//! The columns have the types of the non-recursive term; a recursive term that would need a wider
-//! one is refused (42804), where DataFusion casts it. The term names the query once, and not in
-//! an aggregate, a subquery or the padded side of an outer join (42P19): its rows are those of
-//! the last round alone, so such a value would mean nothing.
+//! The columns have the types of the non-recursive term, numerics those of one without digits; a
+//! recursive term that would need a wider one is refused (42804), where DataFusion casts it. The
+//! term names the query once, and not in an aggregate, a subquery or the padded side of an outer
+//! join (42P19): its rows are those of the last round alone, so such a value would mean nothing.
 //!
 //! # Why
 //! A cast that DataFusion adds looks like one of the user. So what the user has written is marked
@@ -32,36 +32,60 @@ use crate::sql::types::pg_type_name;
 /// The function that marks what the user has written.
 pub(super) const MARK: &str = "$recursive";
 
-/// Marks the select lists of recursive terms by calls that `call` makes.
+/// The function that gives a numeric the digits of one that is declared without.
+pub(super) const WIDE: &str = "$unscaled";
+
+/// Marks the select lists of recursive terms, and those of the other terms as to be widened, by
+/// calls that `call` makes.
 pub(super) fn mark(query: &mut ast::Query, call: impl Fn(&str, ast::Expr) -> ast::Expr) {
     let Some(with) = query.with.as_mut().filter(|with| with.recursive) else { return };
     for cte in &mut with.cte_tables {
         let name = fold(&cte.alias.name);
-        let SetExpr::SetOperation { op: SetOperator::Union, right, .. } = cte.query.body.as_mut()
+        let SetExpr::SetOperation { op: SetOperator::Union, left, right, .. } =
+            cte.query.body.as_mut()
         else {
             continue;
         };
         if !names(right, &name) {
             continue;
         }
-        let SetExpr::Select(select) = right.as_mut() else { continue };
-        for item in &mut select.projection {
-            // A column keeps its name.
-            let name = match item {
-                SelectItem::UnnamedExpr(ast::Expr::Identifier(name)) => Some(name.clone()),
-                SelectItem::UnnamedExpr(ast::Expr::CompoundIdentifier(n)) => n.last().cloned(),
-                _ => None,
-            };
-            if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
-                let null = ast::Expr::Value(ast::Value::Null.into());
-                let marked = call(MARK, std::mem::replace(expr, null));
-                match name {
-                    Some(alias) => *item = SelectItem::ExprWithAlias { expr: marked, alias },
-                    None => *expr = marked,
+        match left.as_mut() {
+            SetExpr::Select(select) => mark_items(&mut select.projection, WIDE, &call),
+            SetExpr::Values(values) => {
+                for value in values.rows.iter_mut().flat_map(|row| row.iter_mut()) {
+                    mark_expr(value, WIDE, &call);
                 }
             }
+            _ => {}
+        }
+        if let SetExpr::Select(select) = right.as_mut() {
+            mark_items(&mut select.projection, MARK, &call);
         }
     }
+}
+
+fn mark_items(items: &mut [SelectItem], mark: &str, call: &impl Fn(&str, ast::Expr) -> ast::Expr) {
+    for item in items {
+        // A column keeps its name.
+        let name = match item {
+            SelectItem::UnnamedExpr(ast::Expr::Identifier(name)) => Some(name.clone()),
+            SelectItem::UnnamedExpr(ast::Expr::CompoundIdentifier(n)) => n.last().cloned(),
+            _ => None,
+        };
+        let (SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) = item else {
+            continue;
+        };
+        mark_expr(expr, mark, call);
+        if let Some(alias) = name {
+            let null = ast::Expr::Value(ast::Value::Null.into());
+            *item = SelectItem::ExprWithAlias { expr: std::mem::replace(expr, null), alias };
+        }
+    }
+}
+
+fn mark_expr(expr: &mut ast::Expr, mark: &str, call: &impl Fn(&str, ast::Expr) -> ast::Expr) {
+    let null = ast::Expr::Value(ast::Value::Null.into());
+    *expr = call(mark, std::mem::replace(expr, null));
 }
 
 /// Whether a query names a relation.

@@ -1,5 +1,7 @@
 //! Values cast to text, as Postgres's output functions print them.
 
+use std::sync::Arc;
+
 use arrow::array::timezone::Tz;
 use arrow::array::{Array, ArrayRef, AsArray, StringArray};
 use arrow::compute::cast;
@@ -7,12 +9,29 @@ use arrow::datatypes::{
     DataType, Date32Type, Float32Type, Float64Type, Int64Type, IntervalMonthDayNanoType,
     IntervalUnit, TimeUnit,
 };
+use arrow::error::ArrowError;
 use bytes::BytesMut;
 use datafusion::error::Result as DfResult;
 
 use crate::functions::zone;
 use crate::sql::output::style::Style;
 use crate::sql::output::{datetime, number, style};
+
+/// Returns the texts of a column, as Postgres prints them in the zone UTC.
+pub fn column_text(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+    if let Some(bytes) = column.as_binary_opt::<i32>() {
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let texts = bytes.iter().map(|bytes| bytes.map(|bytes| format!("\\x{}", hex(bytes))));
+        return Ok(Arc::new(texts.collect::<StringArray>()));
+    }
+    match differs(column.data_type()) {
+        true => {
+            let texts = texts(column, Some("UTC"), Style::default());
+            Ok(Arc::new(texts.map_err(|error| ArrowError::ExternalError(error.into()))?))
+        }
+        false => cast(column, &DataType::Utf8),
+    }
+}
 
 /// Whether Arrow's text of such a value is another.
 pub(super) fn differs(data_type: &DataType) -> bool {

@@ -2,7 +2,8 @@
 //!
 //! # Semantics
 //! The name of a table where a column could stand, and no column of that name is there, is its row:
-//! a record of its columns. `t.*` as an argument is the same. A row of which all columns are NULL
+//! a record of its columns. `t.*` as an argument is the same, and in `ROW(t.*, x)` the columns one
+//! by one. A row of which all columns are NULL
 //! is
 //! NULL, as where an outer join found none; Postgres tells these apart.
 
@@ -17,6 +18,7 @@ use sqlparser::tokenizer::Span;
 
 use super::bind::{DUPLICATE_MARK, planner};
 use super::relation::Names;
+use super::rows::plain_name;
 use crate::sql::names::{fold, fold_parts};
 
 /// Replaces names of tables that stand for their rows.
@@ -122,6 +124,11 @@ impl Uses<'_> {
 
     /// The row of a relation, if that is what a name means.
     fn row(&mut self, name: &Ident) -> Option<Expr> {
+        self.columns(name).map(|columns| record(name, &columns))
+    }
+
+    /// The columns of a relation, if that is what a name means.
+    fn columns(&mut self, name: &Ident) -> Option<Vec<String>> {
         let folded = fold(name);
         let index = self.relations.iter().position(|relation| relation.name == folded)?;
         if self.qualifiers.contains(&name.span) {
@@ -133,8 +140,7 @@ impl Uses<'_> {
         };
         let column = rows.iter().flatten().flatten().any(|column| *column == folded);
         let known = rows.iter().all(Option::is_some);
-        let columns = rows.get(index)?.as_ref().filter(|_| !column && known)?;
-        Some(record(name, columns))
+        rows.get(index)?.clone().filter(|_| !column && known)
     }
 }
 
@@ -173,13 +179,14 @@ impl VisitorMut for Uses<'_> {
         if let Expr::Function(function) = expr
             && let FunctionArguments::List(list) = &mut function.args
         {
-            for arg in &mut list.args {
-                let FunctionArg::Unnamed(arg) = arg else { continue };
-                let FunctionArgExpr::QualifiedWildcard(name) = arg else { continue };
-                let [part] = name.0.as_slice() else { continue };
-                let Some(name) = part.as_ident().cloned() else { continue };
-                if let Some(row) = self.row(&name) {
-                    *arg = FunctionArgExpr::Expr(row);
+            let spread = plain_name(&function.name).as_deref() == Some("row");
+            for arg in std::mem::take(&mut list.args) {
+                match wildcard(&arg).and_then(|name| Some((self.columns(&name)?, name))) {
+                    Some((columns, name)) if spread => {
+                        list.args.extend(columns.iter().map(|c| argument(column(&name, c))));
+                    }
+                    Some((columns, name)) => list.args.push(argument(record(&name, &columns))),
+                    None => list.args.push(arg),
                 }
             }
         }
@@ -187,12 +194,24 @@ impl VisitorMut for Uses<'_> {
     }
 }
 
+/// The name of the relation, if an argument is `t.*`.
+fn wildcard(arg: &FunctionArg) -> Option<Ident> {
+    let FunctionArg::Unnamed(FunctionArgExpr::QualifiedWildcard(name)) = arg else { return None };
+    let [part] = name.0.as_slice() else { return None };
+    part.as_ident().cloned()
+}
+
+fn argument(expr: Expr) -> FunctionArg {
+    FunctionArg::Unnamed(FunctionArgExpr::Expr(expr))
+}
+
+fn column(relation: &Ident, name: &String) -> Expr {
+    Expr::CompoundIdentifier(vec![relation.clone(), Ident::with_quote('"', name)])
+}
+
 /// The record of a relation's columns.
 fn record(relation: &Ident, columns: &[String]) -> Expr {
-    let column = |name: &String| {
-        Expr::CompoundIdentifier(vec![relation.clone(), Ident::with_quote('"', name)])
-    };
-    let argument = |expr| FunctionArg::Unnamed(FunctionArgExpr::Expr(expr));
+    let column = |name: &String| column(relation, name);
     let args = columns.iter().flat_map(|name| {
         let visible = name.split(DUPLICATE_MARK).next().unwrap_or(name);
         let text = Expr::Value(Value::SingleQuotedString(visible.to_owned()).into());

@@ -12,5 +12,6 @@ mod history;
 mod kills;
 mod objects;
 mod past;
+mod postgres;
 mod refusals;
 mod sources;

@@ -8,25 +8,27 @@
 //! What stands in a file is decided by its list: the directory `.highwater/ID/` has one for each
 //! range, with the names of its files, which is renamed into place when all of them are on the
 //! disk under other names. A range that has a list has been written, and is never written again;
-//! its files get their names, now or at the next start ([`FileSink::resume`]).
+//! its files get their names, now or at the next start ([`Sink::resume`]).
 //!
 //! # Errors
-//! A path or format that means nothing; a disk that is full or broken. What failed may be tried
-//! again.
+//! A path or format that means nothing; a disk that is full or broken, or not there: directories
+//! are made once, with the sink. What failed may be tried again.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch, UInt32Array};
 use arrow::compute::{cast, take_record_batch};
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::error::ArrowError;
+use async_trait::async_trait;
 use parquet::arrow::ArrowWriter;
 
 use super::settings::FileFormat;
-use crate::connectors::{Error, Result};
+use crate::connectors::{Changes, Error, Result, Sink};
 
 /// Where lists and unfinished files are.
 const LISTS: &str = ".highwater";
@@ -35,7 +37,7 @@ const LISTS: &str = ".highwater";
 const NULL_VALUE: &str = "__HIVE_DEFAULT_PARTITION__";
 
 /// Files of one sink in a directory.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct FileSink {
     dir: PathBuf,
     lists: PathBuf,
@@ -46,20 +48,19 @@ pub struct FileSink {
 }
 
 impl FileSink {
-    /// Makes the directories. `id` tells this sink from all others that ever wrote there.
-    pub fn create(
-        dir: &Path,
-        id: String,
-        format: FileFormat,
-        partition: Vec<usize>,
-    ) -> Result<Self> {
+    /// Files in a directory. `id` tells this sink from all others that ever wrote there.
+    pub fn new(dir: &Path, id: String, format: FileFormat, partition: Vec<usize>) -> Self {
         let lists = dir.join(LISTS).join(&id);
-        fs::create_dir_all(&lists).map_err(failed("create", &lists))?;
-        Ok(Self { dir: dir.to_owned(), lists, id, format, partition })
+        Self { dir: dir.to_owned(), lists, id, format, partition }
+    }
+
+    /// Makes the directories.
+    pub fn make_directories(&self) -> Result<()> {
+        fs::create_dir_all(&self.lists).map_err(failed("create", &self.lists))
     }
 
     /// Finishes what was written beyond `delivered`, and returns up to where everything is.
-    pub fn resume(&self, delivered: u64) -> Result<u64> {
+    fn finish(&self, delivered: u64) -> Result<u64> {
         let mut until = delivered;
         while let Some((to, list)) = self.list_from(until + 1)? {
             self.name_files(&list)?;
@@ -69,7 +70,7 @@ impl FileSink {
     }
 
     /// Writes the rows of the commits `from..=to`, of which none have been written before.
-    pub fn write(&self, (from, to): (u64, u64), rows: &[RecordBatch]) -> Result<()> {
+    fn write_rows(&self, (from, to): (u64, u64), rows: &RecordBatch) -> Result<()> {
         let mut names = Vec::new();
         for (number, (directory, rows)) in self.by_directory(rows)?.into_iter().enumerate() {
             let name = format!("part-{}-{from:020}-{to:020}.{}", self.id, self.extension());
@@ -93,7 +94,7 @@ impl FileSink {
 
     /// Removes lists that nobody needs any more: it is known elsewhere that everything up to there
     /// has been written.
-    pub fn forget(&self, until: u64) -> Result<()> {
+    fn forget_lists(&self, until: u64) -> Result<()> {
         let entries = fs::read_dir(&self.lists).map_err(failed("read", &self.lists))?;
         for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
             let name = path.file_name().and_then(|name| name.to_str());
@@ -157,23 +158,19 @@ impl FileSink {
     }
 
     /// The rows of each directory, in the order of the directories' names.
-    fn by_directory(&self, rows: &[RecordBatch]) -> Result<BTreeMap<PathBuf, Vec<RecordBatch>>> {
-        let mut all: BTreeMap<PathBuf, Vec<RecordBatch>> = BTreeMap::new();
-        for batch in rows.iter().filter(|batch| batch.num_rows() > 0) {
-            if self.partition.is_empty() {
-                all.entry(PathBuf::new()).or_default().push(batch.clone());
-                continue;
-            }
-            let mut places: BTreeMap<PathBuf, Vec<u32>> = BTreeMap::new();
-            for (row, directory) in (0..).zip(self.directories(batch).map_err(unwritable)?) {
-                places.entry(directory).or_default().push(row);
-            }
-            for (directory, places) in places {
-                let part = take_record_batch(batch, &UInt32Array::from(places));
-                all.entry(directory).or_default().push(part.map_err(unwritable)?);
-            }
+    fn by_directory(&self, rows: &RecordBatch) -> Result<BTreeMap<PathBuf, RecordBatch>> {
+        if self.partition.is_empty() {
+            return Ok(BTreeMap::from([(PathBuf::new(), rows.clone())]));
         }
-        Ok(all)
+        let mut places: BTreeMap<PathBuf, Vec<u32>> = BTreeMap::new();
+        for (row, directory) in (0..).zip(self.directories(rows).map_err(unwritable)?) {
+            places.entry(directory).or_default().push(row);
+        }
+        let parts = places.into_iter().map(|(directory, places)| {
+            let part = take_record_batch(rows, &UInt32Array::from(places));
+            Ok((directory, part.map_err(unwritable)?))
+        });
+        parts.collect()
     }
 
     /// The directory of each row.
@@ -195,30 +192,27 @@ impl FileSink {
         Ok(directories)
     }
 
-    fn write_file(&self, path: &Path, rows: &[RecordBatch]) -> io::Result<()> {
+    fn write_file(&self, path: &Path, rows: &RecordBatch) -> io::Result<()> {
         let file = File::create(path)?;
-        let rows = rows.iter().map(|batch| self.written(batch));
-        let rows = rows.collect::<std::result::Result<Vec<_>, _>>().map_err(io::Error::other)?;
+        let rows = self.written(rows).map_err(io::Error::other)?;
         let file = match self.format {
             FileFormat::Ndjson => {
                 let options = arrow::json::WriterBuilder::new().with_explicit_nulls(true);
                 let mut writer =
                     options.build::<_, arrow::json::writer::LineDelimited>(BufWriter::new(file));
-                rows.iter().try_for_each(|batch| writer.write(batch)).map_err(io::Error::other)?;
+                writer.write(&rows).map_err(io::Error::other)?;
                 writer.finish().map_err(io::Error::other)?;
                 writer.into_inner().into_inner()?
             }
             FileFormat::Csv => {
                 let options = arrow::csv::WriterBuilder::new().with_header(true);
                 let mut writer = options.build(BufWriter::new(file));
-                rows.iter().try_for_each(|batch| writer.write(batch)).map_err(io::Error::other)?;
+                writer.write(&rows).map_err(io::Error::other)?;
                 writer.into_inner().into_inner()?
             }
             FileFormat::Parquet => {
-                let schema = rows.first().map(RecordBatch::schema);
-                let schema = schema.ok_or_else(|| io::Error::other("no rows"))?;
-                let mut writer = ArrowWriter::try_new(file, schema, None)?;
-                rows.iter().try_for_each(|batch| writer.write(batch))?;
+                let mut writer = ArrowWriter::try_new(file, rows.schema(), None)?;
+                writer.write(&rows)?;
                 writer.into_inner()?
             }
         };
@@ -236,12 +230,37 @@ impl FileSink {
         let columns = schema.fields().iter().zip(batch.columns()).map(|(field, column)| {
             let column = match text(field.data_type()) {
                 true => cast(column, &DataType::Utf8)?,
-                false => std::sync::Arc::clone(column),
+                false => Arc::clone(column),
             };
             Ok((field.name().clone(), column, field.is_nullable()))
         });
         let columns = columns.collect::<std::result::Result<Vec<_>, ArrowError>>()?;
         RecordBatch::try_from_iter_with_nullable(columns)
+    }
+}
+
+/// Does what blocks where it may.
+async fn blocking<T: Send + 'static>(
+    sink: &FileSink,
+    step: impl FnOnce(&FileSink) -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let sink = sink.clone();
+    let done = tokio::task::spawn_blocking(move || step(&sink)).await;
+    done.map_err(|error| Error::Io { what: "writing files".to_owned(), source: error.into() })?
+}
+
+#[async_trait]
+impl Sink for FileSink {
+    async fn resume(&self, delivered: u64) -> Result<u64> {
+        blocking(self, move |sink| sink.finish(delivered)).await
+    }
+
+    async fn write(&self, range: (u64, u64), changes: Arc<Changes>) -> Result<()> {
+        blocking(self, move |sink| sink.write_rows(range, &changes.rows)).await
+    }
+
+    async fn forget(&self, until: u64) -> Result<()> {
+        blocking(self, move |sink| sink.forget_lists(until)).await
     }
 }
 
@@ -294,8 +313,6 @@ fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error + 
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use arrow::array::{Int64Array, StringArray};
     use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
@@ -328,21 +345,23 @@ mod tests {
     }
 
     fn sink(dir: &Path, format: FileFormat, partition: Vec<usize>) -> FileSink {
-        FileSink::create(dir, "x".to_owned(), format, partition).unwrap()
+        let sink = FileSink::new(dir, "x".to_owned(), format, partition);
+        sink.make_directories().unwrap();
+        sink
     }
 
     #[test]
     fn a_range_is_one_file_and_a_partition_a_directory() {
         let dir = tempfile::tempdir().unwrap();
         let plain = sink(dir.path(), FileFormat::Ndjson, vec![]);
-        plain.write((1, 3), &[rows(&[1], &[Some("a")]), rows(&[2], &[None])]).unwrap();
+        plain.write_rows((1, 3), &rows(&[1, 2], &[Some("a"), None])).unwrap();
         let text = "{\"n\":1,\"k\":\"a\"}\n{\"n\":2,\"k\":null}\n";
         assert_eq!(files(dir.path()), [("part-x-01-03.ndjson".to_owned(), text.to_owned())]);
 
         let dir = tempfile::tempdir().unwrap();
         let parted = sink(dir.path(), FileFormat::Csv, vec![1]);
         let batch = rows(&[1, 2, 3, 4], &[Some("a/b"), None, Some("a/b"), Some("..")]);
-        parted.write((4, 4), &[batch]).unwrap();
+        parted.write_rows((4, 4), &batch).unwrap();
         let expected = [
             ("k=%../part-x-04-04.csv", "n,k\n4,..\n"),
             ("k=__HIVE_DEFAULT_PARTITION__/part-x-04-04.csv", "n,k\n2,\n"),
@@ -356,9 +375,7 @@ mod tests {
     fn parquet_is_read_as_it_was_written() {
         let dir = tempfile::tempdir().unwrap();
         let batch = rows(&[1, 2], &[Some("a"), None]);
-        sink(dir.path(), FileFormat::Parquet, vec![])
-            .write((1, 1), std::slice::from_ref(&batch))
-            .unwrap();
+        sink(dir.path(), FileFormat::Parquet, vec![]).write_rows((1, 1), &batch).unwrap();
         let path = dir.path().join(format!("part-x-{:020}-{:020}.parquet", 1, 1));
         let file = File::open(path).unwrap();
         let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap();
@@ -370,18 +387,18 @@ mod tests {
     fn a_range_with_a_list_is_finished_and_one_without_is_as_if_it_had_not_been() {
         let dir = tempfile::tempdir().unwrap();
         let sink = sink(dir.path(), FileFormat::Ndjson, vec![]);
-        sink.write((1, 2), &[rows(&[1], &[None])]).unwrap();
-        sink.write((3, 7), &[rows(&[2], &[None])]).unwrap();
+        sink.write_rows((1, 2), &rows(&[1], &[None])).unwrap();
+        sink.write_rows((3, 7), &rows(&[2], &[None])).unwrap();
         // The file lost its name: the process died before it got one.
         let name = format!("part-x-{:020}-{:020}.ndjson", 3, 7);
         fs::rename(dir.path().join(&name), sink.draft(3, 0)).unwrap();
         // A range of which no list was written.
         fs::write(sink.draft(8, 0), "{").unwrap();
-        assert_eq!(sink.resume(0).unwrap(), 7);
+        assert_eq!(sink.finish(0).unwrap(), 7);
         assert!(dir.path().join(&name).exists());
-        assert_eq!(sink.resume(2).unwrap(), 7);
-        assert_eq!(sink.resume(7).unwrap(), 7);
-        sink.write((8, 8), &[rows(&[3], &[None])]).unwrap();
+        assert_eq!(sink.finish(2).unwrap(), 7);
+        assert_eq!(sink.finish(7).unwrap(), 7);
+        sink.write_rows((8, 8), &rows(&[3], &[None])).unwrap();
         assert_eq!(files(dir.path()).len(), 3);
     }
 }
