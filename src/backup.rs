@@ -68,10 +68,12 @@ async fn told(data_dir: &DataDir, config: &Config) -> Result<Checked> {
     let options = EngineOptions {
         shards: config.shards,
         batch_rows: config.batch_rows,
+        history_rows: config.history_rows,
         threads: cores(),
         memory_limit: usize::try_from(config.memory_limit.0).unwrap_or(usize::MAX),
     };
-    Ok(Engine::check(options, Arc::new(SystemClock), &data_dir.log()).await?)
+    let (log, history) = (data_dir.log(), data_dir.history());
+    Ok(Engine::check(options, Arc::new(SystemClock), &log, &history).await?)
 }
 
 fn text(checked: Checked) -> String {

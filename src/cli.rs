@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
 
-use crate::config::{Address, Size, check_batch_rows, check_shards};
+use crate::config::{Address, Size, check_batch_rows, check_history_rows, check_shards};
 
 /// A streaming database that speaks Postgres.
 #[derive(Debug, Parser)]
@@ -127,6 +127,11 @@ pub struct ServerFlags {
     #[arg(long, value_name = "N", hide = true, value_parser = parse_batch_rows)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch_rows: Option<usize>,
+    /// Rows of a stream from which on those in memory go to a file [default: 131072] [env:
+    /// HIGHWATER_HISTORY_ROWS]
+    #[arg(long, value_name = "N", value_parser = parse_history_rows)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history_rows: Option<usize>,
 }
 
 /// Flags of `highwater demo`.
@@ -152,6 +157,10 @@ fn parse_shards(text: &str) -> Result<usize, String> {
 
 fn parse_batch_rows(text: &str) -> Result<usize, String> {
     text.parse().map_err(|_| "not a number".to_owned()).and_then(check_batch_rows)
+}
+
+fn parse_history_rows(text: &str) -> Result<usize, String> {
+    text.parse().map_err(|_| "not a number".to_owned()).and_then(check_history_rows)
 }
 
 #[cfg(test)]

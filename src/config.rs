@@ -37,12 +37,16 @@ const MEMORY_UNKNOWN: u64 = 4 << 30;
 /// Most rows per delta.
 const BATCH_ROWS_MAX: usize = 1 << 24;
 
+/// Rows of a stream in memory before they go to a file, by default: enough that files are few, and
+/// little memory for each stream.
+const HISTORY_ROWS_DEFAULT: usize = 131_072;
+
 /// What precedes an option's name in the environment.
 pub const ENV_PREFIX: &str = "HIGHWATER_";
 
 /// Names of the options, as the file spells them.
-pub const OPTIONS: [&str; 6] =
-    ["data_dir", "listen", "http", "shards", "memory_limit", "batch_rows"];
+pub const OPTIONS: [&str; 7] =
+    ["data_dir", "listen", "http", "shards", "memory_limit", "batch_rows", "history_rows"];
 
 /// Names of layers.
 const ENVIRONMENT: &str = "environment";
@@ -67,6 +71,9 @@ pub struct Config {
     /// Most rows per delta that enters a query, from 1.
     #[serde(deserialize_with = "deserialize_batch_rows")]
     pub batch_rows: usize,
+    /// Rows of a stream from which on those in memory go to a file, from 1.
+    #[serde(deserialize_with = "deserialize_history_rows")]
+    pub history_rows: usize,
 }
 
 impl Default for Config {
@@ -78,6 +85,7 @@ impl Default for Config {
             shards: cores().next_power_of_two().min(SHARDS_MAX),
             memory_limit: Size((machine_memory() / 10 * 7) >> 20 << 20),
             batch_rows: BATCH_ROWS_DEFAULT,
+            history_rows: HISTORY_ROWS_DEFAULT,
         }
     }
 }
@@ -277,12 +285,21 @@ pub fn check_batch_rows(rows: usize) -> Result<usize, String> {
     Err(format!("{rows} is not from 1 to {BATCH_ROWS_MAX}"))
 }
 
+/// Returns `rows` if so many rows of a stream can be in memory.
+pub fn check_history_rows(rows: usize) -> Result<usize, String> {
+    if rows > 0 { Ok(rows) } else { Err("0 is not from 1".to_owned()) }
+}
+
 fn deserialize_shards<'de, D: Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
     check_shards(usize::deserialize(from)?).map_err(D::Error::custom)
 }
 
 fn deserialize_batch_rows<'de, D: Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
     check_batch_rows(usize::deserialize(from)?).map_err(D::Error::custom)
+}
+
+fn deserialize_history_rows<'de, D: Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
+    check_history_rows(usize::deserialize(from)?).map_err(D::Error::custom)
 }
 
 /// The environment as a layer. Values stay text, so that a directory may be called `2013`.

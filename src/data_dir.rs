@@ -4,6 +4,7 @@
 //!   highwater.lock      locked by the server that runs on it
 //!   highwater.format    the format of the rest; written last, when the rest is on the disk
 //!   log/                what the server was told (`storage::log`)
+//!   history/            what streams retain, as far as it is in files (`storage::archive`)
 //! ```
 //! A backup is a data directory without a lock.
 //!
@@ -31,6 +32,9 @@ const FORMAT: &str = "1";
 
 /// The directory of the log.
 const LOG_DIR: &str = "log";
+
+/// The directory of what streams retain.
+const HISTORY_DIR: &str = "history";
 
 /// Result of working on a data directory.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -152,6 +156,11 @@ impl DataDir {
     /// Where its log is.
     pub fn log(&self) -> PathBuf {
         self.path.join(LOG_DIR)
+    }
+
+    /// Where its history is.
+    pub fn history(&self) -> PathBuf {
+        self.path.join(HISTORY_DIR)
     }
 
     /// Says that everything is there and on the disk.

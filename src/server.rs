@@ -83,12 +83,14 @@ impl Server {
         let options = EngineOptions {
             shards: config.shards,
             batch_rows: config.batch_rows,
+            history_rows: config.history_rows,
             threads: cores(),
             memory_limit: usize::try_from(config.memory_limit.0).unwrap_or(usize::MAX),
         };
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let log = data_dir.log();
-        let engine = Engine::start(options, clock, &log).await.map_err(StartError::Engine)?;
+        let (log, history) = (data_dir.log(), data_dir.history());
+        let engine = Engine::start(options, clock, &log, &history);
+        let engine = engine.await.map_err(StartError::Engine)?;
         data_dir.settle()?;
         let wire =
             tokio::spawn(crate::wire::serve(Arc::clone(&engine), postgres, shutdown.clone()));

@@ -6,7 +6,7 @@ use super::{Error, Result};
 use crate::size;
 
 /// Options that the engine reads itself, whatever the connector.
-const ENGINE_OPTIONS: [&str; 3] = ["connector", "retention", "wait"];
+const ENGINE_OPTIONS: [&str; 4] = ["connector", "retain", "retention", "wait"];
 
 /// The options of one connector.
 #[derive(Clone, Copy, Debug)]

@@ -145,15 +145,21 @@ impl Delta {
         self.ts.at(i)
     }
 
-    /// Returns the latest instant of the rows, the least one of none.
-    pub fn latest(&self) -> Timestamp {
+    /// Returns the earliest and the latest instant of the rows, if there are any.
+    pub fn span(&self) -> Option<(Timestamp, Timestamp)> {
         match &self.ts {
-            _ if self.is_empty() => Timestamp::MIN,
-            Instants::All(at) => *at,
+            _ if self.is_empty() => None,
+            Instants::All(at) => Some((*at, *at)),
             Instants::Each(ts) => {
-                ts.values().iter().max().map_or(Timestamp::MIN, |latest| Timestamp(*latest))
+                let (first, last) = (ts.values().iter().min()?, ts.values().iter().max()?);
+                Some((Timestamp(*first), Timestamp(*last)))
             }
         }
+    }
+
+    /// Returns the latest instant of the rows, the least one of none.
+    pub fn latest(&self) -> Timestamp {
+        self.span().map_or(Timestamp::MIN, |(_, latest)| latest)
     }
 
     /// Returns the weight of row `i`.

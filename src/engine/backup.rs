@@ -18,7 +18,10 @@ use super::{Engine, EngineOptions, Error, Result};
 use crate::clock::{Clock, HeldClock};
 use crate::data_dir::{self, DataDir};
 use crate::error::SqlState;
+use crate::runtime;
+use crate::runtime::history::keeper::Keeper;
 use crate::runtime::journal::Journal;
+use crate::storage::archive;
 use crate::time::{Position, Timestamp};
 
 /// What a log came to.
@@ -52,8 +55,9 @@ impl Engine {
         };
         let written = tokio::task::spawn_blocking(move || {
             let mut dir = DataDir::begin(&path).map_err(|error| refused(&error))?;
+            let files = image.files.clone();
             Journal::write(&dir.log(), image)?;
-            // Files that belong to the state and are not in the image join it here.
+            archive::copy(&files, &dir.history()).map_err(runtime::Error::from)?;
             dir.settle().map_err(|error| refused(&error))
         });
         written.await.map_err(|error| Error::Internal(error.to_string()))??;
@@ -65,13 +69,18 @@ impl Engine {
         options: EngineOptions,
         clock: Arc<dyn Clock>,
         log: &Path,
+        history: &Path,
     ) -> Result<Checked> {
         let clock = Arc::new(HeldClock::new(clock));
         let mut recovery = Recovery::inspect(log)?;
-        let engine = Self::new(options, &clock, recovery.shards, &std::env::temp_dir())?;
+        let (scratch, keeper) = (std::env::temp_dir(), Keeper::inspect(history)?);
+        let engine = Self::new(options, &clock, recovery.shards, &scratch, keeper)?;
         let records = engine.tell_all(&mut recovery, &clock).await?;
         engine.hub.idle().await;
-        // Files that belong to the state and are not in the image are looked at here.
+        let files = engine.hub.keeper().archive().adopted();
+        let read = move || files.iter().try_for_each(|file| file.open().map(drop));
+        let read = tokio::task::spawn_blocking(read).await;
+        read.map_err(|error| Error::Internal(error.to_string()))?.map_err(runtime::Error::from)?;
         let last = engine.hub.last_commit();
         let objects = engine.catalog().objects().count();
         let hub = Arc::clone(&engine.hub);

@@ -43,9 +43,19 @@ impl Engine {
     pub(super) async fn checkpoint(&self) -> Result<String> {
         let _definitions = self.ddl.lock().await;
         let Some(journal) = self.hub.journal() else { return Ok(TAG.to_owned()) };
+        let keeper = Arc::clone(self.hub.keeper());
+        let written = Arc::clone(&keeper);
+        // What is in files need not be copied.
+        let drained = tokio::task::spawn_blocking(move || written.drain()).await;
+        drained.map_err(|error| Error::Internal(error.to_string()))?;
         let image = self.image(Journal::begin_next).await?;
         fault::point("checkpoint.imaged");
-        let replaced = tokio::task::spawn_blocking(move || journal.replace(image)).await;
+        let replace = move || {
+            let replaced = journal.replace(image);
+            keeper.archive().sweep();
+            replaced
+        };
+        let replaced = tokio::task::spawn_blocking(replace).await;
         replaced.map_err(|error| Error::Internal(error.to_string()))??;
         Ok(TAG.to_owned())
     }

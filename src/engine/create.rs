@@ -12,6 +12,7 @@ use sqlparser::ast::Spanned;
 use super::columns::{arrow_schema, columns, index_of, plain_column};
 use super::create_as::fitted;
 use super::ddl::timestamp_value;
+use super::derived::retain_of_stream;
 use super::session::Session;
 use super::{Error, Result, source};
 use crate::connectors::SourcePosition;
@@ -51,6 +52,9 @@ impl Session {
         let arrow = arrow_schema(&columns);
         let time = self.stream_time(create, &name, &columns)?;
         let retention = retention(&create.options)?;
+        if create.options.contains_key("retain") {
+            return Err(retain_of_stream());
+        }
         let side = self.side_name(create, &name, time.is_some())?;
         if let Some((side_schema, side)) = &side {
             self.taken(side_schema, side, false)?;
@@ -357,7 +361,7 @@ impl Session {
         }
         let opened = self.open_source(&create.options, &columns, None).await?;
         let oid = self.engine.change_catalog(Catalog::fresh_oid);
-        let mut table = Table::new(&name, Arc::clone(&arrow), primary_key.clone())?;
+        let mut table = new_table(&name, &arrow, &primary_key, &create.options)?;
         let versions = time.map(|time| self.create_versions(&name, &arrow, time)).transpose()?;
         if let Some(versions) = &versions {
             table.keep_versions(versions.stream, versions.time);
@@ -418,18 +422,11 @@ pub(super) fn retention(options: &BTreeMap<String, String>) -> Result<Retention>
     let Some(text) = options.get("retention") else { return Ok(Retention::default()) };
     let text = text.trim().to_ascii_lowercase();
     let rows = text.strip_suffix("rows").unwrap_or(&text).trim().parse::<usize>();
-    let span = || {
-        let Interval { months: 0, days, micros } = Interval::parse(&text).ok()? else {
-            return None;
-        };
-        let span = i64::from(days).checked_mul(86_400_000_000)?.checked_add(micros)?;
-        (span > 0).then_some(span)
-    };
     match (text.as_str(), rows) {
         ("forever", _) => Ok(Retention::Forever),
         ("none", _) | (_, Ok(0)) => Ok(Retention::Nothing),
         (_, Ok(rows)) => Ok(Retention::Rows(rows)),
-        _ => span().map(Retention::Time).ok_or_else(|| {
+        _ => span(&text).map(Retention::Time).ok_or_else(|| {
             Error::hinted(
                 SqlState::INVALID_PARAMETER_VALUE,
                 format!("invalid value for option \"retention\": \"{text}\""),
@@ -438,4 +435,39 @@ pub(super) fn retention(options: &BTreeMap<String, String>) -> Result<Retention>
             )
         }),
     }
+}
+
+/// A table that keeps its past, if the options say so.
+fn new_table(
+    name: &str,
+    schema: &SchemaRef,
+    primary_key: &[usize],
+    options: &BTreeMap<String, String>,
+) -> Result<Table> {
+    let mut table = Table::new(name, Arc::clone(schema), primary_key.to_vec())?;
+    if let Some(span) = retain(options)? {
+        table.keep_changes(span);
+    }
+    Ok(table)
+}
+
+/// A time in microseconds, more than 0 and without months.
+fn span(text: &str) -> Option<i64> {
+    let Interval { months: 0, days, micros } = Interval::parse(text).ok()? else { return None };
+    let span = i64::from(days).checked_mul(86_400_000_000)?.checked_add(micros)?;
+    (span > 0).then_some(span)
+}
+
+/// Reads the option `retain` of a relation: for how long its past is kept, in microseconds or in
+/// the units of its times.
+pub(super) fn retain(options: &BTreeMap<String, String>) -> Result<Option<i64>> {
+    let Some(text) = options.get("retain") else { return Ok(None) };
+    let units = text.parse::<i64>().ok().filter(|units| *units > 0);
+    units.or_else(|| span(text)).map(Some).ok_or_else(|| {
+        Error::hinted(
+            SqlState::INVALID_PARAMETER_VALUE,
+            format!("invalid value for option \"retain\": \"{text}\""),
+            "Use a time such as '1 hour', or a number where times are numbers.",
+        )
+    })
 }

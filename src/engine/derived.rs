@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::columns::columns_of;
-use super::create::retention;
+use super::create::{retain, retention};
 use super::session::Session;
 use super::{Error, Result, query};
 use crate::error::SqlState;
@@ -21,10 +21,13 @@ use crate::sql::derived::CreateStreamAs;
 pub(super) struct QueryOptions {
     /// `clock = 'event' | 'arrival'`.
     pub clock: Option<Clock>,
-    /// `snapshot`: whether what the query finds at its start is part of a stream.
+    /// `snapshot`: whether what the query finds at its start is part of a stream, and what streams
+    /// retain part of a relation.
     pub snapshot: bool,
     /// `retention` of a stream.
     pub retention: Retention,
+    /// `retain` of a relation: for how long its past is kept, in microseconds.
+    pub retain: Option<i64>,
     /// `on_error = 'fail'`: a row that cannot be computed suspends the query.
     pub fail_on_error: bool,
     /// An option that has a meaning for streams only, if one is given.
@@ -34,10 +37,11 @@ pub(super) struct QueryOptions {
 impl QueryOptions {
     /// Reads the options.
     pub(super) fn new(options: &BTreeMap<String, String>) -> Result<Self> {
-        let of_stream = ["snapshot", "retention"].into_iter().find(|o| options.contains_key(*o));
+        let of_stream = ["retention"].into_iter().find(|o| options.contains_key(*o));
         let (clock, snapshot, fail_on_error) = (None, true, false);
         let retention = retention(options)?;
-        let mut read = Self { clock, snapshot, retention, fail_on_error, of_stream };
+        let retain = retain(options)?;
+        let mut read = Self { clock, snapshot, retention, retain, fail_on_error, of_stream };
         for (key, value) in options {
             match (key.as_str(), value.to_ascii_lowercase().as_str()) {
                 ("clock", "event") => read.clock = Some(Clock::Event),
@@ -46,7 +50,7 @@ impl QueryOptions {
                 ("snapshot", "false" | "off" | "0" | "no") => read.snapshot = false,
                 ("on_error", "fail") => read.fail_on_error = true,
                 ("on_error", "skip") => read.fail_on_error = false,
-                ("retention", _) => {}
+                ("retention" | "retain", _) => {}
                 ("on_error", _) => {
                     return Err(invalid(
                         key,
@@ -61,7 +65,8 @@ impl QueryOptions {
                     return Err(Error::hinted(
                         SqlState::INVALID_PARAMETER_VALUE,
                         format!("unrecognized option \"{key}\""),
-                        "Options are on_error and clock, and for streams snapshot and retention.",
+                        "Options are on_error, clock, snapshot, for relations retain and for \
+                         streams retention.",
                     ));
                 }
             }
@@ -71,6 +76,9 @@ impl QueryOptions {
 
     /// Refuses options of streams for what turned out to be a relation.
     pub(super) fn check(&self, plan: &Plan) -> Result<()> {
+        if self.retain.is_some() && plan.is_stream() {
+            return Err(retain_of_stream());
+        }
         match self.of_stream.filter(|_| !plan.is_stream()) {
             None => Ok(()),
             Some(option) => Err(Error::hinted(
@@ -83,9 +91,20 @@ impl QueryOptions {
 
     /// A query as the options say.
     pub(super) fn spec<'a>(&self, spec: JobSpec<'a>) -> JobSpec<'a> {
-        let Self { snapshot, fail_on_error, .. } = *self;
-        JobSpec { keep: Some(self.retention), snapshot, fail_on_error, ..spec }
+        let from_now = !self.snapshot && !spec.plan.is_stream();
+        let (keep, snapshot) = (Some(self.retention), self.snapshot || from_now);
+        let Self { retain, fail_on_error, .. } = *self;
+        JobSpec { keep, snapshot, from_now, retain, fail_on_error, ..spec }
     }
+}
+
+/// The error of `retain` for a stream.
+pub(super) fn retain_of_stream() -> Error {
+    Error::hinted(
+        SqlState::INVALID_PARAMETER_VALUE,
+        "option \"retain\" is for relations, and this is a stream",
+        "What a stream keeps says retention.",
+    )
 }
 
 fn invalid(key: &str, value: &str, hint: &str) -> Error {
@@ -100,6 +119,9 @@ impl Session {
         text: Arc<str>,
     ) -> Result<()> {
         let options = QueryOptions::new(&create.options)?;
+        if options.retain.is_some() {
+            return Err(retain_of_stream());
+        }
         let (schema, name) = self.new_name(&create.name)?;
         if self.taken(&schema, &name, create.if_not_exists)? {
             return Ok(());

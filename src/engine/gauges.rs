@@ -82,7 +82,17 @@ impl Engine {
         gauges.add(
             "highwater_stream_retained_rows",
             "Rows a stream retains.",
-            each().map(|(labels, s)| (labels, number(s.retained as u64))),
+            each().map(|(labels, s)| (labels, number(s.retained.rows as u64))),
+        );
+        gauges.add(
+            "highwater_stream_memory_bytes",
+            "About how many bytes what a stream retains takes in memory.",
+            each().map(|(labels, s)| (labels, number(s.retained.memory_bytes as u64))),
+        );
+        gauges.add(
+            "highwater_stream_file_bytes",
+            "Bytes of the files with what a stream retains.",
+            each().map(|(labels, s)| (labels, number(s.retained.file_bytes))),
         );
         gauges.add(
             "highwater_stream_watermark_seconds",

@@ -32,6 +32,7 @@ mod explain;
 mod function;
 mod functions;
 mod gauges;
+mod history;
 mod introspect;
 mod keys;
 mod locks;
@@ -39,6 +40,7 @@ mod nodes;
 mod outbox;
 pub mod outcome;
 mod parameters;
+mod past;
 pub mod pg_catalog;
 mod query;
 mod recovery;
@@ -65,7 +67,8 @@ pub use session::Session;
 
 use crate::clock::{Clock, HeldClock};
 use crate::planner::properties::Properties;
-use crate::runtime::hub::Hub;
+use crate::runtime::history::keeper::Keeper;
+use crate::runtime::hub::{Hub, Sizes};
 use crate::runtime::memory::Memory;
 use crate::sql::catalog::{Catalog, Object, Oid};
 use crate::sql::output::style::Style;
@@ -91,6 +94,8 @@ pub struct EngineOptions {
     pub threads: usize,
     /// Most rows of a delta that enters a query.
     pub batch_rows: usize,
+    /// Rows of a stream from which on those in memory go to a file.
+    pub history_rows: usize,
     /// Bytes that the state of queries may take in memory.
     pub memory_limit: usize,
 }
@@ -132,15 +137,19 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Engine {
-    /// Starts an engine where the log in a directory ends; needs a tokio runtime.
+    /// Starts an engine where the log in a directory ends, with what streams retain in another one;
+    /// needs a tokio runtime.
     pub async fn start(
         options: EngineOptions,
         clock: Arc<dyn Clock>,
         log: &Path,
+        history: &Path,
     ) -> Result<Arc<Self>> {
         let clock = Arc::new(HeldClock::new(clock));
         let (generations, recovery) = recovery::Recovery::open(log)?;
-        let engine = Self::new(options, &clock, recovery.shards, log.parent().unwrap_or(log))?;
+        let keeper = Keeper::start(history, options.history_rows)?;
+        let scratch = log.parent().unwrap_or(log);
+        let engine = Self::new(options, &clock, recovery.shards, scratch, keeper)?;
         engine.recover((generations, recovery), &clock).await?;
         let hub = Arc::clone(&engine.hub);
         let ticker = tokio::spawn(async move {
@@ -163,6 +172,7 @@ impl Engine {
         clock: &Arc<HeldClock>,
         shards: Option<usize>,
         scratch: &Path,
+        keeper: Arc<Keeper>,
     ) -> Result<Arc<Self>> {
         let started = clock.now();
         let shards = shards.unwrap_or(options.shards);
@@ -176,7 +186,8 @@ impl Engine {
         let scratch = Scratch::create(scratch).map_err(internal)?;
         let memory = Memory::new(options.memory_limit, Some(scratch));
         let EngineOptions { shards, threads, batch_rows, .. } = options;
-        let hub = Hub::start(hub, shards, threads, batch_rows, memory).map_err(internal)?;
+        let sizes = Sizes { shards, threads, batch_rows };
+        let hub = Hub::start(hub, sizes, keeper, memory).map_err(internal)?;
         Ok(Arc::new(Self {
             functions: Arc::new(functions::session_state(options.threads)),
             zones: Mutex::default(),

@@ -6,6 +6,7 @@
 //! operator, which then gets all rows as one instant.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
@@ -35,6 +36,9 @@ use crate::planner::window::{WindowKind, WindowNode};
 use crate::runtime::once;
 use crate::runtime::operator::assigner;
 use crate::windows::snapshot;
+
+/// How many scans of given rows there have been.
+static SCANS: AtomicU64 = AtomicU64::new(0);
 
 /// Replaces our nodes, innermost first, by their rows.
 pub(super) async fn our_nodes(mut plan: LogicalPlan, state: &SessionState) -> Result<LogicalPlan> {
@@ -134,7 +138,8 @@ pub(super) fn window_expr(
     create_physical_expr(expr, input, &props, &context)
 }
 
-/// A scan of given rows with the columns of the node it stands for.
+/// A scan of given rows with the columns of the node it stands for. No other scan has its name, or
+/// DataFusion would take both for the same.
 pub(super) fn values_of(
     node: &LogicalPlan,
     rows: RecordBatch,
@@ -145,8 +150,9 @@ pub(super) fn values_of(
     let schema = Arc::new(Schema::new(fields));
     let rows = batch(Arc::clone(&schema), rows.columns().to_vec(), rows.num_rows())?;
     let table = MemTable::try_new(schema, vec![vec![rows]])?;
+    let name = format!("$rows {}", SCANS.fetch_add(1, Ordering::Relaxed));
     let scan =
-        LogicalPlanBuilder::scan("$rows", provider_as_source(Arc::new(table)), None)?.build()?;
+        LogicalPlanBuilder::scan(name, provider_as_source(Arc::new(table)), None)?.build()?;
     let columns = scan.schema().iter().zip(node.schema().iter()).map(|(new, (qualifier, old))| {
         Expr::from(new).alias_qualified(qualifier.cloned(), old.name())
     });

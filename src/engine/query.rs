@@ -17,7 +17,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{BooleanArray, Int64Array, RecordBatch};
+use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::{concat_batches, filter_record_batch};
 use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
 use datafusion::catalog::MemTable;
@@ -30,9 +30,10 @@ use datafusion::logical_expr::{LogicalPlan, TableScan, TableScanBuilder};
 use datafusion::physical_plan::SendableRecordBatchStream;
 use futures::{StreamExt, TryStreamExt};
 
+use super::history::{HistoryTable, deltas_of, in_order};
 use super::nodes::{break_ties, execute_plain, our_nodes, values_of, window_expr};
 use super::outcome::{RowStream, Rows};
-use super::{Engine, Error, Result, ahead, asof, constants, keys};
+use super::{Engine, Error, Result, ahead, asof, constants, keys, past};
 use crate::delta::{Delta, batch};
 use crate::error::SqlState;
 use crate::planner::arithmetic::checked_sums;
@@ -45,7 +46,7 @@ use crate::planner::relation::RelationSource;
 use crate::planner::temporal;
 use crate::planner::to_stream::{ToStreamNode, monotonic, scanned_stream, to_stream_node};
 use crate::planner::window::{WindowKind, WindowNode};
-use crate::runtime::history::Retained;
+use crate::runtime::history::Part;
 use crate::runtime::read::Read;
 use crate::sql::catalog::Oid;
 use crate::sql::derived::ToStream;
@@ -160,7 +161,7 @@ pub async fn collect(
 async fn execute(once: &Once, plan: LogicalPlan) -> Result<SendableRecordBatchStream> {
     let state = once.engine.at_present(&once.functions);
     // Keys and times of windows are computed on the way, so types are settled first.
-    let mut plan = settled_once(plan, &state)?;
+    let mut plan = past::read(once, settled_once(plan, &state)?, &state).await?;
     let (reads, instant) = loop {
         let (reads, instant) = read(once, &plan, &state).await?;
         let defined = instant.map(|instant| ahead::defined(once, &plan, &reads, instant));
@@ -173,6 +174,10 @@ async fn execute(once: &Once, plan: LogicalPlan) -> Result<SendableRecordBatchSt
     let streams = made_streams(once, &plan, &reads).await?;
     let held = At { instant, reads, streams };
     let plan = held.replace(plan, &state).await?;
+    let mut state = state;
+    // Rows that are read a part at a time stay in the order of their arrival.
+    let in_files = held.reads.values().any(Read::is_in_files);
+    state.config_mut().options_mut().optimizer.enable_round_robin_repartition &= !in_files;
     execute_plain(&state, &plan).await
 }
 
@@ -218,7 +223,7 @@ async fn made_streams(
     once: &Once,
     plan: &LogicalPlan,
     reads: &BTreeMap<Oid, Read>,
-) -> Result<Vec<(LogicalPlan, Vec<Retained>)>> {
+) -> Result<Vec<(LogicalPlan, Vec<Part>)>> {
     let mut wanted: Vec<LogicalPlan> = Vec::new();
     plan.apply_with_subqueries(|node| {
         let found = match (window_node(node), to_stream_node(node)) {
@@ -248,7 +253,7 @@ async fn made_streams(
 struct At {
     reads: BTreeMap<Oid, Read>,
     /// Streams that the query itself makes.
-    streams: Vec<(LogicalPlan, Vec<Retained>)>,
+    streams: Vec<(LogicalPlan, Vec<Part>)>,
     instant: Option<Timestamp>,
 }
 
@@ -295,9 +300,14 @@ impl At {
             match scanned(&node) {
                 None => Ok(Transformed::no(node)),
                 Some(source) => {
-                    let rows = self.content(source)?;
-                    let LogicalPlan::TableScan(scan) = node else { unreachable!("scanned") };
-                    Ok(Transformed::yes(scan_of(scan, rows, recursive)?))
+                    let history = self.in_files(source).filter(|_| !recursive);
+                    let rows = history.is_none().then(|| self.content(source)).transpose()?;
+                    let LogicalPlan::TableScan(mut scan) = node else { unreachable!("scanned") };
+                    if let Some(rows) = rows {
+                        return Ok(Transformed::yes(scan_of(scan, rows, recursive)?));
+                    }
+                    scan.source = provider_as_source(history.expect("it is in files, or was read"));
+                    Ok(Transformed::yes(LogicalPlan::TableScan(scan)))
                 }
             }
         })?;
@@ -312,10 +322,20 @@ impl At {
     ) -> Result<RecordBatch, DataFusionError> {
         let made = self.streams.iter().find(|(made, _)| made == plan);
         let (_, elements) = made.expect("every stream is made before");
-        let rows = elements.iter().map(|retained| self.until_instant(&retained.delta));
+        let elements = deltas_of(elements)?;
+        let rows = elements.iter().map(|delta| self.until_instant(delta));
         let rows = rows.collect::<Result<Vec<_>, DataFusionError>>()?;
         let schema = rows.first().map_or_else(|| Arc::new(schema.clone()), RecordBatch::schema);
         Ok(concat_batches(&schema, &rows)?)
+    }
+
+    /// A stream that is partly in files, and whose own columns are read: its rows need not be in
+    /// memory at once.
+    fn in_files(&self, source: &RelationSource) -> Option<Arc<HistoryTable>> {
+        match self.reads.get(&source.object.oid) {
+            Some(Read::Stream(parts, _)) => HistoryTable::new(source, parts, self.instant),
+            _ => None,
+        }
     }
 
     /// All rows of an object, as of the query's instant.
@@ -324,8 +344,7 @@ impl At {
         if let (Some(versions), Some(instant)) = (source.versions(), self.instant)
             && let Some(Read::Stream(retained, _)) = self.reads.get(&versions.object.oid)
         {
-            let deltas: Vec<Delta> = retained.iter().map(|r| r.delta.clone()).collect();
-            return asof::current(source, &deltas, instant);
+            return asof::current(source, &deltas_of(retained)?, instant);
         }
         match self.reads.get(&source.object.oid) {
             None => Ok(RecordBatch::new_empty(schema)),
@@ -333,7 +352,7 @@ impl At {
                 Ok(snapshot.all_rows()?.with_schema(schema)?)
             }
             Some(Read::Stream(retained, _)) => {
-                let deltas = in_order(source, retained)?;
+                let deltas = in_order(source, retained, |_| true)?;
                 let rows = deltas.iter().map(|delta| match source.kind() {
                     ScanKind::Arrivals => Ok(delta.rows().clone()),
                     _ => self.until_instant(delta),
@@ -351,17 +370,24 @@ impl At {
         Ok(filter_record_batch(delta.rows(), &keep)?)
     }
 
-    /// The elements that a bracket window stands on, with their times.
-    fn windowed(&self, input: &LogicalPlan) -> Result<Delta, DataFusionError> {
+    /// The elements that a bracket window stands on, with their times; of those in files only what
+    /// may be in the window.
+    fn windowed(&self, window: &WindowNode) -> Result<Delta, DataFusionError> {
+        let input = &window.input;
+        let oldest = self.instant.zip(window.kind.reach()).map(|(now, reach)| now.plus(-reach));
+        let in_reach = |part: &Part| {
+            let last = part.span_in_file().map(|(_, latest)| latest);
+            last.zip(oldest).is_none_or(|(last, oldest)| last >= oldest)
+        };
         let elements = match scanned_stream(input) {
             Some(source) => match self.reads.get(&source.object.oid) {
-                Some(Read::Stream(retained, _)) => in_order(source, retained)?,
+                Some(Read::Stream(retained, _)) => in_order(source, retained, in_reach)?,
                 _ => Vec::new(),
             },
             None => {
                 let made = self.streams.iter().find(|(made, _)| made == input);
                 let elements = &made.expect("every stream is made before").1;
-                elements.iter().map(|retained| retained.delta.clone()).collect()
+                deltas_of(elements)?
             }
         };
         let schema: SchemaRef = Arc::new(input.schema().as_arrow().clone());
@@ -378,7 +404,7 @@ impl At {
     /// The relation that a bracket window is at the query's instant.
     fn window(&self, window: &WindowNode) -> Result<RecordBatch, DataFusionError> {
         let instant = self.instant.expect("a query with a window has an instant");
-        let all = self.windowed(&window.input)?;
+        let all = self.windowed(window)?;
         let keys = window.exprs.iter().map(|key| {
             let key = window_expr(key, window.input.schema())?;
             key.evaluate(all.rows())?.into_array(all.len())
@@ -401,28 +427,6 @@ impl At {
         };
         Ok(snapshot::relation_at(&spec, &all, instant)?)
     }
-}
-
-/// The rows of a stream in the row type of its scan: with times of arrival, and numbers in the
-/// order of arrival, if the plan reads these.
-fn in_order(source: &RelationSource, retained: &[Retained]) -> Result<Vec<Delta>, DataFusionError> {
-    let mut seq = 0..;
-    let numbered = retained.iter().map(|retained| {
-        let late = source.has_late().map(|time| retained.and_late(time)).transpose()?;
-        let retained = late.as_ref().unwrap_or(retained);
-        let delta = match source.kind() {
-            ScanKind::Arrivals => retained.by_arrival()?,
-            _ => retained.delta.clone(),
-        };
-        let mut columns = delta.rows().columns().to_vec();
-        if source.has_seq() {
-            let seq = seq.by_ref().take(delta.len());
-            columns.push(Arc::new(Int64Array::from_iter_values(seq)));
-        }
-        let rows = batch(Arc::clone(source.row_type()), columns, delta.len())?;
-        Ok(delta.with_rows(rows))
-    });
-    numbered.collect()
 }
 
 /// A scan of given rows instead of an object. The terms of WITH RECURSIVE must agree in the types

@@ -72,7 +72,8 @@ impl Engine {
         let records = self.tell_all(&mut recovery, clock).await?;
         clock.release();
         fault::point("recovery.told");
-        self.hub.resume(Journal::resume(generations, recovery.reader)?);
+        let files = self.hub.keeper().archive().settle();
+        self.hub.resume(Journal::resume(generations, recovery.reader, files)?);
         fault::point("recovery.resumed");
         source::restart(self).await;
         self.drop_temporary().await?;

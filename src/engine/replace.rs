@@ -144,11 +144,15 @@ impl Session {
 
     fn start_rebuilt(&self, rebuilt: &[Rebuilt]) -> Result<()> {
         let replacements = rebuilt.iter().map(|Rebuilt { object, plan, keeps }| {
-            let fail_on_error = matches!(&object.kind, ObjectKind::View(def) if def.fail_on_error);
             let spec = JobSpec::view(plan, &object.name, object.oid);
-            Replacement { spec: JobSpec { fail_on_error, ..spec }, keeps: *keeps }
+            let spec = match &object.kind {
+                ObjectKind::View(def) => QueryOptions::new(&def.options)?.spec(spec),
+                ObjectKind::Stream(def) => QueryOptions::new(&def.options)?.spec(spec),
+                ObjectKind::Table(_) | ObjectKind::Sink(_) => spec,
+            };
+            Ok(Replacement { spec, keeps: *keeps })
         });
-        self.engine.hub().replace(replacements.collect())?;
+        self.engine.hub().replace(replacements.collect::<Result<_>>()?)?;
         for Rebuilt { object, plan, .. } in rebuilt {
             self.engine.set_properties(object.oid, Some(plan.output_properties()));
         }

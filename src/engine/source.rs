@@ -31,7 +31,7 @@ use crate::sql::catalog::{Column, ObjectKind, Oid};
 use crate::time::Timestamp;
 
 /// Options of streams and tables that are not their connector's.
-const OWN_OPTIONS: [&str; 2] = ["retention", "wait"];
+const OWN_OPTIONS: [&str; 3] = ["retain", "retention", "wait"];
 
 /// Where a source's rows go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,7 +154,7 @@ pub(super) async fn open(
             Some(key) => Err(Error::hinted(
                 SqlState::INVALID_PARAMETER_VALUE,
                 format!("unknown option \"{key}\""),
-                "Without a connector the options are: retention.",
+                "Without a connector the options are: retention of a stream, retain of a table.",
             )),
         };
     };

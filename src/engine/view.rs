@@ -51,7 +51,6 @@ impl Session {
     pub(super) fn create_view(&mut self, create: &CreateView, text: Arc<str>) -> Result<String> {
         let tag = if create.materialized { "CREATE MATERIALIZED VIEW" } else { "CREATE VIEW" };
         let options = QueryOptions::new(&create.options)?;
-        let fail_on_error = options.fail_on_error;
         let (schema, name) = match create.temporary {
             true => self.new_temporary_name(&create.name)?,
             false => self.new_name(&create.name)?,
@@ -78,7 +77,6 @@ impl Session {
             query: Arc::clone(&create.query_text),
             search_path: self.search_path(),
             time_zone: self.variables.time_zone(),
-            fail_on_error,
             options: create.options.clone(),
         };
         let oid = match &old {

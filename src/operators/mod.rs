@@ -46,6 +46,8 @@
 //! 2. Given the same calls in the same order it emits the same output.
 //! 3. Nothing is emitted with `ts` below a watermark it has forwarded.
 
+use std::sync::Arc;
+
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
@@ -55,6 +57,7 @@ use crate::delta::Delta;
 use crate::error::{Classify, SqlState};
 use crate::functions::error as functions;
 use crate::storage::Visit;
+use crate::storage::archive::Stored;
 use crate::time::{Timestamp, Watermark};
 
 pub mod aggregate;
@@ -267,6 +270,8 @@ impl Output {
 pub struct StateWriter {
     /// Sections in the order written.
     pub sections: Vec<(String, RecordBatch)>,
+    /// Files that they name, which have to be there for as long as they may be read.
+    pub files: Vec<Arc<Stored>>,
 }
 
 impl StateWriter {

@@ -252,6 +252,11 @@ pub(super) fn constant_expr(expr: Expr, state: &SessionState) -> DfResult<Expr> 
 /// Computes a constant expression, such as the time of a heartbeat.
 pub fn constant(expr: &ast::Expr, names: &Names<'_>, state: &SessionState) -> Result<ScalarValue> {
     let bound = bind_expr(expr, &DFSchema::empty(), names)?;
+    Ok(constant_value(bound, state)?)
+}
+
+/// Computes an expression without columns.
+pub fn constant_value(bound: Expr, state: &SessionState) -> DfResult<ScalarValue> {
     let simple = constant_expr(bound, state)?;
     if let Expr::Literal(value, _) = simple {
         return Ok(value);

@@ -30,6 +30,7 @@ use super::never::Never;
 use super::null_safe::{join_keys, join_pairs};
 use super::ordered::Ordered;
 use super::panes::Panes;
+use super::past::past_node;
 use super::plan::{
     Aggregate, Assign, Call, Clock, Kind, Node, Op, Plan, Scan, Session, Shows, Window,
 };
@@ -391,6 +392,9 @@ impl Lowering {
         }
         if let Some(lookup) = lookup_node(plan) {
             return self.node(&lookup.input);
+        }
+        if past_node(plan).is_some() {
+            return Err(later("AS OF a time", "Ask for it with SELECT."));
         }
         match asof_node(plan) {
             Some(join) => self.asof(join),

@@ -53,6 +53,7 @@ pub mod ordered;
 mod over;
 mod pace;
 mod panes;
+pub mod past;
 pub mod plan;
 mod postgres_names;
 pub mod properties;

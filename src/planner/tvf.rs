@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::Field;
+use datafusion::common::DFSchema;
 use datafusion::error::{DataFusionError, Result as DfResult};
 use datafusion::logical_expr::expr::Placeholder;
 use datafusion::logical_expr::planner::{
@@ -15,6 +16,7 @@ use sqlparser::ast::{
 
 use super::error::Error;
 use super::lookup::LookupNode;
+use super::past::PastNode;
 use super::relation::RelationSource;
 use super::to_stream::{self, ToStreamNode};
 use super::window::{Slot, WindowKind, WindowNode, span_type};
@@ -22,7 +24,7 @@ use super::window_function::WindowFunction;
 use crate::error::SqlState;
 use crate::sql::derived::ToStream;
 use crate::sql::statement::{Length, WindowSpec};
-use crate::sql::{LOOKUP_FUNCTION, VERSIONS_FUNCTION};
+use crate::sql::{LOOKUP_FUNCTION, PAST_FUNCTION, VERSIONS_FUNCTION};
 
 /// Plans the windows of one statement.
 #[derive(Debug)]
@@ -67,6 +69,7 @@ impl RelationPlanner for WindowPlanner {
             (None, Some("cql_window")) => self.bracket(&args, context)?,
             (None, Some(VERSIONS_FUNCTION)) => versions(&args, context)?,
             (None, Some(LOOKUP_FUNCTION)) => lookup(&args, context)?,
+            (None, Some(PAST_FUNCTION)) => past(&args, context)?,
             (None, Some("cql_stream")) => to_stream(&args, context)?,
             (None, _) => {
                 let args = Some(ast::TableFunctionArgs { args, settings: None });
@@ -158,6 +161,15 @@ fn lookup(args: &[FunctionArg], context: &mut dyn RelationPlannerContext) -> DfR
     let factor = positional(args).first().and_then(|arg| source(arg));
     let input = context.plan(factor.expect("the parser gives a name"))?;
     Ok(LookupNode { input }.plan())
+}
+
+/// A relation as of a time.
+fn past(args: &[FunctionArg], context: &mut dyn RelationPlannerContext) -> DfResult<LogicalPlan> {
+    let args = positional(args);
+    let factor = args.first().and_then(|arg| source(arg)).expect("the parser gives a name");
+    let at = args.get(1).map(|at| (*at).clone()).expect("the parser gives a time");
+    let at = context.sql_to_expr(at, &DFSchema::empty())?;
+    Ok(PastNode { input: context.plan(factor)?, at }.plan())
 }
 
 /// The versions of a table, without the column that says which are deletions.

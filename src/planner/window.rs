@@ -61,6 +61,21 @@ pub enum WindowKind {
 }
 
 impl WindowKind {
+    /// How far before an instant rows may lie that are in the window then; unknown, if that is not
+    /// a matter of time.
+    pub fn reach(self) -> Option<i64> {
+        match self {
+            WindowKind::Range { size, slide, .. } => {
+                Some(size.saturating_add(slide.map_or(0, |(slide, _)| slide)))
+            }
+            WindowKind::Current(_)
+            | WindowKind::Rows { .. }
+            | WindowKind::Partitioned { .. }
+            | WindowKind::Assign(_)
+            | WindowKind::Session(_) => None,
+        }
+    }
+
     /// Whether it is a bracket window, not a TVF.
     pub fn is_bracket(self) -> bool {
         match self {

@@ -10,14 +10,13 @@ use super::Result;
 use super::errors::ErrorLog;
 use super::exchange::{Sender, Split};
 use super::hub::JobSpec;
-use super::job::{Entry, Job, JobId, TICK, Watch, split_of};
+use super::job::{Entry, Job, JobId, Reading, TICK, Watch, split_of};
 use super::operator::{operator, order};
 use super::pool::Ready;
 use super::publication::Publication;
 use super::stage::{Feed, PortState, Stage};
 use super::task::{Supervisor, Task};
 use crate::planner::plan::{Node, Op, Plan, Scan, ScanKind};
-use crate::sql::catalog::Oid;
 
 /// Builds queries.
 pub struct Builder {
@@ -37,16 +36,6 @@ enum Group {
     Entry(Reading),
     /// One channel per task of another fragment.
     Edge(usize),
-}
-
-/// What a fragment reads from outside of the query.
-#[derive(Clone, Copy)]
-struct Reading {
-    object: Oid,
-    kind: ScanKind,
-    append_only: bool,
-    seq: bool,
-    late: Option<usize>,
 }
 
 /// A node of a fragment and where its inputs come from.
@@ -166,9 +155,8 @@ impl Builder {
             }
             let mut channel = 0;
             for group in &fragments.list[number].groups {
-                if let Group::Entry(Reading { object, kind, append_only, seq, late }) = *group {
-                    let targets = of_fragment.clone();
-                    entries.push(Entry { object, kind, append_only, seq, late, targets, channel });
+                if let Group::Entry(reading) = *group {
+                    entries.push(Entry { reading, targets: of_fragment.clone(), channel });
                 }
                 channel += self.channels(&fragments, group);
             }

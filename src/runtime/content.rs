@@ -8,12 +8,14 @@ use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 
-use super::history::{History, Retained, Retention};
+use super::history::keeper::Keeper;
+use super::history::{History, Part, Retained, Retention, Size};
 use super::runs::Runs;
 use super::{Result, image};
 use crate::delta::{Delta, batch};
 use crate::fault;
 use crate::operators::{StateReader, StateWriter};
+use crate::sql::catalog::Oid;
 use crate::storage::{Bag, Scratch, Store, Visit};
 use crate::time::Timestamp;
 
@@ -53,7 +55,16 @@ impl Store for Cached {
 impl Content {
     /// The empty content of a stream.
     pub fn stream(schema: SchemaRef, retention: Retention) -> Self {
-        Content::Stream(schema, History::new(retention))
+        let history = History::new(Arc::clone(&schema), retention);
+        Content::Stream(schema, history)
+    }
+
+    /// Lets the elements of a stream go to files.
+    pub fn keep_in_files(&mut self, keeper: &Arc<Keeper>, oid: Oid) {
+        match self {
+            Content::Stream(_, history) => history.keep_in_files(keeper, oid),
+            Content::None(_) | Content::Log { .. } | Content::Bag(..) => {}
+        }
     }
 
     /// The empty content of a relation.
@@ -95,7 +106,7 @@ impl Content {
     }
 
     /// Returns the rows with their weights.
-    pub fn snapshot(&mut self) -> Result<(RecordBatch, Int64Array), ArrowError> {
+    pub fn snapshot(&mut self) -> Result<(RecordBatch, Int64Array)> {
         match self {
             Content::None(schema) => {
                 Ok((RecordBatch::new_empty(schema.clone()), Int64Array::from(Vec::<i64>::new())))
@@ -107,8 +118,11 @@ impl Content {
                 Ok((all, ones))
             }
             Content::Stream(schema, history) => {
-                let retained = history.retained();
-                let all = concat_batches(schema, retained.iter().map(|r| r.delta.rows()))?;
+                let mut runs = Vec::new();
+                for part in history.parts() {
+                    runs.extend(part.read()?.iter().map(|run| run.delta.rows().clone()));
+                }
+                let all = concat_batches(schema, &runs)?;
                 let ones = Int64Array::from_value(1, all.num_rows());
                 Ok((all, ones))
             }
@@ -150,9 +164,9 @@ impl Content {
     }
 
     /// The elements of a stream, with their times; none of a relation.
-    pub fn retained(&self) -> Vec<Retained> {
+    pub fn retained(&self) -> Vec<Part> {
         match self {
-            Content::Stream(_, history) => history.retained(),
+            Content::Stream(_, history) => history.parts(),
             Content::None(_) | Content::Log { .. } | Content::Bag(..) => vec![],
         }
     }
@@ -172,6 +186,14 @@ impl Content {
             Content::Log { rows, .. } => rows.row_count(),
             Content::Stream(_, history) => history.row_count(),
             Content::Bag(bag, _) => bag.len(),
+        }
+    }
+
+    /// How much of a stream is held, and where.
+    pub fn size(&self) -> Size {
+        match self {
+            Content::Stream(_, history) => history.size(),
+            Content::None(_) | Content::Log { .. } | Content::Bag(..) => Size::default(),
         }
     }
 }

@@ -6,7 +6,7 @@ use arrow::error::ArrowError;
 use super::job::Fault;
 use crate::error::{Classify, SqlState};
 use crate::operators;
-use crate::storage::log;
+use crate::storage::{archive, log};
 
 /// Result of the runtime.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -73,9 +73,33 @@ pub enum Error {
     /// The log takes no record.
     #[error(transparent)]
     Log(#[from] log::Error),
+    /// What a stream retains cannot be read or written.
+    #[error(transparent)]
+    Archive(#[from] archive::Error),
     /// A record of the log that cannot be read.
     #[error("a record of the log cannot be read: {0}")]
     Record(String),
+    /// The past of a table or view that does not keep it.
+    #[error("the past of \"{0}\" is not kept")]
+    NoPast(String),
+    /// A time of which nothing is known any more.
+    #[error("what \"{name}\" was at {at} is not known any more")]
+    Forgotten {
+        /// Table or view.
+        name: String,
+        /// The time.
+        at: String,
+        /// The first time of which it is known.
+        oldest: String,
+    },
+    /// A time that has not passed.
+    #[error("what \"{name}\" is at {at} is not known yet")]
+    NotYet {
+        /// Table or view.
+        name: String,
+        /// The time.
+        at: String,
+    },
     /// The server is shutting down.
     #[error("the server is shutting down")]
     ShuttingDown,
@@ -95,7 +119,11 @@ impl Error {
             | Error::Stopped(..)
             | Error::Gone(_)
             | Error::Log(_)
+            | Error::Archive(_)
             | Error::Record(_)
+            | Error::NoPast(_)
+            | Error::Forgotten { .. }
+            | Error::NotYet { .. }
             | Error::ShuttingDown => false,
         }
     }
@@ -137,8 +165,16 @@ impl Classify for Error {
             Error::Stopped(_, sqlstate) => *sqlstate,
             Error::Gone(_) => SqlState::UNDEFINED_TABLE,
             Error::Log(log::Error::Full { .. }) => SqlState::DISK_FULL,
-            Error::Log(log::Error::Io { .. }) => SqlState::IO_ERROR,
-            Error::Log(log::Error::Corrupt { .. }) | Error::Record(_) => SqlState::DATA_CORRUPTED,
+            Error::Log(log::Error::Io { .. })
+            | Error::Archive(archive::Error::Io { .. } | archive::Error::Sync(_)) => {
+                SqlState::IO_ERROR
+            }
+            Error::Log(log::Error::Corrupt { .. })
+            | Error::Archive(archive::Error::Corrupt { .. })
+            | Error::Record(_) => SqlState::DATA_CORRUPTED,
+            Error::Archive(archive::Error::Unwritable(_)) => SqlState::INTERNAL_ERROR,
+            Error::NoPast(_) => SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
+            Error::Forgotten { .. } | Error::NotYet { .. } => SqlState::INVALID_PARAMETER_VALUE,
             Error::ShuttingDown => SqlState::ADMIN_SHUTDOWN,
         }
     }
@@ -157,7 +193,11 @@ impl Classify for Error {
             | Error::Stopped(..)
             | Error::Gone(_)
             | Error::Log(_)
+            | Error::Archive(_)
             | Error::Record(_)
+            | Error::NoPast(_)
+            | Error::Forgotten { .. }
+            | Error::NotYet { .. }
             | Error::ShuttingDown => None,
         }
     }
@@ -175,6 +215,11 @@ impl Classify for Error {
             Error::Log(log::Error::Full { .. }) => {
                 Some("Nothing was changed; make room on the disk, and try again.".into())
             }
+            Error::NoPast(_) => Some("Create it WITH (retain = INTERVAL '1 hour').".into()),
+            Error::Forgotten { oldest, .. } => {
+                Some(format!("The oldest time that is known is {oldest}."))
+            }
+            Error::NotYet { .. } => Some("Name a time that has passed.".into()),
             Error::Stopped(..) => {
                 Some("ALTER VIEW .. RESUME starts it anew; hw.views tells its state.".into())
             }
@@ -184,6 +229,7 @@ impl Classify for Error {
             | Error::NotATime(_)
             | Error::Gone(_)
             | Error::Log(_)
+            | Error::Archive(_)
             | Error::Record(_)
             | Error::ShuttingDown => None,
         }

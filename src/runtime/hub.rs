@@ -21,9 +21,11 @@ use arrow::array::RecordBatch;
 use tokio::sync::Notify;
 
 use super::build;
+use super::changes::Changes;
 use super::content::Content;
 use super::errors::ErrorLog;
 use super::history::Retention;
+use super::history::keeper::Keeper;
 use super::intake::Step;
 use super::job::{Fault, Job, JobId};
 use super::journal::{Input, Journal};
@@ -33,7 +35,6 @@ use super::pool::Pool;
 use super::publication::{Publication, Shape};
 use super::state::State;
 use super::stream::Stream;
-use super::subscription::Feed;
 use super::table::Table;
 use super::{Error, Result};
 use crate::clock::Clock;
@@ -42,6 +43,8 @@ use crate::fault;
 use crate::planner::plan::Plan;
 use crate::sql::catalog::Oid;
 use crate::time::{Position, Timestamp};
+
+pub use super::spec::{JobSpec, Keeps, Replacement};
 
 /// Commits on their way through one query before the writers that feed it have to wait.
 const IN_FLIGHT_MAX: u64 = 16;
@@ -88,49 +91,15 @@ pub struct Receipt {
     pub refused: usize,
 }
 
-/// How a query is to run.
-pub struct JobSpec<'a> {
-    /// The plan.
-    pub plan: &'a Plan,
-    /// Name for messages.
-    pub name: &'a str,
-    /// The view's oid.
-    pub oid: Option<Oid>,
-    /// What of its result is kept for readers; of a relation all, unless nothing is.
-    pub keep: Option<Retention>,
-    /// Whether what it finds at its start is part of its result.
-    pub snapshot: bool,
-    /// A subscription from the first commit on.
-    pub feed: Option<Arc<Feed>>,
-    /// Whether a row that cannot be computed suspends the query.
-    pub fail_on_error: bool,
-}
-
-impl<'a> JobSpec<'a> {
-    /// The query of a view, from all that its inputs hold.
-    pub fn view(plan: &'a Plan, name: &'a str, oid: Oid) -> Self {
-        let (keep, snapshot) = (Some(Retention::default()), true);
-        Self { plan, name, oid: Some(oid), keep, snapshot, feed: None, fail_on_error: false }
-    }
-}
-
-/// Which readers of a view stay when its query is replaced. The others get an error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Keeps {
-    /// None: columns or clock are others.
-    Nothing,
-    /// Subscriptions; queries rely on what the new one does not promise.
-    Subscriptions,
-    /// Subscriptions and queries.
-    Readers,
-}
-
-/// A query that takes the place of a view's query.
-pub struct Replacement<'a> {
-    /// The new query, with the view's oid.
-    pub spec: JobSpec<'a>,
-    /// Which readers stay.
-    pub keeps: Keeps,
+/// On how much queries run.
+#[derive(Clone, Copy, Debug)]
+pub struct Sizes {
+    /// Shards.
+    pub shards: usize,
+    /// Threads.
+    pub threads: usize,
+    /// Most rows of a delta.
+    pub batch_rows: usize,
 }
 
 /// The one place that orders everything.
@@ -140,6 +109,7 @@ pub struct Hub {
     clock: Arc<dyn Clock>,
     errors: Arc<ErrorLog>,
     pub(super) journal: OnceLock<Arc<Journal>>,
+    keeper: Arc<Keeper>,
     room: Arc<Notify>,
     pub(super) memory: Arc<Memory>,
     shards: usize,
@@ -147,22 +117,21 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// Starts a hub whose queries run on `shards` shards and `threads` threads, in deltas of at
-    /// most
-    /// `batch_rows` rows.
+    /// Starts a hub; `keeper` takes what streams retain to files.
     pub fn start(
         clock: Arc<dyn Clock>,
-        shards: usize,
-        threads: usize,
-        batch_rows: usize,
+        sizes: Sizes,
+        keeper: Arc<Keeper>,
         memory: Arc<Memory>,
     ) -> std::io::Result<Arc<Self>> {
+        let Sizes { shards, threads, batch_rows } = sizes;
         Ok(Arc::new(Self {
             state: Mutex::default(),
             pool: Pool::start(threads)?,
             errors: ErrorLog::new(Arc::clone(&clock)),
             clock,
             journal: OnceLock::new(),
+            keeper,
             room: Arc::new(Notify::new()),
             memory,
             shards,
@@ -184,13 +153,19 @@ impl Hub {
         &self.clock
     }
 
+    /// What takes history to files.
+    pub fn keeper(&self) -> &Arc<Keeper> {
+        &self.keeper
+    }
+
     /// Number of shards.
     pub fn shards(&self) -> usize {
         self.shards
     }
 
     /// Adds a stream.
-    pub fn create_stream(&self, oid: Oid, stream: Stream) -> Result<()> {
+    pub fn create_stream(&self, oid: Oid, mut stream: Stream) -> Result<()> {
+        stream.keep_in_files(&self.keeper, oid);
         let mut state = self.lock();
         self.record_definition(&mut state, self.clock.now())?;
         state.streams.insert(oid, stream);
@@ -198,9 +173,11 @@ impl Hub {
     }
 
     /// Adds a table.
-    pub fn create_table(&self, oid: Oid, table: Table) -> Result<()> {
+    pub fn create_table(&self, oid: Oid, mut table: Table) -> Result<()> {
         let mut state = self.lock();
-        self.record_definition(&mut state, self.clock.now())?;
+        let now = self.clock.now();
+        self.record_definition(&mut state, now)?;
+        table.begin(state.time(now), &self.keeper, oid);
         state.tables.insert(oid, table);
         Ok(())
     }
@@ -344,7 +321,7 @@ impl Hub {
         }
         let commit = state.next_commit(now);
         job.publication.expect(commit);
-        state.first_packets(&job, commit)?;
+        state.first_packets(&job, commit, spec.from_now)?;
         state.add_job(&job, spec.plan);
         Ok((job, since))
     }
@@ -358,19 +335,25 @@ impl Hub {
     /// Makes the tasks of a query that no commit reaches, for what was read before.
     pub(super) fn detached_job(&self, plan: &Plan) -> Result<Arc<Job>> {
         let (keep, snapshot) = (Some(Retention::Forever), true);
-        let (oid, feed, fail_on_error) = (None, None, false);
-        self.job(0, &JobSpec { plan, name: "query", oid, keep, snapshot, feed, fail_on_error })
+        let (name, oid, retain, feed) = ("query", None, None, None);
+        let (from_now, fail_on_error) = (false, false);
+        let spec =
+            JobSpec { plan, name, oid, keep, snapshot, from_now, retain, feed, fail_on_error };
+        self.job(0, &spec)
     }
 
     fn job(&self, id: JobId, spec: &JobSpec<'_>) -> Result<Arc<Job>> {
         let plan = spec.plan;
         let schema = Arc::clone(&plan.root.schema);
         let properties = &plan.root.properties;
-        let content = match spec.keep {
+        let mut content = match spec.keep {
             None => Content::None(Arc::clone(&schema)),
             Some(retention) if plan.is_stream() => Content::stream(Arc::clone(&schema), retention),
             Some(_) => Content::relation(Arc::clone(&schema), properties.append_only)?,
         };
+        if let Some(oid) = spec.oid {
+            content.keep_in_files(&self.keeper, oid);
+        }
         let parts = build::result_shards(plan, self.shards);
         let shape =
             Shape { kind: plan.kind, clock: plan.result_clock, ordered: properties.ordered };
@@ -379,6 +362,11 @@ impl Hub {
         let publication = Publication::new(shape, parts, content, room, account);
         if !spec.snapshot {
             publication.skip_first();
+        }
+        if let Some((span, oid)) = spec.retain.zip(spec.oid) {
+            let mut changes = Changes::new(Arc::clone(&plan.root.schema), span);
+            changes.keep_in_files(&self.keeper, oid);
+            publication.keep_changes(changes);
         }
         let builder = build::Builder {
             shards: self.shards,
@@ -422,7 +410,7 @@ impl Hub {
                 let heir = Arc::clone(job);
                 predecessor.bequeath(heir, commit, replacement.keeps, oids.clone());
             }
-            state.first_packets(job, commit)?;
+            state.first_packets(job, commit, replacement.spec.from_now)?;
             state.add_job(job, replacement.spec.plan);
         }
         state.pass_on(commit, &told, &jobs);
@@ -470,5 +458,6 @@ impl Hub {
             job.publication.fail(&fault);
         }
         self.pool.stop();
+        self.keeper.stop();
     }
 }

@@ -11,6 +11,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Cursor;
+use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch, StringArray};
 use arrow::compute::concat_batches;
@@ -26,6 +27,7 @@ use super::state::State;
 use super::{Error, Result};
 use crate::operators::{StateReader, StateWriter};
 use crate::sql::catalog::Oid;
+use crate::storage::archive::Stored;
 use crate::time::Timestamp;
 
 /// Rows of a section that are one record.
@@ -65,6 +67,8 @@ pub struct Image {
     pub inputs: Vec<(Option<Moment>, Vec<u8>)>,
     /// The moment.
     pub moment: Moment,
+    /// The files that it names.
+    pub files: Vec<Arc<Stored>>,
 }
 
 /// The hub's own state.
@@ -120,7 +124,9 @@ impl Hub {
         self.errors().save(&mut own)?;
         subjects.extend(others()?);
         subjects.push((Subject::Hub, own));
+        let mut files = Vec::new();
         for (subject, written) in subjects {
+            files.extend(written.files);
             for (number, (name, batch)) in (0..).zip(written.sections) {
                 for from in (0..batch.num_rows().max(1)).step_by(RECORD_ROWS) {
                     let rows = batch.slice(from, RECORD_ROWS.min(batch.num_rows() - from));
@@ -134,7 +140,7 @@ impl Hub {
         if let Some(journal) = self.journal.get() {
             then(journal);
         }
-        Ok(Some(Image { inputs, moment }))
+        Ok(Some(Image { inputs, moment, files }))
     }
 
     /// Says that definitions up to [`Hub::connect`] make objects that are told nothing.
@@ -250,7 +256,7 @@ pub fn put_json(to: &mut StateWriter, name: &str, value: &impl Serialize) -> Res
     let text = serde_json::to_string(value).map_err(|error| Error::Record(error.to_string()))?;
     let schema = Schema::new(vec![Field::new("value", DataType::Utf8, false)]);
     let column = StringArray::from(vec![text]);
-    to.put(name, RecordBatch::try_new(schema.into(), vec![std::sync::Arc::new(column)])?);
+    to.put(name, RecordBatch::try_new(schema.into(), vec![Arc::new(column)])?);
     Ok(())
 }
 
@@ -261,11 +267,21 @@ pub fn take(from: &mut StateReader, name: &str) -> Result<RecordBatch> {
 
 /// Takes the next section of that name, a value.
 pub fn take_json<T: for<'a> Deserialize<'a>>(from: &mut StateReader, name: &str) -> Result<T> {
-    let batch = take(from, name)?;
+    let value = next_json(from, name)?;
+    value.ok_or_else(|| Error::Record(format!("section \"{name}\" is missing")))
+}
+
+/// Takes the next section of that name, a value, if there is one.
+pub fn next_json<T: for<'a> Deserialize<'a>>(
+    from: &mut StateReader,
+    name: &str,
+) -> Result<Option<T>> {
+    let Some(batch) = from.take(name) else { return Ok(None) };
     let text = batch.columns().first().and_then(|column| column.as_string_opt::<i32>());
     let text = text.filter(|text| text.len() == 1).map(|text| text.value(0));
     let text = text.ok_or_else(|| Error::Record(format!("section \"{name}\" is no value")))?;
-    serde_json::from_str(text).map_err(|error| Error::Record(format!("{name}: {error}")))
+    let value = serde_json::from_str(text);
+    value.map(Some).map_err(|error| Error::Record(format!("{name}: {error}")))
 }
 
 /// Returns a batch with its schema as bytes.

@@ -12,10 +12,11 @@ use serde::{Deserialize, Serialize};
 use super::Result;
 use super::errors::ErrorLog;
 use super::exchange::Split;
-use super::history::Retained;
+use super::history::{Part, Retained};
 use super::hub::Keeps;
 use super::memory::Account;
 use super::packet::{Commit, Packet};
+use super::past::Past;
 use super::publication::{Inheritance, Publication, State};
 use super::task::{Supervisor, Task};
 use crate::delta::{Delta, append_column, partition};
@@ -63,8 +64,9 @@ pub type JobId = u64;
 /// The object that stands for "every commit": entries of constant relations.
 pub const TICK: Oid = 0;
 
-/// Where an object's changes enter a query.
-pub struct Entry {
+/// What a query reads of an object.
+#[derive(Clone, Copy, Debug)]
+pub struct Reading {
     /// Stream, table or view; [`TICK`] for constants.
     pub object: Oid,
     /// Its kind.
@@ -75,6 +77,12 @@ pub struct Entry {
     pub seq: bool,
     /// The column of the event time, where late rows of a stream are read too.
     pub late: Option<usize>,
+}
+
+/// Where an object's changes enter a query.
+pub struct Entry {
+    /// What is read.
+    pub reading: Reading,
     /// The tasks that read it, one per shard.
     pub targets: Vec<Arc<Task>>,
     /// The channel of those tasks.
@@ -170,7 +178,7 @@ impl Job {
         batch_rows: usize,
     ) -> Arc<Self> {
         let mut inputs: Vec<Oid> =
-            entries.iter().map(|e| e.object).filter(|o| *o != TICK).collect();
+            entries.iter().map(|e| e.reading.object).filter(|o| *o != TICK).collect();
         inputs.sort_unstable();
         inputs.dedup();
         let publication = Arc::clone(&watch.publication);
@@ -193,28 +201,43 @@ impl Job {
         watermark: Watermark,
         rows: &[Retained],
     ) {
-        for entry in self.entries.iter().filter(|entry| entry.object == object) {
-            let watermark = match entry.kind {
-                ScanKind::Arrivals => Watermark(commit.time.plus(1)),
-                _ => watermark,
-            };
-            match rows.iter().map(|retained| entry.rows_of(retained)).collect() {
+        for entry in self.entries_of(object) {
+            let watermark = entry.reading.watermark(commit, watermark);
+            match rows.iter().map(|retained| entry.reading.rows_of(retained)).collect() {
                 Ok(deltas) => self.enter_at(&[entry], &Packet { commit, watermark, deltas }),
                 Err(error) => return self.suspend(Fault::internal(&error)),
             }
         }
     }
 
+    /// Lets what a stream retains into the query, at its first commit: its tasks read it when they
+    /// come to it.
+    pub fn enter_past(&self, object: Oid, commit: Commit, watermark: Watermark, parts: &[Part]) {
+        for entry in self.entries_of(object) {
+            assert!(entry.reading.append_only, "a stream only grows");
+            let watermark = entry.reading.watermark(commit, watermark);
+            let sizes = (entry.targets.len(), SLICE_ROWS_MIN, self.batch_rows);
+            let slices = Past::split(parts, entry.reading, sizes, end_seq(commit.position));
+            for (target, past) in entry.targets.iter().zip(slices) {
+                target.deliver_past(entry.channel, past);
+                target.deliver(entry.channel, Packet::empty(commit, watermark));
+            }
+        }
+    }
+
+    fn entries_of(&self, object: Oid) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(move |entry| entry.reading.object == object)
+    }
+
     /// Lets a commit's changes of a table, view or constant into the query, at every place where
     /// it is read.
     pub fn enter(&self, object: Oid, packet: &Packet) {
-        let entries = self.entries.iter().filter(|entry| entry.object == object);
-        self.enter_at(&entries.collect::<Vec<_>>(), packet);
+        self.enter_at(&self.entries_of(object).collect::<Vec<_>>(), packet);
     }
 
     /// Whether it follows arrivals, whose time moves by itself.
     pub fn follows_arrivals(&self, object: Oid) -> bool {
-        self.entries.iter().any(|e| e.object == object && e.kind == ScanKind::Arrivals)
+        self.entries_of(object).any(|entry| entry.reading.kind == ScanKind::Arrivals)
     }
 
     fn enter_at(&self, entries: &[&Entry], packet: &Packet) {
@@ -342,9 +365,17 @@ impl Job {
     }
 }
 
-impl Entry {
+impl Reading {
+    /// How far the stream is, as it is read.
+    fn watermark(&self, commit: Commit, watermark: Watermark) -> Watermark {
+        match self.kind {
+            ScanKind::Arrivals => Watermark(commit.time.plus(1)),
+            _ => watermark,
+        }
+    }
+
     /// What it reads of rows that a stream retains.
-    fn rows_of(&self, retained: &Retained) -> Result<Delta, ArrowError> {
+    pub(super) fn rows_of(&self, retained: &Retained) -> Result<Delta, ArrowError> {
         let late = self.late.map(|time| retained.and_late(time)).transpose()?;
         let read = late.as_ref().unwrap_or(retained);
         match self.kind {
@@ -352,7 +383,9 @@ impl Entry {
             _ => Ok(read.delta.clone()),
         }
     }
+}
 
+impl Entry {
     /// Where rows only come, any split will do, and contiguous slices keep their order. A row that
     /// may be retracted later must go to the same shard both times.
     fn split(&self, packet: &Packet) -> Result<Vec<Vec<Delta>>, ArrowError> {
@@ -360,10 +393,11 @@ impl Entry {
         let mut parts = vec![Vec::new(); shards];
         let Some(first) = packet.deltas.first() else { return Ok(parts) };
         let mut whole = Delta::concat(&first.schema(), &packet.deltas)?;
-        if self.seq {
-            whole = with_seq(whole, packet.commit.position)?;
+        if self.reading.seq {
+            let rows = i64::try_from(whole.len()).expect("a commit has fewer than 2^63 rows");
+            whole = with_seq(whole, end_seq(packet.commit.position) - rows)?;
         }
-        let pieces = match self.append_only {
+        let pieces = match self.reading.append_only {
             true => partition::by_slice(&whole, shards, SLICE_ROWS_MIN),
             false => partition::by_hash(&whole, whole.rows().columns(), shards)?,
         };
@@ -376,21 +410,24 @@ impl Entry {
     }
 }
 
-/// Appends a column that orders the rows of a commit: by their places, and below the numbers of the
-/// next commit.
-fn with_seq(delta: Delta, commit: Position) -> Result<Delta, ArrowError> {
+/// The number behind those of the rows of a commit, and below those of the next one.
+fn end_seq(commit: Position) -> i64 {
     /// Rows of a commit that have numbers of their own, 2^24; more reach into those of the commits
     /// before, which matters to rows of equal event time alone.
     const PLACE_BITS: u32 = 24;
-    let end = i64::try_from(commit.0 << PLACE_BITS).expect("fewer than 2^39 commits");
+    i64::try_from(commit.0 << PLACE_BITS).expect("fewer than 2^39 commits")
+}
+
+/// Appends a column with numbers from `first` on, which orders the rows of commits.
+pub(super) fn with_seq(delta: Delta, first: i64) -> Result<Delta, ArrowError> {
     let rows = i64::try_from(delta.len()).expect("a commit has fewer than 2^63 rows");
-    let seq = Int64Array::from_iter_values(end - rows..end);
+    let seq = Int64Array::from_iter_values(first..first + rows);
     let numbered = append_column(delta.rows(), SEQ, Arc::new(seq))?;
     Ok(delta.with_rows(numbered))
 }
 
 /// Cuts deltas into pieces of at most `rows_max` rows.
-fn pieces(deltas: Vec<Delta>, rows_max: usize) -> Vec<Delta> {
+pub(super) fn pieces(deltas: Vec<Delta>, rows_max: usize) -> Vec<Delta> {
     if deltas.iter().all(|d| d.len() <= rows_max) {
         return deltas;
     }

@@ -14,7 +14,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::array::RecordBatch;
 use arrow::buffer::Buffer;
@@ -34,6 +34,7 @@ use super::{Error, Result};
 use crate::delta::codec;
 use crate::fault;
 use crate::sql::catalog::Oid;
+use crate::storage::archive::Stored;
 use crate::storage::log::{self, Disk, Generations, Log, Reader};
 use crate::time::{Position, Timestamp};
 
@@ -97,6 +98,8 @@ struct Logs {
     held: usize,
     /// What the current log was with its image.
     begun: Growth,
+    /// The files that its image names, which have to outlive it.
+    files: Vec<Arc<Stored>>,
 }
 
 /// How a log has grown behind its image, or in this life of the server.
@@ -169,8 +172,12 @@ impl Tracked {
 const IMAGE_BUFFER_BYTES: usize = 64 * 1024 * 1024;
 
 impl Journal {
-    /// Goes on behind the last record of the log that counts.
-    pub fn resume(generations: Generations, reader: Reader) -> Result<Self> {
+    /// Goes on behind the last record of the log that counts, whose image names `files`.
+    pub fn resume(
+        generations: Generations,
+        reader: Reader,
+        files: Vec<Arc<Stored>>,
+    ) -> Result<Self> {
         let fresh = reader.is_empty();
         let (mut current, mut generations) = (Tracked::new(reader)?, generations);
         if fresh {
@@ -181,7 +188,7 @@ impl Journal {
         }
         generations.settle()?;
         let (next, held, begun) = (Next::None, 0, Growth::default());
-        let logs = Logs { generations, current, next, held, begun };
+        let logs = Logs { generations, current, next, held, begun, files };
         Ok(Self { logs: Mutex::new(logs) })
     }
 
@@ -281,6 +288,7 @@ impl Journal {
     fn write_next(&self, image: Image) -> Result<()> {
         let mut next = Tracked::new(self.lock().generations.begin()?)?;
         fault::point("journal.next.begun");
+        let files = image.files.clone();
         next.append_image(image)?;
         fault::point("journal.next.written");
         let image_bytes = next.log.bytes();
@@ -309,6 +317,7 @@ impl Journal {
         if let Err(error) = logs.generations.advance() {
             log::end(&error);
         }
+        logs.files = files;
         fault::point("journal.next.counts");
         next.awaited = next.taken;
         (logs.current, logs.begun) = (next, begun);

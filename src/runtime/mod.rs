@@ -7,6 +7,7 @@
 //! [`task::Task`]s on worker threads, and come out at its [`publication::Publication`].
 
 pub mod build;
+pub mod changes;
 pub mod content;
 pub mod durable;
 pub mod errors;
@@ -22,6 +23,7 @@ pub mod memory;
 pub mod once;
 pub mod packet;
 mod passing;
+mod past;
 pub mod pool;
 pub mod publication;
 pub mod read;
@@ -37,6 +39,7 @@ mod error;
 pub mod operator;
 mod runs;
 mod snapshot;
+mod spec;
 mod state;
 
 pub use error::{Error, Result};

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array};
 use tokio::sync::oneshot;
 
-use super::history::Retained;
+use super::changes::AsOf;
+use super::history::Part;
 use super::hub::Hub;
 use super::job::{Fault, Job};
 use super::packet::{Commit, Packet};
@@ -14,9 +15,10 @@ use super::publication::State;
 use super::snapshot::Snapshot;
 use super::subscription::Feed;
 use super::{Error, Result};
-use crate::planner::plan::Plan;
+use crate::delta::Delta;
+use crate::planner::plan::{Clock, Plan};
 use crate::sql::catalog::Oid;
-use crate::time::{Position, Watermark};
+use crate::time::{Position, Timestamp, Watermark};
 
 impl Hub {
     /// Reads objects at one log position: streams as retained, tables and views as they are. Of a
@@ -62,6 +64,48 @@ impl Hub {
         Ok(reads)
     }
 
+    /// Reads a table or view as of a time that has passed: whatever comes, it stays what it was.
+    pub async fn read_as_of(&self, as_of: AsOf) -> Result<Read> {
+        let receiver = {
+            let mut guard = self.lock();
+            let state = &mut *guard;
+            let now = self.clock().now();
+            let commit = Commit { position: state.position, time: state.time(now) };
+            let AsOf { object, at, .. } = as_of;
+            let on_event = state.views.get(&object).and_then(|id| state.jobs.get(id));
+            let on_event =
+                on_event.is_some_and(|job| job.publication.shape().clock == Clock::Event);
+            if !on_event {
+                if at >= state.next_time(now) {
+                    let name = state.name(object)?;
+                    return Err(Error::NotYet { name, at: as_of.show(at) });
+                }
+                // No later commit has this time.
+                state.time = Some(state.time.map_or(at, |last| last.max(at)));
+            }
+            if let Some(table) = state.tables.get_mut(&object) {
+                let content = table.as_of(as_of)?;
+                let (rows, weights) = (content.rows().clone(), content.weight_array());
+                let watermark = Watermark::MAX;
+                return Ok(Read::Table(Snapshot { rows, weights, watermark, commit }));
+            }
+            let job = state.views.get(&object).and_then(|id| state.jobs.get(id)).cloned();
+            let job = job.ok_or_else(|| Error::Gone(format!("with oid {object}")))?;
+            let (sender, receiver) = oneshot::channel();
+            let name = job.name.clone();
+            job.publication.when_current(Box::new(move |state| {
+                let snapshot = match state {
+                    Ok(state) => state.as_of(&name, as_of),
+                    Err(fault) => Err(Error::from(fault.clone())),
+                };
+                // The reader may have gone; then nobody wants the answer.
+                let _ = sender.send(snapshot.map(Read::View));
+            }));
+            receiver
+        };
+        receiver.await.map_err(|_| Error::ShuttingDown)?
+    }
+
     /// Waits until a view has done what it has been told of so far, if it runs.
     pub async fn settled(&self, oid: Oid) {
         let (sender, receiver) = oneshot::channel::<()>();
@@ -94,8 +138,13 @@ impl Hub {
     }
 
     /// Follows a running view or derived stream from now on; the answer is its content at that
-    /// position.
-    pub fn follow(&self, oid: Oid, feed: Arc<Feed>) -> Result<oneshot::Receiver<Result<Read>>> {
+    /// position, and, if that is known, what it was at `since` with the changes from there on.
+    pub fn follow(
+        &self,
+        oid: Oid,
+        feed: Arc<Feed>,
+        since: Option<Timestamp>,
+    ) -> Result<oneshot::Receiver<Result<Followed>>> {
         let state = self.lock();
         let job = state.views.get(&oid).and_then(|id| state.jobs.get(id));
         let job = job.ok_or_else(|| Error::Gone(format!("with oid {oid}")))?;
@@ -104,9 +153,13 @@ impl Hub {
             let answer = match state {
                 Ok(state) => {
                     state.subscribe(feed);
-                    read(Ok(state))
+                    let changes = since.map(|since| state.since(since)).transpose();
+                    changes.and_then(|changes| {
+                        let (read, oldest) = (state.read()?, state.oldest());
+                        Ok(Followed { read, changes: changes.flatten(), oldest })
+                    })
                 }
-                Err(fault) => read(Err(fault)),
+                Err(fault) => Err(Error::from(fault.clone())),
             };
             let _ = sender.send(answer);
         }));
@@ -125,15 +178,25 @@ pub struct Keys {
 
 fn read(state: std::result::Result<&mut State, &Fault>) -> Result<Read> {
     match state {
-        Ok(state) => Ok(state.read()?),
+        Ok(state) => state.read(),
         Err(fault) => Err(Error::from(fault.clone())),
     }
+}
+
+/// What a follower begins with.
+pub struct Followed {
+    /// The content now.
+    pub read: Read,
+    /// The content as of a time, and the changes from there to now.
+    pub changes: Option<Delta>,
+    /// The first time of which that is known, if the past is kept.
+    pub oldest: Option<Timestamp>,
 }
 
 /// What reading an object gives.
 pub enum Read {
     /// A stream's retained rows with their times, and its watermark.
-    Stream(Vec<Retained>, Watermark),
+    Stream(Vec<Part>, Watermark),
     /// A table.
     Table(Snapshot),
     /// A maintained view that is a relation.
@@ -150,11 +213,28 @@ impl Read {
         }
     }
 
+    /// Whether it is a stream that is partly in files.
+    pub fn is_in_files(&self) -> bool {
+        match self {
+            Read::Stream(parts, _) => parts.iter().any(|part| part.span_in_file().is_some()),
+            Read::Table(_) | Read::View(_) => false,
+        }
+    }
+
+    /// The same, but of a stream nothing that it retains.
+    #[must_use]
+    pub fn without_past(self) -> Self {
+        match self {
+            Read::Stream(_, watermark) => Read::Stream(Vec::new(), watermark),
+            Read::Table(_) | Read::View(_) => self,
+        }
+    }
+
     /// Lets what was read into a query, at its first commit.
     pub fn enter(&self, job: &Job, object: Oid, commit: Commit) {
         let delta = match self {
             Read::Stream(retained, watermark) => {
-                return job.enter_stream(object, commit, *watermark, retained);
+                return job.enter_past(object, commit, *watermark, retained);
             }
             Read::Table(snapshot) => snapshot.delta(commit.time),
             // The content is that of the last closed instant.

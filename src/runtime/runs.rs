@@ -88,7 +88,7 @@ impl<T: Run> Runs<T> {
     }
 
     /// Lets the oldest runs go, up to the first one that is to stay.
-    pub fn keep_from(&mut self, stays: impl Fn(&T) -> bool) {
+    pub fn keep_from(&mut self, mut stays: impl FnMut(&T) -> bool) {
         while self.runs.front().is_some_and(|run| !stays(run)) {
             self.rows -= self.runs.pop_front().map_or(0, |run| run.rows());
         }
@@ -98,6 +98,12 @@ impl<T: Run> Runs<T> {
     pub fn replace(&mut self, run: T) {
         self.rows = run.rows();
         self.runs = VecDeque::from([run]);
+    }
+
+    /// Takes all runs out, oldest first.
+    pub fn take(&mut self) -> Vec<T> {
+        self.rows = 0;
+        std::mem::take(&mut self.runs).into()
     }
 
     /// The runs, oldest first.

@@ -126,6 +126,25 @@ impl Stage {
         Ok(self.meet.get())
     }
 
+    /// Takes some rows of a commit that is not complete yet.
+    pub fn fold(
+        &mut self,
+        port: usize,
+        deltas: Vec<Delta>,
+        at: Timestamp,
+        out: &mut Output,
+    ) -> Result<()> {
+        if let Order::Instants(_) = self.order {
+            self.ports[port].held.extend(deltas);
+            return Ok(());
+        }
+        for delta in deltas {
+            let delta = if self.order == Order::Commits { delta.at(at) } else { delta };
+            self.operator.on_delta(Port(port), delta, out)?;
+        }
+        Ok(())
+    }
+
     /// What is held until the watermark moves on.
     pub fn waiting(&self) -> Waiting {
         let held = self.ports.iter().flat_map(|port| &port.held).map(|delta| Waiting {

@@ -90,6 +90,13 @@ impl State {
         self.time.map_or(now, |last| now.max(last.plus(1)))
     }
 
+    /// The name of a table or running query.
+    pub(super) fn name(&self, oid: Oid) -> Result<String> {
+        let table = self.tables.get(&oid).map(|table| table.name().to_owned());
+        let view = || Some(self.jobs.get(self.views.get(&oid)?)?.name.clone());
+        table.or_else(view).ok_or_else(|| Error::Gone(format!("with oid {oid}")))
+    }
+
     /// Takes the next position and time.
     pub(super) fn next_commit(&mut self, now: Timestamp) -> Commit {
         let time = self.next_time(now);
@@ -378,12 +385,19 @@ impl State {
         }));
     }
 
-    /// Lets what the inputs of a new query hold into it.
-    pub(super) fn first_packets(&mut self, job: &Arc<Job>, commit: Commit) -> Result<()> {
+    /// Lets what the inputs of a new query hold into it; of streams nothing, if they count from now
+    /// on.
+    pub(super) fn first_packets(
+        &mut self,
+        job: &Arc<Job>,
+        commit: Commit,
+        from_now: bool,
+    ) -> Result<()> {
         for oid in &job.inputs {
             let oid = *oid;
             if let Some(stream) = self.streams.get(&oid) {
-                job.enter_stream(oid, commit, stream.watermark(), &stream.retained());
+                let parts = if from_now { Vec::new() } else { stream.retained() };
+                job.enter_past(oid, commit, stream.watermark(), &parts);
             } else if let Some(table) = self.tables.get_mut(&oid) {
                 let (rows, weights) = table.snapshot()?;
                 let delta = Delta::new(rows, Instants::All(commit.time), Weights::Each(weights));
@@ -397,6 +411,7 @@ impl State {
                     Ok(state) => {
                         state.attach(job.downgrade(), oid);
                         match state.read() {
+                            Ok(read) if from_now => read.without_past().enter(&job, oid, commit),
                             Ok(read) => read.enter(&job, oid, commit),
                             Err(error) => job.suspend(Fault::internal(&error)),
                         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Result;
+use super::history::Size;
 use super::hub::Hub;
 use super::ingest::{PartitionProgress, Reason};
 use super::job::{Fault, Job};
@@ -21,8 +22,8 @@ pub struct StreamStatus {
     pub admitted: u64,
     /// Those of them that were late.
     pub late_admitted: u64,
-    /// Rows retained.
-    pub retained: usize,
+    /// What is retained.
+    pub retained: Size,
     /// Event time reached.
     pub watermark: Watermark,
     /// When the watermark last moved.
@@ -46,6 +47,8 @@ pub struct JobStatus {
     pub rows: usize,
     /// Elements that came, of a stream.
     pub elements: u64,
+    /// Those that are retained.
+    pub retained: Size,
     /// Commits on their way.
     pub in_flight: u64,
     /// Bytes that it holds in memory.
@@ -63,7 +66,7 @@ impl JobStatus {
             oid: self.oid?,
             admitted: self.elements,
             late_admitted: 0,
-            retained: self.rows,
+            retained: self.retained,
             watermark: self.watermark,
             moved_at: Timestamp::MIN,
             refused: BTreeMap::new(),
@@ -94,13 +97,14 @@ impl Hub {
     pub fn job_status(&self) -> Vec<JobStatus> {
         let jobs: Vec<_> = self.lock().jobs.values().cloned().collect();
         let status = |job: std::sync::Arc<Job>| {
-            let Progress { watermark, rows, elements } = job.publication.status();
+            let Progress { watermark, rows, elements, retained } = job.publication.status();
             JobStatus {
                 oid: job.oid,
                 name: job.name.clone(),
                 watermark,
                 rows,
                 elements,
+                retained,
                 in_flight: job.publication.in_flight(),
                 memory: job.account().held(),
                 spilled: job.account().spilled(),

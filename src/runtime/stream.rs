@@ -14,7 +14,8 @@ use arrow::datatypes::{
 
 use serde::{Deserialize, Serialize};
 
-use super::history::{History, Retained, Retention};
+use super::history::keeper::Keeper;
+use super::history::{History, Part, Retained, Retention};
 use super::ingest::{Admission, Ingest, PartitionProgress, Reason, Refusal, SavedIngest};
 use super::status::StreamStatus;
 use super::{Error, Result, image};
@@ -106,7 +107,7 @@ impl Stream {
         Self {
             name: name.to_owned(),
             ingest,
-            history: History::new(retention),
+            history: History::new(Arc::clone(&schema), retention),
             schema,
             late,
             admitted: 0,
@@ -133,8 +134,13 @@ impl Stream {
     }
 
     /// What is retained, with its times.
-    pub fn retained(&self) -> Vec<Retained> {
-        self.history.retained()
+    pub fn retained(&self) -> Vec<Part> {
+        self.history.parts()
+    }
+
+    /// Lets what is retained go to files.
+    pub(super) fn keep_in_files(&mut self, keeper: &Arc<Keeper>, oid: Oid) {
+        self.history.keep_in_files(keeper, oid);
     }
 
     /// No change.
@@ -325,7 +331,7 @@ impl Stream {
             oid,
             admitted: self.admitted,
             late_admitted: self.late_admitted,
-            retained: self.history.row_count(),
+            retained: self.history.size(),
             watermark: self.ingest.watermark(),
             moved_at: self.moved_at,
             refused: self.refused.clone(),

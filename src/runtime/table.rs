@@ -18,6 +18,8 @@ use arrow::compute::{cast, concat};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 
+use super::changes::{AsOf, Changes};
+use super::history::keeper::Keeper;
 use super::ingest::micros;
 use super::{Error, Result, image};
 use crate::delta::{Delta, Instants, Weights, span};
@@ -35,6 +37,8 @@ pub struct Table {
     index: Option<Index>,
     /// The stream of its versions, and the column that says from when on one is valid.
     versions: Option<(Oid, usize)>,
+    /// Its changes of late, if they are kept.
+    changes: Option<Changes>,
     snapshot: Option<(RecordBatch, Int64Array)>,
 }
 
@@ -48,6 +52,11 @@ struct Index {
 }
 
 impl Table {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The columns.
     pub fn schema(&self) -> &SchemaRef {
         self.bag.schema()
@@ -65,7 +74,32 @@ impl Table {
             }
         };
         let (name, bag) = (name.to_owned(), Bag::new(schema)?);
-        Ok(Self { name, bag, index, versions: None, snapshot: None })
+        Ok(Self { name, bag, index, versions: None, changes: None, snapshot: None })
+    }
+
+    /// Keeps the changes of a span, in microseconds, for readers of the past.
+    pub fn keep_changes(&mut self, span: i64) {
+        self.changes = Some(Changes::new(Arc::clone(self.schema()), span));
+    }
+
+    /// Says that the table is there from a time on, and whose files its changes are.
+    pub(super) fn begin(&mut self, at: Timestamp, keeper: &Arc<Keeper>, oid: Oid) {
+        if let Some(changes) = &mut self.changes {
+            changes.begin(at);
+            changes.keep_in_files(keeper, oid);
+        }
+    }
+
+    /// Returns each distinct row, with its weight, as of a time.
+    pub(super) fn as_of(&mut self, as_of: AsOf) -> Result<Delta> {
+        let changes = self.changes.as_ref().ok_or_else(|| Error::NoPast(self.name.clone()))?;
+        changes.check(&self.name, as_of)?;
+        let later = changes.after(as_of.at)?;
+        let (rows, weights) = self.snapshot()?;
+        let now = Delta::new(rows, Instants::All(Timestamp::MIN), Weights::Each(weights));
+        let gone = later.into_iter().map(|delta| delta.negate().at(Timestamp::MIN));
+        let all: Vec<Delta> = std::iter::once(now).chain(gone).collect();
+        Ok(Delta::concat(self.schema(), &all)?.consolidate()?)
     }
 
     /// Lets every change go to a stream of versions as well.
@@ -170,6 +204,9 @@ impl Table {
     pub fn apply(&mut self, delta: &Delta) -> Result<()> {
         self.snapshot = None;
         self.bag.apply(delta)?;
+        if let Some((changes, at)) = self.changes.as_mut().zip(delta.span()) {
+            changes.push(delta, at.1, at.1)?;
+        }
         match &mut self.index {
             None => Ok(()),
             Some(index) => Ok(index.apply(delta, &self.bag)?),
@@ -211,13 +248,16 @@ impl Table {
     /// Writes the rows.
     pub(super) fn save(&self, to: &mut StateWriter) -> Result<()> {
         to.put("rows", self.bag.save()?);
-        Ok(())
+        self.changes.as_ref().map_or(Ok(()), |changes| changes.save(to))
     }
 
     /// Takes what [`Table::save`] wrote, into an empty table.
     pub(super) fn load(&mut self, from: &mut StateReader) -> Result<()> {
         self.snapshot = None;
         self.bag.load(&image::take(from, "rows")?)?;
+        if let Some(changes) = &mut self.changes {
+            changes.load(from)?;
+        }
         let Some(index) = &mut self.index else { return Ok(()) };
         let (rows, weights) = self.bag.snapshot()?;
         let all = Delta::new(rows, Instants::All(Timestamp::MIN), Weights::Each(weights));

@@ -17,6 +17,7 @@ use super::exchange::Sender;
 use super::job::Fault;
 use super::memory::{Account, Holding, ROW_BYTES};
 use super::packet::Packet;
+use super::past::Past;
 use super::pool::Ready;
 use super::stage::{Arrived, Feed, Stage};
 use crate::delta::Delta;
@@ -58,6 +59,8 @@ struct Body {
 /// A fragment of a query on one shard.
 pub struct Task {
     channels: Mutex<Vec<VecDeque<Packet>>>,
+    /// What it is to read before its first commit, by channel.
+    past: Mutex<Vec<(usize, Past)>>,
     body: Mutex<Body>,
     state: AtomicU8,
     /// When the task wants a commit though nothing comes in, in microseconds.
@@ -82,6 +85,7 @@ impl Task {
         let holding = Holding::new(supervisor.account());
         Arc::new(Self {
             channels: Mutex::new(vec![VecDeque::new(); channels]),
+            past: Mutex::default(),
             body: Mutex::new(Body { stages, sender, holding, news: 0 }),
             state: AtomicU8::new(IDLE),
             due: AtomicI64::new(i64::MAX),
@@ -100,6 +104,11 @@ impl Task {
         if complete {
             self.wake();
         }
+    }
+
+    /// Says what belongs to the first commit of a channel beside its packet, which comes after.
+    pub fn deliver_past(&self, channel: usize, past: Vec<Past>) {
+        lock(&self.past).extend(past.into_iter().map(|past| (channel, past)));
     }
 
     /// When the task wants a commit though nothing comes in; the end of time if never.
@@ -126,7 +135,8 @@ impl Task {
                 continue;
             }
             let supervisor = self.supervisor.as_ref();
-            let step = || lock(&self.body).step(packets, &self.due, supervisor);
+            let past = std::mem::take(&mut *lock(&self.past));
+            let step = || lock(&self.body).step(past, packets, &self.due, supervisor);
             match catch_unwind(AssertUnwindSafe(step)) {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => self
@@ -225,17 +235,19 @@ impl Body {
     /// Folds one commit through all stages and sends on what comes out.
     fn step(
         &mut self,
+        past: Vec<(usize, Past)>,
         packets: Vec<Packet>,
         due: &AtomicI64,
         supervisor: &dyn Supervisor,
-    ) -> Result<()> {
+    ) -> super::Result<()> {
         let commit = packets[0].commit;
         assert!(packets.iter().all(|p| p.commit == commit), "channels carry the same commits");
+        let mut errors = Vec::new();
+        let mut made = self.read_past(past, commit.time, supervisor, &mut errors)?;
         let came = packets.iter().flat_map(|packet| &packet.deltas).map(Delta::len);
         self.news += came.sum::<usize>() * ROW_BYTES;
         let mut packets: Vec<Option<Packet>> = packets.into_iter().map(Some).collect();
         let mut results: Vec<Option<Arrived>> = Vec::with_capacity(self.stages.len());
-        let mut errors = Vec::new();
         for stage in &mut self.stages {
             let arrived = stage
                 .ports
@@ -263,7 +275,58 @@ impl Body {
                 return Ok(());
             }
         }
-        self.sender.send(commit, last.deltas, last.watermark)
+        made.extend(last.deltas);
+        Ok(self.sender.send(commit, made, last.watermark)?)
+    }
+
+    /// Folds what the first commit finds, a part at a time; returns what comes out before the
+    /// commit is complete.
+    fn read_past(
+        &mut self,
+        past: Vec<(usize, Past)>,
+        at: Timestamp,
+        supervisor: &dyn Supervisor,
+        errors: &mut Vec<RowError>,
+    ) -> super::Result<Vec<Delta>> {
+        let mut made = Vec::new();
+        for (channel, past) in past {
+            if supervisor.stopped() {
+                break;
+            }
+            let deltas = past.read()?;
+            self.news += deltas.iter().map(Delta::len).sum::<usize>() * ROW_BYTES;
+            made.extend(self.fold(channel, deltas, at, errors)?);
+            if self.holding.is_stale(self.news) {
+                self.settle();
+            }
+        }
+        Ok(made)
+    }
+
+    /// Folds some rows of a commit, of one channel, through all stages; returns what comes out
+    /// before the commit is complete.
+    fn fold(
+        &mut self,
+        channel: usize,
+        deltas: Vec<Delta>,
+        at: Timestamp,
+        errors: &mut Vec<RowError>,
+    ) -> Result<Vec<Delta>> {
+        let mut deltas = Some(deltas);
+        let mut results: Vec<Option<Vec<Delta>>> = Vec::with_capacity(self.stages.len());
+        for stage in &mut self.stages {
+            let mut out = Output::default();
+            for port in 0..stage.ports.len() {
+                let arrived = match &stage.ports[port].feed {
+                    Feed::Channels(range) => deltas.take_if(|_| range.contains(&channel)),
+                    Feed::Stage(i) => results[*i].take(),
+                };
+                stage.fold(port, arrived.unwrap_or_default(), at, &mut out)?;
+            }
+            errors.append(&mut out.errors);
+            results.push(Some(out.deltas));
+        }
+        Ok(results.pop().flatten().expect("a task has a stage"))
     }
 }
 

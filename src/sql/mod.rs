@@ -24,6 +24,6 @@ pub mod variables;
 pub use dialect::StreamSql;
 pub use error::{Error, Result};
 pub use parser::{
-    DISTINCT_MARK, EXTRACT, Exclude, IN_ARRAY, LOOKUP_FUNCTION, NOT_IN_ARRAY, ROWS_FROM, VARIADIC,
-    VERSIONS_FUNCTION, parse, parse_expression, parse_query_text,
+    DISTINCT_MARK, EXTRACT, Exclude, IN_ARRAY, LOOKUP_FUNCTION, NOT_IN_ARRAY, PAST_FUNCTION,
+    ROWS_FROM, VARIADIC, VERSIONS_FUNCTION, parse, parse_expression, parse_query_text,
 };

@@ -1,4 +1,4 @@
-//! State of operators, base relations and retained rows; and the [`log`] that they rest on.
+//! State of operators, base relations and retained rows; the [`log`] and the [`archive`] of files.
 //!
 //! The bytes of a row, in Arrow's row encoding, live in a [`Slab`] under a dense slot number;
 //! everything else is an index over slots. [`RowSet`] finds a slot by the row (hash),
@@ -19,6 +19,7 @@
 //! 1. No structure here allocates per row.
 //! 2. Iteration order never depends on a hash.
 
+pub mod archive;
 mod bag;
 mod codec;
 mod grouped;

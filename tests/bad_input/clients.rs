@@ -15,7 +15,7 @@ const LOOKS: usize = 20_000;
 const MEMORY_MIB: u64 = 1_200;
 
 fn server() -> (Server, Client) {
-    let server = Server::with(Options { shards: 2, batch_rows: 8192 });
+    let server = Server::with(Options { batch_rows: 8192, ..Options::default() });
     let mut client = server.connect();
     client.run("CREATE STREAM s (ts TIMESTAMP, k BIGINT, v BIGINT, WATERMARK FOR ts AS ts)");
     client.run("CREATE VIEW sums AS SELECT k, count(*) AS n, sum(v) AS total FROM s GROUP BY k");

@@ -4,7 +4,7 @@ use crate::support::client::Client;
 use crate::support::server::{Options, Server};
 
 fn server() -> (Server, Client, Client) {
-    let server = Server::with(Options { shards: 2, batch_rows: 8192 });
+    let server = Server::with(Options { batch_rows: 8192, ..Options::default() });
     let mut a = server.connect();
     a.run("CREATE TABLE t (id INT PRIMARY KEY, n INT)");
     a.run("CREATE TABLE u (id INT PRIMARY KEY, n INT)");

@@ -52,10 +52,10 @@ use world::{Stream, Versions, World};
 
 /// Servers that take turns; results do not depend on any of this.
 const CONFIGURATIONS: [Options; 4] = [
-    Options { shards: 1, batch_rows: 1024 },
-    Options { shards: 2, batch_rows: 1 },
-    Options { shards: 8, batch_rows: 1024 },
-    Options { shards: 4, batch_rows: 3 },
+    Options { shards: 1, batch_rows: 1024, history_rows: 1 << 20 },
+    Options { shards: 2, batch_rows: 1, history_rows: 2 },
+    Options { shards: 8, batch_rows: 1024, history_rows: 1 << 20 },
+    Options { shards: 4, batch_rows: 3, history_rows: 3 },
 ];
 
 /// How many failures are told at most.

@@ -34,9 +34,16 @@ impl Life {
         let clock = Arc::new(ManualClock::default());
         clock.set(Timestamp(hours * HOUR));
         let shared: Arc<dyn Clock> = Arc::<ManualClock>::clone(&clock);
-        let options =
-            EngineOptions { shards: 2, threads: 2, batch_rows: 1024, memory_limit: 1 << 30 };
-        let engine = Engine::start(options, shared, dir).await.expect("the engine starts");
+        let options = EngineOptions {
+            shards: 2,
+            threads: 2,
+            batch_rows: 1024,
+            history_rows: 1024,
+            memory_limit: 1 << 30,
+        };
+        let engine = Engine::start(options, shared, &dir.join("log"), &dir.join("history"))
+            .await
+            .expect("the engine starts");
         let session = engine.session(Client {
             user: "postgres".to_owned(),
             database: "postgres".to_owned(),

@@ -129,7 +129,7 @@ fn nothing_is_lost_or_doubled_by_kills() {
     let seed = std::env::var("HIGHWATER_SEED").ok().and_then(|seed| seed.parse().ok());
     let kills = std::env::var("HIGHWATER_KILLS").ok().and_then(|kills| kills.parse().ok());
     let mut random = Random::new(seed.unwrap_or(1));
-    let mut server = Server::with(Options { shards: 2, ..Options::default() });
+    let mut server = Server::with(Options { shards: 2, history_rows: 50, ..Options::default() });
     let mut client = server.connect();
     OBJECTS.iter().for_each(|sql| {
         client.run(sql);

@@ -1,12 +1,12 @@
 //! Every kind of object, killed once at rest.
 
 use crate::support::client::Client;
-use crate::support::server::Server;
+use crate::support::server::{Options, Server};
 
 /// Runs statements; then the server is killed, and the queries have to give the same as before. A
 /// query behind `!` fails.
 fn survives(statements: &[&str], queries: &[&str]) {
-    let server = Server::start();
+    let server = Server::with(Options { history_rows: 2, ..Options::default() });
     let mut client = server.connect();
     statements.iter().for_each(|sql| {
         client.run(sql);

@@ -8,7 +8,7 @@ use std::thread;
 
 use crate::highwater;
 use crate::support::client::Client;
-use crate::support::server::Server;
+use crate::support::server::{Options, Server};
 
 const QUERIES: [&str; 3] =
     ["SELECT * FROM t ORDER BY a", "SELECT * FROM sums", "SELECT name, rows, late FROM hw.streams"];
@@ -229,4 +229,28 @@ fn what_is_before_the_damage_is_salvaged() {
         "{kept:?}"
     );
     server.connect().run("INSERT INTO t VALUES (100)");
+}
+
+#[test]
+fn a_backup_has_what_streams_retain_in_files() {
+    let server = Server::with(Options { history_rows: 10, ..Options::default() });
+    let mut client = server.connect();
+    client.run("CREATE STREAM s (v BIGINT)");
+    for i in 0..9 {
+        client.run(&format!("INSERT INTO s SELECT i + {i} FROM generate_series(1, 5) AS g(i)"));
+    }
+    client.run("CHECKPOINT");
+    let backup = server.scratch().join("backup");
+    client.run(&format!("BACKUP TO '{}'", text(&backup)));
+    let files = fs::read_dir(backup.join("history")).expect("it is there");
+    let files: Vec<_> = files.map(|file| file.expect("it can be read").path()).collect();
+    assert_eq!(files.len(), 4, "{files:?}");
+    succeeded(&check(&backup));
+    let whole = fs::read(&files[0]).expect("it can be read");
+    let mut bytes = whole.clone();
+    bytes[whole.len() / 2] ^= 1;
+    fs::write(&files[0], bytes).expect("it can be written");
+    refused(&check(&backup), "is damaged");
+    fs::remove_file(&files[0]).expect("it can be removed");
+    refused(&check(&backup), &text(&files[0]));
 }

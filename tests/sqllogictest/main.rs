@@ -26,12 +26,15 @@ use sqllogictest::Runner;
 use session::{ColumnType, Session};
 use support::server::{Options, Server};
 
+/// So many rows of a stream that they never go to a file.
+const MANY: usize = 1 << 20;
+
 /// Every script runs under each of these.
 const CONFIGURATIONS: [Options; 4] = [
-    Options { shards: 1, batch_rows: 1 },
-    Options { shards: 1, batch_rows: 1024 },
-    Options { shards: 4, batch_rows: 1 },
-    Options { shards: 4, batch_rows: 1024 },
+    Options { shards: 1, batch_rows: 1, history_rows: 2 },
+    Options { shards: 1, batch_rows: 1024, history_rows: MANY },
+    Options { shards: 4, batch_rows: 1, history_rows: MANY },
+    Options { shards: 4, batch_rows: 1024, history_rows: 2 },
 ];
 
 fn main() {

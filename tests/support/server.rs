@@ -22,11 +22,13 @@ pub struct Options {
     pub shards: usize,
     /// `--batch-rows`: how many rows are processed at a time at most.
     pub batch_rows: usize,
+    /// `--history-rows`: how many rows of a stream are in memory before they go to a file.
+    pub history_rows: usize,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { shards: 2, batch_rows: 1024 }
+        Self { shards: 2, batch_rows: 1024, history_rows: 131_072 }
     }
 }
 
@@ -62,11 +64,17 @@ impl Server {
     }
 
     /// Kills the process at once, and starts another one on its data directory.
-    pub fn crash(mut self) -> Self {
+    pub fn crash(self) -> Self {
+        self.crash_and(|| ())
+    }
+
+    /// Kills the process at once, lets `meddle` work on its files, and starts another one.
+    pub fn crash_and(mut self, meddle: impl FnOnce()) -> Self {
         // Results do not depend on the number of shards; nor may what is on the disk.
         self.options.shards = if self.options.shards == 4 { 1 } else { self.options.shards * 2 };
         self.child.kill().expect("the process can be killed");
         self.child.wait().expect("the process can be waited for");
+        meddle();
         Self::on(Arc::clone(&self.directory), self.options, self.memory)
     }
 
@@ -93,6 +101,7 @@ impl Server {
             .args(["serve", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"])
             .args(["--shards", &options.shards.to_string()])
             .args(["--batch-rows", &options.batch_rows.to_string()])
+            .args(["--history-rows", &options.history_rows.to_string()])
             .arg("--data-dir")
             .arg(directory.path().join("data"))
             .stdin(Stdio::null());
@@ -205,8 +214,19 @@ impl Server {
         kib.parse::<u64>().expect("VmHWM is a number") / 1024
     }
 
+    /// Ends the process as it should be ended, and starts another one on its data directory.
+    pub fn restart(mut self) -> Self {
+        let ended = self.signal("TERM");
+        assert!(ended.success(), "{ended}");
+        Self::on(Arc::clone(&self.directory), self.options, self.memory)
+    }
+
     /// Sends the process a signal, e.g. `TERM`, and waits for its end.
     pub fn end_by(mut self, signal: &str) -> ExitStatus {
+        self.signal(signal)
+    }
+
+    fn signal(&mut self, signal: &str) -> ExitStatus {
         let id = self.child.id().to_string();
         let sent = Command::new("kill").args(["-s", signal, &id]).status().expect("kill runs");
         assert!(sent.success(), "kill -s {signal} {id}");

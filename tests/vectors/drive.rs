@@ -55,7 +55,7 @@ pub fn run(server: &Server, time: TimeType, vector: &Vector, check: &Check) {
         }
         // System time is the server's, and never goes back.
         How::Clocked | How::ClockedLate | How::Watermarks => {
-            let server = &Server::with(Options { shards: 4, batch_rows: 1 });
+            let server = &Server::with(Options { shards: 4, batch_rows: 1, ..Options::default() });
             let (mut world, story) = (World::new(server, time), story(vector, columns));
             match check.how {
                 How::Watermarks => watermarks(&mut world, &story, expected),

@@ -28,9 +28,9 @@ use world::TimeType;
 
 /// Each of these runs every check; instants are written both ways.
 const CONFIGURATIONS: [(Options, TimeType); 3] = [
-    (Options { shards: 1, batch_rows: 1 }, TimeType::BigInt),
-    (Options { shards: 2, batch_rows: 3 }, TimeType::Timestamp),
-    (Options { shards: 8, batch_rows: 1024 }, TimeType::BigInt),
+    (Options { shards: 1, batch_rows: 1, history_rows: 100 }, TimeType::BigInt),
+    (Options { shards: 2, batch_rows: 3, history_rows: 2 }, TimeType::Timestamp),
+    (Options { shards: 8, batch_rows: 1024, history_rows: 3 }, TimeType::BigInt),
 ];
 
 /// One server per configuration, started when it is needed.

@@ -98,17 +98,8 @@ fn catalog() -> Catalog {
     for (name, materialized) in [("v1", false), ("mv1", true)] {
         let query = "SELECT sym, sum(px * qty) AS notional FROM trades GROUP BY sym".into();
         let (maintained, search_path) = (materialized, vec![]);
-        let (time_zone, fail_on_error) = ("UTC".to_owned(), false);
-        let options = BTreeMap::new();
-        let view = ViewDef {
-            materialized,
-            maintained,
-            query,
-            search_path,
-            time_zone,
-            fail_on_error,
-            options,
-        };
+        let (time_zone, options) = ("UTC".to_owned(), BTreeMap::new());
+        let view = ViewDef { materialized, maintained, query, search_path, time_zone, options };
         let columns = vec![
             column("sym", "text", DataType::Utf8),
             column("notional", "double precision", DataType::Float64),

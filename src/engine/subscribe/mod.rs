@@ -21,7 +21,7 @@ use datafusion::common::ScalarValue;
 use datafusion::physical_expr::expressions::Column;
 use sqlparser::ast;
 
-use self::reader::Reader;
+use self::reader::{First, Reader};
 use self::shape::Shape;
 use super::outcome::{Description, Rows};
 use super::parameters::parameter_types;
@@ -36,7 +36,7 @@ use crate::planner::replay;
 use crate::runtime::hub::JobSpec;
 use crate::runtime::job::{Job, JobId};
 use crate::runtime::publication;
-use crate::runtime::read::Read;
+use crate::runtime::read::{Followed, Read};
 use crate::runtime::subscription::Feed;
 use crate::sql::catalog::Oid;
 use crate::sql::statement::Query;
@@ -149,13 +149,18 @@ impl Session {
         let mut guard = Guard { engine: Arc::clone(&self.engine), job: None, feed };
         let feed = Arc::clone(&guard.feed);
         let (first, known) = match self.followed(&plan) {
-            Some((oid, _)) => {
-                let answer = self.engine.hub().follow(oid, feed)?;
-                let read = answer
+            Some((oid, job)) => {
+                let answer = self.engine.hub().follow(oid, feed, options.as_of)?;
+                let Followed { read, changes, oldest } = answer
                     .await
                     .map_err(|_| Error::Runtime(crate::runtime::Error::ShuttingDown))??;
-                let known = known(&read, shape.result.clock);
-                (Some(read), known)
+                if let Some((at, oldest)) = options.as_of.zip(oldest).filter(|(at, from)| at < from)
+                {
+                    return Err(shape.forgotten(&job.name, at, oldest).into());
+                }
+                let known = oldest.unwrap_or_else(|| known(&read, shape.result.clock));
+                let (content, progress) = shape.first(read)?;
+                (Some(First { content, changes, progress }), known)
             }
             None => {
                 let (job, since) = self.engine.hub().start_job_since(JobSpec {
@@ -164,6 +169,8 @@ impl Session {
                     oid: None,
                     keep: None,
                     snapshot: options.needs_content(),
+                    from_now: false,
+                    retain: None,
                     feed: Some(feed),
                     fail_on_error: false,
                 })?;

@@ -19,9 +19,18 @@ use crate::delta::Delta;
 use crate::error::SqlState;
 use crate::planner::plan::Clock;
 use crate::runtime::job::Fault;
-use crate::runtime::read::Read;
 use crate::runtime::subscription::Change;
 use crate::time::Timestamp;
+
+/// What is there already when a view or derived stream is followed.
+pub(super) struct First {
+    /// The content.
+    pub content: Delta,
+    /// The content as of AS OF, and the changes since, if they are known.
+    pub changes: Option<Delta>,
+    /// Nothing before this time follows.
+    pub progress: Timestamp,
+}
 
 /// What the rows of a subscription go through.
 pub(super) struct Reader {
@@ -30,7 +39,9 @@ pub(super) struct Reader {
     options: Options,
     upsert: Option<Upsert>,
     /// The content at the start of what exists already.
-    first: Option<Read>,
+    first: Option<First>,
+    /// Whether the first changes are those since AS OF, each at its time.
+    replayed: bool,
     /// What came while the content of AS OF was not known; `None` once the first lines are out.
     start: Option<Vec<Delta>>,
     /// Whether UP TO is reached.
@@ -45,16 +56,26 @@ impl Reader {
     pub(super) fn new(
         guard: Guard,
         shape: Shape,
-        first: Option<Read>,
+        first: Option<First>,
         options: Options,
     ) -> Result<Self> {
         let upsert = match &options.upsert_key {
             None => None,
             Some(key) => Some(Upsert::new(&shape.columns, shape.key(key)?)?),
         };
-        let (start, ended, last_progress) = (Some(Vec::new()), false, None);
-        let pending = Vec::new();
-        Ok(Self { guard, shape, options, upsert, first, start, ended, last_progress, pending })
+        let replayed = first.as_ref().is_some_and(|first| first.changes.is_some());
+        Ok(Self {
+            guard,
+            shape,
+            options,
+            upsert,
+            first,
+            replayed,
+            start: Some(Vec::new()),
+            ended: false,
+            last_progress: None,
+            pending: Vec::new(),
+        })
     }
 
     /// The rows, as they come.
@@ -79,8 +100,8 @@ impl Reader {
             if self.ended {
                 return Ok(None);
             }
-            let (delta, progress) = if let Some(read) = self.first.take() {
-                self.shape.first(read)?
+            let (delta, progress) = if let Some(first) = self.first.take() {
+                (first.changes.unwrap_or(first.content), first.progress)
             } else {
                 match self.guard.feed.next().await {
                     None => return Ok(None),
@@ -158,7 +179,7 @@ impl Reader {
             let (first, rest) = (part(&delta, |at| at == as_of)?, part(&delta, |at| at > as_of)?);
             return Ok(Some((first, rest)));
         }
-        let found = held.is_empty() && self.shape.result.clock == Clock::Arrival;
+        let found = held.is_empty() && self.shape.result.clock == Clock::Arrival && !self.replayed;
         // What a query finds was so before, since a time that was compared with AS OF.
         held.push(if found { delta.at(Timestamp::MIN) } else { delta });
         if progress <= as_of {

@@ -15,8 +15,9 @@ use super::upsert::Lines;
 use crate::delta::Delta;
 use crate::error::SqlState;
 use crate::planner::plan::{Clock, Kind, Plan};
-use crate::runtime::publication;
+use crate::runtime::changes::shown_time;
 use crate::runtime::read::Read;
+use crate::runtime::{self, publication};
 use crate::sql::names::fold;
 use crate::time::Timestamp;
 
@@ -94,6 +95,13 @@ impl Shape {
         Ok(key)
     }
 
+    /// The error of AS OF a time of which it is not known any more what a view was.
+    pub(super) fn forgotten(&self, name: &str, at: Timestamp, oldest: Timestamp) -> runtime::Error {
+        let numbers = self.time == DataType::Int64;
+        let [at, oldest] = [at, oldest].map(|at| shown_time(at, numbers));
+        runtime::Error::Forgotten { name: name.to_owned(), at, oldest }
+    }
+
     fn times(&self, ts: TimestampMicrosecondArray) -> ArrayRef {
         match &self.time {
             DataType::Int64 => Arc::new(ts.reinterpret_cast::<Int64Type>()) as ArrayRef,
@@ -148,7 +156,10 @@ impl Shape {
     pub(super) fn first(&self, read: Read) -> Result<(Delta, Timestamp)> {
         match read {
             Read::Stream(retained, watermark) => {
-                let deltas: Vec<Delta> = retained.into_iter().map(|r| r.delta).collect();
+                let mut deltas = Vec::new();
+                for part in &retained {
+                    deltas.extend(part.read()?.iter().map(|run| run.delta.clone()));
+                }
                 let schema = match deltas.first() {
                     None => Arc::clone(&self.columns),
                     Some(delta) => delta.schema(),

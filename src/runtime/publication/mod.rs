@@ -20,7 +20,9 @@
 //!    is answered at exactly that position.
 //! 3. The hub's lock is never taken from here.
 
+mod past;
 mod saved;
+mod succession;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,8 +31,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use arrow::datatypes::SchemaRef;
 use tokio::sync::Notify;
 
+use super::changes::Changes;
 use super::content::Content;
-use super::history::Retained;
+use super::history::{Retained, Size};
 use super::job::{Fault, Job};
 use super::memory::{Account, Holding, ROW_BYTES};
 use super::packet::{Commit, Packet};
@@ -42,6 +45,8 @@ use crate::operators::Result;
 use crate::planner::plan::{Clock, Kind};
 use crate::sql::catalog::Oid;
 use crate::time::{Position, Timestamp, Watermark};
+
+pub use succession::Inheritance;
 
 type Request = Box<dyn FnOnce(std::result::Result<&mut State, &Fault>) + Send>;
 
@@ -55,6 +60,8 @@ pub struct State {
     commit: Commit,
     watermark: Watermark,
     content: Content,
+    /// Its changes of late, if they are kept.
+    changes: Option<Changes>,
     /// Elements that came, of a stream.
     elements: u64,
     /// Whether the first commit is left out of the result.
@@ -71,17 +78,6 @@ pub struct State {
     holding: Holding,
     /// Bytes, more or less, of rows that have come since it was looked at what is held.
     news: usize,
-}
-
-/// What a query takes over from the one that it replaces.
-#[derive(Default)]
-pub struct Inheritance {
-    /// The last content that the readers were shown; `None` if there are no readers.
-    pub content: Option<Snapshot>,
-    /// Subscriptions.
-    pub feeds: Vec<Arc<Feed>>,
-    /// Queries that read the result, and as which object.
-    pub downstream: Vec<(Weak<Job>, Oid)>,
 }
 
 struct Partial {
@@ -111,6 +107,8 @@ pub struct Progress {
     pub rows: usize,
     /// Elements that came, of a stream.
     pub elements: u64,
+    /// Those that are retained.
+    pub retained: Size,
 }
 
 /// The result of a query.
@@ -142,6 +140,7 @@ impl Publication {
             commit: none,
             watermark: Watermark::MIN,
             content,
+            changes: None,
             elements: 0,
             skip_first: false,
             shape,
@@ -171,6 +170,11 @@ impl Publication {
     /// What the result is, and how its changes are brought.
     pub fn shape(&self) -> Shape {
         self.shape
+    }
+
+    /// Keeps the changes, for readers of the past.
+    pub fn keep_changes(&self, changes: Changes) {
+        self.lock().changes = Some(changes);
     }
 
     /// Leaves what the query finds at its start out of its result.
@@ -239,31 +243,6 @@ impl Publication {
         &mut state.pending[index]
     }
 
-    /// Holds the first commit back until [`Self::take_over`].
-    pub fn await_predecessor(&self, first: Commit) {
-        let mut state = self.lock();
-        self.partial(&mut state, first).missing += 1;
-    }
-
-    /// Takes the readers of the query that this one replaces; its first commit may now be seen.
-    pub fn take_over(&self, first: Commit, inheritance: Inheritance) {
-        let mut state = self.lock();
-        if let Some(fault) = state.fault.clone() {
-            drop(state);
-            inheritance.fail(&fault);
-            return;
-        }
-        state.feeds.extend(inheritance.feeds);
-        state.downstream.extend(inheritance.downstream);
-        state.inherited = inheritance.content;
-        self.partial(&mut state, first).missing -= 1;
-        let done = self.publish_complete(&mut state);
-        drop(state);
-        if let Err(error) = done {
-            self.fail(&Fault::internal(&error));
-        }
-    }
-
     /// Makes the commits visible that all shards have brought.
     fn publish_complete(&self, state: &mut State) -> Result<()> {
         while state.pending.front().is_some_and(|p| p.missing == 0) {
@@ -294,6 +273,7 @@ impl Publication {
         }
         let watched = !state.feeds.is_empty() || !state.downstream.is_empty();
         state.content.apply(&delta, partial.commit.time)?;
+        state.remember(&delta, partial.commit, partial.watermark)?;
         state.news += delta.len() * ROW_BYTES;
         if state.holding.is_stale(state.news) {
             state.settle();
@@ -333,33 +313,6 @@ impl Publication {
         });
         self.answer(state);
         Ok(())
-    }
-
-    /// Returns what the first content changes for readers of the predecessor, at the first time
-    /// that is still open to them.
-    fn succeed(&self, state: &mut State, old: &Snapshot, new: Delta) -> Result<Delta> {
-        let at = match self.shape.clock {
-            Clock::Arrival => state.commit.time,
-            Clock::Event => {
-                state.floor = Some((old.watermark, Vec::new()));
-                state.watermark.last_closed().max(old.watermark.0)
-            }
-        };
-        let gone = old.delta(at).negate();
-        Ok(Delta::concat(&self.schema, &[new.at(at), gone])?.consolidate()?)
-    }
-
-    /// Moves changes up to the event time that a predecessor had reached, and lets them go once
-    /// that is passed.
-    fn above_floor(&self, state: &mut State, delta: Delta) -> Result<Delta> {
-        let Some((floor, mut waiting)) = state.floor.take() else { return Ok(delta) };
-        waiting.push(delta.not_before(floor.0));
-        if state.watermark > floor {
-            return Ok(Delta::concat(&self.schema, &waiting)?);
-        }
-        state.watermark = floor;
-        state.floor = Some((floor, waiting));
-        Ok(Delta::empty(Arc::clone(&self.schema)))
     }
 
     /// Nothing before this time follows.
@@ -429,20 +382,8 @@ impl Publication {
     /// What the system relations show of it.
     pub fn status(&self) -> Progress {
         let state = self.lock();
-        let rows = state.content.row_count();
-        Progress { watermark: state.watermark, rows, elements: state.elements }
-    }
-}
-
-impl Inheritance {
-    /// Tells the readers that there is nothing to be read any more.
-    pub fn fail(self, fault: &Fault) {
-        for feed in self.feeds {
-            feed.close(Some(fault.clone()));
-        }
-        for job in self.downstream.iter().filter_map(|(job, _)| job.upgrade()) {
-            job.suspend(fault.clone());
-        }
+        let (rows, retained) = (state.content.row_count(), state.content.size());
+        Progress { watermark: state.watermark, rows, elements: state.elements, retained }
     }
 }
 
@@ -453,23 +394,14 @@ impl State {
         self.holding.settle(|visit| self.content.stores(visit));
     }
 
-    /// Gives the readers away, with the content that they have seen.
-    pub fn hand_over(&mut self) -> std::result::Result<Inheritance, arrow::error::ArrowError> {
-        let (feeds, downstream) =
-            (std::mem::take(&mut self.feeds), std::mem::take(&mut self.downstream));
-        let watched = !feeds.is_empty() || !downstream.is_empty();
-        let content = if watched { Some(self.snapshot()?) } else { None };
-        Ok(Inheritance { content, feeds, downstream })
-    }
-
     /// Returns the content.
-    pub fn snapshot(&mut self) -> std::result::Result<Snapshot, arrow::error::ArrowError> {
+    pub fn snapshot(&mut self) -> super::Result<Snapshot> {
         let (rows, weights) = self.content.snapshot()?;
         Ok(Snapshot { rows, weights, watermark: self.watermark, commit: self.commit })
     }
 
     /// Returns what a reader gets: the elements of a stream, or the content of a relation.
-    pub fn read(&mut self) -> std::result::Result<Read, arrow::error::ArrowError> {
+    pub fn read(&mut self) -> super::Result<Read> {
         match self.shape.kind {
             Kind::Relation => Ok(Read::View(self.snapshot()?)),
             Kind::Stream { .. } => Ok(Read::Stream(self.content.retained(), self.watermark)),

@@ -37,6 +37,9 @@ impl Publication {
         for waiting in state.floor.iter().flat_map(|(_, waiting)| waiting) {
             to.put("above floor", codec::encode(waiting)?);
         }
+        if let Some(changes) = &state.changes {
+            changes.save(to)?;
+        }
         state.content.save(to)
     }
 
@@ -54,6 +57,9 @@ impl Publication {
             waiting.push(codec::decode(&delta)?);
         }
         state.floor = saved.floor.map(|floor| (floor, waiting));
+        if let Some(changes) = &mut state.changes {
+            changes.load(from)?;
+        }
         state.content.load(from)?;
         state.settle();
         Ok(saved.fault)

@@ -132,8 +132,6 @@ pub struct ViewDef {
     pub search_path: Vec<String>,
     /// The time zone in which its query looks at instants, if it is maintained.
     pub time_zone: String,
-    /// Whether a row that cannot be computed suspends it (`WITH (on_error = 'fail')`).
-    pub fail_on_error: bool,
     /// `WITH (k = v, ..)`.
     pub options: BTreeMap<String, String>,
 }

@@ -1,4 +1,4 @@
-//! Recognizes joins that pick one partner per row: ASOF JOIN and FOR SYSTEM_TIME AS OF.
+//! Recognizes joins that pick one partner per row, and relations as of a time.
 //!
 //! # Semantics
 //! ```text
@@ -8,6 +8,7 @@
 //!                                                   ON "$as_of"((e), (c))
 //! a [LEFT] JOIN t FOR SYSTEM_TIME AS OF PROC_TIME() ON c
 //!                                               a [LEFT] JOIN cql_lookup(t) AS t ON c
+//! v AS OF e, FROM v FOR SYSTEM_TIME AS OF e     cql_past(v, (e)) AS v
 //! ```
 //! PROC_TIME(), or PROCTIME(), is the time at which a row comes: it is joined with the table as it
 //! then is.
@@ -16,7 +17,7 @@
 //! sqlparser knows only the second form, DataFusion none; but both carry a condition along. So the
 //! planner finds the whole join where its condition stands.
 
-use sqlparser::keywords::Keyword;
+use sqlparser::keywords::{Keyword, RESERVED_FOR_TABLE_ALIAS};
 use sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 
 use super::frame::Clause;
@@ -29,6 +30,12 @@ pub const VERSIONS_FUNCTION: &str = "cql_versions";
 
 /// The table function that stands for a table as it is when a row comes.
 pub const LOOKUP_FUNCTION: &str = "cql_lookup";
+
+/// The table function that stands for a relation as of a time.
+pub const PAST_FUNCTION: &str = "cql_past";
+
+/// The functions that stand for a relation in some way.
+pub const MADE_OF_TABLES: [&str; 3] = [VERSIONS_FUNCTION, LOOKUP_FUNCTION, PAST_FUNCTION];
 
 const USAGE: &str = "Write ASOF JOIN b ON a.k = b.k AND a.ts >= b.ts.";
 
@@ -62,6 +69,14 @@ impl Prepass<'_> {
             && self.input.sees(&["FOR", "SYSTEM_TIME", "AS", "OF"])
         {
             self.as_of(start, name)?;
+            return Ok(true);
+        }
+        if let Clause::Relation { start, name: Some(name) } = self.frame().clause.clone()
+            && self.input.sees(&["AS", "OF"])
+            && self.time_follows(2)
+        {
+            self.input.skip(2);
+            self.past(start, name)?;
             return Ok(true);
         }
         let next = self.input.peek(0);
@@ -181,10 +196,13 @@ impl Prepass<'_> {
         let here = self.input;
         let hint = "Join with the table as of a column: JOIN t FOR SYSTEM_TIME AS OF s.ts ON ..";
         let joined = start.checked_sub(1).is_some_and(|i| is_word(&self.out[i].token, "JOIN"));
-        let Some(name) = name.filter(|_| joined && self.frame().pick.is_none()) else {
-            return Err(here.unsupported("FOR SYSTEM_TIME AS OF outside of a JOIN", hint));
+        let Some(name) = name.filter(|_| self.frame().pick.is_none()) else {
+            return Err(here.unsupported("FOR SYSTEM_TIME AS OF of what has no name", hint));
         };
         self.input.skip(4);
+        if !joined {
+            return self.past(start, name);
+        }
         let before = self.input.tokens();
         self.input.expr()?;
         let time = before[..before.len() - self.input.tokens().len()].to_vec();
@@ -204,6 +222,33 @@ impl Prepass<'_> {
                 Some(Pick { function: "$as_of", extra: Some(time), joined: true, opened: false });
         }
         Ok(())
+    }
+
+    /// Reads the time as of which a relation is read, and wraps the relation before it into a call.
+    fn past(&mut self, start: usize, name: TokenWithSpan) -> Result<()> {
+        let before = self.input.tokens();
+        self.input.expr()?;
+        let time = before[..before.len() - self.input.tokens().len()].to_vec();
+        let at = self.out[start].span;
+        let call = [made_word(PAST_FUNCTION, at), made(Token::LParen, at)];
+        self.out.splice(start..start, call);
+        self.out.extend([made(Token::Comma, at), made(Token::LParen, at)]);
+        self.out.extend(time);
+        self.out.extend([made(Token::RParen, at), made(Token::RParen, at)]);
+        if !self.alias_follows() {
+            self.out.extend([made_word("AS", at), name]);
+        }
+        self.frame().clause = Clause::Named;
+        Ok(())
+    }
+
+    /// Whether a time can be what comes behind so many tokens; else OF is a name there.
+    fn time_follows(&self, tokens: usize) -> bool {
+        match self.input.peek(tokens) {
+            Token::Word(word) => !RESERVED_FOR_TABLE_ALIAS.contains(&word.keyword),
+            Token::EOF | Token::Comma | Token::RParen | Token::SemiColon => false,
+            _ => true,
+        }
     }
 }
 

@@ -47,7 +47,7 @@ mod window_clause;
 #[cfg(test)]
 mod tests;
 
-pub use asof::{LOOKUP_FUNCTION, VERSIONS_FUNCTION};
+pub use asof::{LOOKUP_FUNCTION, PAST_FUNCTION, VERSIONS_FUNCTION};
 pub use exclude::Exclude;
 pub use group_by::DISTINCT_MARK;
 pub use normalize::{EXTRACT, IN_ARRAY, NOT_IN_ARRAY};

@@ -28,7 +28,7 @@
 use sqlparser::keywords::{Keyword, RESERVED_FOR_TABLE_ALIAS};
 use sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 
-use super::asof::{LOOKUP_FUNCTION, VERSIONS_FUNCTION};
+use super::asof::MADE_OF_TABLES;
 use super::emit::{ends_operand, sees_emit};
 use super::frame::{Clause, Frame, Opened};
 use super::reader::Reader;
@@ -468,11 +468,10 @@ impl Prepass<'_> {
 
     /// Refuses what only the rewriting may write.
     fn refuse(&self) -> Result<()> {
+        let made = [WINDOW_FUNCTION, STREAM_FUNCTION].into_iter().chain(MADE_OF_TABLES);
         if self.input.peek(1) == &Token::LParen
             && matches!(self.input.peek(0), Token::Word(word)
-                if [WINDOW_FUNCTION, VERSIONS_FUNCTION, LOOKUP_FUNCTION, STREAM_FUNCTION]
-                    .iter()
-                    .any(|made| word.value.eq_ignore_ascii_case(made)))
+                if made.into_iter().any(|made| word.value.eq_ignore_ascii_case(made)))
         {
             return Err(self.input.unexpected_hint("Write a window in brackets: FROM s [NOW]."));
         }

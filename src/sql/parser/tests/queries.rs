@@ -221,12 +221,21 @@ fn joins_that_pick_carry_a_mark_in_their_condition() {
              ON \"$as_of\"((o.ts), (rates.k = o.k))",
         ),
         ("SELECT asof FROM asof, o AS asof", "SELECT asof FROM asof, o AS asof"),
+        ("SELECT * FROM v AS OF now() WHERE x", "SELECT * FROM cql_past(v, (now())) AS v WHERE x"),
+        (
+            "SELECT * FROM a JOIN s.v AS OF '2030-01-01' w ON true",
+            "SELECT * FROM a JOIN cql_past(s.v, ('2030-01-01')) w ON true",
+        ),
+        (
+            "SELECT * FROM v FOR SYSTEM_TIME AS OF 3, w AS of",
+            "SELECT * FROM cql_past(v, (3)) AS v, w AS of",
+        ),
     ] {
         let shown = |text: String| text.replace("AS q", "q").to_lowercase();
         assert_eq!(shown(query(sql).ast.to_string()), shown(expected.to_owned()), "{sql}");
     }
-    let outside = "FOR SYSTEM_TIME AS OF outside of a JOIN";
-    check_unsupported("SELECT * FROM rates FOR SYSTEM_TIME AS OF 3", outside);
+    let nameless = "FOR SYSTEM_TIME AS OF of what has no name";
+    check_unsupported("SELECT * FROM (SELECT 1) FOR SYSTEM_TIME AS OF 3", nameless);
     query("SELECT * FROM o FOR UPDATE");
 }
 
