@@ -17,10 +17,10 @@ use super::outbox::Outbox;
 use super::session::Session;
 use super::sink::Started;
 use super::{Error, Result, query};
-use crate::connectors::Sink;
 use crate::connectors::file::FileFormat;
 use crate::connectors::file::sink::{FileSink, check_partition};
 use crate::connectors::postgres::PostgresSink;
+use crate::connectors::{self, Sink};
 use crate::error::SqlState;
 use crate::planner::bind::{bind_query, visible_names};
 use crate::planner::lower::{self, Request, Wanted};
@@ -111,30 +111,39 @@ impl Outside {
         }
     }
 
-    /// The sink, and where it writes, as text. `special` columns are those of a partition, or of
-    /// the key. What is not there is an error, unless the sink has been there `before`.
-    async fn open(
-        &self,
-        id: String,
-        columns: &[String],
-        special: Vec<usize>,
-        before: bool,
-    ) -> Result<(Arc<dyn Sink>, String)> {
+    /// The sink. `special` columns are those of a partition, or of the key.
+    fn open(&self, id: String, columns: &[String], special: Vec<usize>) -> Result<Arc<dyn Sink>> {
+        Ok(match &self.place {
+            Place::Files { dir, format } => Arc::new(FileSink::new(dir, id, *format, special)),
+            Place::Postgres { .. } => Arc::new(self.postgres(id, columns, special)?),
+        })
+    }
+
+    fn postgres(&self, id: String, columns: &[String], key: Vec<usize>) -> Result<PostgresSink> {
+        let Place::Postgres { address, table } = &self.place else {
+            unreachable!("only asked for a table")
+        };
+        Ok(PostgresSink::new(address, table, columns.to_vec(), key, id)?)
+    }
+
+    /// Fails if what is written into is not there, and cannot be made.
+    async fn find(&self, columns: &[String]) -> Result<()> {
         match &self.place {
-            Place::Files { dir, format } => {
-                let sink = FileSink::new(dir, id, *format, special);
-                if !before {
-                    sink.make_directories()?;
-                }
-                Ok((Arc::new(sink), dir.to_string_lossy().into_owned()))
+            Place::Files { dir, .. } => std::fs::create_dir_all(dir).map_err(|source| {
+                let what = format!("could not create file \"{}\"", dir.display());
+                connectors::Error::Io { what, source }.into()
+            }),
+            Place::Postgres { .. } => {
+                Ok(self.postgres(String::new(), columns, Vec::new())?.check().await?)
             }
-            Place::Postgres { address, table } => {
-                let sink = PostgresSink::new(address, table, columns.to_vec(), special, id)?;
-                if !before {
-                    sink.check().await?;
-                }
-                Ok((Arc::new(sink), table.clone()))
-            }
+        }
+    }
+
+    /// Where it writes, as text.
+    fn name(&self) -> String {
+        match &self.place {
+            Place::Files { dir, .. } => dir.to_string_lossy().into_owned(),
+            Place::Postgres { table, .. } => table.clone(),
         }
     }
 }
@@ -162,14 +171,17 @@ impl Session {
             false => Some(Bag::new(Arc::new(row.project(&key)?))?),
         };
         self.verdict("sink", &name, &plan)?;
+        // A sink that has been there before finds what it needs when it is there.
+        if !self.engine.hub().is_recovering() {
+            outside.find(&columns).await?;
+        }
         let oid = self.engine.change_catalog(Catalog::fresh_oid);
-        // No other server, and no other sink of this one, has begun at this moment with this oid.
-        let id = format!("{oid}-{:x}", self.engine.hub().now().0);
-        let special = if key.is_empty() { partition } else { key.clone() };
-        let before = self.engine.hub().is_recovering();
-        let (sink, place) = outside.open(id, &columns, special, before).await?;
         let Started { progress, status } =
             self.start_sink(&plan, &options, (oid, &name, oid), keys)?;
+        // No other server, and no other sink of this one, has begun at this moment with this oid.
+        let id = format!("{oid}-{:x}", self.engine.hub().defined_at().0);
+        let special = if key.is_empty() { partition } else { key.clone() };
+        let (sink, place) = (outside.open(id, &columns, special)?, outside.name());
         let outbox = Outbox {
             oid,
             hub: Arc::clone(self.engine.hub()),

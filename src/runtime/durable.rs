@@ -131,6 +131,14 @@ impl Hub {
         }
     }
 
+    /// When the last definition took effect: the same whenever it is told again.
+    pub fn defined_at(&self) -> Timestamp {
+        let state = self.lock();
+        let moment = state.definitions.last().map(|(moment, _)| *moment);
+        moment
+            .map_or(Timestamp::MIN, |moment| moment.time.map_or(moment.now, |t| t.max(moment.now)))
+    }
+
     /// Records the definition that is running, at the moment of its first effect.
     pub(super) fn record_definition(&self, state: &mut State, now: Timestamp) -> Result<()> {
         if let Some(journal) = self.journal.get() {

@@ -181,7 +181,7 @@ fn a_statement_of_several_stops_at_its_first_error() {
 fn what_comes_later_says_so() {
     let (_server, mut client) = server();
     for sql in [
-        "CREATE SINK x TO file (path = '/tmp/x') AS SELECT k FROM s",
+        "CREATE SINK x TO KAFKA 'topic' AS SELECT k FROM s",
         "SUBSCRIBE (WITH RECURSIVE r AS (SELECT k FROM s UNION SELECT k FROM r) SELECT k FROM r)",
     ] {
         let said = client.fail(sql);

@@ -7,6 +7,7 @@ use arrow::compute::SortOptions;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::common::DFSchema;
 use datafusion::datasource::MemTable;
+use datafusion::execution::FunctionRegistry;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::physical_expr::PhysicalExpr;
@@ -83,6 +84,7 @@ pub fn expr(schema: &SchemaRef, sql: &str) -> Arc<dyn PhysicalExpr> {
 pub fn calls(schema: &SchemaRef, sql: &str) -> Vec<Call> {
     let mut state = SessionContext::new().state();
     highwater::functions::register(&mut state).unwrap();
+    state.register_expr_planner(highwater::functions::json_operators()).unwrap();
     let context = SessionContext::new_with_state(state);
     let table = MemTable::try_new(schema.clone(), vec![vec![]]).unwrap();
     context.register_table("s", Arc::new(table)).unwrap();

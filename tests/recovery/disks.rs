@@ -71,7 +71,7 @@ fn a_disk_that_fails_ends_the_process() {
 
 #[test]
 fn a_checkpoint_that_fails_is_given_up() {
-    for fault in ["disk.put@3=full", "disk.put@3=io", "disk.make_dir@4=io", "disk.allocate@2=io"] {
+    for fault in ["disk.put@3=full", "disk.put@3=io", "disk.make_dir@5=io", "disk.allocate@2=io"] {
         let server = Server::armed(fault);
         let mut client = server.connect();
         client.run("CREATE TABLE t (id BIGINT PRIMARY KEY)");
@@ -89,7 +89,7 @@ fn a_checkpoint_that_fails_is_given_up() {
 /// From the rename on nobody knows which log counts.
 #[test]
 fn a_checkpoint_that_may_count_ends_the_process() {
-    for fault in ["disk.rename@5=io", "disk.sync_dir@15=io"] {
+    for fault in ["disk.rename@5=io", "disk.sync_dir@16=io"] {
         let mut server = Server::armed(fault);
         let mut client = server.connect();
         client.run("CREATE TABLE t (id BIGINT PRIMARY KEY)");

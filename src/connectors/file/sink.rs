@@ -11,8 +11,8 @@
 //! its files get their names, now or at the next start ([`Sink::resume`]).
 //!
 //! # Errors
-//! A path or format that means nothing; a disk that is full or broken, or not there: directories
-//! are made once, with the sink. What failed may be tried again.
+//! A path or format that means nothing; a disk that is full or broken; a directory that is not
+//! there any more, which is not made again. What failed may be tried again.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -54,13 +54,15 @@ impl FileSink {
         Self { dir: dir.to_owned(), lists, id, format, partition }
     }
 
-    /// Makes the directories.
-    pub fn make_directories(&self) -> Result<()> {
+    /// Makes the directory of the lists, in one that is there.
+    fn make_lists(&self) -> Result<()> {
+        fs::metadata(&self.dir).map_err(failed("find", &self.dir))?;
         fs::create_dir_all(&self.lists).map_err(failed("create", &self.lists))
     }
 
     /// Finishes what was written beyond `delivered`, and returns up to where everything is.
     fn finish(&self, delivered: u64) -> Result<u64> {
+        self.make_lists()?;
         let mut until = delivered;
         while let Some((to, list)) = self.list_from(until + 1)? {
             self.name_files(&list)?;
@@ -71,6 +73,7 @@ impl FileSink {
 
     /// Writes the rows of the commits `from..=to`, of which none have been written before.
     fn write_rows(&self, (from, to): (u64, u64), rows: &RecordBatch) -> Result<()> {
+        self.make_lists()?;
         let mut names = Vec::new();
         for (number, (directory, rows)) in self.by_directory(rows)?.into_iter().enumerate() {
             let name = format!("part-{}-{from:020}-{to:020}.{}", self.id, self.extension());
@@ -345,9 +348,7 @@ mod tests {
     }
 
     fn sink(dir: &Path, format: FileFormat, partition: Vec<usize>) -> FileSink {
-        let sink = FileSink::new(dir, "x".to_owned(), format, partition);
-        sink.make_directories().unwrap();
-        sink
+        FileSink::new(dir, "x".to_owned(), format, partition)
     }
 
     #[test]

@@ -241,10 +241,9 @@ fn bracket_forms_of_nexmark_queries_parse() {
     let q13 = "SELECT RSTREAM b.auction, s.value FROM bid [NOW] b, side_input s \
                WHERE b.auction = s.key";
     assert!(query(q13).to_stream);
-    check_unsupported(
-        "CREATE SINK q10 TO FILE '/out/bid' FORMAT CSV AS SELECT 1",
-        "CREATE SINK .. TO a connector",
-    );
+    let q10 =
+        kind("CREATE SINK q10 TO FILE '/out/bid' PARTITION BY (dt, hm) FORMAT CSV AS SELECT 1");
+    assert!(matches!(q10, StatementKind::CreateSink(sink) if sink.partition.len() == 2));
     let q6 = kind("CREATE STREAM closed AS SELECT ISTREAM * FROM w");
     assert!(matches!(q6, StatementKind::CreateStreamAs(stream) if stream.query.to_stream));
 }
