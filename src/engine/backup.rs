@@ -76,6 +76,9 @@ impl Engine {
         let (scratch, keeper) = (std::env::temp_dir(), Keeper::inspect(history)?);
         let engine = Self::new(options, &clock, recovery.shards, &scratch, keeper)?;
         let records = engine.tell_all(&mut recovery, &clock).await?;
+        if records == 0 {
+            return Err(super::recovery::no_records().into());
+        }
         engine.hub.idle().await;
         let files = engine.hub.keeper().archive().adopted();
         let read = move || files.iter().try_for_each(|file| file.open().map(drop));

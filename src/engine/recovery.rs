@@ -62,6 +62,12 @@ impl Recovery {
     }
 }
 
+/// A log that counts begins with something.
+pub(super) fn no_records() -> runtime::Error {
+    let what = "the log that counts has no records: it was copied while a server wrote it, or cut";
+    runtime::Error::Record(what.to_owned())
+}
+
 impl Engine {
     /// Brings a new engine to where the log ends, and goes on there.
     pub(super) async fn recover(
@@ -70,6 +76,9 @@ impl Engine {
         clock: &HeldClock,
     ) -> Result<()> {
         let records = self.tell_all(&mut recovery, clock).await?;
+        if records == 0 && generations.is_named() {
+            return Err(no_records().into());
+        }
         clock.release();
         fault::point("recovery.told");
         let files = self.hub.keeper().archive().settle();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use datafusion::execution::{FunctionRegistry, SessionState};
 use datafusion::logical_expr::planner::ExprPlanner;
-use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
+use datafusion::logical_expr::{AggregateUDF, Expr, ScalarUDF};
 
 mod aggregates;
 mod approximate;
@@ -31,6 +31,11 @@ pub mod time;
 mod time_format;
 mod time_read;
 pub mod zone;
+
+/// A call of `now()`.
+pub fn now() -> Expr {
+    ScalarUDF::from(now::Now::default()).call(vec![])
+}
 
 /// Plans the operators of JSON.
 pub fn json_operators() -> Arc<dyn ExprPlanner> {

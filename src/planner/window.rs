@@ -60,6 +60,9 @@ pub enum WindowKind {
     Session(i64),
 }
 
+/// In how many windows a row may be: each costs a row of the result.
+const WINDOWS_MAX: i64 = 1_000_000;
+
 impl WindowKind {
     /// How far before an instant rows may lie that are in the window then; unknown, if that is not
     /// a matter of time.
@@ -131,6 +134,12 @@ impl WindowKind {
             return invalid("the spans of a window must be positive", "Give spans above zero.");
         }
         match self {
+            WindowKind::Assign(
+                Assigner::Hop { slide: step, size, .. } | Assigner::Cumulate { step, size, .. },
+            ) if size / step > WINDOWS_MAX => invalid(
+                "a row would be in more than a million windows",
+                "Give a longer slide or step, or a shorter size.",
+            ),
             WindowKind::Assign(Assigner::Cumulate { step, size, .. }) if size % step != 0 => {
                 invalid(
                     "the size of CUMULATE must be a multiple of its step",

@@ -18,11 +18,11 @@ use datafusion::common::config::{ConfigEntry, ConfigExtension, ConfigOptions, Ex
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, plan_err};
 use datafusion::error::Result as DfResult;
-use datafusion::functions::datetime::expr_fn::now;
 use datafusion::logical_expr::{Cast, Expr, lit};
 
 use super::arithmetic::type_of;
 use super::functions::{MICROS, instants, timezone};
+use crate::functions;
 use crate::functions::time::CALENDAR_PART;
 use crate::sql::EXTRACT;
 use crate::sql::output::style::Style;
@@ -130,7 +130,7 @@ pub(super) fn rewrite(expr: Expr, schema: &DFSchema, zone: &str) -> DfResult<Tra
             let is_now = |name: &str| name == function.name() && function.args.is_empty();
             let clock = [("current_date", DataType::Date32), ("current_time", TIME)];
             if let Some((_, to)) = clock.into_iter().find(|(name, _)| is_now(name)) {
-                return Ok(Transformed::yes(cast(local(zone, now()), to)));
+                return Ok(Transformed::yes(cast(local(zone, functions::now()), to)));
             }
             if function.name() == "age" {
                 let instants = |arg: &Expr| type_of(arg, schema).is_ok_and(|t| is_instant(&t));

@@ -101,6 +101,11 @@ impl Generations {
         Ok(Some(Salvaged { records, damage, aside }))
     }
 
+    /// Whether the directory names the log that was opened.
+    pub fn is_named(&self) -> bool {
+        self.named
+    }
+
     /// The file of a directory that names the log that counts.
     pub fn named_in(dir: &Path) -> PathBuf {
         dir.join(CURRENT)
