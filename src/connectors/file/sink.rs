@@ -2,7 +2,8 @@
 //!
 //! # Semantics
 //! Rows of the commits from one to another become one file, or one for each combination of values
-//! of the partition columns, in directories `column=value/` as Hive names them. A file is called
+//! of the partition columns, in directories `column=value/` as Hive names them; a longer name is
+//! cut, and ends in a checksum of the whole. A file is called
 //! `part-ID-FROM-TO.ndjson` and is whole from the moment at which it has this name.
 //!
 //! What stands in a file is decided by its list: the directory `.highwater/ID/` has one for each
@@ -32,6 +33,9 @@ use crate::connectors::{Changes, Error, Result, Sink};
 
 /// Where lists and unfinished files are.
 const LISTS: &str = ".highwater";
+
+/// Bytes of a directory's name: less than what file systems allow.
+const NAME_BYTES_MAX: usize = 200;
 
 /// The directory of a partition whose value is NULL, as Hive calls it.
 const NULL_VALUE: &str = "__HIVE_DEFAULT_PARTITION__";
@@ -189,7 +193,7 @@ impl FileSink {
                     true => NULL_VALUE.to_owned(),
                     false => escaped(values.value(row)),
                 };
-                directory.push(format!("{name}={value}"));
+                directory.push(shortened(format!("{name}={value}")));
             }
         }
         Ok(directories)
@@ -278,6 +282,15 @@ pub fn check_partition(schema: &SchemaRef, partition: &[usize]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// A name that file systems can have: of a longer one the beginning, and what tells it from others.
+fn shortened(name: String) -> String {
+    if name.len() <= NAME_BYTES_MAX {
+        return name;
+    }
+    let end = (0..=NAME_BYTES_MAX - 9).rev().find(|end| name.is_char_boundary(*end));
+    format!("{}~{:08x}", &name[..end.unwrap_or(0)], crc32fast::hash(name.as_bytes()))
 }
 
 /// A text as a part of a path: what means something there is written as `%2F`.
@@ -370,6 +383,17 @@ mod tests {
         ];
         let expected = expected.map(|(name, text)| (name.to_owned(), text.to_owned()));
         assert_eq!(files(dir.path()), expected);
+    }
+
+    #[test]
+    fn a_long_value_names_a_directory_too() {
+        let (long, other) = ("é".repeat(300), format!("{}x", "é".repeat(300)));
+        let names = [&long, &other].map(|value| shortened(format!("k={value}")));
+        assert!(names[0] != names[1] && names.iter().all(|name| name.len() <= NAME_BYTES_MAX));
+        let dir = tempfile::tempdir().unwrap();
+        let parted = sink(dir.path(), FileFormat::Ndjson, vec![1]);
+        parted.write_rows((1, 1), &rows(&[1, 2], &[Some(&long), Some(&other)])).unwrap();
+        assert_eq!(files(dir.path()).len(), 2);
     }
 
     #[test]

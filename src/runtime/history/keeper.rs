@@ -3,7 +3,7 @@
 //! # Semantics
 //! A thread writes one part after the other, in the order in which they were sealed. A part stays
 //! in memory until its file is on the disk. If that fails, as on a full disk, it is said in the
-//! log, nothing is lost, and all is tried again with the next part or after [`RETRY`]. A part that
+//! log, nothing is lost, and all is tried again with the next part or after `RETRY`. A part that
 //! nobody holds any more is not written.
 //!
 //! A file that a log names in its image has to outlive the log: the journal holds it.
