@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio_postgres::NoTls;
 
 use crate::clock::SystemClock;
-use crate::config::{Address, Config, cores};
+use crate::config::{Address, Config};
 use crate::data_dir::DataDir;
 use crate::engine::{Checked, Engine, EngineOptions};
 use crate::storage::log::{Disk, Generations, Salvaged};
@@ -65,13 +65,7 @@ pub async fn check(config: &Config) -> Result<String> {
 }
 
 async fn told(data_dir: &DataDir, config: &Config) -> Result<Checked> {
-    let options = EngineOptions {
-        shards: config.shards,
-        batch_rows: config.batch_rows,
-        history_rows: config.history_rows,
-        threads: cores(),
-        memory_limit: usize::try_from(config.memory_limit.0).unwrap_or(usize::MAX),
-    };
+    let options = EngineOptions::of(config);
     let (log, history) = (data_dir.log(), data_dir.history());
     Ok(Engine::check(options, Arc::new(SystemClock), &log, &history).await?)
 }

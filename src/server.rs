@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Address, Config, cores};
+use crate::config::{Address, Config};
 use crate::data_dir::{self, DataDir};
 use crate::engine::{Engine, EngineOptions};
 use crate::fault;
@@ -80,13 +80,7 @@ impl Server {
         let health = Arc::new(Health::new(telemetry::metrics().clone(), STARTING));
         let http = tokio::spawn(http::serve(http, Arc::clone(&health), shutdown.clone()));
 
-        let options = EngineOptions {
-            shards: config.shards,
-            batch_rows: config.batch_rows,
-            history_rows: config.history_rows,
-            threads: cores(),
-            memory_limit: usize::try_from(config.memory_limit.0).unwrap_or(usize::MAX),
-        };
+        let options = EngineOptions::of(config);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let (log, history) = (data_dir.log(), data_dir.history());
         let engine = Engine::start(options, clock, &log, &history);

@@ -66,6 +66,7 @@ pub use outcome::{Client, Description, Interrupt, Notice, Outcome, TransactionSt
 pub use session::Session;
 
 use crate::clock::{Clock, HeldClock};
+use crate::config::{Config, cores};
 use crate::planner::properties::Properties;
 use crate::runtime::history::keeper::Keeper;
 use crate::runtime::hub::{Hub, Sizes};
@@ -98,6 +99,19 @@ pub struct EngineOptions {
     pub history_rows: usize,
     /// Bytes that the state of queries may take in memory.
     pub memory_limit: usize,
+}
+
+impl EngineOptions {
+    /// What the server's settings say.
+    pub fn of(config: &Config) -> Self {
+        Self {
+            shards: config.shards,
+            batch_rows: config.batch_rows,
+            history_rows: config.history_rows,
+            threads: cores(),
+            memory_limit: usize::try_from(config.memory_limit.0).unwrap_or(usize::MAX),
+        }
+    }
 }
 
 /// The server: catalog, commits, running views. One per process.

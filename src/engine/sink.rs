@@ -27,7 +27,7 @@ use crate::error::{Classify, SqlState};
 use crate::fault;
 use crate::operators::evaluate::row_text;
 use crate::operators::{StateReader, StateWriter};
-use crate::planner::bind::bind_query;
+use crate::planner::bind::{bind_query, visible_names};
 use crate::planner::lower::{self, Request, Wanted};
 use crate::planner::plan::Plan;
 use crate::planner::relation::Names;
@@ -70,7 +70,9 @@ impl Session {
         }
         let into = self.find(into)?;
         check_target(&into, create)?;
-        let (plan, reads) = self.sink_plan(create, &into, &options)?;
+        let keyed = matches!(&into.kind, ObjectKind::Table(def) if !def.primary_key.is_empty());
+        let fit = |query: LogicalPlan, names: &Names<'_>| into_columns(query, create, &into, names);
+        let (plan, _, reads) = self.sink_plan(create, keyed, &options, fit)?;
         refuse_cycle(&self.engine.catalog(), &into, &reads)?;
         self.verdict("sink", &name, &plan)?;
         let keys = match &into.kind {
@@ -125,19 +127,21 @@ impl Session {
         self.engine.change_catalog(|catalog| catalog.insert(object));
     }
 
-    /// The plan of a sink's query, and the objects it names.
-    fn sink_plan(
+    /// The plan of a sink's query, the names of its columns, and the objects it names; `fit` gives
+    /// it other columns.
+    pub(super) fn sink_plan(
         &self,
         create: &CreateSink,
-        into: &Object,
+        keyed: bool,
         options: &QueryOptions,
-    ) -> Result<(Plan, BTreeSet<Oid>)> {
+        fit: impl FnOnce(LogicalPlan, &Names<'_>) -> Result<LogicalPlan>,
+    ) -> Result<(Plan, Vec<String>, BTreeSet<Oid>)> {
         let relations = self.relations();
         let functions = &*relations.functions;
         let names = Names::new(&relations, functions, Arc::clone(&create.query.windows));
         let bound = query::with_params(bind_query(&create.query, &names)?, &[])?;
-        let bound = into_columns(bound, create, into, &names)?;
-        let keyed = matches!(&into.kind, ObjectKind::Table(def) if !def.primary_key.is_empty());
+        let columns = visible_names(&bound);
+        let bound = fit(bound, &names)?;
         let wanted = match !keyed || create.query.to_stream {
             true => Wanted::Stream,
             false => Wanted::Changes,
@@ -146,7 +150,7 @@ impl Session {
         let request = Request { wanted, clock: options.clock, ..emitting };
         let plan = lower::continuous(bound, request, functions)?;
         options.check(&plan)?;
-        Ok((plan, names.used()))
+        Ok((plan, columns, names.used()))
     }
 }
 

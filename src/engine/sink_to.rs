@@ -5,7 +5,6 @@
 //! without a KEY; with one, the row of a key becomes that of the query, and goes when the query has
 //! none. How that is done once, whatever happens, is in [`super::outbox`].
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,17 +15,13 @@ use super::derived::QueryOptions;
 use super::outbox::Outbox;
 use super::session::Session;
 use super::sink::Started;
-use super::{Error, Result, query};
+use super::{Error, Result};
+use crate::connectors::Sink;
 use crate::connectors::file::FileFormat;
-use crate::connectors::file::sink::{FileSink, check_partition};
+use crate::connectors::file::sink::{FileSink, check_partition, make_directory};
 use crate::connectors::postgres::PostgresSink;
-use crate::connectors::{self, Sink};
 use crate::error::SqlState;
-use crate::planner::bind::{bind_query, visible_names};
-use crate::planner::lower::{self, Request, Wanted};
-use crate::planner::plan::Plan;
-use crate::planner::relation::Names;
-use crate::sql::catalog::{Catalog, Oid, SinkDef};
+use crate::sql::catalog::{Catalog, SinkDef};
 use crate::sql::derived::CreateSink;
 use crate::sql::names::fold;
 use crate::sql::variables;
@@ -129,10 +124,7 @@ impl Outside {
     /// Fails if what is written into is not there, and cannot be made.
     async fn find(&self, columns: &[String]) -> Result<()> {
         match &self.place {
-            Place::Files { dir, .. } => std::fs::create_dir_all(dir).map_err(|source| {
-                let what = format!("could not create file \"{}\"", dir.display());
-                connectors::Error::Io { what, source }.into()
-            }),
+            Place::Files { dir, .. } => Ok(make_directory(dir)?),
             Place::Postgres { .. } => {
                 Ok(self.postgres(String::new(), columns, Vec::new())?.check().await?)
             }
@@ -161,7 +153,8 @@ impl Session {
             return Ok(());
         }
         outside.check(create)?;
-        let (plan, columns, reads) = self.plan_to(create, &options)?;
+        let (plan, columns, reads) =
+            self.sink_plan(create, !create.key.is_empty(), &options, |query, _| Ok(query))?;
         let row = &plan.root.schema;
         let partition = places(&create.partition, &columns, "PARTITION BY")?;
         check_partition(row, &partition)?;
@@ -197,28 +190,6 @@ impl Session {
         let query = Arc::clone(&create.query_text);
         self.add_sink((oid, schema, name), SinkDef { into: None, place, query }, text, reads);
         Ok(())
-    }
-
-    /// The plan of a sink's query, the names of its columns, and the objects it names.
-    fn plan_to(
-        &self,
-        create: &CreateSink,
-        options: &QueryOptions,
-    ) -> Result<(Plan, Vec<String>, BTreeSet<Oid>)> {
-        let relations = self.relations();
-        let functions = &*relations.functions;
-        let names = Names::new(&relations, functions, Arc::clone(&create.query.windows));
-        let bound = query::with_params(bind_query(&create.query, &names)?, &[])?;
-        let columns = visible_names(&bound);
-        let wanted = match create.key.is_empty() || create.query.to_stream {
-            true => Wanted::Stream,
-            false => Wanted::Changes,
-        };
-        let emitting = Request::emitting(create.query.emit);
-        let request = Request { wanted, clock: options.clock, ..emitting };
-        let plan = lower::continuous(bound, request, functions)?;
-        options.check(&plan)?;
-        Ok((plan, columns, names.used()))
     }
 }
 

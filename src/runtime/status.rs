@@ -95,7 +95,6 @@ impl Hub {
 
     /// Running queries, for the system relations.
     pub fn job_status(&self) -> Vec<JobStatus> {
-        let jobs: Vec<_> = self.lock().jobs.values().cloned().collect();
         let status = |job: std::sync::Arc<Job>| {
             let Progress { watermark, rows, elements, retained } = job.publication.status();
             JobStatus {
@@ -111,7 +110,7 @@ impl Hub {
                 fault: job.publication.fault(),
             }
         };
-        jobs.into_iter().map(status).collect()
+        self.jobs().into_iter().map(status).collect()
     }
 
     /// Number of rows of a table.

@@ -1,7 +1,7 @@
 //! A PostgreSQL server of the test's own, if one is installed.
 
 use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use tempfile::TempDir;
@@ -72,8 +72,8 @@ impl Postgres {
         self.path("data")
     }
 
-    /// Runs one of its programs, which refuse to run as root.
-    fn tool(&self, name: &str, arguments: &[&str]) {
+    /// One of its programs, which refuse to run as root.
+    fn command(&self, name: &str, arguments: &[&str]) -> Command {
         let program = self.tools.join(name);
         let mut command = match root() {
             true => {
@@ -83,21 +83,18 @@ impl Postgres {
             }
             false => Command::new(program),
         };
-        run(command.args(arguments).current_dir(self.directory.path()));
+        command.args(arguments).current_dir(self.directory.path());
+        command
+    }
+
+    fn tool(&self, name: &str, arguments: &[&str]) {
+        run(&mut self.command(name, arguments));
     }
 }
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        let stop = ["-D", &self.data(), "-m", "immediate", "stop"];
-        let mut command = Command::new(if root() { "runuser" } else { "true" });
-        if root() {
-            command.args(["-u", "postgres", "--"]).arg(self.tools.join("pg_ctl")).args(stop);
-        } else {
-            command = Command::new(self.tools.join("pg_ctl"));
-            command.args(stop);
-        }
-        let _ = command.current_dir("/").output();
+        let _ = self.command("pg_ctl", &["-D", &self.data(), "-m", "immediate", "stop"]).output();
     }
 }
 
@@ -109,11 +106,7 @@ fn tools() -> Option<PathBuf> {
     all.sort();
     let path = std::env::var_os("PATH").unwrap_or_default();
     all.extend(std::env::split_paths(&path));
-    all.into_iter().rev().find(|tools| is_program(&tools.join("initdb")))
-}
-
-fn is_program(path: &Path) -> bool {
-    path.is_file()
+    all.into_iter().rev().find(|tools| tools.join("initdb").is_file())
 }
 
 fn root() -> bool {

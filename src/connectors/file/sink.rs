@@ -271,6 +271,11 @@ impl Sink for FileSink {
     }
 }
 
+/// Makes the directory of a sink.
+pub fn make_directory(dir: &Path) -> Result<()> {
+    fs::create_dir_all(dir).map_err(failed("create", dir))
+}
+
 /// Refuses columns that no directory can be named after.
 pub fn check_partition(schema: &SchemaRef, partition: &[usize]) -> Result<()> {
     for column in partition {
