@@ -28,7 +28,7 @@ const FORMAT_FILE: &str = "highwater.format";
 const DRAFT_FILE: &str = "highwater.draft";
 
 /// The format that this version writes.
-const FORMAT: &str = "1";
+const FORMAT: &str = "2";
 
 /// The directory of the log.
 const LOG_DIR: &str = "log";

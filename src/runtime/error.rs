@@ -6,7 +6,7 @@ use arrow::error::ArrowError;
 use super::job::Fault;
 use crate::error::{Classify, SqlState};
 use crate::operators;
-use crate::storage::{archive, log};
+use crate::storage::{Misfit, archive, log};
 
 /// Result of the runtime.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -144,6 +144,12 @@ impl Error {
 impl From<ArrowError> for Error {
     fn from(error: ArrowError) -> Self {
         Error::Operator(error.into())
+    }
+}
+
+impl From<Misfit> for Error {
+    fn from(misfit: Misfit) -> Self {
+        Error::Record(misfit.to_string())
     }
 }
 

@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::hub::Write;
-use super::image::{Image, Part, batch_bytes, read_batch};
+use super::image::{Image, Part};
 use super::intake::Step;
 use super::{Error, Result};
 use crate::delta::codec;
@@ -79,8 +79,8 @@ pub enum Input {
     Heartbeat(Timestamp),
     /// Objects have come, changed or gone.
     Definition(Definition),
-    /// A part of what an earlier log came to.
-    Image(Part, Option<RecordBatch>),
+    /// A part of what an earlier log came to, and its bytes.
+    Image(Part, Vec<u8>),
 }
 
 /// The log of a hub's inputs; at times two: the one that counts, and one that is to replace it.
@@ -150,12 +150,12 @@ impl Tracked {
 
     /// Takes an image, as fast as it comes to the disk.
     fn append_image(&mut self, image: Image) -> Result<()> {
-        for (moment, input) in image.inputs {
+        image.each(|moment, input| {
             self.log.drain(IMAGE_BUFFER_BYTES);
-            self.append(&[&head(&moment.unwrap_or(image.moment)), &input])?;
+            self.append(&[&head(moment), input])?;
             fault::point("journal.next.image");
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     /// Waits until so many records are on the disk.
@@ -352,12 +352,10 @@ pub(super) fn encode(input: &Input) -> Result<Vec<u8>> {
             out.put_u8(b'D');
             put_json(definition, &mut out)?;
         }
-        Input::Image(part, rows) => {
+        Input::Image(part, bytes) => {
             out.put_u8(b'I');
             put_json(part, &mut out)?;
-            if let Some(rows) = rows {
-                put_bytes(&batch_bytes(rows)?, &mut out);
-            }
+            out.put_slice(bytes);
         }
     }
     Ok(out)
@@ -420,8 +418,7 @@ pub fn decode(
         b'D' => Input::Definition(get_json(record)?),
         b'I' => {
             let part = get_json(record)?;
-            let rows = record.has_remaining().then(|| read_batch(get_bytes(record)?));
-            Input::Image(part, rows.transpose()?)
+            Input::Image(part, record.to_vec())
         }
         kind => return Err(unknown(kind)),
     };
