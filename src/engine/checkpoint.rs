@@ -6,8 +6,9 @@
 //! are written to the new log; when that has caught up with the old one, it counts.
 //!
 //! # Cost
-//! Writers pause while numbers are copied in memory, some 30 bytes a row. A start reads the state
-//! and tells what came since again.
+//! Writers pause while numbers are copied in memory, some 30 bytes a row. What is written is what
+//! has changed since the last image (`storage::archive::pages`). A start reads the state and tells
+//! what came since again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,8 +51,17 @@ impl Engine {
         drained.map_err(|error| Error::Internal(error.to_string()))?;
         let image = self.image(Journal::begin_next).await?;
         fault::point("checkpoint.imaged");
+        let pages = Arc::clone(&self.pages);
         let replace = move || {
-            let replaced = journal.replace(image);
+            let replaced = image.store(&pages, keeper.archive()).and_then(|image| {
+                fault::point("checkpoint.stored");
+                journal.replace(&image)?;
+                pages.settle(image.paged);
+                Ok(())
+            });
+            if replaced.is_err() {
+                journal.give_up();
+            }
             keeper.archive().sweep();
             replaced
         };

@@ -162,14 +162,14 @@ impl Engine {
                 gathered.in_image = true;
                 self.hub.restore();
             }
-            Part::State(_) => {
+            Part::Files(files) => {
                 self.hub.connect();
-                gathered.begin(bytes);
+                gathered.adopt(files, self.hub.keeper().archive())?;
             }
-            Part::Page => gathered.add(bytes),
-            Part::Whole(subject) => self.load(subject, &mut gathered.take())?,
+            Part::State(subject) => self.load(subject, &mut gathered.state(bytes)?)?,
             Part::End => {
                 gathered.in_image = false;
+                self.pages.settle(Arc::new(gathered.paged()));
                 self.hub.connect();
                 fault::point("recovery.restored");
             }

@@ -156,7 +156,7 @@ pub(crate) fn check(op: &mut dyn Operator, table: &str, expected: Expect) {
 pub(crate) fn hand_over(from: &mut dyn Operator, to: &mut dyn Operator) {
     let mut saved = StateWriter::default();
     save_all(|visit| from.stores(visit), &mut saved).unwrap();
-    let mut reader = StateReader::of(saved).unwrap();
+    let mut reader = StateReader::of(saved);
     load_all(|visit| to.stores(visit), &mut reader).unwrap();
     reader.finish().unwrap();
     to.loaded();

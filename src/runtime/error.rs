@@ -176,7 +176,11 @@ impl Classify for Error {
                 SqlState::IO_ERROR
             }
             Error::Log(log::Error::Corrupt { .. })
-            | Error::Archive(archive::Error::Corrupt { .. })
+            | Error::Archive(
+                archive::Error::Corrupt { .. }
+                | archive::Error::Nameless { .. }
+                | archive::Error::State(_),
+            )
             | Error::Record(_) => SqlState::DATA_CORRUPTED,
             Error::Archive(archive::Error::Unwritable(_)) => SqlState::INTERNAL_ERROR,
             Error::NoPast(_) => SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,

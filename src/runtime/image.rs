@@ -2,8 +2,8 @@
 //!
 //! # Semantics
 //! A log that begins with an image has, in this order: [`Input::Image`](super::journal::Input) with
-//! the number of shards, every definition, the state of each object and of the hub, and the mark of
-//! the end. Told to an empty hub, the definitions make objects and queries that are told nothing,
+//! the number of shards, every definition, the files that have pages, the state of each object and
+//! of the hub, and the mark of the end. Told to an empty hub, the definitions make objects and queries that are told nothing,
 //! and the state is loaded into them. What follows is told as ever.
 //!
 //! An image is taken when all queries and sinks have done what they were told of: what is on its
@@ -11,7 +11,7 @@
 //! which leave them as they are, until the image is written.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 
@@ -21,8 +21,9 @@ use super::journal::{Definition, Input, Journal, Moment, encode};
 use super::state::State;
 use super::{Error, Result};
 use crate::sql::catalog::Oid;
-use crate::storage::archive::Stored;
-use crate::storage::{StateReader, StateWriter};
+use crate::storage::archive::pages::{PageFiles, PageRef, Paged, descriptions};
+use crate::storage::archive::{self, Archive, Description};
+use crate::storage::{Misfit, PageHash, StateReader, StateWriter};
 use crate::time::Timestamp;
 
 /// A part of an image.
@@ -30,12 +31,10 @@ use crate::time::Timestamp;
 pub enum Part {
     /// The beginning, with the number of shards.
     Begin(usize),
-    /// The items of the state of a subject, as bytes.
+    /// The files that have pages.
+    Files(Vec<Description>),
+    /// The state of a subject: where its pages are, and its items.
     State(Subject),
-    /// The next page of it.
-    Page,
-    /// All of a subject has been told.
-    Whole(Subject),
     /// The end.
     End,
 }
@@ -60,10 +59,21 @@ pub struct Image {
     shards: usize,
     definitions: Vec<(Moment, Definition)>,
     states: Others,
-    /// The moment.
-    pub moment: Moment,
-    /// The files that it names.
-    pub files: Vec<Arc<Stored>>,
+    moment: Moment,
+}
+
+/// An image of which the pages are in files.
+pub struct Stored {
+    shards: usize,
+    definitions: Vec<(Moment, Definition)>,
+    states: Vec<(Subject, Vec<PageRef>, Vec<u8>)>,
+    moment: Moment,
+    /// The pages.
+    pub paged: Arc<Paged>,
+    /// Bytes that were written for them.
+    pub written: u64,
+    /// All files that it names.
+    pub files: Vec<Arc<archive::Stored>>,
 }
 
 /// The hub's own state.
@@ -115,13 +125,11 @@ impl Hub {
         self.errors().save(&mut own)?;
         states.extend(others()?);
         states.push((Subject::Hub, own));
-        let files = states.iter_mut().flat_map(|(_, state)| std::mem::take(&mut state.files));
-        let files = files.collect();
         if let Some(journal) = self.journal.get() {
             then(journal);
         }
         let (shards, definitions) = (self.shards(), state.definitions.clone());
-        Ok(Some(Image { shards, definitions, states, moment, files }))
+        Ok(Some(Image { shards, definitions, states, moment }))
     }
 
     /// Says that definitions up to [`Hub::connect`] make objects that are told nothing.
@@ -174,21 +182,36 @@ impl Hub {
 }
 
 impl Image {
+    /// Writes the pages that are in no file yet. Blocks.
+    pub fn store(self, pages: &PageFiles, archive: &Archive) -> Result<Stored> {
+        let Image { shards, definitions, states, moment } = self;
+        let (mut draft, mut files) = (pages.begin(archive), Vec::new());
+        let stored = states.into_iter().map(|(subject, state)| {
+            let refs = state.pages.into_iter().map(|page| draft.add(&page));
+            files.extend(state.files);
+            Ok((subject, refs.collect::<Result<_, archive::Error>>()?, state.items))
+        });
+        let states = stored.collect::<Result<_>>()?;
+        let (paged, written) = draft.finish()?;
+        files.extend(paged.files.iter().cloned());
+        Ok(Stored { shards, definitions, states, moment, paged: Arc::new(paged), written, files })
+    }
+}
+
+impl Stored {
     /// Hands on its records, one after the other, as an input and its moment.
-    pub fn each(self, mut take: impl FnMut(&Moment, &[u8]) -> Result<()>) -> Result<()> {
+    pub fn each(&self, mut take: impl FnMut(&Moment, &[u8]) -> Result<()>) -> Result<()> {
         let now = self.moment;
-        let mut part = |part, bytes: Vec<u8>| take(&now, &encode(&Input::Image(part, bytes))?);
-        part(Part::Begin(self.shards), vec![])?;
-        for (moment, definition) in self.definitions {
-            take(&moment, &encode(&Input::Definition(definition))?)?;
+        take(&now, &encode(&Input::Image(Part::Begin(self.shards), vec![]))?)?;
+        for (moment, definition) in &self.definitions {
+            take(moment, &encode(&Input::Definition(definition.clone()))?)?;
         }
-        let mut part = |part, bytes: Vec<u8>| take(&now, &encode(&Input::Image(part, bytes))?);
-        for (subject, state) in self.states {
-            part(Part::State(subject), state.items)?;
-            for page in state.pages {
-                part(Part::Page, page.into_bytes()?)?;
-            }
-            part(Part::Whole(subject), vec![])?;
+        let mut part = |part, bytes| take(&now, &encode(&Input::Image(part, bytes))?);
+        part(Part::Files(descriptions(&self.paged.files)), vec![])?;
+        for (subject, pages, items) in &self.states {
+            let mut state = StateWriter::default();
+            state.put_inline(pages);
+            part(Part::State(*subject), [&state.items[..], items].concat())?;
         }
         part(Part::End, vec![])
     }
@@ -227,28 +250,37 @@ impl State {
     }
 }
 
-/// Gathers the state of a subject as it is read.
+/// What is read of an image.
 #[derive(Debug, Default)]
 pub struct Gathered {
     /// Whether an image has begun and not come to its end.
     pub in_image: bool,
-    items: Vec<u8>,
-    pages: Vec<Vec<u8>>,
+    files: Vec<Arc<archive::Stored>>,
+    pages: BTreeMap<PageHash, PageRef>,
 }
 
 impl Gathered {
-    /// Begins with the items of a state.
-    pub fn begin(&mut self, items: Vec<u8>) {
-        self.items = items;
+    /// Takes the files that have pages.
+    pub fn adopt(&mut self, files: Vec<Description>, archive: &Archive) -> Result<()> {
+        let adopted = files.into_iter().map(|file| archive.adopt(file));
+        self.files = adopted.collect::<Result<_, archive::Error>>()?;
+        Ok(())
     }
 
-    /// Adds a page.
-    pub fn add(&mut self, page: Vec<u8>) {
-        self.pages.push(page);
+    /// Reads the state of a subject.
+    pub fn state(&mut self, bytes: Vec<u8>) -> Result<StateReader> {
+        let mut state = StateReader::new(bytes);
+        let refs = state.take_numbers::<PageRef>()?;
+        self.pages.extend(refs.iter().map(|at| (at.hash, *at)));
+        let paged = Paged { files: self.files.clone(), pages: BTreeMap::new() };
+        Ok(state.with_pages(Box::new(refs.into_iter().map(move |at| {
+            let bytes = paged.read(&at).map_err(|error| Misfit(error.to_string()))?;
+            Ok((bytes, Arc::new(OnceLock::from(at.hash))))
+        }))))
     }
 
-    /// Returns the state.
-    pub fn take(&mut self) -> StateReader {
-        StateReader::new(std::mem::take(&mut self.items), std::mem::take(&mut self.pages))
+    /// The pages of the image, at its end.
+    pub fn paged(&mut self) -> Paged {
+        Paged { files: std::mem::take(&mut self.files), pages: std::mem::take(&mut self.pages) }
     }
 }

@@ -155,7 +155,7 @@ mod tests {
         let mut restored = Bag::new(delta.schema()).unwrap();
         let mut saved = StateWriter::default();
         bag.save(&mut saved).unwrap();
-        restored.load(&mut StateReader::of(saved).unwrap()).unwrap();
+        restored.load(&mut StateReader::of(saved)).unwrap();
         assert_eq!(restored.snapshot().unwrap(), bag.snapshot().unwrap());
     }
 }

@@ -8,7 +8,10 @@ use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 
 use super::scratch::{Extent, Scratch};
-use super::state::{Page, Result as Saved, StateReader, StateWriter, rows_of_bytes, rows_to_bytes};
+use super::state::{
+    KnownHash, Misfit, Page, Result as Saved, StateReader, StateWriter, rows_of_bytes,
+    rows_to_bytes,
+};
 use super::store::Store;
 use crate::delta::{Delta, Instants, batch, codec};
 use crate::time::Timestamp;
@@ -22,6 +25,8 @@ pub struct Kept {
     ts: Instants,
     /// Bytes of its rows in memory when they are there.
     bytes: usize,
+    /// The hash of its rows as a page, once an image has it.
+    hash: KnownHash,
 }
 
 #[derive(Clone, Debug)]
@@ -35,7 +40,7 @@ impl Kept {
     pub fn new(delta: Delta) -> Self {
         let bytes = delta.bytes();
         let (rows, ts) = (delta.len(), delta.ts().clone());
-        Self { place: Place::Here(Box::new(delta)), rows, ts, bytes }
+        Self { place: Place::Here(Box::new(delta)), rows, ts, bytes, hash: KnownHash::default() }
     }
 
     /// Returns the instant of row `i`.
@@ -84,8 +89,11 @@ impl Store for Kept {
 
     fn save(&self, to: &mut StateWriter) -> Saved<()> {
         match &self.place {
-            Place::Here(delta) => to.put_delta(delta),
-            Place::Spilled(extent, _) => to.put_page(Page::Spilled(Arc::clone(extent))),
+            Place::Here(delta) => {
+                let rows = codec::encode(delta).map_err(|error| Misfit(error.to_string()))?;
+                to.put_page(Page::rows(rows, &self.hash))
+            }
+            Place::Spilled(extent, _) => to.put_page(Page::spilled(extent, &self.hash)),
         }
     }
 

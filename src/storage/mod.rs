@@ -42,6 +42,6 @@ pub use ordered::OrderedRows;
 pub use rows::RowSet;
 pub use scratch::{Extent, Scratch};
 pub use slab::{NONE, Slab};
-pub use state::{Misfit, Page, Plain, StateReader, StateWriter};
+pub use state::{KnownHash, Misfit, Page, PageHash, Plain, StateReader, StateWriter};
 pub use store::{Deltas, Fixed, Lost, Store, Value, Visit, load_all, save_all};
 pub use timers::Timers;

@@ -35,7 +35,7 @@ use std::sync::Arc;
 use bumpalo::Bump;
 
 use super::scratch::{Extent, Scratch};
-use super::state::{Page, Plain, Result, StateReader, StateWriter};
+use super::state::{KnownHash, Page, Plain, Result, StateReader, StateWriter};
 use super::store::{Lost, Store, ensure};
 
 /// Not a slot.
@@ -73,6 +73,8 @@ pub struct Slab {
 #[derive(Clone, Debug, Default)]
 struct Chunk {
     bytes: Bytes,
+    /// The hash of the bytes, once an image has it.
+    hash: KnownHash,
     /// Number of live strings in it.
     live: u32,
     /// Bytes of removed strings.
@@ -215,6 +217,7 @@ impl Slab {
                 && let Some(packed) = Arc::get_mut(packed)
             {
                 packed.clear();
+                chunk.hash = KnownHash::default();
                 return;
             }
             self.open = None;
@@ -254,18 +257,23 @@ impl Slab {
     fn append(&mut self, bytes: &[u8]) -> Place {
         let length = u32::try_from(bytes.len()).expect("a row is smaller than 4 GiB");
         if let Some(index) = self.open
-            && let Chunk { bytes: Bytes::Here(packed), live, .. } = &mut self.chunks[index as usize]
+            && let Chunk { bytes: Bytes::Here(packed), hash, live, .. } =
+                &mut self.chunks[index as usize]
             && packed.len() + bytes.len() <= CHUNK_BYTES
             // A clone of the slab keeps what it shares.
             && let Some(packed) = Arc::get_mut(packed)
         {
             let offset = u32::try_from(packed.len()).expect("a chunk is smaller than 4 GiB");
             packed.extend_from_slice(bytes);
+            if hash.get().is_some() {
+                *hash = KnownHash::default();
+            }
             *live += 1;
             return Place { chunk: index, offset, length };
         }
         let packed = Bytes::Here(Arc::new(bytes.to_vec()));
-        let chunk = Chunk { bytes: packed, live: 1, dead: 0, used: Cell::new(true) };
+        let (hash, used) = (KnownHash::default(), Cell::new(true));
+        let chunk = Chunk { bytes: packed, hash, live: 1, dead: 0, used };
         let index = match self.spare.pop() {
             Some(index) => {
                 self.chunks[index as usize] = chunk;
@@ -378,8 +386,8 @@ impl Store for Slab {
         to.put_numbers(&[open])?;
         for chunk in self.chunks.iter().filter(|chunk| chunk.live > 0) {
             to.put_page(match &chunk.bytes {
-                Bytes::Here(bytes) => Page::Shared(Arc::clone(bytes)),
-                Bytes::Spilled(extent) => Page::Spilled(Arc::clone(extent)),
+                Bytes::Here(bytes) => Page::shared(bytes, &chunk.hash),
+                Bytes::Spilled(extent) => Page::spilled(extent, &chunk.hash),
             })?;
         }
         Ok(())
@@ -392,9 +400,9 @@ impl Store for Slab {
         let open = from.take_numbers::<Option<u32>>()?;
         let mut chunks = Vec::with_capacity(counts.len());
         for (live, dead) in counts {
-            let bytes = if live > 0 { from.take_bytes()? } else { Vec::new() };
-            let bytes = Bytes::Here(Arc::new(bytes));
-            chunks.push(Chunk { bytes, live, dead, used: Cell::new(false) });
+            let (bytes, hash) = if live > 0 { from.take_page()? } else { Default::default() };
+            let (bytes, used) = (Bytes::Here(Arc::new(bytes)), Cell::new(false));
+            chunks.push(Chunk { bytes, hash, live, dead, used });
         }
         let live_places = || places.iter().filter(|place| place.chunk != NONE);
         let fits = |place: &Place| {
@@ -467,7 +475,7 @@ mod tests {
             slab.insert(&numbered(i));
         }
         let mut loaded = Slab::default();
-        loaded.load(&mut StateReader::of(saved).unwrap()).unwrap();
+        loaded.load(&mut StateReader::of(saved)).unwrap();
         assert_eq!((loaded.len(), loaded.bound()), (40_000, 100_000));
         (60_000..100_000).for_each(|i| assert_eq!(loaded.get(slots[i]), numbered(i as u32)));
         assert_eq!(loaded.insert(b"x"), slots[59_999]);

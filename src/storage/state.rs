@@ -5,7 +5,8 @@
 //! same kinds; anything else is a [`Misfit`]. Small items stand in one string of bytes, one behind
 //! the other; large ones are *pages* beside it, which are shared with the store that they come from
 //! where that is possible: taking an image copies numbers, but no rows. Turning pages into bytes
-//! ([`Page::into_bytes`]) is left to whoever writes the image, while the store goes on.
+//! ([`Page::read`]) is left to whoever writes the image, while the store goes on; so is their hash,
+//! which the store then knows as well, for as long as the bytes are the same.
 //!
 //! # Format
 //! ```text
@@ -16,9 +17,9 @@
 //! ```
 //! Numbers are little-endian. Rows are a blob: a stream of Arrow's IPC format of one batch.
 
-use std::collections::VecDeque;
+use std::borrow::Cow;
 use std::io::Cursor;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::i256;
@@ -47,9 +48,21 @@ pub struct Misfit(pub String);
 /// Result of writing or reading a state.
 pub type Result<T, E = Misfit> = std::result::Result<T, E>;
 
+/// The BLAKE3 hash of a page.
+pub type PageHash = [u8; 32];
+
+/// The hash of bytes, once somebody has computed it.
+pub type KnownHash = Arc<OnceLock<PageHash>>;
+
 /// A large part of a state.
 #[derive(Clone, Debug)]
-pub enum Page {
+pub struct Page {
+    body: Body,
+    hash: KnownHash,
+}
+
+#[derive(Clone, Debug)]
+enum Body {
     /// Bytes of its own.
     Bytes(Vec<u8>),
     /// Bytes that a store may still hold as well.
@@ -61,27 +74,59 @@ pub enum Page {
 }
 
 impl Page {
-    /// Returns its bytes. Fails if what was spilled cannot be read.
-    pub fn into_bytes(self) -> Result<Vec<u8>> {
-        match self {
-            Page::Bytes(bytes) => Ok(bytes),
-            Page::Shared(bytes) => Ok(Arc::unwrap_or_clone(bytes)),
-            Page::Spilled(extent) => {
+    /// A page of bytes.
+    pub fn bytes(bytes: Vec<u8>) -> Self {
+        Self { body: Body::Bytes(bytes), hash: KnownHash::default() }
+    }
+
+    /// A page of rows.
+    pub fn rows(rows: RecordBatch, hash: &KnownHash) -> Self {
+        Self { body: Body::Rows(rows), hash: Arc::clone(hash) }
+    }
+
+    /// A page of bytes that a store holds as well. They stay as they are, and so does their hash,
+    /// for as long as the page is there.
+    pub fn shared(bytes: &Arc<Vec<u8>>, hash: &KnownHash) -> Self {
+        Self { body: Body::Shared(Arc::clone(bytes)), hash: Arc::clone(hash) }
+    }
+
+    /// A page of bytes in the scratch file.
+    pub fn spilled(extent: &Arc<Extent>, hash: &KnownHash) -> Self {
+        Self { body: Body::Spilled(Arc::clone(extent)), hash: Arc::clone(hash) }
+    }
+
+    /// The hash, if it has been computed before.
+    pub fn known_hash(&self) -> Option<PageHash> {
+        self.hash.get().copied()
+    }
+
+    /// Hands on its bytes and their hash. Fails if what was spilled cannot be read.
+    pub fn read<T>(&self, f: impl FnOnce(&[u8], PageHash) -> T) -> Result<T> {
+        let bytes = self.content()?;
+        let hash = self.hash.get_or_init(|| *blake3::hash(&bytes).as_bytes());
+        Ok(f(&bytes, *hash))
+    }
+
+    fn content(&self) -> Result<Cow<'_, [u8]>> {
+        match &self.body {
+            Body::Bytes(bytes) => Ok(Cow::Borrowed(bytes)),
+            Body::Shared(bytes) => Ok(Cow::Borrowed(bytes)),
+            Body::Spilled(extent) => {
                 let mut bytes = vec![0; extent.length()];
                 extent.read(0, &mut bytes).map_err(|error| Misfit(error.to_string()))?;
-                Ok(bytes)
+                Ok(Cow::Owned(bytes))
             }
-            Page::Rows(rows) => rows_to_bytes(&rows).map_err(misfit),
+            Body::Rows(rows) => rows_to_bytes(rows).map(Cow::Owned).map_err(misfit),
         }
     }
 
-    /// Bytes that it takes at least, where that is known.
+    /// Bytes that it takes, about.
     fn length(&self) -> usize {
-        match self {
-            Page::Bytes(bytes) => bytes.len(),
-            Page::Shared(bytes) => bytes.len(),
-            Page::Spilled(extent) => extent.length(),
-            Page::Rows(rows) => rows.get_array_memory_size(),
+        match &self.body {
+            Body::Bytes(bytes) => bytes.len(),
+            Body::Shared(bytes) => bytes.len(),
+            Body::Spilled(extent) => extent.length(),
+            Body::Rows(rows) => rows.get_array_memory_size(),
         }
     }
 }
@@ -114,19 +159,30 @@ impl StateWriter {
         for part in numbers.chunks(PAGE_BYTES / T::WIDTH) {
             let mut bytes = Vec::with_capacity(part.len() * T::WIDTH);
             part.iter().for_each(|number| number.put(&mut bytes));
-            self.put_page(Page::Bytes(bytes))?;
+            self.put_page(Page::bytes(bytes))?;
         }
         Ok(())
     }
 
+    /// Adds numbers that stand in one blob, however many they are.
+    pub fn put_inline<T: Plain>(&mut self, numbers: &[T]) {
+        self.items.extend([b'n', width::<T>()]);
+        self.put_length(numbers.len());
+        if !numbers.is_empty() {
+            self.items.push(b'b');
+            self.put_length(numbers.len() * T::WIDTH);
+            numbers.iter().for_each(|number| number.put(&mut self.items));
+        }
+    }
+
     /// Adds rows.
     pub fn put_rows(&mut self, rows: &RecordBatch) -> Result<()> {
-        self.put_page(Page::Rows(rows.clone()))
+        self.put_page(Page::rows(rows.clone(), &KnownHash::default()))
     }
 
     /// Adds changes, with their instants and weights.
     pub fn put_delta(&mut self, delta: &Delta) -> Result<()> {
-        self.put_page(Page::Rows(codec::encode(delta).map_err(misfit)?))
+        self.put_rows(&codec::encode(delta).map_err(misfit)?)
     }
 
     /// Adds a blob.
@@ -136,8 +192,8 @@ impl StateWriter {
             self.pages.push(page);
             return Ok(());
         }
-        let bytes = page.into_bytes()?;
         self.items.push(b'b');
+        let bytes = page.content()?;
         self.put_length(bytes.len());
         self.items.extend_from_slice(&bytes);
         Ok(())
@@ -149,22 +205,30 @@ impl StateWriter {
 }
 
 /// Gives back what a [`StateWriter`] took.
-#[derive(Debug, Default)]
 pub struct StateReader {
     items: Cursor<Vec<u8>>,
-    pages: VecDeque<Vec<u8>>,
+    pages: Pages,
 }
 
+/// Pages of a state as they are read, with what is known of their hashes.
+pub type Pages = Box<dyn Iterator<Item = Result<(Vec<u8>, KnownHash)>> + Send>;
+
 impl StateReader {
+    /// Reads a state without pages from its items.
+    pub fn new(items: Vec<u8>) -> Self {
+        Self { items: Cursor::new(items), pages: Box::new(std::iter::empty()) }
+    }
+
     /// Reads a state from its items and pages.
-    pub fn new(items: Vec<u8>, pages: Vec<Vec<u8>>) -> Self {
-        Self { items: Cursor::new(items), pages: pages.into() }
+    #[must_use]
+    pub fn with_pages(self, pages: Pages) -> Self {
+        Self { pages, ..self }
     }
 
     /// Reads what was written.
-    pub fn of(written: StateWriter) -> Result<Self> {
-        let pages = written.pages.into_iter().map(Page::into_bytes);
-        Ok(Self::new(written.items, pages.collect::<Result<_>>()?))
+    pub fn of(written: StateWriter) -> Self {
+        let read = |page: Page| page.read(|bytes, _| (bytes.to_vec(), Arc::clone(&page.hash)));
+        Self::new(written.items).with_pages(Box::new(written.pages.into_iter().map(read)))
     }
 
     /// Takes a value.
@@ -206,18 +270,26 @@ impl StateReader {
 
     /// Takes a blob.
     pub fn take_bytes(&mut self) -> Result<Vec<u8>> {
+        Ok(self.take_page()?.0)
+    }
+
+    /// Takes a blob, with what is known of its hash.
+    pub fn take_page(&mut self) -> Result<(Vec<u8>, KnownHash)> {
         match self.take_kind(b"bp", "bytes")? {
             b'b' => {
                 let length = self.take_length()?;
-                self.take(length)
+                Ok((self.take(length)?, KnownHash::default()))
             }
-            _ => self.pages.pop_front().ok_or_else(|| Misfit("a page is missing".to_owned())),
+            _ => {
+                let page = self.pages.next();
+                page.unwrap_or_else(|| Err(Misfit("a page is missing".to_owned())))
+            }
         }
     }
 
     /// Fails if something is left.
-    pub fn finish(&self) -> Result<()> {
-        if self.items.has_remaining() || !self.pages.is_empty() {
+    pub fn finish(&mut self) -> Result<()> {
+        if self.items.has_remaining() || self.pages.next().is_some() {
             return Err(Misfit("there is more of it than expected".to_owned()));
         }
         Ok(())
@@ -361,10 +433,10 @@ mod tests {
         writer.put_numbers(&many).unwrap();
         writer.put_numbers::<bool>(&[]).unwrap();
         writer.put_delta(&delta).unwrap();
-        writer.put_page(Page::Shared(Arc::new(large.clone()))).unwrap();
+        writer.put_page(Page::bytes(large.clone())).unwrap();
         writer.put_numbers(&[[1.5, f64::NEG_INFINITY]]).unwrap();
         assert_eq!(writer.pages.len(), 1 + (20_000 * 13usize).div_ceil(PAGE_BYTES));
-        let mut reader = StateReader::of(writer).unwrap();
+        let mut reader = StateReader::of(writer);
         assert_eq!(reader.take_value::<(String, i32)>().unwrap(), ("x".to_owned(), 1));
         assert_eq!(reader.take_numbers::<(u32, Option<i64>)>().unwrap(), many);
         assert!(reader.take_numbers::<bool>().unwrap().is_empty());
@@ -381,7 +453,7 @@ mod tests {
         let mut writer = StateWriter::default();
         writer.put_numbers(&[1_i64]).unwrap();
         let wrong = |read: fn(&mut StateReader) -> Result<()>| {
-            let mut reader = StateReader::new(writer.items.clone(), vec![]);
+            let mut reader = StateReader::new(writer.items.clone());
             read(&mut reader).unwrap_err().0
         };
         let messages = [

@@ -172,7 +172,7 @@ pub fn run(case: &Case, script: &Script, delivery: &Delivery) -> (Emitted, Box<d
             let mut state = StateWriter::default();
             save_all(|visit| op.stores(visit), &mut state).unwrap();
             op = Box::new(Boxed((case.make)()));
-            let mut reader = StateReader::of(state).unwrap();
+            let mut reader = StateReader::of(state);
             load_all(|visit| op.stores(visit), &mut reader).unwrap();
             assert!(reader.finish().is_ok(), "{} leaves state behind", case.name);
             op.loaded();

@@ -138,12 +138,12 @@ fn an_image_names_files_and_copies_the_rest() {
         stored.save(&mut to).unwrap();
         (to.items, to.files, shown(&stored))
     };
-    let counts: (usize, usize) = StateReader::new(saved.clone(), vec![]).take_value().unwrap();
+    let counts: (usize, usize) = StateReader::new(saved.clone()).take_value().unwrap();
     assert_eq!(counts, (4, 1));
     let load = || {
         let keeper = Keeper::start(dir.path(), 4).unwrap();
         let mut loaded = history(Retention::Forever, Some(&keeper));
-        let loading = loaded.load(&mut StateReader::new(saved.clone(), vec![]));
+        let loading = loaded.load(&mut StateReader::new(saved.clone()));
         let held = keeper.archive().settle();
         loading.map(|()| (shown(&loaded), held.len()))
     };
@@ -171,7 +171,7 @@ fn what_is_on_its_way_to_a_file_is_copied() {
     keeper.drain();
     assert_eq!((stored.size().rows_in_files, shown(&stored).len()), (6, 6));
     let mut loaded = history(Retention::Forever, Some(&keeper));
-    loaded.load(&mut StateReader::of(to).unwrap()).unwrap();
+    loaded.load(&mut StateReader::of(to)).unwrap();
     keeper.drain();
     assert_eq!(shown(&loaded), shown(&stored)[..5]);
     assert_eq!(loaded.size().rows_in_files, 4);
