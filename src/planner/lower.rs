@@ -418,10 +418,11 @@ impl Lowering {
                 let time = exprs.swap_remove(0);
                 Op::Assign(Assign { time, assigner })
             }
-            WindowKind::Session(gap) => {
+            WindowKind::Session { gap, late } => {
+                let met = if late { exprs.pop() } else { None };
                 let time = exprs.remove(0);
                 let closes = derive::session_closes(time.as_ref(), &input);
-                Op::Session(Session { time, keys: exprs, gap, closes, held: false })
+                Op::Session(Session { time, keys: exprs, gap, met, closes, held: false })
             }
         };
         use datafusion::logical_expr::UserDefinedLogicalNodeCore;

@@ -56,8 +56,14 @@ pub enum WindowKind {
     },
     /// TUMBLE, HOP, CUMULATE; the expression is the time column.
     Assign(Assigner),
-    /// SESSION with this gap; the expressions are the time column and the keys.
-    Session(i64),
+    /// SESSION; the expressions are the time column, the keys, and, where rows come late, the
+    /// watermark that they met.
+    Session {
+        /// Distance from which a row starts a session.
+        gap: i64,
+        /// Whether rows come late.
+        late: bool,
+    },
 }
 
 /// In how many windows a row may be: each costs a row of the result.
@@ -75,7 +81,7 @@ impl WindowKind {
             | WindowKind::Rows { .. }
             | WindowKind::Partitioned { .. }
             | WindowKind::Assign(_)
-            | WindowKind::Session(_) => None,
+            | WindowKind::Session { .. } => None,
         }
     }
 
@@ -86,7 +92,7 @@ impl WindowKind {
             | WindowKind::Current(_)
             | WindowKind::Rows { .. }
             | WindowKind::Partitioned { .. } => true,
-            WindowKind::Assign(_) | WindowKind::Session(_) => false,
+            WindowKind::Assign(_) | WindowKind::Session { .. } => false,
         }
     }
 
@@ -95,7 +101,7 @@ impl WindowKind {
         match (self, slot) {
             (WindowKind::Range { size, .. }, Slot::Size)
             | (WindowKind::Partitioned { range: Some(size), .. }, Slot::Size)
-            | (WindowKind::Current(size) | WindowKind::Session(size), Slot::Size)
+            | (WindowKind::Current(size) | WindowKind::Session { gap: size, .. }, Slot::Size)
             | (WindowKind::Assign(Assigner::Hop { size, .. }), Slot::Size)
             | (WindowKind::Assign(Assigner::Cumulate { size, .. }), Slot::Size) => *size = value,
             (WindowKind::Range { slide: Some((slide, _)), .. }, Slot::Slide)
@@ -125,7 +131,7 @@ impl WindowKind {
                 slide && size >= i64::from(!inclusive)
             }
             WindowKind::Partitioned { range, .. } => range.is_none_or(|range| range > 0),
-            WindowKind::Current(size) | WindowKind::Session(size) => size > 0,
+            WindowKind::Current(size) | WindowKind::Session { gap: size, .. } => size > 0,
             WindowKind::Rows { .. } => true,
             WindowKind::Assign(Assigner::Hop { slide, size, .. }) => slide > 0 && size > 0,
             WindowKind::Assign(Assigner::Cumulate { step, size, .. }) => step > 0 && size > 0,
@@ -214,6 +220,16 @@ impl WindowNode {
         }
         Ok(node)
     }
+
+    /// The keys of SESSION; of anything else nothing.
+    pub fn session_keys(&self) -> &[Expr] {
+        match self.kind {
+            WindowKind::Session { late, .. } => {
+                &self.exprs[1..self.exprs.len() - usize::from(late)]
+            }
+            _ => &[],
+        }
+    }
 }
 
 /// The columns of a TVF: those of its input and the bounds of windows.
@@ -299,7 +315,7 @@ impl UserDefinedLogicalNodeCore for WindowNode {
             WindowKind::Range { .. } | WindowKind::Current(_) => std::collections::HashSet::new(),
             WindowKind::Rows { .. } => all().collect(),
             WindowKind::Partitioned { .. } => not(&self.exprs),
-            WindowKind::Session(_) => not(&self.exprs[1..]),
+            WindowKind::Session { .. } => not(self.session_keys()),
             WindowKind::Assign(_) => TVF_COLUMNS.map(str::to_owned).into_iter().collect(),
         }
     }
