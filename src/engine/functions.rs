@@ -8,6 +8,7 @@ use datafusion::execution::{
 use datafusion::optimizer::{Analyzer, AnalyzerRule, Optimizer, OptimizerRule};
 use datafusion::prelude::SessionConfig;
 
+use crate::clock::Clock;
 use crate::functions::json_operators;
 use crate::planner::coercion::PostgresTypes;
 use crate::planner::decorrelate::Decorrelate;
@@ -39,8 +40,9 @@ pub fn in_zone(functions: &SessionState, zone: &str, style: Style) -> SessionSta
     SessionStateBuilder::new_from_existing(functions.clone()).with_config(config).build()
 }
 
-/// Returns the functions, planners and settings that every statement shares.
-pub fn session_state(threads: usize) -> SessionState {
+/// Returns the functions, planners and settings that every statement shares; `clock` is that of
+/// `clock_timestamp()`.
+pub fn session_state(threads: usize, clock: Arc<dyn Clock>) -> SessionState {
     let mut config = SessionConfig::new()
         .with_target_partitions(threads)
         .with_information_schema(false)
@@ -77,7 +79,7 @@ pub fn session_state(threads: usize) -> SessionState {
         let registered = FunctionRegistry::register_udf(&mut state, function);
         registered.expect("a session's state takes functions");
     }
-    crate::functions::register(&mut state).expect("a session's state takes functions");
+    crate::functions::register(&mut state, clock).expect("a session's state takes functions");
     // The system catalog answers these with our own facts.
     for name in ["version", "current_schema", "session_user", "current_user"] {
         // It may not have been there.

@@ -9,6 +9,8 @@ use datafusion::execution::{FunctionRegistry, SessionState};
 use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::logical_expr::{AggregateUDF, Expr, ScalarUDF};
 
+use crate::clock::Clock;
+
 mod aggregates;
 mod approximate;
 mod array;
@@ -42,8 +44,8 @@ pub fn json_operators() -> Arc<dyn ExprPlanner> {
     Arc::new(json::operators::JsonOperators::default())
 }
 
-/// Adds all functions to a session's.
-pub fn register(state: &mut SessionState) -> datafusion::error::Result<()> {
+/// Adds all functions to a session's; `clock` is that of `clock_timestamp()`.
+pub fn register(state: &mut SessionState, clock: Arc<dyn Clock>) -> datafusion::error::Result<()> {
     for function in ordered_set::functions() {
         replace_aggregate(state, AggregateUDF::from(function))?;
     }
@@ -52,6 +54,7 @@ pub fn register(state: &mut SessionState) -> datafusion::error::Result<()> {
     }
     replace_aggregate(state, AggregateUDF::from(average::Average::default()))?;
     state.register_udf(Arc::new(ScalarUDF::from(now::Now::default())))?;
+    state.register_udf(Arc::new(ScalarUDF::from(now::ClockTimestamp::new(clock))))?;
     state.register_udf(Arc::new(ScalarUDF::from(part::Extract::default())))?;
     let left = datafusion::functions::unicode::left().as_ref().clone();
     state.register_udf(Arc::new(left.with_aliases(["$cut_text"])))?;

@@ -146,7 +146,8 @@ fn split(aggregate: &Aggregate) -> Result<Option<LogicalPlan>> {
         checked(aggregate)?;
         return Ok(None);
     };
-    let of_group = aggregate.aggr_expr.iter().map(has_value_of_group).collect::<Result<Vec<_>>>()?;
+    let of_group =
+        aggregate.aggr_expr.iter().map(has_value_of_group).collect::<Result<Vec<_>>>()?;
     let of_group = of_group.contains(&true);
     let (alone, rest): (Vec<_>, Vec<_>) =
         sets.into_iter().partition(|(set, _)| set.is_empty() || of_group);

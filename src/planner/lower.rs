@@ -235,8 +235,8 @@ fn refuse_clock_functions(plan: &LogicalPlan) -> Result<()> {
         Some(name) => Err(Error::Unsupported {
             what: format!("{name}() in a continuous query is not supported yet"),
             hint:
-                "Its value would change by itself. Compare with a column, or use a window such as \
-                   [RANGE 1 HOUR]."
+                "Its value would change by itself. Compare a column with now(), or use a window such \
+                   as [RANGE 1 HOUR]."
                     .into(),
         }),
     }

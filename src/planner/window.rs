@@ -12,6 +12,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, DFSchemaRef, ScalarValue};
 use datafusion::error::{DataFusionError, Result as DfResult};
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, UserDefinedLogicalNodeCore};
@@ -198,6 +199,9 @@ impl WindowNode {
         parameters: Vec<(Slot, Expr)>,
         input: LogicalPlan,
     ) -> DfResult<Self> {
+        for expr in &exprs {
+            of_rows(expr)?;
+        }
         let schema = match kind.is_bracket() {
             true => Arc::clone(input.schema()),
             false => with_bounds(&input, &exprs[0])?,
@@ -230,6 +234,21 @@ impl WindowNode {
             _ => &[],
         }
     }
+}
+
+/// Refuses what is not computed of single rows.
+fn of_rows(expr: &Expr) -> DfResult<()> {
+    expr.apply(|expr| {
+        let (kind, sqlstate) = match expr {
+            Expr::AggregateFunction(_) => ("aggregate", SqlState::GROUPING_ERROR),
+            Expr::WindowFunction(_) => ("window", SqlState::WINDOWING_ERROR),
+            _ => return Ok(TreeNodeRecursion::Continue),
+        };
+        let what = format!("{kind} functions are not allowed in window definitions");
+        let hint = "Compute it in a subquery; the keys of a window are columns of its rows.";
+        Err(Error::Invalid { what, sqlstate, hint: Some(hint.into()) }.into())
+    })?;
+    Ok(())
 }
 
 /// The columns of a TVF: those of its input and the bounds of windows.
