@@ -9,7 +9,7 @@ use datafusion::optimizer::{Analyzer, AnalyzerRule, Optimizer, OptimizerRule};
 use datafusion::prelude::SessionConfig;
 
 use crate::clock::Clock;
-use crate::functions::json_operators;
+use crate::functions::{clock_timestamp, json_operators};
 use crate::planner::coercion::PostgresTypes;
 use crate::planner::decorrelate::Decorrelate;
 use crate::planner::grouping::EmptyGroupingSets;
@@ -75,11 +75,12 @@ pub fn session_state(threads: usize, clock: Arc<dyn Clock>) -> SessionState {
     let operators =
         FunctionRegistry::register_expr_planner(&mut state, Arc::new(PostgresOperators));
     operators.expect("a session's state takes planners");
-    for function in functions::all().into_iter().chain(common_type::functions()) {
+    let functions = functions::all().into_iter().chain(common_type::functions());
+    for function in functions.chain([clock_timestamp(clock)]) {
         let registered = FunctionRegistry::register_udf(&mut state, function);
         registered.expect("a session's state takes functions");
     }
-    crate::functions::register(&mut state, clock).expect("a session's state takes functions");
+    crate::functions::register(&mut state).expect("a session's state takes functions");
     // The system catalog answers these with our own facts.
     for name in ["version", "current_schema", "session_user", "current_user"] {
         // It may not have been there.

@@ -1,10 +1,10 @@
 //! EXPLAIN STALL: why nothing comes out of a view.
 //!
 //! # Semantics
-//! A view shows nothing new because it is suspended, or one that it reads, because it has work to do, or because rows
-//! wait for a watermark. Then the streams it reads are named with their watermarks, the least one
-//! first, and of a stream that holds the view back the partitions, with the time since when it has
-//! not moved, and what would move it.
+//! A view shows nothing new because it, or one that it reads, is suspended, because it has work to
+//! do, or because rows wait for a watermark. Then the streams it reads are named with their
+//! watermarks, the least one first, and of a stream that holds the view back the partitions, with
+//! the time since when it has not moved, and what would move it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

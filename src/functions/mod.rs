@@ -44,8 +44,13 @@ pub fn json_operators() -> Arc<dyn ExprPlanner> {
     Arc::new(json::operators::JsonOperators::default())
 }
 
-/// Adds all functions to a session's; `clock` is that of `clock_timestamp()`.
-pub fn register(state: &mut SessionState, clock: Arc<dyn Clock>) -> datafusion::error::Result<()> {
+/// The function `clock_timestamp()` of a clock.
+pub fn clock_timestamp(clock: Arc<dyn Clock>) -> Arc<ScalarUDF> {
+    Arc::new(ScalarUDF::from(now::ClockTimestamp::new(clock)))
+}
+
+/// Adds all functions to a session's, but for [`clock_timestamp`].
+pub fn register(state: &mut SessionState) -> datafusion::error::Result<()> {
     for function in ordered_set::functions() {
         replace_aggregate(state, AggregateUDF::from(function))?;
     }
@@ -54,7 +59,6 @@ pub fn register(state: &mut SessionState, clock: Arc<dyn Clock>) -> datafusion::
     }
     replace_aggregate(state, AggregateUDF::from(average::Average::default()))?;
     state.register_udf(Arc::new(ScalarUDF::from(now::Now::default())))?;
-    state.register_udf(Arc::new(ScalarUDF::from(now::ClockTimestamp::new(clock))))?;
     state.register_udf(Arc::new(ScalarUDF::from(part::Extract::default())))?;
     let left = datafusion::functions::unicode::left().as_ref().clone();
     state.register_udf(Arc::new(left.with_aliases(["$cut_text"])))?;

@@ -1,11 +1,10 @@
-//! `now()`: the time of the statement, or of the clock of a continuous query; `clock_timestamp()`:
-//! the time at which it is computed.
+//! `now()`, the time of the statement or of a continuous query's clock, and `clock_timestamp()`.
 //!
 //! # Semantics
 //! A timestamptz in microseconds, the same wherever it stands in a statement. A one-shot query gets
 //! it when it is simplified; a continuous query has it in temporal filters only, which are taken
-//! out before anything is computed. `clock_timestamp()` goes on during a statement, and continuous
-//! queries refuse it.
+//! out before anything is computed. `clock_timestamp()` is the time at which it is
+//! computed; continuous queries refuse it.
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;

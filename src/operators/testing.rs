@@ -16,7 +16,6 @@ use expect_test::Expect;
 use super::aggregate::Call;
 use super::evaluate::row_text;
 use super::{Operator, Output, Port, StateReader, StateWriter};
-use crate::clock::SystemClock;
 use crate::delta::{Delta, pretty};
 use crate::time::{Timestamp, Watermark};
 
@@ -33,7 +32,7 @@ pub(crate) fn expr(schema: &SchemaRef, sql: &str) -> Arc<dyn PhysicalExpr> {
 /// Compiles aggregate calls such as `sum(v) FILTER (WHERE v > 1)` over a row type.
 pub(crate) fn calls(schema: &SchemaRef, sql: &str) -> Vec<Call> {
     let mut state = SessionContext::new().state();
-    crate::functions::register(&mut state, Arc::new(SystemClock)).unwrap();
+    crate::functions::register(&mut state).unwrap();
     let context = SessionContext::new_with_state(state);
     let table = datafusion::datasource::MemTable::try_new(schema.clone(), vec![vec![]]).unwrap();
     context.register_table("t", Arc::new(table)).unwrap();

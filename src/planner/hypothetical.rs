@@ -11,8 +11,8 @@
 //! | `percent_rank` | `count(before) / count(*)`, 0 of no rows                            |
 //! | `cume_dist`    | `(1 + count(before or beside)) / (1 + count(*))`                    |
 //!
-//! `dense_rank` takes one key. A FILTER of the call holds for all. The values are of the group, not of
-//! its rows ([`OF_GROUP`]).
+//! `dense_rank` takes one key. A FILTER of the call holds for all. The values are of the group, not
+//! of its rows ([`OF_GROUP`]).
 
 use std::ops::ControlFlow;
 

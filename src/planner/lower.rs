@@ -234,10 +234,9 @@ fn refuse_clock_functions(plan: &LogicalPlan) -> Result<()> {
         None => Ok(()),
         Some(name) => Err(Error::Unsupported {
             what: format!("{name}() in a continuous query is not supported yet"),
-            hint:
-                "Its value would change by itself. Compare a column with now(), or use a window such \
-                   as [RANGE 1 HOUR]."
-                    .into(),
+            hint: "Its value would change by itself. Compare a column with now(), or use a window \
+                   such as [RANGE 1 HOUR]."
+                .into(),
         }),
     }
 }

@@ -15,8 +15,8 @@
 //!
 //! # Why
 //! The scan brings late rows with the watermark that they met, as a hidden column, and a filter, or
-//! SESSION itself, compares it. So the verdict on a row is a function of the row, and depends on nothing that comes
-//! with it.
+//! SESSION itself, compares it. So the verdict on a row is a function of the row, and depends on
+//! nothing that comes with it.
 
 use std::sync::Arc;
 

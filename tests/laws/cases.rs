@@ -83,7 +83,7 @@ pub fn expr(schema: &SchemaRef, sql: &str) -> Arc<dyn PhysicalExpr> {
 
 pub fn calls(schema: &SchemaRef, sql: &str) -> Vec<Call> {
     let mut state = SessionContext::new().state();
-    highwater::functions::register(&mut state, Arc::new(highwater::clock::SystemClock)).unwrap();
+    highwater::functions::register(&mut state).unwrap();
     state.register_expr_planner(highwater::functions::json_operators()).unwrap();
     let context = SessionContext::new_with_state(state);
     let table = MemTable::try_new(schema.clone(), vec![vec![]]).unwrap();

@@ -10,7 +10,6 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use regex::Regex;
 
 use super::*;
-use crate::clock::SystemClock;
 use crate::sql::catalog::{Catalog, Column, Object, ObjectKind, TableDef, ViewDef};
 use crate::sql::types::SqlType;
 
@@ -115,7 +114,7 @@ fn catalog() -> Catalog {
 fn context() -> (SessionContext, u32) {
     let config = SessionConfig::new().with_default_catalog_and_schema("d1", "public");
     let ctx = SessionContext::new_with_config(config);
-    crate::functions::register(&mut ctx.state_ref().write(), Arc::new(SystemClock)).unwrap();
+    crate::functions::register(&mut ctx.state_ref().write()).unwrap();
     let catalog = catalog();
     for object in catalog.objects() {
         let schema = object.arrow_schema();

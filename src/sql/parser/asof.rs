@@ -233,8 +233,8 @@ impl Prepass<'_> {
         if is_proc_time(&time) {
             return Err(here.unsupported(
                 "AS OF PROC_TIME() of what is not the right side of a JOIN",
-                "Leave it out: a table is read as it is now. In a JOIN it is looked up as it is when \
-                 a row of the left side comes.",
+                "Leave it out: a table is read as it is now. In a JOIN it is looked up as it is \
+                 when a row of the left side comes.",
             ));
         }
         let at = self.out[start].span;
