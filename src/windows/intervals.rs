@@ -188,7 +188,10 @@ mod tests {
         /// Late times find what had closed, whether they come one by one or together.
         #[test]
         fn final_sessions_stay_as_they_are(
-            commits in prop::collection::vec(prop::collection::vec((0i64..40, 0i64..6), 1..5), 1..8),
+            commits in prop::collection::vec(
+                prop::collection::vec((0i64..40, 0i64..6), 1..5),
+                1..8,
+            ),
             gap in 1i64..7,
         ) {
             let (mut alone, mut together) = (Intervals::new(gap), Intervals::new(gap));
