@@ -1,10 +1,10 @@
 //! What the hub has come to, as records with which a log can begin.
 //!
 //! # Semantics
-//! A log that begins with an image has, in this order: [`Input::Image`](super::journal::Input) with
-//! the number of shards, every definition, the files that have pages, the state of each object and
-//! of the hub, and the mark of the end. Told to an empty hub, the definitions make objects and queries that are told nothing,
-//! and the state is loaded into them. What follows is told as ever.
+//! A log that begins with an image has, in this order: [`Input::Image`](super::journal::Input)
+//! with the number of shards, every definition, the files that have pages, the state of each object
+//! and of the hub, and the mark of the end. Told to an empty hub, the definitions make objects and
+//! queries that are told nothing, and the state is loaded into them. What follows is told as ever.
 //!
 //! An image is taken when all queries and sinks have done what they were told of: what is on its
 //! way is in none. Under the hub's lock only numbers are copied; rows are shared with the stores,
