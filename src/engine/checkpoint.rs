@@ -12,6 +12,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::sink::Place;
 use super::{Engine, Error, Result};
 use crate::fault;
 use crate::runtime::image::Image;
@@ -48,7 +49,7 @@ impl Engine {
         // What is in files need not be copied.
         let drained = tokio::task::spawn_blocking(move || written.drain()).await;
         drained.map_err(|error| Error::Internal(error.to_string()))?;
-        let image = self.image(Journal::begin_next).await?;
+        let image = self.image(Journal::begin_next, Place::Here).await?;
         fault::point("checkpoint.imaged");
         let replace = move || {
             let replaced = journal.replace(image);
@@ -61,15 +62,17 @@ impl Engine {
     }
 
     /// Takes an image when queries and sinks have caught up; `then` is done at the same moment.
-    pub(super) async fn image(&self, then: fn(&Journal)) -> Result<Image> {
+    pub(super) async fn image(&self, then: fn(&Journal), place: Place) -> Result<Image> {
         // Sinks would wait for room, and everybody for them.
         self.hub.has_room()?;
         loop {
             let gate = Gate::close(self);
             fault::point("checkpoint.gated");
             self.hub.quiet().await;
-            let others =
-                || self.sink_states().map_err(|e| crate::runtime::Error::Record(e.to_string()));
+            let others = || {
+                let states = self.sink_states(place);
+                states.map_err(|e| crate::runtime::Error::Record(e.to_string()))
+            };
             let image = self.hub.image(others, then)?;
             drop(gate);
             if let Some(image) = image {

@@ -11,10 +11,12 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use arrow::array::ArrayRef;
 use datafusion::logical_expr::LogicalPlan;
 use sqlparser::ast;
+use tokio_util::sync::CancellationToken;
 
 use super::assignment::columns_of_query;
 use super::columns::index_of;
@@ -41,6 +43,23 @@ use crate::sql::derived::CreateSink;
 use crate::storage::{Bag, NONE};
 use crate::time::Timestamp;
 
+/// How long DROP waits for a sink to write what has been committed.
+const LAST_WAIT: Duration = Duration::from_secs(5);
+
+/// Why a sink to the outside stands still on a server that began with a backup.
+const RESTORED: &str = "55000: the server was restored from a backup, and what the sink wrote since \
+                        is not known; drop it, and create it anew";
+
+/// Where an image is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// This server, which goes on.
+    Here,
+    /// Another one, that goes on beside this one or after it. Both would write the same commits
+    /// outside, with different rows.
+    Backup,
+}
+
 /// A running sink, for the system relations.
 pub(super) struct SinkStatus {
     /// Changes written.
@@ -52,6 +71,10 @@ pub(super) struct SinkStatus {
     /// Of a table: the keys that the query has rows of, with their number.
     keys: Mutex<Option<Bag>>,
     pub(super) feed: Arc<Feed>,
+    /// Whether it writes outside of the server.
+    outside: bool,
+    /// Says that there is no such sink any more.
+    pub(super) dropped: CancellationToken,
 }
 
 /// A sink whose query runs.
@@ -108,7 +131,9 @@ impl Session {
         let job = self.engine.hub().start_job(spec)?;
         let progress = self.engine.hub().add_sink(oid, job, into);
         let (rows, fault, trouble) = (AtomicU64::new(0), Mutex::default(), Mutex::default());
-        let status = Arc::new(SinkStatus { rows, fault, trouble, keys: Mutex::new(keys), feed });
+        let (keys, outside, dropped) = (Mutex::new(keys), into == oid, CancellationToken::new());
+        let status = SinkStatus { rows, fault, trouble, keys, feed, outside, dropped };
+        let status = Arc::new(status);
         lock(&self.engine.sinks).insert(oid, Arc::clone(&status));
         Ok(Started { progress, status })
     }
@@ -279,6 +304,9 @@ impl Writer {
                 Some(Err(fault)) => break Some(fault.message),
                 Some(Ok(change)) => {
                     self.hub.sink_turn(&self.progress, change.made).await;
+                    if self.status.dropped.is_cancelled() {
+                        break None;
+                    }
                     if let Err(error) = self.write(&change).await {
                         tracing::error!(into = %self.into.name, %error, "sink suspended");
                         break Some(format!("{}: {error}", error.sqlstate()));
@@ -345,9 +373,13 @@ impl SinkStatus {
     }
 
     /// Writes how far the sink is.
-    fn save(&self) -> Result<StateWriter> {
+    fn save(&self, place: Place) -> Result<StateWriter> {
         let mut to = StateWriter::default();
         let fault = lock(&self.fault).clone();
+        let fault = fault.or_else(|| match place {
+            Place::Backup if self.outside => Some(RESTORED.to_owned()),
+            Place::Backup | Place::Here => None,
+        });
         image::put_json(&mut to, "sink", &(self.rows.load(Ordering::Relaxed), fault))?;
         if let Some(keys) = lock(&self.keys).as_ref() {
             to.put("keys", keys.save()?);
@@ -373,9 +405,25 @@ impl SinkStatus {
 }
 
 impl Engine {
+    /// Lets sinks that are about to be dropped write what has been committed, if that is done soon.
+    pub(super) async fn finish_sinks(&self, objects: &[Arc<Object>]) {
+        let into = objects.iter().filter_map(|object| match &object.kind {
+            ObjectKind::Sink(def) => Some(def.into.unwrap_or(object.oid)),
+            ObjectKind::Stream(_) | ObjectKind::Table(_) | ObjectKind::View(_) => None,
+        });
+        let into: Vec<Oid> = into.collect();
+        if into.is_empty() || self.hub().is_recovering() {
+            return;
+        }
+        if tokio::time::timeout(LAST_WAIT, self.hub().settle_now(&into)).await.is_err() {
+            tracing::warn!("a sink is dropped that has not written everything");
+        }
+    }
+
     /// What an image has of the sinks.
-    pub(super) fn sink_states(&self) -> Result<Others> {
+    pub(super) fn sink_states(&self, place: Place) -> Result<Others> {
         let sinks = lock(&self.sinks);
-        sinks.iter().map(|(oid, status)| Ok((Subject::Sink(*oid), status.save()?))).collect()
+        let states = sinks.iter();
+        states.map(|(oid, status)| Ok((Subject::Sink(*oid), status.save(place)?))).collect()
     }
 }

@@ -15,7 +15,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::hub::Hub;
 use super::job::{Fault, Job};
@@ -34,6 +34,8 @@ pub struct Memory {
     limit: usize,
     scratch: Option<Arc<Scratch>>,
     held: AtomicUsize,
+    /// Whether a query was suspended of which not everything has been let go.
+    suspended: AtomicBool,
 }
 
 /// What a query holds.
@@ -55,7 +57,8 @@ pub struct Holding {
 impl Memory {
     /// A limit in bytes; nothing is spilled without a scratch file.
     pub fn new(limit: usize, scratch: Option<Arc<Scratch>>) -> Arc<Self> {
-        Arc::new(Self { limit, scratch, held: AtomicUsize::new(0) })
+        let (held, suspended) = (AtomicUsize::new(0), AtomicBool::new(false));
+        Arc::new(Self { limit, scratch, held, suspended })
     }
 
     /// The limit in bytes.
@@ -85,6 +88,11 @@ impl Account {
     /// Bytes held in memory.
     pub fn held(&self) -> usize {
         self.held.load(Ordering::Relaxed)
+    }
+
+    /// Says that the query is suspended, and needs nothing any more.
+    pub fn suspended(&self) {
+        self.memory.suspended.store(true, Ordering::Release);
     }
 
     /// Bytes in the scratch file.
@@ -165,12 +173,17 @@ impl Hub {
     /// Lets go of what suspended queries hold; while too much is held, lets those that hold most
     /// spill; if that does not help, suspends the one that holds most. Blocks.
     pub fn relieve(&self) {
-        let mut jobs = self.jobs();
-        jobs.iter().filter(|job| job.publication.fault().is_some()).for_each(|job| job.empty());
         let mut excess = self.memory.excess();
-        if excess == 0 {
+        let suspended = self.memory.suspended.swap(false, Ordering::AcqRel);
+        if excess == 0 && !suspended {
             return;
         }
+        let mut jobs = self.jobs();
+        let suspended = jobs.iter().filter(|job| job.publication.fault().is_some());
+        if !suspended.fold(true, |all, job| job.empty() && all) {
+            self.memory.suspended.store(true, Ordering::Release);
+        }
+        excess = excess.min(self.memory.excess());
         jobs.sort_by_key(|job| std::cmp::Reverse(job.account().held()));
         let mut stuck = true;
         for job in &jobs {

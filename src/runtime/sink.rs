@@ -121,11 +121,11 @@ impl Hub {
         self.told_until(hurried).await;
     }
 
-    fn hurry(&self, more: isize) {
-        let mut state = self.lock();
-        state.hurried += more;
-        drop(state);
-        self.tell();
+    /// Waits until sinks have written into these objects what commits up to now make them write,
+    /// without a pause that lets more rows come together.
+    pub async fn settle_now(&self, objects: &[Oid]) {
+        let _hurry = Hurry::begin(self);
+        self.settle(objects).await;
     }
 
     /// Waits until what has been committed so far can be seen in every view, and in what sinks
@@ -136,12 +136,27 @@ impl Hub {
             let written = state.sinks.values().map(|sink| sink.into);
             (state.views.keys().copied().collect(), written.collect())
         };
-        self.hurry(1);
-        self.settle(&written).await;
-        self.hurry(-1);
+        self.settle_now(&written).await;
         for view in views {
             self.settled(view).await;
         }
+    }
+}
+
+/// Somebody waits for all sinks to have written everything.
+struct Hurry<'a>(&'a Hub);
+
+impl<'a> Hurry<'a> {
+    fn begin(hub: &'a Hub) -> Self {
+        hub.lock().hurried += 1;
+        hub.tell();
+        Self(hub)
+    }
+}
+
+impl Drop for Hurry<'_> {
+    fn drop(&mut self) {
+        self.0.lock().hurried -= 1;
     }
 }
 
