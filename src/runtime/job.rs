@@ -335,7 +335,7 @@ impl Job {
 
     /// Lets go of the state of its operators: it has been suspended. Tells whether all of it went.
     pub(super) fn empty(&self) -> bool {
-        self.tasks.iter().fold(true, |all, task| task.empty() && all)
+        self.tasks.iter().filter(|task| !task.empty()).count() == 0
     }
 
     /// Writes the state of its operators and its result. It has done all it was told of.

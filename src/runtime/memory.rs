@@ -180,7 +180,7 @@ impl Hub {
         }
         let mut jobs = self.jobs();
         let suspended = jobs.iter().filter(|job| job.publication.fault().is_some());
-        if !suspended.fold(true, |all, job| job.empty() && all) {
+        if suspended.filter(|job| !job.empty()).count() > 0 {
             self.memory.suspended.store(true, Ordering::Release);
         }
         excess = excess.min(self.memory.excess());
