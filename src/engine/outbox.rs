@@ -1,13 +1,13 @@
 //! What sinks write outside, each commit once.
 //!
 //! # Semantics
-//! What has come together is written every `interval`, and at once when somebody waits: FLUSH, a
-//! checkpoint. A range of commits is written as a whole, with its end where it is written
+//! What has come together is written every `interval`, and at once when somebody waits for it, as
+//! FLUSH does. A range of commits is written as a whole, with its end where it is written
 //! ([`Sink::write`]); then that is recorded in the log ([`Write::Delivered`]). A server that starts
 //! again asks up to where everything stands there ([`Sink::resume`]), and writes what comes behind.
 //!
 //! What cannot be written is tried again, at growing intervals; `hw.sinks` says why. Nothing else
-//! waits for it but checkpoints. A sink that is dropped writes no more, and what it kept outside for
+//! waits for it: an image has what is not written yet. A sink that is dropped writes no more, and what it kept outside for
 //! itself is removed.
 
 use std::sync::Arc;
@@ -132,7 +132,7 @@ impl Outbox {
 
     async fn turn_of_running(&self, waiting: &Waiting) -> Turn {
         let change = async {
-            match self.status.feed.next().await {
+            match self.status.feed.next_noted(|change| self.status.note(change)).await {
                 Some(Ok(change)) => Turn::Change(Box::new(change)),
                 Some(Err(fault)) => Turn::End(Some(fault.message)),
                 None => Turn::End(None),
@@ -172,8 +172,9 @@ impl Outbox {
         if change.delta.is_empty() {
             return Ok(());
         }
-        self.status.count_keys(&change.delta, &self.key)?;
+        self.status.count_keys(&change, &self.key)?;
         if self.progress.has_delivered(change.made) {
+            self.status.forget();
             return Ok(());
         }
         if next.is_none() {
@@ -267,6 +268,7 @@ impl Outbox {
             pause = (pause * 2).min(PAUSES[1]);
         }
         self.hub.durable().await;
+        self.status.forget();
         fault::point("outbox.delivered");
         self.status.rows.fetch_add(rows as u64, Ordering::Relaxed);
         if let Err(error) = self.sink.forget(until.0).await {

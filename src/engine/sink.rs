@@ -24,7 +24,7 @@ use super::derived::QueryOptions;
 use super::dml::{check_columns, check_not_null, fitted, refuse_derived};
 use super::session::Session;
 use super::{Engine, Error, Result, lock, query};
-use crate::delta::{Delta, batch};
+use crate::delta::{Delta, batch, codec};
 use crate::error::{Classify, SqlState};
 use crate::fault;
 use crate::operators::evaluate::row_text;
@@ -36,12 +36,13 @@ use crate::planner::relation::Names;
 use crate::runtime::hub::{Hub, JobSpec, Write};
 use crate::runtime::image::{self, Others, Subject};
 use crate::runtime::job::Fault;
+use crate::runtime::packet::Commit;
 use crate::runtime::sink::SinkProgress;
 use crate::runtime::subscription::{Change, Feed};
 use crate::sql::catalog::{Catalog, Object, ObjectKind, Oid, SinkDef};
 use crate::sql::derived::CreateSink;
 use crate::storage::{Bag, NONE};
-use crate::time::Timestamp;
+use crate::time::{Position, Timestamp};
 
 /// How long DROP waits for a sink to write what has been committed.
 const LAST_WAIT: Duration = Duration::from_secs(5);
@@ -68,8 +69,12 @@ pub(super) struct SinkStatus {
     pub fault: Mutex<Option<String>>,
     /// Why it tries again.
     pub trouble: Mutex<Option<String>>,
-    /// Of a table: the keys that the query has rows of, with their number.
-    keys: Mutex<Option<Bag>>,
+    /// Of a table: the keys that the query has rows of, with their number; and the last commit
+    /// that counts there.
+    keys: Mutex<Option<(Bag, Position)>>,
+    /// What goes outside, has been taken from the feed, and is not known to be written.
+    taken: Mutex<Vec<Change>>,
+    progress: Arc<SinkProgress>,
     pub(super) feed: Arc<Feed>,
     /// Whether it writes outside of the server.
     outside: bool,
@@ -131,9 +136,17 @@ impl Session {
         let job = self.engine.hub().start_job(spec)?;
         let progress = self.engine.hub().add_sink(oid, job, into);
         let (rows, fault, trouble) = (AtomicU64::new(0), Mutex::default(), Mutex::default());
-        let (keys, outside, dropped) = (Mutex::new(keys), into == oid, CancellationToken::new());
-        let status = SinkStatus { rows, fault, trouble, keys, feed, outside, dropped };
-        let status = Arc::new(status);
+        let status = Arc::new(SinkStatus {
+            rows,
+            fault,
+            trouble,
+            keys: Mutex::new(keys.map(|keys| (keys, Position::default()))),
+            taken: Mutex::default(),
+            progress: Arc::clone(&progress),
+            feed,
+            outside: into == oid,
+            dropped: CancellationToken::new(),
+        });
         lock(&self.engine.sinks).insert(oid, Arc::clone(&status));
         Ok(Started { progress, status })
     }
@@ -333,7 +346,8 @@ impl Writer {
                 Write::Table(self.into.oid, Delta::inserts(delta.rows().clone(), Timestamp::MIN))
             }
             ObjectKind::Table(def) => {
-                self.status.count_keys(&delta, &def.primary_key)?;
+                let counted = Change { delta: delta.clone(), ..*change };
+                self.status.count_keys(&counted, &def.primary_key)?;
                 Write::Upsert(self.into.oid, delta)
             }
             _ => Write::Rows(self.into.oid, delta.rows().clone()),
@@ -351,10 +365,26 @@ impl Writer {
 }
 
 impl SinkStatus {
+    /// Takes note of a change that is about to be written outside.
+    pub(super) fn note(&self, change: &Change) {
+        if !change.delta.is_empty() {
+            lock(&self.taken).push(change.clone());
+        }
+    }
+
+    /// Forgets changes that are known to be written.
+    pub(super) fn forget(&self) {
+        lock(&self.taken).retain(|change| !self.progress.has_delivered(change.made));
+    }
+
     /// Refuses a change that leaves two rows of one key.
-    pub(super) fn count_keys(&self, delta: &Delta, key: &[usize]) -> Result<()> {
+    pub(super) fn count_keys(&self, change: &Change, key: &[usize]) -> Result<()> {
         let mut keys = lock(&self.keys);
-        let Some(keys) = keys.as_mut() else { return Ok(()) };
+        let Some((keys, counted)) = keys.as_mut() else { return Ok(()) };
+        if change.made <= std::mem::replace(counted, change.made.max(*counted)) {
+            return Ok(());
+        }
+        let delta = &change.delta;
         let columns: Vec<ArrayRef> =
             key.iter().map(|i| Arc::clone(delta.rows().column(*i))).collect();
         let rows = batch(Arc::clone(keys.schema()), columns, delta.len())?;
@@ -381,19 +411,58 @@ impl SinkStatus {
             Place::Backup | Place::Here => None,
         });
         image::put_json(&mut to, "sink", &(self.rows.load(Ordering::Relaxed), fault))?;
-        if let Some(keys) = lock(&self.keys).as_ref() {
+        if let Some((keys, counted)) = lock(&self.keys).as_ref() {
             to.put("keys", keys.save()?);
+            image::put_json(&mut to, "counted", counted)?;
+        }
+        if self.outside && place == Place::Here {
+            self.save_waiting(&mut to)?;
         }
         Ok(to)
+    }
+
+    /// Writes the changes that are not known to be written outside.
+    fn save_waiting(&self, to: &mut StateWriter) -> Result<()> {
+        let waiting: Vec<Change> = self.feed.look(|others| {
+            let taken = lock(&self.taken);
+            let all = taken.iter().chain(others).filter(|change| !change.delta.is_empty());
+            all.filter(|change| !self.progress.has_delivered(change.made)).cloned().collect()
+        });
+        let Some(first) = waiting.first() else { return Ok(()) };
+        let deltas: Vec<Delta> = waiting.iter().map(|change| change.delta.clone()).collect();
+        to.put("waiting", codec::encode(&Delta::concat(&first.delta.schema(), &deltas)?)?);
+        let about = |change: &Change| {
+            let Change { delta, progress, commit, made } = change;
+            (delta.len(), *made, commit.position, commit.time, *progress)
+        };
+        image::put_json(to, "made", &waiting.iter().map(about).collect::<Vec<_>>())?;
+        Ok(())
+    }
+
+    /// Takes what [`SinkStatus::save_waiting`] wrote.
+    fn load_waiting(&self, from: &mut StateReader) -> Result<()> {
+        let Some(rows) = from.take("waiting") else { return Ok(()) };
+        let (all, mut at) = (codec::decode(&rows)?, 0);
+        let made: Vec<(usize, Position, Position, Timestamp, Timestamp)> =
+            image::take_json(from, "made")?;
+        let change = |(rows, made, position, time, progress)| {
+            let (delta, commit) = (all.slice(at, rows), Commit { position, time });
+            at += rows;
+            Change { delta, progress, commit, made }
+        };
+        self.feed.restore(made.into_iter().map(change).collect());
+        Ok(())
     }
 
     /// Takes what [`SinkStatus::save`] wrote; a sink that had stopped stays so.
     pub(super) fn load(&self, from: &mut StateReader) -> Result<()> {
         let (rows, fault): (u64, Option<String>) = image::take_json(from, "sink")?;
         self.rows.store(rows, Ordering::Relaxed);
-        if let Some(keys) = lock(&self.keys).as_mut() {
+        if let Some((keys, counted)) = lock(&self.keys).as_mut() {
             keys.load(&image::take(from, "keys")?)?;
+            *counted = image::next_json(from, "counted")?.unwrap_or_default();
         }
+        self.load_waiting(from)?;
         if let Some(message) = fault {
             self.feed.close(Some(Fault {
                 sqlstate: SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,

@@ -22,6 +22,8 @@ use crate::time::Position;
 pub struct SinkProgress {
     job: Arc<Job>,
     into: Oid,
+    /// Whether it writes outside of the server, where nobody knows how long that takes.
+    outside: bool,
     written: AtomicU64,
     /// The last commit of which what it changed is recorded as written.
     delivered: AtomicU64,
@@ -44,9 +46,10 @@ impl SinkProgress {
         self.delivered.store(position.0, Ordering::Release);
     }
 
-    /// Whether everything that the query gave has been written.
+    /// Whether an image has all that it needs: what the query gave has been written, or the image
+    /// has what is to be written outside.
     pub(super) fn is_level(&self) -> bool {
-        self.reached(self.job.publication.expected())
+        self.outside || self.reached(self.job.publication.expected())
     }
 
     /// How far it has written, and how far that is recorded.
@@ -68,11 +71,13 @@ impl SinkProgress {
 }
 
 impl Hub {
-    /// Makes known that a query's changes are written into an object.
+    /// Makes known that a query's changes are written into an object; into the sink itself, if that
+    /// is outside.
     pub fn add_sink(&self, oid: Oid, job: Arc<Job>, into: Oid) -> Arc<SinkProgress> {
         let (written, delivered) = (AtomicU64::new(0), AtomicU64::new(0));
         let stopped = AtomicBool::new(false);
-        let sink = Arc::new(SinkProgress { job, into, written, delivered, stopped });
+        let outside = into == oid;
+        let sink = Arc::new(SinkProgress { job, into, outside, written, delivered, stopped });
         self.lock().sinks.insert(oid, Arc::clone(&sink));
         sink
     }
@@ -114,11 +119,7 @@ impl Hub {
 impl Hub {
     /// Waits until somebody waits for all sinks to have written everything.
     pub async fn hurried(&self) {
-        let hurried = || {
-            let state = self.lock();
-            state.gated || state.hurried > 0
-        };
-        self.told_until(hurried).await;
+        self.told_until(|| self.lock().hurried > 0).await;
     }
 
     /// Waits until sinks have written into these objects what commits up to now make them write,

@@ -128,10 +128,19 @@ fn a_directory_that_is_gone_is_waited_for() {
     client.run("FLUSH");
     fs::rename(&dir, &elsewhere).expect("the directory can be moved");
     client.run("INSERT INTO s VALUES (2, 'b')");
+    // No checkpoint waits for that; the next server has what is to be written.
+    client.run("CHECKPOINT");
+    client.run("INSERT INTO s VALUES (4, 'd')");
+    let server = server.crash();
+    let mut client = server.connect();
+    client.run("INSERT INTO s VALUES (5, 'e')");
+    client.run("CHECKPOINT");
+    let server = server.crash();
+    let mut client = server.connect();
     let mut other = server.connect();
     let flush = thread::spawn(move || other.run("FLUSH"));
     // Others are served meanwhile.
-    assert_eq!(client.run("SELECT count(*) FROM s").value().as_deref(), Some("2"));
+    assert_eq!(client.run("SELECT count(*) FROM s").value().as_deref(), Some("4"));
     fs::rename(&elsewhere, &dir).expect("the directory can be moved back");
     flush.join().expect("FLUSH ends");
     assert_eq!(lines_below(&dir), expected(&mut client));
