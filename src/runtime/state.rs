@@ -92,9 +92,10 @@ impl State {
         self.time.map_or(now, |last| now.max(last.plus(1)))
     }
 
-    /// The name of a table or running query.
+    /// The name of a stream, table or running query.
     pub(super) fn name(&self, oid: Oid) -> Result<String> {
-        let table = self.tables.get(&oid).map(|table| table.name().to_owned());
+        let stream = self.streams.get(&oid).map(|stream| stream.name().to_owned());
+        let table = stream.or_else(|| Some(self.tables.get(&oid)?.name().to_owned()));
         let view = || Some(self.jobs.get(self.views.get(&oid)?)?.name.clone());
         table.or_else(view).ok_or_else(|| Error::Gone(format!("with oid {oid}")))
     }
