@@ -91,6 +91,17 @@ pub struct Receipt {
     pub refused: usize,
 }
 
+/// Whether writes leave more rows in tables than there were. Those of a sink follow from rows that
+/// have been taken, and checkpoints wait for them.
+fn grows_tables(writes: &[Write]) -> bool {
+    let more = |write: &Write| match write {
+        Write::Table(_, delta) => (0..delta.len()).map(|i| delta.weight(i)).sum(),
+        _ => 0,
+    };
+    let of_sink = writes.iter().any(|write| matches!(write, Write::Delivered(..)));
+    !of_sink && writes.iter().map(more).sum::<i64>() > 0
+}
+
 /// On how much queries run.
 #[derive(Clone, Copy, Debug)]
 pub struct Sizes {
@@ -177,7 +188,7 @@ impl Hub {
         let mut state = self.lock();
         let now = self.clock.now();
         self.record_definition(&mut state, now)?;
-        table.begin(state.time(now), &self.keeper, oid);
+        table.begin(state.time(now), (&self.keeper, oid), &self.memory);
         state.tables.insert(oid, table);
         Ok(())
     }
@@ -231,6 +242,9 @@ impl Hub {
         }
         let now = self.clock.now();
         state.check(&writes, now)?;
+        if !state.recovering && grows_tables(&writes) {
+            self.memory.has_room()?;
+        }
         let moment = state.moment(now);
         fault::point("hub.commit");
         self.record(&moment, input.as_deref(), lazy)?;

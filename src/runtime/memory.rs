@@ -1,13 +1,14 @@
-//! How much memory queries hold, and what happens when it is too much.
+//! How much memory queries and tables hold, and what happens when it is too much.
 //!
 //! # Semantics
 //! Each query has an [`Account`] of what its operators and its result hold, in parts: a
-//! [`Holding`] for each of its tasks and one for the result. While all accounts together exceed the
-//! limit, whoever has just worked moves rows of its own to the scratch file, and so does, now and
-//! then, whoever holds most. What is spilled is read where it is needed; results are the same.
+//! [`Holding`] for each of its tasks and one for the result; each table has one as well. While all
+//! accounts together exceed the limit, whoever has just worked moves rows of its own to the scratch
+//! file, and so does, now and then, whoever holds most. What is spilled is read where it is needed;
+//! results are the same.
 //!
 //! What points to rows stays in memory. When nothing more can be moved, the query that holds most
-//! is suspended.
+//! is suspended; if a table holds more than any query, tables take no more rows.
 //!
 //! # Cost
 //! Looking at all stores of a task costs what their number is, and for some what the number of
@@ -19,7 +20,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::hub::Hub;
 use super::job::{Fault, Job};
+use super::{Error, Result};
 use crate::error::SqlState;
+use crate::sql::catalog::Oid;
 use crate::storage::{Scratch, Visit};
 
 /// Bytes that a row is taken for where it must be told quickly how much has come.
@@ -36,9 +39,11 @@ pub struct Memory {
     held: AtomicUsize,
     /// Whether a query was suspended of which not everything has been let go.
     suspended: AtomicBool,
+    /// Whether tables hold too much.
+    full: AtomicBool,
 }
 
-/// What a query holds.
+/// What a query or table holds.
 #[derive(Debug)]
 pub struct Account {
     memory: Arc<Memory>,
@@ -46,7 +51,7 @@ pub struct Account {
     spilled: AtomicUsize,
 }
 
-/// What a part of a query holds, as it was when it was last looked at.
+/// What a part of a query, or a table, holds, as it was when it was last looked at.
 #[derive(Debug)]
 pub struct Holding {
     account: Arc<Account>,
@@ -57,13 +62,22 @@ pub struct Holding {
 impl Memory {
     /// A limit in bytes; nothing is spilled without a scratch file.
     pub fn new(limit: usize, scratch: Option<Arc<Scratch>>) -> Arc<Self> {
-        let (held, suspended) = (AtomicUsize::new(0), AtomicBool::new(false));
-        Arc::new(Self { limit, scratch, held, suspended })
+        let (held, suspended, full) = (AtomicUsize::new(0), AtomicBool::new(false), false.into());
+        Arc::new(Self { limit, scratch, held, suspended, full })
     }
 
     /// The limit in bytes.
     pub fn limit(&self) -> usize {
         self.limit
+    }
+
+    /// Fails if tables may take no more rows.
+    pub(super) fn has_room(&self) -> Result<()> {
+        if !self.full.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let (held, limit) = (self.held.load(Ordering::Relaxed) >> 20, self.limit >> 20);
+        Err(Error::OutOfMemory { held, limit })
     }
 
     /// Bytes held beyond the limit.
@@ -105,6 +119,11 @@ impl Holding {
     /// A part of a query that holds nothing.
     pub fn new(account: &Arc<Account>) -> Self {
         Self { account: Arc::clone(account), held: 0, spilled: 0 }
+    }
+
+    /// Whose part it is.
+    pub fn account(&self) -> &Arc<Account> {
+        &self.account
     }
 
     /// How many bytes of new rows make it worth looking at what is held.
@@ -171,32 +190,58 @@ impl Hub {
     }
 
     /// Lets go of what suspended queries hold; while too much is held, lets those that hold most
-    /// spill; if that does not help, suspends the one that holds most. Blocks.
+    /// spill; if that does not help, suspends the query that holds most, or lets tables take no
+    /// more rows. Blocks.
     pub fn relieve(&self) {
         let mut excess = self.memory.excess();
+        if excess == 0 {
+            self.memory.full.store(false, Ordering::Release);
+        }
         let suspended = self.memory.suspended.swap(false, Ordering::AcqRel);
         if excess == 0 && !suspended {
             return;
         }
-        let mut jobs = self.jobs();
+        let jobs = self.jobs();
         let suspended = jobs.iter().filter(|job| job.publication.fault().is_some());
         if suspended.filter(|job| !job.empty()).count() > 0 {
             self.memory.suspended.store(true, Ordering::Release);
         }
         excess = excess.min(self.memory.excess());
-        jobs.sort_by_key(|job| std::cmp::Reverse(job.account().held()));
+        let tables = self.tables_held().into_iter();
+        let mut holders: Vec<(usize, Holder)> =
+            tables.map(|(oid, held, _)| (held, Holder::Table(oid))).collect();
+        holders.extend(jobs.into_iter().map(|job| (job.account().held(), Holder::Query(job))));
+        holders.sort_by_key(|(held, _)| std::cmp::Reverse(*held));
         let mut stuck = true;
-        for job in &jobs {
+        for (_, holder) in &holders {
             if excess == 0 {
                 return;
             }
-            stuck &= job.spill(excess) == Some(0);
+            let spilled = match holder {
+                Holder::Query(job) => job.spill(excess),
+                Holder::Table(oid) => self.spill_table(*oid, excess),
+            };
+            stuck &= spilled == Some(0);
             excess = self.memory.excess();
         }
-        if let Some(largest) = jobs.first().filter(|_| stuck && excess > 0) {
-            largest.suspend(too_much(largest, self.memory.limit));
+        match holders.first().filter(|_| stuck && excess > 0) {
+            Some((_, Holder::Query(largest))) => {
+                largest.suspend(too_much(largest, self.memory.limit));
+            }
+            Some((_, Holder::Table(_))) => self.memory.full.store(true, Ordering::Release),
+            None => {}
         }
     }
+
+    fn spill_table(&self, oid: Oid, bytes: usize) -> Option<usize> {
+        Some(self.lock().tables.get_mut(&oid)?.spill(bytes))
+    }
+}
+
+/// Who holds something.
+enum Holder {
+    Query(Arc<Job>),
+    Table(Oid),
 }
 
 fn too_much(job: &Job, limit: usize) -> Fault {
