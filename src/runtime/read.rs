@@ -16,7 +16,7 @@ use super::snapshot::Snapshot;
 use super::subscription::Feed;
 use super::{Error, Result};
 use crate::delta::Delta;
-use crate::planner::plan::{Clock, Plan};
+use crate::planner::plan::{Clock, Kind, Plan};
 use crate::sql::catalog::Oid;
 use crate::time::{Position, Timestamp, Watermark};
 

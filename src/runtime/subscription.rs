@@ -135,9 +135,8 @@ impl Feed {
     }
 
     /// Looks at the changes that have not been taken; meanwhile none comes or is taken.
-    pub fn look<T>(&self, look: impl FnOnce(&mut dyn Iterator<Item = &Change>) -> T) -> T {
-        let queue = self.lock();
-        look(&mut queue.changes.iter().map(|(change, _)| change))
+    pub fn look<T>(&self, look: impl FnOnce(Vec<&Change>) -> T) -> T {
+        look(self.lock().changes.iter().map(|(change, _)| change).collect())
     }
 
     /// Waits for the next change; `None` when the query has ended. One reader at a time;
