@@ -194,7 +194,7 @@ impl<'a> Life<'a> {
         let made = client.run(sql).lines();
         assert!(made == ["0|1"] || made == ["0|NULL"], "{what}: generated rows: {made:?}");
         self.source.check(client, &what);
-        if self.what.1 % CHECK_KILLS == 0 {
+        if self.what.1.is_multiple_of(CHECK_KILLS) {
             self.check_outside(client);
         }
     }
