@@ -139,7 +139,8 @@ fn tables_spill_and_take_no_more_rows_when_they_cannot() {
     assert_eq!(number(&mut client, "SELECT count(*) FROM t"), next);
     // Changes that add no rows go on, and so does everything else.
     client.run("UPDATE t SET pad = 'changed' WHERE id = 1");
-    client.run("DELETE FROM t WHERE id = 2");
+    client.run("DELETE FROM t WHERE id BETWEEN 2 AND 4");
+    client.run("INSERT INTO t VALUES (-1, 'one'), (-2, 'another')");
     client.run("CREATE STREAM s (id BIGINT)");
     client.run("INSERT INTO s VALUES (1)");
     let server = server.crash();

@@ -205,7 +205,7 @@ impl Engine {
         let sizes = Sizes { shards, threads, batch_rows };
         let hub = Hub::start(hub, sizes, keeper, memory).map_err(internal)?;
         Ok(Arc::new(Self {
-            functions: Arc::new(functions::session_state(options.threads)),
+            functions: Arc::new(functions::session_state(threads, Arc::<HeldClock>::clone(clock))),
             zones: Mutex::default(),
             hub,
             options,

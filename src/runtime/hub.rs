@@ -91,15 +91,16 @@ pub struct Receipt {
     pub refused: usize,
 }
 
-/// Whether writes leave more rows in tables than there were. Those of a sink follow from rows that
-/// have been taken, and checkpoints wait for them.
-fn grows_tables(writes: &[Write]) -> bool {
+/// How many more rows writes leave in tables than there were, if they do. Those of a sink follow
+/// from rows that have been taken, and checkpoints wait for them.
+fn rows_more(writes: &[Write]) -> Option<usize> {
     let more = |write: &Write| match write {
         Write::Table(_, delta) => (0..delta.len()).map(|i| delta.weight(i)).sum(),
         _ => 0,
     };
     let of_sink = writes.iter().any(|write| matches!(write, Write::Delivered(..)));
-    !of_sink && writes.iter().map(more).sum::<i64>() > 0
+    let sum = writes.iter().map(more).sum::<i64>();
+    usize::try_from(sum).ok().filter(|more| *more > 0 && !of_sink)
 }
 
 /// On how much queries run.
@@ -242,8 +243,8 @@ impl Hub {
         }
         let now = self.clock.now();
         state.check(&writes, now)?;
-        if !state.recovering && grows_tables(&writes) {
-            self.memory.has_room()?;
+        if let Some(more) = rows_more(&writes).filter(|_| !state.recovering) {
+            self.memory.has_room(state.table_rows() + more)?;
         }
         let moment = state.moment(now);
         fault::point("hub.commit");

@@ -39,8 +39,9 @@ pub struct Memory {
     held: AtomicUsize,
     /// Whether a query was suspended of which not everything has been let go.
     suspended: AtomicBool,
-    /// Whether tables hold too much.
-    full: AtomicBool,
+    /// How many rows all tables had when they held too much, or no limit. With fewer there is room
+    /// in what they hold.
+    rows_max: AtomicUsize,
 }
 
 /// What a query or table holds.
@@ -62,8 +63,8 @@ pub struct Holding {
 impl Memory {
     /// A limit in bytes; nothing is spilled without a scratch file.
     pub fn new(limit: usize, scratch: Option<Arc<Scratch>>) -> Arc<Self> {
-        let (held, suspended, full) = (AtomicUsize::new(0), AtomicBool::new(false), false.into());
-        Arc::new(Self { limit, scratch, held, suspended, full })
+        let (held, rows_max) = (AtomicUsize::new(0), AtomicUsize::new(usize::MAX));
+        Arc::new(Self { limit, scratch, held, suspended: AtomicBool::new(false), rows_max })
     }
 
     /// The limit in bytes.
@@ -71,9 +72,9 @@ impl Memory {
         self.limit
     }
 
-    /// Fails if tables may take no more rows.
-    pub(super) fn has_room(&self) -> Result<()> {
-        if !self.full.load(Ordering::Acquire) {
+    /// Fails if tables may not have so many rows together.
+    pub(super) fn has_room(&self, rows: usize) -> Result<()> {
+        if rows <= self.rows_max.load(Ordering::Acquire) {
             return Ok(());
         }
         let (held, limit) = (self.held.load(Ordering::Relaxed) >> 20, self.limit >> 20);
@@ -195,7 +196,7 @@ impl Hub {
     pub fn relieve(&self) {
         let mut excess = self.memory.excess();
         if excess == 0 {
-            self.memory.full.store(false, Ordering::Release);
+            self.memory.rows_max.store(usize::MAX, Ordering::Release);
         }
         let suspended = self.memory.suspended.swap(false, Ordering::AcqRel);
         if excess == 0 && !suspended {
@@ -228,7 +229,9 @@ impl Hub {
             Some((_, Holder::Query(largest))) => {
                 largest.suspend(too_much(largest, self.memory.limit));
             }
-            Some((_, Holder::Table(_))) => self.memory.full.store(true, Ordering::Release),
+            Some((_, Holder::Table(_))) => {
+                self.memory.rows_max.fetch_min(self.lock().table_rows(), Ordering::AcqRel);
+            }
             None => {}
         }
     }

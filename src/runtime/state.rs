@@ -92,6 +92,11 @@ impl State {
         self.time.map_or(now, |last| now.max(last.plus(1)))
     }
 
+    /// How many distinct rows all tables have.
+    pub(super) fn table_rows(&self) -> usize {
+        self.tables.values().map(Table::row_count).sum()
+    }
+
     /// The name of a stream, table or running query.
     pub(super) fn name(&self, oid: Oid) -> Result<String> {
         let stream = self.streams.get(&oid).map(|stream| stream.name().to_owned());
