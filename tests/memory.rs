@@ -106,3 +106,46 @@ fn a_query_that_cannot_spill_enough_is_suspended_and_others_go_on() {
     client.run("INSERT INTO s VALUES (1)");
     assert_eq!(number(&mut client, "SELECT n FROM small"), 200_001);
 }
+
+#[test]
+fn tables_spill_and_take_no_more_rows_when_they_cannot() {
+    let server = Server::with_memory("4MB");
+    let mut client = server.connect();
+    client.run("CREATE TABLE t (id BIGINT PRIMARY KEY, pad TEXT)");
+    let rows = |from: i64, text: &str| {
+        format!(
+            "INSERT INTO t SELECT i, {text} FROM generate_series({from}, {from} + 1999) AS g(i)"
+        )
+    };
+    (0..5).for_each(|i| {
+        client.run(&rows(i * 2_000, &pad("i")));
+    });
+    assert_eq!(number(&mut client, "SELECT sum(length(pad)) FROM t"), 10_000_000);
+    let spilled = number(&mut client, "SELECT spilled FROM hw.memory WHERE name = 't'");
+    assert!(spilled > 4 << 20, "{spilled} bytes are spilled");
+    client.run("UPDATE t SET pad = upper(pad) WHERE id % 5 = 0");
+    // What points to rows is what is left.
+    let mut next = 10_000;
+    let failure = loop {
+        match client.query(&rows(next, "'short'")) {
+            Ok(_) => next += 2_000,
+            Err(failure) => break failure,
+        }
+        assert!(next < 1_000_000, "it has no limit");
+    };
+    let said = failure.said();
+    assert_eq!(said.code, "53200", "{said}");
+    assert!(said.message.ends_with("and memory_limit is 4 MB"), "{said}");
+    assert_eq!(number(&mut client, "SELECT count(*) FROM t"), next);
+    // Changes that add no rows go on, and so does everything else.
+    client.run("UPDATE t SET pad = 'changed' WHERE id = 1");
+    client.run("DELETE FROM t WHERE id BETWEEN 2 AND 4");
+    client.run("INSERT INTO t VALUES (-1, 'one'), (-2, 'another')");
+    client.run("CREATE STREAM s (id BIGINT)");
+    client.run("INSERT INTO s VALUES (1)");
+    let server = server.crash();
+    let mut client = server.connect();
+    assert_eq!(number(&mut client, "SELECT count(*) FROM t"), next - 1);
+    assert_eq!(number(&mut client, "SELECT count(*) FROM t WHERE pad LIKE 'X%'"), 2_000);
+    assert_eq!(number(&mut client, "SELECT count(*) FROM s"), 1);
+}

@@ -126,6 +126,9 @@ pub trait Sink: Send + Sync {
 
     /// It is known elsewhere that everything up to a commit has been written.
     async fn forget(&self, until: u64) -> Result<()>;
+
+    /// Nothing more is written: removes what only that was for.
+    async fn end(&self) -> Result<()>;
 }
 
 /// Why a record is no row of its stream or table.

@@ -191,6 +191,11 @@ impl Sink for PostgresSink {
     async fn forget(&self, _: u64) -> Result<()> {
         Ok(())
     }
+
+    /// The row of this sink stays: a server may be out of reach, and nobody takes it for another's.
+    async fn end(&self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// A name in double quotes.

@@ -61,6 +61,15 @@ impl Instants {
     }
 }
 
+/// About how many bytes rows take, of those that others share with them only their part.
+pub fn rows_bytes(rows: &RecordBatch) -> usize {
+    let size = |column: &ArrayRef| {
+        let shared = column.get_array_memory_size();
+        column.to_data().get_slice_memory_size().unwrap_or(shared)
+    };
+    rows.columns().iter().map(size).sum()
+}
+
 /// Signed multiplicities of the rows of a delta.
 #[derive(Clone, Debug)]
 pub enum Weights {
@@ -107,12 +116,8 @@ impl Delta {
 
     /// About how many bytes it takes, of those that others share with it only its part.
     pub fn bytes(&self) -> usize {
-        let size = |column: &ArrayRef| {
-            let shared = column.get_array_memory_size();
-            column.to_data().get_slice_memory_size().unwrap_or(shared)
-        };
         // Its time and weight are beside each row.
-        self.rows.columns().iter().map(size).sum::<usize>() + self.len() * 16
+        rows_bytes(&self.rows) + self.len() * 16
     }
 
     /// Whether there is no triple.

@@ -2,7 +2,8 @@
 //!
 //! # Semantics
 //! A backup is a data directory: its log begins with the state at one commit, which is not before
-//! the statement, and goes on with nothing. A server can start on it, or on a copy.
+//! the statement, and goes on with nothing. A server can start on it, or on a copy; sinks that write
+//! outside of it stand still there, since the server that was backed up went on writing.
 //!
 //! A check tells a log again, as a start does, and changes nothing on the disk.
 //!
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::recovery::Recovery;
+use super::sink::Place;
 use super::{Engine, EngineOptions, Error, Result};
 use crate::clock::{Clock, HeldClock};
 use crate::data_dir::{self, DataDir};
@@ -49,9 +51,16 @@ impl Engine {
                 "It is a directory on the server's machine; begin it with a slash.",
             ));
         }
+        if is_within(&path, &self.dir) {
+            return Err(Error::hinted(
+                SqlState::INVALID_PARAMETER_VALUE,
+                format!("\"{dir}\" is in the server's own data directory"),
+                "A backup is written into a directory of its own.",
+            ));
+        }
         let image = {
             let _definitions = self.ddl.lock().await;
-            self.image(|_| {}).await?
+            self.image(|_| {}, Place::Backup).await?
         };
         let (pages, keeper) = (Arc::clone(&self.pages), Arc::clone(self.hub.keeper()));
         let written = tokio::task::spawn_blocking(move || {
@@ -92,6 +101,12 @@ impl Engine {
         stopped.map_err(|error| Error::Internal(error.to_string()))?;
         Ok(Checked { records, position: last.position, time: last.time, objects })
     }
+}
+
+/// Whether a path that may not be there yet leads into a directory.
+fn is_within(path: &Path, dir: &Path) -> bool {
+    let real = path.ancestors().find_map(|path| path.canonicalize().ok());
+    real.zip(dir.canonicalize().ok()).is_some_and(|(path, dir)| path.starts_with(dir))
 }
 
 /// A directory that cannot be used, as an error of a statement.

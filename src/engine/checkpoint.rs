@@ -13,6 +13,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::sink::Place;
 use super::{Engine, Error, Result};
 use crate::fault;
 use crate::runtime::image::Image;
@@ -49,7 +50,7 @@ impl Engine {
         // What is in files need not be copied.
         let drained = tokio::task::spawn_blocking(move || written.drain()).await;
         drained.map_err(|error| Error::Internal(error.to_string()))?;
-        let image = self.image(Journal::begin_next).await?;
+        let image = self.image(Journal::begin_next, Place::Here).await?;
         fault::point("checkpoint.imaged");
         let pages = Arc::clone(&self.pages);
         let replace = move || {
@@ -71,14 +72,14 @@ impl Engine {
     }
 
     /// Takes an image when queries and sinks have caught up; `then` is done at the same moment.
-    pub(super) async fn image(&self, then: fn(&Journal)) -> Result<Image> {
+    pub(super) async fn image(&self, then: fn(&Journal), place: Place) -> Result<Image> {
         // Sinks would wait for room, and everybody for them.
         self.hub.has_room()?;
         loop {
             let gate = Gate::close(self);
             fault::point("checkpoint.gated");
             self.hub.quiet().await;
-            let image = self.hub.image(|| Ok(self.sink_states()?), then)?;
+            let image = self.hub.image(|| Ok(self.sink_states(place)?), then)?;
             drop(gate);
             if let Some(image) = image {
                 return Ok(image);

@@ -76,7 +76,7 @@ impl Session {
             }
             StatementKind::CreateFunction(create) => self.create_function(create, text)?,
             StatementKind::DropFunction(drop) => self.drop_function(drop)?,
-            StatementKind::Drop(drop) => self.drop(drop)?,
+            StatementKind::Drop(drop) => self.drop(drop).await?,
             StatementKind::CreateSchema { name, if_not_exists } => {
                 self.create_schema(name, *if_not_exists)?
             }

@@ -12,7 +12,7 @@ use crate::sql::names::fold_parts;
 use crate::sql::statement::{Drop, DropKind};
 
 impl Session {
-    pub(super) fn drop(&mut self, drop: &Drop) -> Result<String> {
+    pub(super) async fn drop(&mut self, drop: &Drop) -> Result<String> {
         let mut gone: Vec<Arc<Object>> = Vec::new();
         for name in &drop.names {
             if drop.kind == DropKind::Schema {
@@ -39,6 +39,7 @@ impl Session {
                 }
             }
         }
+        self.engine.finish_sinks(&gone).await;
         for object in gone {
             self.engine.remove(&object);
         }

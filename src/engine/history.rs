@@ -178,6 +178,23 @@ pub(super) fn in_order(
     Ok(numbered)
 }
 
+/// The rows, in the row type of the scan, that had arrived at a time.
+pub(super) fn until(source: &RelationSource, parts: &[Part], at: Timestamp) -> Result<Vec<Delta>> {
+    let mut arrived = Vec::new();
+    'all: for part in parts {
+        for run in part.read().map_err(unreadable)?.iter() {
+            let by_then = run.until(at);
+            let cut = by_then.delta.len() < run.delta.len();
+            arrived.push(Part::Run(Arc::new(by_then)));
+            if cut {
+                // What comes behind has arrived later.
+                break 'all;
+            }
+        }
+    }
+    in_order(source, &arrived, |_| true)
+}
+
 /// The rows that came in time.
 pub(super) fn deltas_of(parts: &[Part]) -> Result<Vec<Delta>> {
     let mut deltas = Vec::new();

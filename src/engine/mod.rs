@@ -3,7 +3,7 @@
 //! `wire` is written against [`Engine`], [`Session`] and [`Outcome`] alone.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use datafusion::execution::SessionState;
@@ -122,6 +122,8 @@ pub struct Engine {
     /// The functions in the time zones and styles of sessions.
     zones: Mutex<BTreeMap<(String, Style), Arc<SessionState>>>,
     options: EngineOptions,
+    /// The data directory.
+    dir: PathBuf,
     catalog: RwLock<Arc<Catalog>>,
     /// What is proven of the maintained views' results.
     properties: RwLock<BTreeMap<Oid, Properties>>,
@@ -165,8 +167,8 @@ impl Engine {
         let clock = Arc::new(HeldClock::new(clock));
         let (generations, recovery) = recovery::Recovery::open(log)?;
         let keeper = Keeper::start(history, options.history_rows)?;
-        let scratch = log.parent().unwrap_or(log);
-        let engine = Self::new(options, &clock, recovery.shards, scratch, keeper)?;
+        let dir = log.parent().unwrap_or(log);
+        let engine = Self::new(options, &clock, recovery.shards, dir, keeper)?;
         engine.recover((generations, recovery), &clock).await?;
         let hub = Arc::clone(&engine.hub);
         let ticker = tokio::spawn(async move {
@@ -183,12 +185,12 @@ impl Engine {
     }
 
     /// An engine to which nothing has been told, for the number of shards that the log has, if it
-    /// has one, and with a scratch file in a directory.
+    /// has one, with its scratch file in a directory.
     fn new(
         options: EngineOptions,
         clock: &Arc<HeldClock>,
         shards: Option<usize>,
-        scratch: &Path,
+        dir: &Path,
         keeper: Arc<Keeper>,
     ) -> Result<Arc<Self>> {
         let started = clock.now();
@@ -200,7 +202,7 @@ impl Engine {
         let options = EngineOptions { shards, ..options };
         let hub: Arc<dyn Clock> = Arc::<HeldClock>::clone(clock);
         let internal = |error: std::io::Error| Error::Internal(error.to_string());
-        let scratch = Scratch::create(scratch).map_err(internal)?;
+        let scratch = Scratch::create(dir).map_err(internal)?;
         let memory = Memory::new(options.memory_limit, Some(scratch));
         let EngineOptions { shards, threads, batch_rows, .. } = options;
         let sizes = Sizes { shards, threads, batch_rows };
@@ -210,6 +212,7 @@ impl Engine {
             zones: Mutex::default(),
             hub,
             options,
+            dir: dir.to_owned(),
             catalog: RwLock::default(),
             properties: RwLock::default(),
             ddl: tokio::sync::Mutex::default(),
@@ -318,7 +321,9 @@ impl Engine {
 
     fn forget(&self, oid: Oid) {
         self.locks.forget(oid);
-        lock(&self.sinks).remove(&oid);
+        if let Some(sink) = lock(&self.sinks).remove(&oid) {
+            sink.dropped.cancel();
+        }
         if let Some(source) = lock(&self.sources).remove(&oid) {
             source.stop();
         }

@@ -1,13 +1,14 @@
 //! What sinks write outside, each commit once.
 //!
 //! # Semantics
-//! What has come together is written every `interval`, and at once when somebody waits: FLUSH, a
-//! checkpoint. A range of commits is written as a whole, with its end where it is written
+//! What has come together is written every `interval`, and at once when somebody waits for it, as
+//! FLUSH does. A range of commits is written as a whole, with its end where it is written
 //! ([`Sink::write`]); then that is recorded in the log ([`Write::Delivered`]). A server that starts
 //! again asks up to where everything stands there ([`Sink::resume`]), and writes what comes behind.
 //!
 //! What cannot be written is tried again, at growing intervals; `hw.sinks` says why. Nothing else
-//! waits for it but checkpoints.
+//! waits for it: an image has what is not written yet. A sink that is dropped writes no more, and what it kept outside for
+//! itself is removed.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -22,6 +23,7 @@ use super::{Result, lock};
 use crate::connectors::{self, Changes, Sink};
 use crate::delta::Delta;
 use crate::error::Classify;
+use crate::fault;
 use crate::planner::text_output::column_text;
 use crate::runtime;
 use crate::runtime::hub::{Hub, Write};
@@ -60,6 +62,8 @@ enum Turn {
     Write,
     /// What waits is written, and that is the end, perhaps for a reason.
     End(Option<String>),
+    /// That is the end.
+    Dropped,
 }
 
 /// What waits to be written.
@@ -89,15 +93,19 @@ impl Outbox {
                 },
                 Turn::Write => {}
                 Turn::End(fault) => ended = Some(fault),
+                Turn::Dropped => break None,
             }
             let Waiting { deltas, count, made, until, .. } = std::mem::take(&mut waiting);
             if let Some(from) = next.filter(|_| count > 0) {
                 match self.changes(&deltas) {
-                    Ok(changes) => self.write((from, made.0), changes).await,
+                    Ok(changes) => {
+                        if self.write((from, made.0), changes).await {
+                            next = Some(made.0 + 1);
+                            self.delivered(made, count).await;
+                        }
+                    }
                     Err(error) => ended = Some(Some(error.to_string())),
                 }
-                next = Some(made.0 + 1);
-                self.delivered(made, count).await;
             }
             self.hub.sink_wrote(&self.progress, until);
             if let Some(fault) = ended {
@@ -107,12 +115,24 @@ impl Outbox {
         *lock(&self.status.fault) = fault;
         self.status.feed.close(None);
         self.hub.sink_stopped(&self.progress);
+        self.status.dropped.cancelled().await;
+        if let Err(error) = self.sink.end().await {
+            tracing::warn!(sink = self.oid, "something is left of it: {error}");
+        }
     }
 
     /// What is to be done next.
     async fn turn(&self, waiting: &Waiting) -> Turn {
+        tokio::select! {
+            biased;
+            () = self.status.dropped.cancelled() => Turn::Dropped,
+            turn = self.turn_of_running(waiting) => turn,
+        }
+    }
+
+    async fn turn_of_running(&self, waiting: &Waiting) -> Turn {
         let change = async {
-            match self.status.feed.next().await {
+            match self.status.feed.next_noted(|change| self.status.note(change)).await {
                 Some(Ok(change)) => Turn::Change(Box::new(change)),
                 Some(Err(fault)) => Turn::End(Some(fault.message)),
                 None => Turn::End(None),
@@ -152,12 +172,13 @@ impl Outbox {
         if change.delta.is_empty() {
             return Ok(());
         }
-        self.status.count_keys(&change.delta, &self.key)?;
+        self.status.count_keys(&change, &self.key)?;
         if self.progress.has_delivered(change.made) {
+            self.status.forget();
             return Ok(());
         }
         if next.is_none() {
-            *next = Some(self.found().await + 1);
+            *next = self.found().await.map(|until| until + 1);
         }
         if next.is_some_and(|next| change.made.0 < next) {
             return Ok(());
@@ -190,36 +211,47 @@ impl Outbox {
         Ok(Changes { rows, weights })
     }
 
-    /// Finishes what an earlier life of the server has begun, and tells up to where all is written.
-    async fn found(&self) -> u64 {
+    /// Finishes what an earlier life of the server has begun, and tells up to where all is written;
+    /// nothing if the sink is dropped before.
+    async fn found(&self) -> Option<u64> {
         let Position(delivered) = self.progress.delivered_until();
-        let until = self.tried(|| self.sink.resume(delivered)).await;
+        let until = self.tried(|| self.sink.resume(delivered)).await?;
         if until > delivered {
             self.delivered(Position(until), 0).await;
         }
-        until
+        Some(until)
     }
 
-    async fn write(&self, range: (u64, u64), changes: Changes) {
+    /// Writes changes; tells whether it could before the sink is dropped.
+    async fn write(&self, range: (u64, u64), changes: Changes) -> bool {
         let changes = Arc::new(changes);
-        self.tried(|| self.sink.write(range, Arc::clone(&changes))).await;
+        fault::point("outbox.write");
+        let written = self.tried(|| self.sink.write(range, Arc::clone(&changes))).await;
+        fault::point("outbox.written");
+        written.is_some()
     }
 
-    /// Does a step, however often it has to be tried.
-    async fn tried<T, F: Future<Output = connectors::Result<T>>>(&self, step: impl Fn() -> F) -> T {
+    /// Does a step, however often it has to be tried before the sink is dropped.
+    async fn tried<T, F: Future<Output = connectors::Result<T>>>(
+        &self,
+        step: impl Fn() -> F,
+    ) -> Option<T> {
         let mut pause = PAUSES[0];
         loop {
             match step().await {
                 Ok(done) => {
                     *lock(&self.status.trouble) = None;
-                    return done;
+                    return Some(done);
                 }
                 Err(error) => {
                     tracing::warn!(sink = self.oid, "tried again in {pause:?}: {error}");
                     *lock(&self.status.trouble) = Some(said(&error));
                 }
             }
-            tokio::time::sleep(pause).await;
+            tokio::select! {
+                () = self.status.dropped.cancelled() => return None,
+                () = tokio::time::sleep(pause) => {}
+            }
             pause = (pause * 2).min(PAUSES[1]);
         }
     }
@@ -228,7 +260,7 @@ impl Outbox {
     async fn delivered(&self, until: Position, rows: usize) {
         let mut pause = PAUSES[0];
         while let Err(error) = self.hub.commit(vec![Write::Delivered(self.oid, until)]) {
-            if matches!(error, runtime::Error::ShuttingDown) {
+            if matches!(error, runtime::Error::ShuttingDown | runtime::Error::Gone(_)) {
                 return;
             }
             tracing::warn!(sink = self.oid, "tried again in {pause:?}: {error}");
@@ -236,6 +268,8 @@ impl Outbox {
             pause = (pause * 2).min(PAUSES[1]);
         }
         self.hub.durable().await;
+        self.status.forget();
+        fault::point("outbox.delivered");
         self.status.rows.fetch_add(rows as u64, Ordering::Relaxed);
         if let Err(error) = self.sink.forget(until.0).await {
             tracing::warn!(sink = self.oid, "{error}");

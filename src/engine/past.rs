@@ -1,23 +1,26 @@
 //! Relations as of a time, in queries that run once: their rows in the place of their scans.
 //!
 //! # Semantics
-//! A time closer to a relation counts: that of a view's own AS OF before one of the view.
+//! A time closer to a relation counts: that of a view's own AS OF before one of the view. Of a
+//! stream the rows are read that had arrived, as far as they are retained.
 
 use std::collections::BTreeMap;
 
+use arrow::compute::concat_batches;
 use arrow::datatypes::DataType;
-use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 
-use super::Result;
 use super::ddl::{no_timestamp, timestamp_value};
 use super::nodes::values_of;
 use super::query::{Once, scanned};
+use super::{Result, history};
 use crate::functions::error::failure;
 use crate::planner;
 use crate::planner::bind::constant_value;
+use crate::planner::lower::window_node;
 use crate::planner::past::past_node;
 use crate::planner::relation::RelationSource;
 use crate::runtime::changes::AsOf;
@@ -56,30 +59,42 @@ fn gather(
     found: &mut BTreeMap<AsOf, Option<Read>>,
 ) -> Result<(), DataFusionError> {
     plan.apply_with_subqueries(|node| {
+        if is_bracket(node) && (at.is_some() || reads_past(node)?) {
+            return Err(no_past("a window in brackets"));
+        }
         if let Some(past) = past_node(node) {
             gather(&past.input, Some(time(&past.at, state)?), state, found)?;
             return Ok(TreeNodeRecursion::Jump);
         }
         let LogicalPlan::TableScan(scan) = node else { return Ok(TreeNodeRecursion::Continue) };
         let Some(at) = at else { return Ok(TreeNodeRecursion::Continue) };
-        let source = scanned(node).filter(|source| !source.is_stream());
-        let source = source.ok_or_else(|| no_past(scan.table_name.table()))?;
+        let source = scanned(node);
+        let source = source.ok_or_else(|| no_past(&format!("\"{}\"", scan.table_name.table())))?;
         found.insert(as_of(source, at), None);
         Ok(TreeNodeRecursion::Continue)
     })?;
     Ok(())
 }
 
-fn no_past(name: &str) -> DataFusionError {
-    let what = format!("\"{name}\" AS OF a time is not supported");
-    let hint = "Tables and views are read as of a time; of a stream choose rows by a time of \
-                theirs in WHERE.";
+fn is_bracket(node: &LogicalPlan) -> bool {
+    window_node(node).is_some_and(|window| window.kind.is_bracket())
+}
+
+fn reads_past(plan: &LogicalPlan) -> Result<bool, DataFusionError> {
+    plan.exists(|node| Ok(past_node(node).is_some()))
+}
+
+fn no_past(what: &str) -> DataFusionError {
+    let what = format!("{what} AS OF a time is not supported");
+    let hint = "Streams, tables and views are read as of a time; of a stream in a window choose \
+                rows by a time of theirs in WHERE.";
     planner::Error::Unsupported { what, hint: hint.into() }.into()
 }
 
 fn as_of(source: &RelationSource, at: Timestamp) -> AsOf {
     let time = source.properties.as_ref().and_then(|properties| properties.time_type.as_ref());
-    AsOf { object: source.object.oid, at, numbers: time == Some(&DataType::Int64) }
+    let numbers = time == Some(&DataType::Int64) && !source.is_stream();
+    AsOf { object: source.object.oid, at, numbers }
 }
 
 /// Puts what was read in the place of scans.
@@ -94,7 +109,12 @@ fn replaced(
             Some(Read::Table(snapshot) | Read::View(snapshot)) => {
                 snapshot.all_rows()?.with_schema(source.row_type().clone())?
             }
-            _ => unreachable!("all relations below the node have been read"),
+            Some(Read::Stream(parts, _)) => {
+                let rows = history::until(source, parts, at)?;
+                let rows = rows.iter().map(|delta| delta.rows().clone()).collect::<Vec<_>>();
+                concat_batches(source.row_type(), &rows)?
+            }
+            None => unreachable!("all relations below the node have been read"),
         };
         let LogicalPlan::TableScan(scan) = &node else { unreachable!("scanned") };
         let rows = match &scan.projection {

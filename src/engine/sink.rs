@@ -11,10 +11,12 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use arrow::array::ArrayRef;
 use datafusion::logical_expr::LogicalPlan;
 use sqlparser::ast;
+use tokio_util::sync::CancellationToken;
 
 use super::assignment::columns_of_query;
 use super::columns::index_of;
@@ -22,7 +24,7 @@ use super::derived::QueryOptions;
 use super::dml::{check_columns, check_not_null, fitted, refuse_derived};
 use super::session::Session;
 use super::{Engine, Error, Result, lock, query};
-use crate::delta::{Delta, batch};
+use crate::delta::{Delta, batch, codec};
 use crate::error::{Classify, SqlState};
 use crate::fault;
 use crate::operators::evaluate::row_text;
@@ -33,12 +35,30 @@ use crate::planner::relation::Names;
 use crate::runtime::hub::{Hub, JobSpec, Write};
 use crate::runtime::image::{Others, Subject};
 use crate::runtime::job::Fault;
+use crate::runtime::packet::Commit;
 use crate::runtime::sink::SinkProgress;
 use crate::runtime::subscription::{Change, Feed};
 use crate::sql::catalog::{Catalog, Object, ObjectKind, Oid, SinkDef};
 use crate::sql::derived::CreateSink;
 use crate::storage::{Bag, Misfit, NONE, StateReader, StateWriter, Store};
-use crate::time::Timestamp;
+use crate::time::{Position, Timestamp};
+
+/// How long DROP waits for a sink to write what has been committed.
+const LAST_WAIT: Duration = Duration::from_secs(5);
+
+/// Why a sink to the outside stands still on a server that began with a backup.
+const RESTORED: &str = "55000: the server was restored from a backup, and what the sink wrote since \
+                        is not known; drop it, and create it anew";
+
+/// Where an image is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// This server, which goes on.
+    Here,
+    /// Another one, that goes on beside this one or after it. Both would write the same commits
+    /// outside, with different rows.
+    Backup,
+}
 
 /// A running sink, for the system relations.
 pub(super) struct SinkStatus {
@@ -48,9 +68,17 @@ pub(super) struct SinkStatus {
     pub fault: Mutex<Option<String>>,
     /// Why it tries again.
     pub trouble: Mutex<Option<String>>,
-    /// Of a table: the keys that the query has rows of, with their number.
-    keys: Mutex<Option<Bag>>,
+    /// Of a table: the keys that the query has rows of, with their number; and the last commit
+    /// that counts there.
+    keys: Mutex<Option<(Bag, Position)>>,
+    /// What goes outside, has been taken from the feed, and is not known to be written.
+    taken: Mutex<Vec<Change>>,
+    progress: Arc<SinkProgress>,
     pub(super) feed: Arc<Feed>,
+    /// Whether it writes outside of the server.
+    outside: bool,
+    /// Says that there is no such sink any more.
+    pub(super) dropped: CancellationToken,
 }
 
 /// A sink whose query runs.
@@ -107,7 +135,17 @@ impl Session {
         let job = self.engine.hub().start_job(spec)?;
         let progress = self.engine.hub().add_sink(oid, job, into);
         let (rows, fault, trouble) = (AtomicU64::new(0), Mutex::default(), Mutex::default());
-        let status = Arc::new(SinkStatus { rows, fault, trouble, keys: Mutex::new(keys), feed });
+        let status = Arc::new(SinkStatus {
+            rows,
+            fault,
+            trouble,
+            keys: Mutex::new(keys.map(|keys| (keys, Position::default()))),
+            taken: Mutex::default(),
+            progress: Arc::clone(&progress),
+            feed,
+            outside: into == oid,
+            dropped: CancellationToken::new(),
+        });
         lock(&self.engine.sinks).insert(oid, Arc::clone(&status));
         Ok(Started { progress, status })
     }
@@ -278,6 +316,9 @@ impl Writer {
                 Some(Err(fault)) => break Some(fault.message),
                 Some(Ok(change)) => {
                     self.hub.sink_turn(&self.progress, change.made).await;
+                    if self.status.dropped.is_cancelled() {
+                        break None;
+                    }
                     if let Err(error) = self.write(&change).await {
                         tracing::error!(into = %self.into.name, %error, "sink suspended");
                         break Some(format!("{}: {error}", error.sqlstate()));
@@ -304,7 +345,8 @@ impl Writer {
                 Write::Table(self.into.oid, Delta::inserts(delta.rows().clone(), Timestamp::MIN))
             }
             ObjectKind::Table(def) => {
-                self.status.count_keys(&delta, &def.primary_key)?;
+                let counted = Change { delta: delta.clone(), ..*change };
+                self.status.count_keys(&counted, &def.primary_key)?;
                 Write::Upsert(self.into.oid, delta)
             }
             _ => Write::Rows(self.into.oid, delta.rows().clone()),
@@ -322,10 +364,26 @@ impl Writer {
 }
 
 impl SinkStatus {
+    /// Takes note of a change that is about to be written outside.
+    pub(super) fn note(&self, change: &Change) {
+        if !change.delta.is_empty() {
+            lock(&self.taken).push(change.clone());
+        }
+    }
+
+    /// Forgets changes that are known to be written.
+    pub(super) fn forget(&self) {
+        lock(&self.taken).retain(|change| !self.progress.has_delivered(change.made));
+    }
+
     /// Refuses a change that leaves two rows of one key.
-    pub(super) fn count_keys(&self, delta: &Delta, key: &[usize]) -> Result<()> {
+    pub(super) fn count_keys(&self, change: &Change, key: &[usize]) -> Result<()> {
         let mut keys = lock(&self.keys);
-        let Some(keys) = keys.as_mut() else { return Ok(()) };
+        let Some((keys, counted)) = keys.as_mut() else { return Ok(()) };
+        if change.made <= std::mem::replace(counted, change.made.max(*counted)) {
+            return Ok(());
+        }
+        let delta = &change.delta;
         let columns: Vec<ArrayRef> =
             key.iter().map(|i| Arc::clone(delta.rows().column(*i))).collect();
         let rows = batch(Arc::clone(keys.schema()), columns, delta.len())?;
@@ -344,23 +402,52 @@ impl SinkStatus {
     }
 
     /// Writes how far the sink is.
-    fn save(&self) -> Result<StateWriter, Misfit> {
+    fn save(&self, place: Place) -> Result<StateWriter, Misfit> {
         let mut to = StateWriter::default();
         let fault = lock(&self.fault).clone();
+        let fault = fault.or_else(|| match place {
+            Place::Backup if self.outside => Some(RESTORED.to_owned()),
+            Place::Backup | Place::Here => None,
+        });
         to.put_value(&(self.rows.load(Ordering::Relaxed), fault))?;
-        if let Some(keys) = lock(&self.keys).as_ref() {
+        if let Some((keys, counted)) = lock(&self.keys).as_ref() {
             keys.save(&mut to)?;
+            to.put_value(counted)?;
+        }
+        let waiting = if self.outside && place == Place::Here { self.waiting() } else { vec![] };
+        let about = |change: &Change| {
+            let Change { delta: _, progress, commit, made } = change;
+            (*made, commit.position, commit.time, *progress)
+        };
+        to.put_value(&waiting.iter().map(about).collect::<Vec<_>>())?;
+        waiting.iter().try_for_each(|change| to.put_delta(&change.delta))?;
         }
         Ok(to)
+    }
+
+    /// The changes that are not known to be written outside.
+    fn waiting(&self) -> Vec<Change> {
+        self.feed.look(|others| {
+            let taken = lock(&self.taken);
+            let all = taken.iter().chain(others).filter(|change| !change.delta.is_empty());
+            all.filter(|change| !self.progress.has_delivered(change.made)).cloned().collect()
+        })
     }
 
     /// Takes what [`SinkStatus::save`] wrote; a sink that had stopped stays so.
     pub(super) fn load(&self, from: &mut StateReader) -> Result<(), Misfit> {
         let (rows, fault): (u64, Option<String>) = from.take_value()?;
         self.rows.store(rows, Ordering::Relaxed);
-        if let Some(keys) = lock(&self.keys).as_mut() {
+        if let Some((keys, counted)) = lock(&self.keys).as_mut() {
             keys.load(from)?;
+            *counted = from.take_value()?;
         }
+        let waiting: Vec<(Position, Position, Timestamp, Timestamp)> = from.take_value()?;
+        let waiting = waiting.into_iter().map(|(made, position, time, progress)| {
+            let commit = Commit { position, time };
+            Ok(Change { delta: from.take_delta()?, progress, commit, made })
+        });
+        self.feed.restore(waiting.collect::<Result<_, Misfit>>()?);
         if let Some(message) = fault {
             self.feed.close(Some(Fault {
                 sqlstate: SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
@@ -372,9 +459,25 @@ impl SinkStatus {
 }
 
 impl Engine {
+    /// Lets sinks that are about to be dropped write what has been committed, if that is done soon.
+    pub(super) async fn finish_sinks(&self, objects: &[Arc<Object>]) {
+        let into = objects.iter().filter_map(|object| match &object.kind {
+            ObjectKind::Sink(def) => Some(def.into.unwrap_or(object.oid)),
+            ObjectKind::Stream(_) | ObjectKind::Table(_) | ObjectKind::View(_) => None,
+        });
+        let into: Vec<Oid> = into.collect();
+        if into.is_empty() || self.hub().is_recovering() {
+            return;
+        }
+        if tokio::time::timeout(LAST_WAIT, self.hub().settle_now(&into)).await.is_err() {
+            tracing::warn!("a sink is dropped that has not written everything");
+        }
+    }
+
     /// What an image has of the sinks.
-    pub(super) fn sink_states(&self) -> Result<Others, Misfit> {
+    pub(super) fn sink_states(&self, place: Place) -> Result<Others, Misfit> {
         let sinks = lock(&self.sinks);
-        sinks.iter().map(|(oid, status)| Ok((Subject::Sink(*oid), status.save()?))).collect()
+        let states = sinks.iter();
+        states.map(|(oid, status)| Ok((Subject::Sink(*oid), status.save(place)?))).collect()
     }
 }

@@ -19,6 +19,7 @@ use super::source::Progress;
 use super::{Engine, Error, Result, lock};
 use crate::planner::plan::Clock;
 use crate::runtime::ingest::Reason;
+use crate::runtime::status::JobStatus;
 use crate::runtime::stream::LateRow;
 use crate::sql::catalog::{Catalog, ObjectKind, Oid, StreamDef};
 use crate::sql::statement::StatementKind;
@@ -31,7 +32,7 @@ pub(super) const SCHEMA: &str = "hw";
 pub(super) const RELATIONS: [(&str, &str); 8] = [
     ("streams", "streams with their watermarks and counts"),
     ("views", "maintained views and their state"),
-    ("memory", "what queries hold in memory and in the scratch file"),
+    ("memory", "what queries and tables hold in memory and in the scratch file"),
     ("late_rows", "the newest rows that streams refused"),
     ("errors", "the newest rows and records that could not be computed or decoded"),
     ("sources", "connectors and how far they are"),
@@ -164,16 +165,25 @@ fn streams(engine: &Engine, catalog: &Catalog) -> Table {
 }
 
 fn memory(engine: &Engine, catalog: &Catalog) -> Table {
-    let jobs = engine.hub().job_status();
-    let object = |oid: Oid| catalog.objects().find(move |object| object.oid == oid);
-    let schema = |oid: Option<Oid>| Some(object(oid?)?.schema.clone());
+    let object = |oid: Oid| catalog.get(oid);
+    let query = |job: JobStatus| {
+        let schema = job.oid.and_then(object).map(|object| object.schema.clone());
+        (schema, job.name, job.memory, job.spilled)
+    };
+    let table = |(oid, memory, spilled): (Oid, usize, usize)| {
+        let table = object(oid)?;
+        Some((Some(table.schema.clone()), table.name.clone(), memory, spilled))
+    };
+    let queries = engine.hub().job_status().into_iter().map(query);
+    let tables = engine.hub().tables_held().into_iter().filter_map(table);
+    let rows: Vec<_> = queries.chain(tables).collect();
     let limit = engine.hub().memory().limit() as u64;
     Table::new()
-        .text("schema_name", jobs.iter().map(|job| schema(job.oid)))
-        .text("name", jobs.iter().map(|job| Some(job.name.clone())))
-        .count("memory", jobs.iter().map(|job| job.memory as u64))
-        .count("spilled", jobs.iter().map(|job| job.spilled as u64))
-        .count("memory_limit", jobs.iter().map(|_| limit))
+        .text("schema_name", rows.iter().map(|(schema, ..)| schema.clone()))
+        .text("name", rows.iter().map(|(_, name, ..)| Some(name.clone())))
+        .count("memory", rows.iter().map(|(.., memory, _)| *memory as u64))
+        .count("spilled", rows.iter().map(|(.., spilled)| *spilled as u64))
+        .count("memory_limit", rows.iter().map(|_| limit))
 }
 
 fn views(engine: &Engine, catalog: &Catalog) -> Table {

@@ -12,10 +12,10 @@ use super::Result;
 use super::history::keeper::Keeper;
 use super::history::{History, Part, Retained, Retention, Size};
 use super::runs::Runs;
-use crate::delta::{Delta, batch};
+use crate::delta::{Delta, batch, rows_bytes};
 use crate::fault;
 use crate::sql::catalog::Oid;
-use crate::storage::{Bag, Misfit, Scratch, StateReader, StateWriter, Store, Visit};
+use crate::storage::{Bag, Fixed, Misfit, Scratch, StateReader, StateWriter, Store, Visit};
 use crate::time::Timestamp;
 
 /// What a query's result holds.
@@ -37,7 +37,7 @@ pub enum Content {
 
 /// The last snapshot, as long as nothing has changed and there is room for it.
 #[derive(Default)]
-pub struct Cached(Option<(RecordBatch, Int64Array)>);
+pub struct Cached(pub(super) Option<(RecordBatch, Int64Array)>);
 
 impl Store for Cached {
     fn memory(&self) -> usize {
@@ -183,11 +183,17 @@ impl Content {
         }
     }
 
-    /// Shows what is kept. (Rows that were retained as they came are not looked at.)
+    /// Shows what is kept. (What a stream retains goes to files.)
     pub fn stores(&mut self, visit: &mut Visit<'_>) {
-        if let Content::Bag(bag, snapshot) = self {
-            visit(snapshot);
-            visit(bag.as_mut());
+        match self {
+            Content::Bag(bag, snapshot) => {
+                visit(snapshot);
+                visit(bag.as_mut());
+            }
+            Content::Log { rows, .. } => {
+                visit(&mut Fixed(rows.iter().map(rows_bytes).sum()));
+            }
+            Content::None(_) | Content::Stream(..) => {}
         }
     }
 

@@ -54,11 +54,12 @@ impl Hub {
         }
     }
 
-    /// Commits what nobody can be told to try again. As long as the disk is full, it waits.
+    /// Commits what nobody can be told to try again. As long as the disk is full, or tables have no
+    /// room for more rows, it waits.
     pub async fn commit_patiently(&self, writes: Vec<Write>) -> Result<()> {
         loop {
             match self.commit(writes.clone()) {
-                Err(Error::Log(log::Error::Full { .. })) => {
+                Err(Error::Log(log::Error::Full { .. }) | Error::OutOfMemory { .. }) => {
                     tokio::time::sleep(FULL_DISK_PAUSE).await;
                 }
                 outcome => return outcome.map(drop),

@@ -100,6 +100,16 @@ pub enum Error {
         /// The time.
         at: String,
     },
+    /// Tables that have no room for more rows.
+    #[error(
+        "out of memory: {held} MB are held that cannot be spilled, and memory_limit is {limit} MB"
+    )]
+    OutOfMemory {
+        /// Megabytes.
+        held: usize,
+        /// Megabytes.
+        limit: usize,
+    },
     /// The server is shutting down.
     #[error("the server is shutting down")]
     ShuttingDown,
@@ -124,6 +134,7 @@ impl Error {
             | Error::NoPast(_)
             | Error::Forgotten { .. }
             | Error::NotYet { .. }
+            | Error::OutOfMemory { .. }
             | Error::ShuttingDown => false,
         }
     }
@@ -185,6 +196,7 @@ impl Classify for Error {
             Error::Archive(archive::Error::Unwritable(_)) => SqlState::INTERNAL_ERROR,
             Error::NoPast(_) => SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
             Error::Forgotten { .. } | Error::NotYet { .. } => SqlState::INVALID_PARAMETER_VALUE,
+            Error::OutOfMemory { .. } => SqlState::OUT_OF_MEMORY,
             Error::ShuttingDown => SqlState::ADMIN_SHUTDOWN,
         }
     }
@@ -208,6 +220,7 @@ impl Classify for Error {
             | Error::NoPast(_)
             | Error::Forgotten { .. }
             | Error::NotYet { .. }
+            | Error::OutOfMemory { .. }
             | Error::ShuttingDown => None,
         }
     }
@@ -229,6 +242,11 @@ impl Classify for Error {
             Error::Forgotten { oldest, .. } => {
                 Some(format!("The oldest time that is known is {oldest}."))
             }
+            Error::OutOfMemory { .. } => Some(
+                "DELETE rows, or start the server with a larger --memory-limit; hw.memory tells \
+                 who holds what."
+                    .into(),
+            ),
             Error::NotYet { .. } => Some("Name a time that has passed.".into()),
             Error::Stopped(..) => {
                 Some("ALTER VIEW .. RESUME starts it anew; hw.views tells its state.".into())

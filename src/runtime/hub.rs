@@ -91,6 +91,18 @@ pub struct Receipt {
     pub refused: usize,
 }
 
+/// How many more rows writes leave in tables than there were, if they do. Those of a sink follow
+/// from rows that have been taken, and checkpoints wait for them.
+fn rows_more(writes: &[Write]) -> Option<usize> {
+    let more = |write: &Write| match write {
+        Write::Table(_, delta) => (0..delta.len()).map(|i| delta.weight(i)).sum(),
+        _ => 0,
+    };
+    let of_sink = writes.iter().any(|write| matches!(write, Write::Delivered(..)));
+    let sum = writes.iter().map(more).sum::<i64>();
+    usize::try_from(sum).ok().filter(|more| *more > 0 && !of_sink)
+}
+
 /// On how much queries run.
 #[derive(Clone, Copy, Debug)]
 pub struct Sizes {
@@ -177,7 +189,7 @@ impl Hub {
         let mut state = self.lock();
         let now = self.clock.now();
         self.record_definition(&mut state, now)?;
-        table.begin(state.time(now), &self.keeper, oid);
+        table.begin(state.time(now), (&self.keeper, oid), &self.memory);
         state.tables.insert(oid, table);
         Ok(())
     }
@@ -231,6 +243,9 @@ impl Hub {
         }
         let now = self.clock.now();
         state.check(&writes, now)?;
+        if let Some(more) = rows_more(&writes).filter(|_| !state.recovering) {
+            self.memory.has_room(state.table_rows() + more)?;
+        }
         let moment = state.moment(now);
         fault::point("hub.commit");
         self.record(&moment, input.as_deref(), lazy)?;

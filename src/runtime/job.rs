@@ -138,6 +138,7 @@ impl Supervisor for Watch {
                 tracing::error!(%query, %sqlstate, "query suspended: {message}");
             }
             self.publication.fail(&fault);
+            self.account().suspended();
         }
     }
 
@@ -332,9 +333,9 @@ impl Job {
         done
     }
 
-    /// Lets go of the state of its operators: it has been suspended.
-    pub(super) fn empty(&self) {
-        self.tasks.iter().for_each(|task| task.empty());
+    /// Lets go of the state of its operators: it has been suspended. Tells whether all of it went.
+    pub(super) fn empty(&self) -> bool {
+        self.tasks.iter().filter(|task| !task.empty()).count() == 0
     }
 
     /// Writes the state of its operators and its result. It has done all it was told of.

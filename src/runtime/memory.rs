@@ -1,13 +1,14 @@
-//! How much memory queries hold, and what happens when it is too much.
+//! How much memory queries and tables hold, and what happens when it is too much.
 //!
 //! # Semantics
 //! Each query has an [`Account`] of what its operators and its result hold, in parts: a
-//! [`Holding`] for each of its tasks and one for the result. While all accounts together exceed the
-//! limit, whoever has just worked moves rows of its own to the scratch file, and so does, now and
-//! then, whoever holds most. What is spilled is read where it is needed; results are the same.
+//! [`Holding`] for each of its tasks and one for the result; each table has one as well. While all
+//! accounts together exceed the limit, whoever has just worked moves rows of its own to the scratch
+//! file, and so does, now and then, whoever holds most. What is spilled is read where it is needed;
+//! results are the same.
 //!
 //! What points to rows stays in memory. When nothing more can be moved, the query that holds most
-//! is suspended.
+//! is suspended; if a table holds more than any query, tables take no more rows.
 //!
 //! # Cost
 //! Looking at all stores of a task costs what their number is, and for some what the number of
@@ -15,11 +16,13 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::hub::Hub;
 use super::job::{Fault, Job};
+use super::{Error, Result};
 use crate::error::SqlState;
+use crate::sql::catalog::Oid;
 use crate::storage::{Scratch, Visit};
 
 /// Bytes that a row is taken for where it must be told quickly how much has come.
@@ -34,9 +37,14 @@ pub struct Memory {
     limit: usize,
     scratch: Option<Arc<Scratch>>,
     held: AtomicUsize,
+    /// Whether a query was suspended of which not everything has been let go.
+    suspended: AtomicBool,
+    /// How many rows all tables had when they held too much, or no limit. With fewer there is room
+    /// in what they hold.
+    rows_max: AtomicUsize,
 }
 
-/// What a query holds.
+/// What a query or table holds.
 #[derive(Debug)]
 pub struct Account {
     memory: Arc<Memory>,
@@ -44,7 +52,7 @@ pub struct Account {
     spilled: AtomicUsize,
 }
 
-/// What a part of a query holds, as it was when it was last looked at.
+/// What a part of a query, or a table, holds, as it was when it was last looked at.
 #[derive(Debug)]
 pub struct Holding {
     account: Arc<Account>,
@@ -55,12 +63,22 @@ pub struct Holding {
 impl Memory {
     /// A limit in bytes; nothing is spilled without a scratch file.
     pub fn new(limit: usize, scratch: Option<Arc<Scratch>>) -> Arc<Self> {
-        Arc::new(Self { limit, scratch, held: AtomicUsize::new(0) })
+        let (held, rows_max) = (AtomicUsize::new(0), AtomicUsize::new(usize::MAX));
+        Arc::new(Self { limit, scratch, held, suspended: AtomicBool::new(false), rows_max })
     }
 
     /// The limit in bytes.
     pub fn limit(&self) -> usize {
         self.limit
+    }
+
+    /// Fails if tables may not have so many rows together.
+    pub(super) fn has_room(&self, rows: usize) -> Result<()> {
+        if rows <= self.rows_max.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let (held, limit) = (self.held.load(Ordering::Relaxed) >> 20, self.limit >> 20);
+        Err(Error::OutOfMemory { held, limit })
     }
 
     /// Bytes held beyond the limit.
@@ -87,6 +105,11 @@ impl Account {
         self.held.load(Ordering::Relaxed)
     }
 
+    /// Says that the query is suspended, and needs nothing any more.
+    pub fn suspended(&self) {
+        self.memory.suspended.store(true, Ordering::Release);
+    }
+
     /// Bytes in the scratch file.
     pub fn spilled(&self) -> usize {
         self.spilled.load(Ordering::Relaxed)
@@ -97,6 +120,11 @@ impl Holding {
     /// A part of a query that holds nothing.
     pub fn new(account: &Arc<Account>) -> Self {
         Self { account: Arc::clone(account), held: 0, spilled: 0 }
+    }
+
+    /// Whose part it is.
+    pub fn account(&self) -> &Arc<Account> {
+        &self.account
     }
 
     /// How many bytes of new rows make it worth looking at what is held.
@@ -163,27 +191,60 @@ impl Hub {
     }
 
     /// Lets go of what suspended queries hold; while too much is held, lets those that hold most
-    /// spill; if that does not help, suspends the one that holds most. Blocks.
+    /// spill; if that does not help, suspends the query that holds most, or lets tables take no
+    /// more rows. Blocks.
     pub fn relieve(&self) {
-        let mut jobs = self.jobs();
-        jobs.iter().filter(|job| job.publication.fault().is_some()).for_each(|job| job.empty());
         let mut excess = self.memory.excess();
         if excess == 0 {
+            self.memory.rows_max.store(usize::MAX, Ordering::Release);
+        }
+        let suspended = self.memory.suspended.swap(false, Ordering::AcqRel);
+        if excess == 0 && !suspended {
             return;
         }
-        jobs.sort_by_key(|job| std::cmp::Reverse(job.account().held()));
+        let jobs = self.jobs();
+        let suspended = jobs.iter().filter(|job| job.publication.fault().is_some());
+        if suspended.filter(|job| !job.empty()).count() > 0 {
+            self.memory.suspended.store(true, Ordering::Release);
+        }
+        excess = excess.min(self.memory.excess());
+        let tables = self.tables_held().into_iter();
+        let mut holders: Vec<(usize, Holder)> =
+            tables.map(|(oid, held, _)| (held, Holder::Table(oid))).collect();
+        holders.extend(jobs.into_iter().map(|job| (job.account().held(), Holder::Query(job))));
+        holders.sort_by_key(|(held, _)| std::cmp::Reverse(*held));
         let mut stuck = true;
-        for job in &jobs {
+        for (_, holder) in &holders {
             if excess == 0 {
                 return;
             }
-            stuck &= job.spill(excess) == Some(0);
+            let spilled = match holder {
+                Holder::Query(job) => job.spill(excess),
+                Holder::Table(oid) => self.spill_table(*oid, excess),
+            };
+            stuck &= spilled == Some(0);
             excess = self.memory.excess();
         }
-        if let Some(largest) = jobs.first().filter(|_| stuck && excess > 0) {
-            largest.suspend(too_much(largest, self.memory.limit));
+        match holders.first().filter(|_| stuck && excess > 0) {
+            Some((_, Holder::Query(largest))) => {
+                largest.suspend(too_much(largest, self.memory.limit));
+            }
+            Some((_, Holder::Table(_))) => {
+                self.memory.rows_max.fetch_min(self.lock().table_rows(), Ordering::AcqRel);
+            }
+            None => {}
         }
     }
+
+    fn spill_table(&self, oid: Oid, bytes: usize) -> Option<usize> {
+        Some(self.lock().tables.get_mut(&oid)?.spill(bytes))
+    }
+}
+
+/// Who holds something.
+enum Holder {
+    Query(Arc<Job>),
+    Table(Oid),
 }
 
 fn too_much(job: &Job, limit: usize) -> Fault {

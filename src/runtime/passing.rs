@@ -1,4 +1,9 @@
 //! The passing of time, which is a commit where it has an effect.
+//!
+//! # Semantics
+//! After `ALTER SYSTEM HEARTBEAT` the time of commits is ahead of the clock until that comes there,
+//! and moves with commits alone. A commit is followed by [`SETTLING_TICKS`] more, which close its
+//! instant, and then by none that nothing waits for.
 
 use super::hub::Hub;
 use super::journal::Input;
@@ -6,6 +11,10 @@ use super::state::Passed;
 use super::{Error, Result};
 use crate::fault;
 use crate::time::Timestamp;
+
+/// Ticks behind a commit by which all that it leads to has happened: one brings watermarks to its
+/// time, and one beyond it.
+const SETTLING_TICKS: u32 = 2;
 
 impl Hub {
     /// Lets time pass: idle partitions, streams on the system clock that a window watches, and
@@ -22,6 +31,10 @@ impl Hub {
         }
         let now = self.clock().now();
         let (moment, next) = (state.moment(now), state.next_time(now));
+        let stands = state.time.is_some_and(|last| now <= last) && !state.recovering;
+        if stands && state.ticks >= SETTLING_TICKS && !state.is_awaited(next) {
+            return;
+        }
         let Passed { changes, views, due } = state.on_clock(state.time(now), next);
         let waited = !due.is_empty() || state.is_due(next);
         if !changes.is_empty() || !views.is_empty() || waited {
@@ -31,7 +44,9 @@ impl Hub {
                 tracing::warn!("the passing of time is not recorded: {error}");
             }
             fault::point("hub.tick.recorded");
+            let ticks = state.ticks + 1;
             let commit = state.next_commit(now);
+            state.ticks = ticks;
             state.dispatch(commit, &changes, &views, due);
         }
     }
@@ -49,6 +64,7 @@ impl Hub {
             fault::point("hub.heartbeat.recorded");
             let before = at.plus(-1);
             state.time = Some(state.time.map_or(before, |last| last.max(before)));
+            state.ticks = 0;
         }
         self.on_clock();
         Ok(())

@@ -16,7 +16,7 @@ use super::snapshot::Snapshot;
 use super::subscription::Feed;
 use super::{Error, Result};
 use crate::delta::Delta;
-use crate::planner::plan::{Clock, Plan};
+use crate::planner::plan::{Clock, Kind, Plan};
 use crate::sql::catalog::Oid;
 use crate::time::{Position, Timestamp, Watermark};
 
@@ -64,7 +64,8 @@ impl Hub {
         Ok(reads)
     }
 
-    /// Reads a table or view as of a time that has passed: whatever comes, it stays what it was.
+    /// Reads a table or view as of a time that has passed, or a stream then: whatever comes, it stays
+    /// what it was, and what has arrived by then.
     pub async fn read_as_of(&self, as_of: AsOf) -> Result<Read> {
         let receiver = {
             let mut guard = self.lock();
@@ -73,8 +74,9 @@ impl Hub {
             let commit = Commit { position: state.position, time: state.time(now) };
             let AsOf { object, at, .. } = as_of;
             let on_event = state.views.get(&object).and_then(|id| state.jobs.get(id));
-            let on_event =
-                on_event.is_some_and(|job| job.publication.shape().clock == Clock::Event);
+            let on_event = on_event
+                .map(|job| job.publication.shape())
+                .is_some_and(|shape| shape.kind == Kind::Relation && shape.clock == Clock::Event);
             if !on_event {
                 if at >= state.next_time(now) {
                     let name = state.name(object)?;
@@ -82,6 +84,9 @@ impl Hub {
                 }
                 // No later commit has this time.
                 state.time = Some(state.time.map_or(at, |last| last.max(at)));
+            }
+            if let Some(stream) = state.streams.get(&object) {
+                return Ok(Read::Stream(stream.retained(), stream.watermark()));
             }
             if let Some(table) = state.tables.get_mut(&object) {
                 let content = table.as_of(as_of)?;
@@ -94,12 +99,12 @@ impl Hub {
             let (sender, receiver) = oneshot::channel();
             let name = job.name.clone();
             job.publication.when_current(Box::new(move |state| {
-                let snapshot = match state {
+                let read = match state {
                     Ok(state) => state.as_of(&name, as_of),
                     Err(fault) => Err(Error::from(fault.clone())),
                 };
                 // The reader may have gone; then nobody wants the answer.
-                let _ = sender.send(snapshot.map(Read::View));
+                let _ = sender.send(read);
             }));
             receiver
         };

@@ -22,6 +22,8 @@ use crate::time::Position;
 pub struct SinkProgress {
     job: Arc<Job>,
     into: Oid,
+    /// Whether it writes outside of the server, where nobody knows how long that takes.
+    outside: bool,
     written: AtomicU64,
     /// The last commit of which what it changed is recorded as written.
     delivered: AtomicU64,
@@ -44,9 +46,10 @@ impl SinkProgress {
         self.delivered.store(position.0, Ordering::Release);
     }
 
-    /// Whether everything that the query gave has been written.
+    /// Whether an image has all that it needs: what the query gave has been written, or the image
+    /// has what is to be written outside.
     pub(super) fn is_level(&self) -> bool {
-        self.reached(self.job.publication.expected())
+        self.outside || self.reached(self.job.publication.expected())
     }
 
     /// How far it has written, and how far that is recorded.
@@ -68,11 +71,13 @@ impl SinkProgress {
 }
 
 impl Hub {
-    /// Makes known that a query's changes are written into an object.
+    /// Makes known that a query's changes are written into an object; into the sink itself, if that
+    /// is outside.
     pub fn add_sink(&self, oid: Oid, job: Arc<Job>, into: Oid) -> Arc<SinkProgress> {
         let (written, delivered) = (AtomicU64::new(0), AtomicU64::new(0));
         let stopped = AtomicBool::new(false);
-        let sink = Arc::new(SinkProgress { job, into, written, delivered, stopped });
+        let outside = into == oid;
+        let sink = Arc::new(SinkProgress { job, into, outside, written, delivered, stopped });
         self.lock().sinks.insert(oid, Arc::clone(&sink));
         sink
     }
@@ -114,18 +119,14 @@ impl Hub {
 impl Hub {
     /// Waits until somebody waits for all sinks to have written everything.
     pub async fn hurried(&self) {
-        let hurried = || {
-            let state = self.lock();
-            state.gated || state.hurried > 0
-        };
-        self.told_until(hurried).await;
+        self.told_until(|| self.lock().hurried > 0).await;
     }
 
-    fn hurry(&self, more: isize) {
-        let mut state = self.lock();
-        state.hurried += more;
-        drop(state);
-        self.tell();
+    /// Waits until sinks have written into these objects what commits up to now make them write,
+    /// without a pause that lets more rows come together.
+    pub async fn settle_now(&self, objects: &[Oid]) {
+        let _hurry = Hurry::begin(self);
+        self.settle(objects).await;
     }
 
     /// Waits until what has been committed so far can be seen in every view, and in what sinks
@@ -136,12 +137,27 @@ impl Hub {
             let written = state.sinks.values().map(|sink| sink.into);
             (state.views.keys().copied().collect(), written.collect())
         };
-        self.hurry(1);
-        self.settle(&written).await;
-        self.hurry(-1);
+        self.settle_now(&written).await;
         for view in views {
             self.settled(view).await;
         }
+    }
+}
+
+/// Somebody waits for all sinks to have written everything.
+struct Hurry<'a>(&'a Hub);
+
+impl<'a> Hurry<'a> {
+    fn begin(hub: &'a Hub) -> Self {
+        hub.lock().hurried += 1;
+        hub.tell();
+        Self(hub)
+    }
+}
+
+impl Drop for Hurry<'_> {
+    fn drop(&mut self) {
+        self.0.lock().hurried -= 1;
     }
 }
 

@@ -33,6 +33,8 @@ pub(super) struct State {
     pub(super) changed: BTreeMap<Oid, Timestamp>,
     pub(super) sinks: BTreeMap<Oid, Arc<SinkProgress>>,
     pub(super) intakes: BTreeMap<Oid, Intake>,
+    /// How many ticks of the clock were commits since anything else was.
+    pub(super) ticks: u32,
     /// The definition that is running, until it is recorded.
     pub(super) definition: Option<Definition>,
     /// Whether inputs are told again.
@@ -90,9 +92,15 @@ impl State {
         self.time.map_or(now, |last| now.max(last.plus(1)))
     }
 
-    /// The name of a table or running query.
+    /// How many distinct rows all tables have.
+    pub(super) fn table_rows(&self) -> usize {
+        self.tables.values().map(Table::row_count).sum()
+    }
+
+    /// The name of a stream, table or running query.
     pub(super) fn name(&self, oid: Oid) -> Result<String> {
-        let table = self.tables.get(&oid).map(|table| table.name().to_owned());
+        let stream = self.streams.get(&oid).map(|stream| stream.name().to_owned());
+        let table = stream.or_else(|| Some(self.tables.get(&oid)?.name().to_owned()));
         let view = || Some(self.jobs.get(self.views.get(&oid)?)?.name.clone());
         table.or_else(view).ok_or_else(|| Error::Gone(format!("with oid {oid}")))
     }
@@ -101,6 +109,7 @@ impl State {
     pub(super) fn next_commit(&mut self, now: Timestamp) -> Commit {
         let time = self.next_time(now);
         self.time = Some(time);
+        self.ticks = 0;
         self.position = Position(self.position.0 + 1);
         Commit { position: self.position, time }
     }
@@ -159,7 +168,12 @@ impl State {
                 Write::Upsert(oid, _) => {
                     self.tables.get(oid).ok_or_else(|| gone(oid))?;
                 }
-                Write::Intake(..) | Write::Delivered(..) => {}
+                Write::Intake(..) => {}
+                // A sink that was dropped writes no more: told again, it would do so once more.
+                Write::Delivered(oid, _) if !self.recovering && !self.sinks.contains_key(oid) => {
+                    return Err(gone(oid));
+                }
+                Write::Delivered(..) => {}
                 Write::Table(oid, delta) => {
                     tables.entry(*oid).or_default().push(delta.clone());
                     let table = self.tables.get(oid).ok_or_else(|| gone(oid))?;
@@ -306,6 +320,11 @@ impl State {
             own.max(job.map_or(Timestamp::MIN, |job| self.unchanged_since(&job.inputs)))
         };
         objects.iter().map(since).max().unwrap_or(Timestamp::MIN)
+    }
+
+    /// Whether a query or one of its subscribers waits for a commit at `next`.
+    pub(super) fn is_awaited(&self, next: Timestamp) -> bool {
+        self.is_due(next) || self.jobs.values().any(|job| job.publication.due(next))
     }
 
     /// Whether a query may change by a commit at `next` though nothing comes in.

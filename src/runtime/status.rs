@@ -113,6 +113,16 @@ impl Hub {
         self.jobs().into_iter().map(status).collect()
     }
 
+    /// Tables with the bytes that they hold in memory, and in the scratch file.
+    pub fn tables_held(&self) -> Vec<(Oid, usize, usize)> {
+        let state = self.lock();
+        let held = |(oid, table): (&Oid, &Table)| {
+            let (memory, spilled) = table.held();
+            (*oid, memory, spilled)
+        };
+        state.tables.iter().map(held).collect()
+    }
+
     /// Number of rows of a table.
     pub fn table_rows(&self, oid: Oid) -> Option<usize> {
         self.lock().tables.get(&oid).map(Table::row_count)

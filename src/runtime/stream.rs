@@ -118,6 +118,11 @@ impl Stream {
         }
     }
 
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The watermark.
     pub fn watermark(&self) -> Watermark {
         self.ingest.watermark()

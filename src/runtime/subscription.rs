@@ -122,13 +122,36 @@ impl Feed {
         self.arrived.notify_one();
     }
 
+    /// Adds changes that had come in an earlier life of the server, before all others.
+    pub fn restore(&self, changes: Vec<Change>) {
+        let mut queue = self.lock();
+        for change in changes {
+            let bytes = change.delta.bytes();
+            queue.bytes += bytes;
+            queue.changes.push_back((change, bytes));
+        }
+        drop(queue);
+        self.arrived.notify_one();
+    }
+
+    /// Looks at the changes that have not been taken; meanwhile none comes or is taken.
+    pub fn look<T>(&self, look: impl FnOnce(Vec<&Change>) -> T) -> T {
+        look(self.lock().changes.iter().map(|(change, _)| change).collect())
+    }
+
     /// Waits for the next change; `None` when the query has ended. One reader at a time;
     /// cancel-safe.
     pub async fn next(&self) -> Option<Result<Change, Fault>> {
+        self.next_noted(|_| ()).await
+    }
+
+    /// The same; the change is shown to `note` before it is gone for those who look.
+    pub async fn next_noted(&self, note: impl Fn(&Change)) -> Option<Result<Change, Fault>> {
         loop {
             {
                 let mut queue = self.lock();
                 if let Some((change, bytes)) = queue.changes.pop_front() {
+                    note(&change);
                     queue.bytes -= bytes;
                     return Some(Ok(change));
                 }

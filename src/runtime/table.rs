@@ -19,14 +19,16 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 
 use super::changes::{AsOf, Changes};
+use super::content::Cached;
 use super::history::keeper::Keeper;
 use super::ingest::micros;
+use super::memory::{Account, Holding, Memory, ROW_BYTES};
 use super::{Error, Result};
 use crate::delta::{Delta, Instants, Weights, span};
 use crate::operators::evaluate::row_text;
 use crate::planner::asof::DELETED;
 use crate::sql::catalog::Oid;
-use crate::storage::{Bag, NONE, RowSet, StateReader, StateWriter, Store};
+use crate::storage::{Bag, NONE, RowSet, StateReader, StateWriter, Store, Visit};
 use crate::time::{Timestamp, Watermark};
 
 /// The content of a base table.
@@ -38,7 +40,11 @@ pub struct Table {
     versions: Option<(Oid, usize)>,
     /// Its changes of late, if they are kept.
     changes: Option<Changes>,
-    snapshot: Option<(RecordBatch, Int64Array)>,
+    snapshot: Cached,
+    /// What it holds, once it is one of the hub's.
+    holding: Option<Holding>,
+    /// Bytes, more or less, of changes since it was looked at that.
+    news: usize,
 }
 
 /// From primary keys to rows.
@@ -73,7 +79,8 @@ impl Table {
             }
         };
         let (name, bag) = (name.to_owned(), Bag::new(schema)?);
-        Ok(Self { name, bag, index, versions: None, changes: None, snapshot: None })
+        let (snapshot, holding) = (Cached::default(), None);
+        Ok(Self { name, bag, index, versions: None, changes: None, snapshot, holding, news: 0 })
     }
 
     /// Keeps the changes of a span, in microseconds, for readers of the past.
@@ -81,11 +88,41 @@ impl Table {
         self.changes = Some(Changes::new(Arc::clone(self.schema()), span));
     }
 
-    /// Says that the table is there from a time on, and whose files its changes are.
-    pub(super) fn begin(&mut self, at: Timestamp, keeper: &Arc<Keeper>, oid: Oid) {
+    /// Says that the table is there from a time on, whose files its changes are, and what of the
+    /// memory it shares.
+    pub(super) fn begin(
+        &mut self,
+        at: Timestamp,
+        (keeper, oid): (&Arc<Keeper>, Oid),
+        memory: &Arc<Memory>,
+    ) {
         if let Some(changes) = &mut self.changes {
             changes.begin(at);
             changes.keep_in_files(keeper, oid);
+        }
+        self.holding = Some(Holding::new(&Account::new(memory)));
+    }
+
+    /// Bytes that it holds in memory and in the scratch file.
+    pub(super) fn held(&self) -> (usize, usize) {
+        let account = self.holding.as_ref().map(Holding::account);
+        account.map_or((0, 0), |account| (account.held(), account.spilled()))
+    }
+
+    /// Spills so many bytes, if there are so many, and returns how many were.
+    pub(super) fn spill(&mut self, bytes: usize) -> usize {
+        let Self { bag, index, snapshot, holding, .. } = self;
+        let stores = |visit: &mut Visit<'_>| show(bag, index, snapshot, visit);
+        holding.as_mut().map_or(0, |holding| holding.spill(bytes, stores))
+    }
+
+    /// Looks at what it holds after changes of so many rows, if it is time.
+    fn settle(&mut self, changed: usize) {
+        self.news += changed * ROW_BYTES;
+        let Self { bag, index, snapshot, holding, news, .. } = self;
+        if let Some(holding) = holding.as_mut().filter(|holding| holding.is_stale(*news)) {
+            *news = 0;
+            holding.settle(|visit: &mut Visit<'_>| show(bag, index, snapshot, visit));
         }
     }
 
@@ -201,15 +238,16 @@ impl Table {
 
     /// Takes a change that [`Table::check`] has passed.
     pub fn apply(&mut self, delta: &Delta) -> Result<()> {
-        self.snapshot = None;
+        self.snapshot.0 = None;
         self.bag.apply(delta)?;
         if let Some((changes, at)) = self.changes.as_mut().zip(delta.span()) {
             changes.push(delta, at.1, at.1)?;
         }
-        match &mut self.index {
-            None => Ok(()),
-            Some(index) => Ok(index.apply(delta, &self.bag)?),
+        if let Some(index) = &mut self.index {
+            index.apply(delta, &self.bag)?;
         }
+        self.settle(delta.len());
+        Ok(())
     }
 
     /// Returns the change that gives each key of `wanted` the row that is inserted there, or none:
@@ -238,9 +276,9 @@ impl Table {
 
     /// Returns each distinct row with its weight.
     pub fn snapshot(&mut self) -> Result<(RecordBatch, Int64Array), ArrowError> {
-        match &self.snapshot {
+        match &self.snapshot.0 {
             Some(snapshot) => Ok(snapshot.clone()),
-            None => Ok(self.snapshot.insert(self.bag.snapshot()?).clone()),
+            None => Ok(self.snapshot.0.insert(self.bag.snapshot()?).clone()),
         }
     }
 
@@ -252,20 +290,33 @@ impl Table {
 
     /// Takes what [`Table::save`] wrote, into an empty table.
     pub(super) fn load(&mut self, from: &mut StateReader) -> Result<()> {
-        self.snapshot = None;
+        self.snapshot.0 = None;
         self.bag.load(from)?;
         if let Some(changes) = &mut self.changes {
             changes.load(from)?;
         }
-        let Some(index) = &mut self.index else { return Ok(()) };
-        let (rows, weights) = self.bag.snapshot()?;
-        let all = Delta::new(rows, Instants::All(Timestamp::MIN), Weights::Each(weights));
-        Ok(index.apply(&all, &self.bag)?)
+        if let Some(index) = &mut self.index {
+            let (rows, weights) = self.bag.snapshot()?;
+            let all = Delta::new(rows, Instants::All(Timestamp::MIN), Weights::Each(weights));
+            index.apply(&all, &self.bag)?;
+        }
+        self.settle(self.bag.len());
+        Ok(())
     }
 
     /// Number of distinct rows.
     pub fn row_count(&self) -> usize {
         self.bag.len()
+    }
+}
+
+/// Shows what a table keeps.
+fn show(bag: &mut Bag, index: &mut Option<Index>, cached: &mut Cached, visit: &mut Visit<'_>) {
+    visit(cached);
+    visit(bag);
+    if let Some(Index { keys, rows, .. }) = index {
+        visit(keys);
+        visit(rows);
     }
 }
 

@@ -165,12 +165,12 @@ impl Task {
         Some(holding.spill(bytes, stores(stages)))
     }
 
-    /// Lets go of all state: the task will not run again.
-    pub(super) fn empty(&self) {
-        if let Ok(mut body) = self.body.try_lock() {
-            body.stages.clear();
-            body.holding.settle(|_| {});
-        }
+    /// Lets go of all state: the task will not run again. Tells whether it could: not while it runs.
+    pub(super) fn empty(&self) -> bool {
+        let Ok(mut body) = self.body.try_lock() else { return false };
+        body.stages.clear();
+        body.holding.settle(|_| {});
+        true
     }
 
     /// Writes the state of its stages.

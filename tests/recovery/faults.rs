@@ -12,10 +12,11 @@ use std::thread;
 use regex::Regex;
 
 use crate::support::client::Client;
-use crate::support::server::Server;
+use crate::support::files::lines_below;
+use crate::support::server::{Options, Server};
 
 /// Statements, in the order in which they run.
-const SCRIPT: [&str; 22] = [
+const SCRIPT: [&str; 25] = [
     "CREATE STREAM events (id BIGINT, k BIGINT, at TIMESTAMP, \
      WATERMARK FOR at AS at - INTERVAL '5 minutes', LATE INTO events_late)",
     "CREATE TABLE accounts (id BIGINT PRIMARY KEY, balance BIGINT, note TEXT)",
@@ -38,10 +39,14 @@ const SCRIPT: [&str; 22] = [
     "CREATE STREAM clicks (id BIGINT)",
     "CREATE VIEW lately AS SELECT count(*) AS c FROM clicks [RANGE INTERVAL '1 hour']",
     "CREATE STREAM made (id BIGINT) WITH (connector = 'datagen', rows = 3000, wait = true)",
+    "CREATE SINK outside TO FILE 'DIRECTORY' PARTITION BY (k) WITH (interval = '2 ms') \
+     AS SELECT id, k FROM events",
+    "FLUSH",
     "CHECKPOINT",
-    "INSERT INTO clicks VALUES (1), (2)",
+    "INSERT INTO clicks SELECT * FROM generate_series(1, 2500)",
     "ALTER SYSTEM HEARTBEAT '2036-01-01 00:00:00'",
     "INSERT INTO events VALUES (6, 3, '2026-01-01 15:30:00')",
+    "FLUSH",
 ];
 
 /// What is compared.
@@ -77,12 +82,26 @@ const TIMES: [(&str, &str); 14] = [
 
 type Answers = Vec<Result<Vec<String>, String>>;
 
-fn answers(client: &mut Client) -> Answers {
+/// What the queries give, and what is outside.
+fn answers(server: &Server) -> Answers {
+    let mut client = server.connect();
+    client.run("FLUSH");
     let answer = |sql: &&str| match client.query(sql) {
         Ok(answer) => Ok(answer.lines()),
         Err(failure) => Err(failure.said().code.clone()),
     };
-    QUERIES.iter().map(answer).collect()
+    let outside = Ok(lines_below(&server.scratch().join("outside")));
+    QUERIES.iter().map(answer).chain([outside]).collect()
+}
+
+/// A statement for a server.
+fn statement(server: &Server, sql: &str) -> String {
+    sql.replace("DIRECTORY", &server.scratch().join("outside").to_string_lossy())
+}
+
+/// Few rows are in memory.
+fn options() -> Options {
+    Options { history_rows: 1_000, ..Options::default() }
 }
 
 /// The names of all places, as the code has them.
@@ -108,12 +127,12 @@ fn places() -> BTreeSet<String> {
 
 /// What there is after each statement: of none, of the first one, ..
 fn expected() -> Vec<Answers> {
-    let server = Server::start();
+    let server = Server::with(options());
     let mut client = server.connect();
-    let mut after = vec![answers(&mut client)];
+    let mut after = vec![answers(&server)];
     for sql in SCRIPT {
-        client.run(sql);
-        after.push(answers(&mut client));
+        client.run(&statement(&server, sql));
+        after.push(answers(&server));
     }
     after
 }
@@ -121,7 +140,7 @@ fn expected() -> Vec<Answers> {
 /// Runs the script on a server with a place armed; returns how many statements were answered.
 fn run(server: &Server) -> usize {
     let Ok(mut client) = Client::connect(server.postgres()) else { return 0 };
-    let mut answered = |sql: &&str| match client.simple(sql) {
+    let mut answered = |sql: &&str| match client.simple(&statement(server, sql)) {
         Ok(_) => true,
         Err(failure) if failure.code().is_empty() => false,
         Err(failure) => panic!("{failure}\nin: {sql}"),
@@ -137,7 +156,7 @@ fn died(server: &Server) -> bool {
 /// Lets a server die at a place, in its life or in the start that follows.
 fn dies_at(place: &str, expected: &[Answers]) {
     let time = TIMES.iter().find(|(name, _)| *name == place).map_or(place, |(_, time)| time);
-    let (mut server, mut last) = (Server::armed(time), 0);
+    let (mut server, mut last) = (Server::armed_with(time, options()), 0);
     if server.is_ready() {
         last = run(&server);
         server.end();
@@ -151,7 +170,7 @@ fn dies_at(place: &str, expected: &[Answers]) {
     assert!(server.is_ready(), "{place}: {}", server.stderr());
     let mut client = server.connect();
     while !client.run("SELECT name FROM hw.sources WHERE state <> 'finished'").rows.is_empty() {}
-    let found = answers(&mut client);
+    let found = answers(&server);
     let next = &expected[(last + 1).min(SCRIPT.len())];
     assert!(
         found == expected[last] || found == *next,
@@ -163,9 +182,8 @@ fn dies_at(place: &str, expected: &[Answers]) {
     client.run("INSERT INTO more VALUES (1)");
     client.run("CHECKPOINT");
     let server = server.crash();
-    let mut client = server.connect();
-    assert_eq!(answers(&mut client), found, "{place}, the second time");
-    assert_eq!(client.run("SELECT * FROM more").lines(), ["1"]);
+    assert_eq!(answers(&server), found, "{place}, the second time");
+    assert_eq!(server.connect().run("SELECT * FROM more").lines(), ["1"]);
 }
 
 #[test]

@@ -134,7 +134,7 @@ fn retention_lets_files_go() {
 }
 
 #[test]
-fn a_damaged_file_is_not_served() {
+fn a_file_that_is_damaged_or_gone_is_not_served() {
     let server = server();
     let mut client = server.connect();
     fill(&mut client, 0..50);
@@ -149,24 +149,39 @@ fn a_damaged_file_is_not_served() {
     let oldest = files(&server).into_iter().filter(|path| number(path).is_some());
     let oldest = oldest.min_by_key(number).expect("there is one");
     let name = oldest.file_name().expect("a name of ours").to_string_lossy().into_owned();
-    let server = server.crash_and(|| {
+    let damage = || {
         let mut bytes = fs::read(&oldest).expect("it can be read");
         let middle = bytes.len() / 2;
         bytes[middle] ^= 4;
         fs::write(&oldest, bytes).expect("it can be written");
-    });
+    };
+    let before = client.run("SELECT * FROM per_minute").lines();
+    let server = server.crash_and(damage);
     let mut client = server.connect();
+    is_not_served(&mut client, &name, ("XX001", "is damaged"));
+    // It is not forgotten by that either.
+    client.run("CHECKPOINT");
+    let server = server.crash_and(|| fs::remove_file(&oldest).expect("it can be removed"));
+    let mut client = server.connect();
+    is_not_served(&mut client, &name, ("58030", "could not read"));
+    assert_eq!(client.run("SELECT * FROM per_minute").lines(), before);
+    fill(&mut client, 50..60);
+    client.run("CHECKPOINT");
+    let server = server.crash();
+    is_not_served(&mut server.connect(), &name, ("58030", "could not read"));
+}
+
+/// What needs a file fails and names it, and what does not goes on.
+fn is_not_served(client: &mut Client, name: &str, (code, message): (&str, &str)) {
     for sql in ["SELECT sum(v) FROM s", "SELECT * FROM s [ROWS 1000]"] {
         let said = client.fail(sql);
-        assert_eq!(said.code, "XX001", "{said}");
-        assert!(said.message.contains(&name) && said.message.contains("is damaged"), "{said}");
+        assert_eq!(said.code, code, "{said}");
+        assert!(said.message.contains(name) && said.message.contains(message), "{said}");
     }
     client.run("CREATE VIEW all_rows AS SELECT count(*) FROM s");
     let said = client.fail("SELECT * FROM all_rows");
-    assert!(said.message.contains(&name), "{said}");
-    // What does not need it can be read.
+    assert!(said.message.contains(name), "{said}");
+    client.run("DROP VIEW all_rows");
     let newer = "SELECT count(*) > 0 FROM s WHERE at > TIMESTAMP '2026-01-01 12:06:00'";
     assert_eq!(client.run(newer).lines(), ["t"]);
-    let text = server.crash_with(|| fs::remove_file(&oldest).expect("it can be removed"));
-    assert!(text.contains(&name), "{text}");
 }

@@ -8,6 +8,7 @@ mod clocks;
 mod disks;
 mod faults;
 mod files;
+mod flips;
 mod history;
 mod images;
 mod kills;

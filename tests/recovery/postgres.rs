@@ -69,6 +69,12 @@ fn changes_of_a_sink_stand_in_postgres_once() {
             true => {
                 postgres.end();
                 client.run("INSERT INTO s VALUES (1000000, 'z', 1, '2024-05-01 12:00:00Z')");
+                // Checkpoints do not wait, and have what is to be written.
+                if random.chance(60) {
+                    client.run("CHECKPOINT");
+                    client.run("INSERT INTO s VALUES (1000001, 'b', 1, '2024-05-01 12:00:00Z')");
+                    server = server.crash();
+                }
                 postgres.begin();
             }
             false => server = server.crash(),

@@ -8,6 +8,7 @@ use std::thread;
 
 use crate::highwater;
 use crate::support::client::Client;
+use crate::support::files::lines_below;
 use crate::support::server::{Options, Server};
 
 const QUERIES: [&str; 3] =
@@ -145,6 +146,12 @@ fn a_backup_goes_into_an_empty_directory() {
         (said.code.as_str(), said.message.as_str()),
         ("22023", "\"somewhere\" is not an absolute path")
     );
+    for below in ["", "/backup", "/log/../new/backup"] {
+        let path = format!("{}{below}", text(&server.data()));
+        let said = server.connect().fail(&format!("BACKUP TO '{path}'"));
+        assert_eq!(said.code, "22023", "{said}");
+        assert!(said.message.ends_with("is in the server's own data directory"), "{said}");
+    }
     let said = server.connect().fail("BACKUP TO '/proc/no/such/place'");
     assert_eq!(said.code, "58030", "{said}");
     // The server goes on.
@@ -229,6 +236,48 @@ fn what_is_before_the_damage_is_salvaged() {
         "{kept:?}"
     );
     server.connect().run("INSERT INTO t VALUES (100)");
+}
+
+/// Two servers that both began with a backup's commits would write other rows under their numbers.
+#[test]
+fn sinks_to_the_outside_stand_still_on_a_restored_server() {
+    let server = Server::start();
+    let mut client = server.connect();
+    let out = server.scratch().join("out");
+    client.run("CREATE STREAM s (id BIGINT)");
+    client.run("CREATE STREAM inner_copy (id BIGINT)");
+    client.run("CREATE SINK inside INTO inner_copy AS SELECT id FROM s");
+    client.run(&format!("CREATE SINK outside TO FILE '{}' AS SELECT id FROM s", text(&out)));
+    client.run("INSERT INTO s VALUES (1)");
+    let backup = server.scratch().join("backup");
+    client.run(&format!("BACKUP TO '{}'", text(&backup)));
+    client.run("INSERT INTO s VALUES (2)");
+    client.run("FLUSH");
+    let restored = Server::empty();
+    succeeded(&highwater(&["restore", &text(&backup), "--data-dir", &text(&restored.data())]));
+    let mut restored = restored.again(None);
+    for _ in 0..2 {
+        let mut other = restored.connect();
+        other.run("INSERT INTO s VALUES (3)");
+        other.run("FLUSH");
+        other.run("CHECKPOINT");
+        let states = other.run("SELECT name, state, error FROM hw.sinks ORDER BY name").lines();
+        assert_eq!(states[0], "inside|running|NULL");
+        assert!(states[1].starts_with("outside|suspended|55000: the server was restored"));
+        restored = restored.restart();
+    }
+    let mut other = restored.connect();
+    assert_eq!(other.run("SELECT id FROM inner_copy ORDER BY id").lines(), ["1", "3", "3"]);
+    // The first one goes on.
+    client.run("INSERT INTO s VALUES (4)");
+    client.run("FLUSH");
+    let rows = |ids: &[i64]| ids.iter().map(|id| format!("{{\"id\":{id}}}")).collect::<Vec<_>>();
+    assert_eq!(lines_below(&out), rows(&[1, 2, 4]));
+    other.run("DROP SINK outside");
+    let anew = server.scratch().join("anew");
+    other.run(&format!("CREATE SINK outside TO FILE '{}' AS SELECT id FROM s", text(&anew)));
+    other.run("FLUSH");
+    assert_eq!(lines_below(&anew), rows(&[1, 3, 3]));
 }
 
 #[test]

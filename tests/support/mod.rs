@@ -6,6 +6,7 @@
 //! nobody reads) and needs no runtime for it. Real drivers have their tests in `tests/clients`.
 
 pub mod client;
+pub mod files;
 pub mod postgres;
 pub mod random;
 pub mod server;

@@ -119,8 +119,13 @@ impl Server {
 
     /// Starts a server with a fault (`HIGHWATER_FAULT`); it may end before it is ready.
     pub fn armed(fault: &str) -> Self {
+        Self::armed_with(fault, Options::default())
+    }
+
+    /// The same with options.
+    pub fn armed_with(fault: &str, options: Options) -> Self {
         let directory = TempDir::new().expect("a temporary directory can be made");
-        Self::attempt(Arc::new(directory), Options::default(), None, Some(fault))
+        Self::attempt(Arc::new(directory), options, None, Some(fault))
     }
 
     /// Starts another one on its data directory when the process has ended, perhaps with a fault.

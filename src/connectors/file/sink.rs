@@ -7,8 +7,8 @@
 //! `part-ID-FROM-TO.ndjson` and is whole from the moment at which it has this name.
 //!
 //! What stands in a file is decided by its list: the directory `.highwater/ID/` has one for each
-//! range, with the names of its files, which is renamed into place when all of them are on the
-//! disk under other names. A range that has a list has been written, and is never written again;
+//! range, with a checksum and the names of its files, which is renamed into place when all of them
+//! are on the disk under other names. A range that has a list has been written, and is never written again;
 //! its files get their names, now or at the next start ([`Sink::resume`]).
 //!
 //! # Errors
@@ -25,11 +25,13 @@ use arrow::array::{Array, AsArray, RecordBatch, UInt32Array};
 use arrow::compute::{cast, take_record_batch};
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::error::ArrowError;
+use arrow::util::display::{ArrayFormatter, FormatOptions};
 use async_trait::async_trait;
 use parquet::arrow::ArrowWriter;
 
 use super::settings::FileFormat;
 use crate::connectors::{Changes, Error, Result, Sink};
+use crate::fault;
 
 /// Where lists and unfinished files are.
 const LISTS: &str = ".highwater";
@@ -83,6 +85,7 @@ impl FileSink {
             let name = format!("part-{}-{from:020}-{to:020}.{}", self.id, self.extension());
             let draft = self.draft(from, number);
             self.write_file(&draft, &rows).map_err(failed("write", &draft))?;
+            fault::point("sink.file.drafted");
             names.push(directory.join(name).to_string_lossy().into_owned());
         }
         let list = self.lists.join(format!("{from:020}-{to:020}"));
@@ -90,12 +93,15 @@ impl FileSink {
         let text = serde_json::to_string(&names).map_err(io::Error::other);
         let written = text.and_then(|text| {
             let mut file = File::create(&draft)?;
-            file.write_all(text.as_bytes())?;
+            write!(file, "{:08x} {text}", crc32fast::hash(text.as_bytes()))?;
             file.sync_all()?;
+            fault::point("sink.list.drafted");
             fs::rename(&draft, &list)?;
+            fault::point("sink.list.named");
             sync(&self.lists)
         });
         written.map_err(failed("write", &list))?;
+        fault::point("sink.listed");
         self.name_files(&list)
     }
 
@@ -108,8 +114,19 @@ impl FileSink {
             let to: Option<u64> = name.and_then(|name| name.get(21..)?.parse().ok());
             if to.is_some_and(|to| to <= until) {
                 fs::remove_file(&path).map_err(failed("remove", &path))?;
+                fault::point("sink.list.removed");
             }
         }
+        Ok(())
+    }
+
+    /// Removes lists and drafts; a range that is not written whole never will be.
+    fn remove_lists(&self) -> Result<()> {
+        if self.lists.exists() {
+            fs::remove_dir_all(&self.lists).map_err(failed("remove", &self.lists))?;
+        }
+        // It stays as long as others have lists there.
+        let _ = fs::remove_dir(self.dir.join(LISTS));
         Ok(())
     }
 
@@ -130,14 +147,17 @@ impl FileSink {
 
     /// Gives the files of a list the names that stand there, as far as they do not have them.
     fn name_files(&self, list: &Path) -> Result<()> {
-        let text = fs::read_to_string(list).map_err(failed("read", list))?;
-        let names: Vec<String> = serde_json::from_str(&text)
-            .map_err(|error| Error::Format { what: shown(list), reason: error.to_string() })?;
+        let damaged = |reason: &str| Error::Format { what: shown(list), reason: reason.to_owned() };
+        let text = fs::read(list).map_err(failed("read", list))?;
+        let text = String::from_utf8(text).map_err(|_| damaged("it is damaged"))?;
+        let (checksum, text) = text.split_once(' ').ok_or_else(|| damaged("it is damaged"))?;
+        if checksum != format!("{:08x}", crc32fast::hash(text.as_bytes())) {
+            return Err(damaged("its checksum is another one"));
+        }
+        let names: Vec<String> =
+            serde_json::from_str(text).map_err(|error| damaged(&error.to_string()))?;
         let from = list.file_name().and_then(|name| name.to_str()?.get(..20)?.parse().ok());
-        let from: u64 = from.ok_or_else(|| Error::Format {
-            what: shown(list),
-            reason: "its name is no range of commits".to_owned(),
-        })?;
+        let from: u64 = from.ok_or_else(|| damaged("its name is no range of commits"))?;
         for (number, name) in names.iter().enumerate() {
             let (draft, path) = (self.draft(from, number), self.dir.join(name));
             if !draft.exists() {
@@ -148,6 +168,7 @@ impl FileSink {
                 .and_then(|()| fs::rename(&draft, &path))
                 .and_then(|()| sync(directory));
             named.map_err(failed("write", &path))?;
+            fault::point("sink.file.named");
         }
         Ok(())
     }
@@ -212,10 +233,9 @@ impl FileSink {
                 writer.into_inner().into_inner()?
             }
             FileFormat::Csv => {
-                let options = arrow::csv::WriterBuilder::new().with_header(true);
-                let mut writer = options.build(BufWriter::new(file));
-                writer.write(&rows).map_err(io::Error::other)?;
-                writer.into_inner().into_inner()?
+                let mut writer = BufWriter::new(file);
+                write_csv(&rows, &mut writer)?;
+                writer.into_inner()?
             }
             FileFormat::Parquet => {
                 let mut writer = ArrowWriter::try_new(file, rows.schema(), None)?;
@@ -246,6 +266,42 @@ impl FileSink {
     }
 }
 
+/// Writes rows with a header. NULL is nothing at all, and an empty text stands in quotes, as
+/// Postgres has it.
+fn write_csv(rows: &RecordBatch, to: &mut impl Write) -> io::Result<()> {
+    let options = FormatOptions::default();
+    let columns = rows.columns().iter();
+    let columns = columns.map(|column| ArrayFormatter::try_new(column, &options));
+    let columns = columns.collect::<std::result::Result<Vec<_>, _>>().map_err(io::Error::other)?;
+    let names = rows.schema();
+    let names = names.fields().iter().map(|field| Some(field.name().clone()));
+    write_record(names, to)?;
+    for row in 0..rows.num_rows() {
+        let values = rows.columns().iter().zip(&columns);
+        let values =
+            values.map(|(column, text)| column.is_valid(row).then(|| text.value(row).to_string()));
+        write_record(values, to)?;
+    }
+    Ok(())
+}
+
+fn write_record(
+    values: impl Iterator<Item = Option<String>>,
+    to: &mut impl Write,
+) -> io::Result<()> {
+    for (place, value) in values.enumerate() {
+        if place > 0 {
+            to.write_all(b",")?;
+        }
+        let Some(value) = value else { continue };
+        match value.is_empty() || value.contains(['"', ',', '\n', '\r']) {
+            true => write!(to, "\"{}\"", value.replace('"', "\"\""))?,
+            false => to.write_all(value.as_bytes())?,
+        }
+    }
+    to.write_all(b"\n")
+}
+
 /// Does what blocks where it may.
 async fn blocking<T: Send + 'static>(
     sink: &FileSink,
@@ -268,6 +324,10 @@ impl Sink for FileSink {
 
     async fn forget(&self, until: u64) -> Result<()> {
         blocking(self, move |sink| sink.forget_lists(until)).await
+    }
+
+    async fn end(&self) -> Result<()> {
+        blocking(self, FileSink::remove_lists).await
     }
 }
 
@@ -388,6 +448,31 @@ mod tests {
         ];
         let expected = expected.map(|(name, text)| (name.to_owned(), text.to_owned()));
         assert_eq!(files(dir.path()), expected);
+    }
+
+    #[test]
+    fn csv_tells_null_from_an_empty_text() {
+        let mut bytes = Vec::new();
+        let texts = [None, Some(""), Some("a,b"), Some("\"x\" \n"), Some(" y")];
+        write_csv(&rows(&[1, 2, 3, 4, 5], &texts), &mut bytes).unwrap();
+        let expected = "n,k\n1,\n2,\"\"\n3,\"a,b\"\n4,\"\"\"x\"\" \n\"\n5, y\n";
+        assert_eq!(String::from_utf8(bytes).unwrap(), expected);
+    }
+
+    #[test]
+    fn lists_and_drafts_go_with_the_sink() {
+        let dir = tempfile::tempdir().unwrap();
+        let one = sink(dir.path(), FileFormat::Ndjson, vec![]);
+        let other = FileSink::new(dir.path(), "y".to_owned(), FileFormat::Ndjson, vec![]);
+        for sink in [&one, &other] {
+            sink.write_rows((1, 2), &rows(&[1], &[None])).unwrap();
+            fs::write(sink.draft(3, 0), "half").unwrap();
+        }
+        one.remove_lists().unwrap();
+        assert!(!one.lists.exists() && other.lists.exists());
+        other.remove_lists().unwrap();
+        assert!(!dir.path().join(LISTS).exists());
+        assert_eq!(files(dir.path()).len(), 2);
     }
 
     #[test]

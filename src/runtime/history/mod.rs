@@ -126,7 +126,7 @@ impl History {
                 Saved::File(description, extent) => {
                     let gone = || Error::Record("there is no directory of files".into());
                     let (keeper, _) = self.keeper.as_ref().ok_or_else(gone)?;
-                    let stored = keeper.archive().adopt(description)?;
+                    let stored = keeper.archive().adopt(description);
                     Arc::new(Sealed::in_file(Arc::clone(&self.schema), extent, stored))
                 }
                 Saved::Runs(count) => {

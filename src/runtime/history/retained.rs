@@ -66,6 +66,15 @@ impl Retained {
         TimestampMicrosecondArray::from_iter_values(times)
     }
 
+    /// Those that had arrived at a time.
+    pub fn until(&self, at: Timestamp) -> Self {
+        let mut arrivals = self.arrivals.clone();
+        arrivals.retain(|(_, arrived)| *arrived <= at);
+        let rows = arrivals.iter().map(|(rows, _)| rows).sum();
+        let late = self.late.as_ref().map(|late| Arc::new(late.until(at)));
+        Self { delta: self.delta.slice(0, rows), arrivals, late }
+    }
+
     /// About how many bytes they take.
     pub fn bytes(&self) -> usize {
         self.delta.bytes() + self.late.as_ref().map_or(0, |late| late.bytes())

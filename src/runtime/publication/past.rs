@@ -4,10 +4,10 @@ use arrow::error::ArrowError;
 
 use super::State;
 use crate::delta::Delta;
-use crate::planner::plan::Clock;
+use crate::planner::plan::{Clock, Kind};
 use crate::runtime::changes::{AsOf, Changes};
 use crate::runtime::packet::Commit;
-use crate::runtime::snapshot::Snapshot;
+use crate::runtime::read::Read;
 use crate::runtime::{Error, Result};
 use crate::time::{Timestamp, Watermark};
 
@@ -27,8 +27,12 @@ impl State {
         changes.push(delta, now, commit.time)
     }
 
-    /// Returns the content as of a time that has passed, of the query of this name.
-    pub fn as_of(&mut self, name: &str, as_of: AsOf) -> Result<Snapshot> {
+    /// Returns the content as of a time that has passed, of the query of this name; of a stream all
+    /// that is retained.
+    pub fn as_of(&mut self, name: &str, as_of: AsOf) -> Result<Read> {
+        if let Kind::Stream { .. } = self.shape.kind {
+            return self.read();
+        }
         if self.shape.clock == Clock::Event && !self.watermark.closes(as_of.at) {
             return Err(Error::NotYet { name: name.to_owned(), at: as_of.show(as_of.at) });
         }
@@ -37,7 +41,7 @@ impl State {
         let later = changes.after(as_of.at)?;
         let mut snapshot = self.snapshot()?;
         later.into_iter().try_for_each(|delta| snapshot.add(&delta.negate()))?;
-        Ok(snapshot)
+        Ok(Read::View(snapshot))
     }
 
     /// Returns the content as of a time, and the changes since, if that is known: each at its time.

@@ -37,6 +37,7 @@ pub use stored::{Description, Opened, Stored};
 
 use super::log::{self, Disk};
 use super::state::Misfit;
+use crate::fault;
 
 /// What a file's name ends in.
 const EXTENSION: &str = "parquet";
@@ -161,11 +162,13 @@ impl Archive {
             format!("{owner}-{number}.{extension}")
         };
         let path = self.dir.join(&name);
+        fault::point("archive.write");
         if let Err(error) = put(&path, bytes) {
             // It is in nobody's way, and goes with the next start.
             let _ = fs::remove_file(&path);
             return Err(error);
         }
+        fault::point("archive.written");
         let checksum = crc32fast::hash(bytes);
         Ok(self.hold(Description { name, bytes: bytes.len() as u64, checksum, rows }))
     }
@@ -177,14 +180,16 @@ impl Archive {
         stored
     }
 
-    /// Takes a file of an earlier life of the server. It must be there, in its length.
-    pub fn adopt(&self, description: Description) -> Result<Arc<Stored>> {
+    /// Takes a file of an earlier life of the server. Whoever reads it is told if it is gone.
+    pub fn adopt(&self, description: Description) -> Arc<Stored> {
         let stored = self.hold(description);
-        stored.check_length()?;
+        if let Err(error) = stored.check_length() {
+            tracing::error!("what a stream retains cannot be read: {error}");
+        }
         let mut files = self.lock();
         files.found.remove(&stored.description().name);
         files.adopted.push(Arc::clone(&stored));
-        Ok(stored)
+        stored
     }
 
     /// The files that have been adopted since the start.
@@ -219,6 +224,7 @@ impl Archive {
     fn remove(&self, names: impl IntoIterator<Item = String>) {
         for name in names {
             let path = self.dir.join(name);
+            fault::point("archive.remove");
             if let Err(error) = fs::remove_file(&path) {
                 // It takes space until the next start, and harms nobody.
                 tracing::warn!(path = %path.display(), %error, "an old file is not removed");
