@@ -27,12 +27,19 @@ impl Session {
     /// Runs a definition; returns its command tag.
     pub(super) async fn define(&mut self, statement: &Statement) -> Result<String> {
         let engine = Arc::clone(&self.engine);
+        // Who waits for writers of a table must not keep them from definitions of their own.
+        let _writing = match &statement.kind {
+            StatementKind::AlterTable(alter) => self.lock_altered(alter).await?,
+            _ => None,
+        };
         let guard = engine.ddl.lock().await;
         // A heartbeat is an input of its own.
         if !matches!(statement.kind, StatementKind::Heartbeat { .. }) {
             engine.hub().define(self.definition(&statement.text))?;
         }
+        let first = engine.catalog().next_oid();
         let defined = self.change(statement).await;
+        self.remember_made(first);
         engine.hub().defined(defined.is_ok())?;
         let (tag, started) = defined?;
         drop(guard);
@@ -74,6 +81,7 @@ impl Session {
             StatementKind::AlterView { name, if_exists, change } => {
                 self.alter_view(name, *if_exists, change)?
             }
+            StatementKind::AlterTable(alter) => self.alter_table(alter, &text)?,
             StatementKind::CreateFunction(create) => self.create_function(create, text)?,
             StatementKind::DropFunction(drop) => self.drop_function(drop)?,
             StatementKind::Drop(drop) => self.drop(drop)?,

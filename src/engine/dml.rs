@@ -25,6 +25,7 @@ use crate::functions::json;
 use crate::planner::bind::{DUPLICATE_MARK, bind_dml, bind_query};
 use crate::planner::relation::Names;
 use crate::planner::text_time;
+use crate::runtime;
 use crate::runtime::hub::Write;
 use crate::runtime::read::Keys;
 use crate::sql::catalog::{Column, Object, ObjectKind};
@@ -434,13 +435,13 @@ pub(super) fn refuse_derived(object: &Object) -> Result<()> {
 }
 
 /// Refuses NULL in NOT NULL columns.
-pub(super) fn check_not_null(object: &Object, rows: &RecordBatch) -> Result<()> {
+pub(super) fn check_not_null(object: &Object, rows: &RecordBatch) -> runtime::Result<()> {
     for (column, values) in object.columns.iter().zip(rows.columns()) {
         if column.not_null && values.null_count() > 0 {
-            return Err(Error::Runtime(crate::runtime::Error::NotNull {
+            return Err(runtime::Error::NotNull {
                 relation: object.name.clone(),
                 column: column.name.clone(),
-            }));
+            });
         }
     }
     Ok(())

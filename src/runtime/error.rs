@@ -185,7 +185,7 @@ impl Classify for Error {
             | Error::Refused { detail, .. }
             | Error::VersionRefused { detail, .. } => Some(detail.clone()),
             Error::Changed { table } => {
-                Some(format!("A sink has replaced a row of table \"{table}\"."))
+                Some(format!("Table \"{table}\" is no longer as the statement found it."))
             }
             Error::Operator(_)
             | Error::NotNull { .. }

@@ -17,6 +17,7 @@ use arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch};
 use arrow::compute::{cast, concat};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
+use datafusion::common::ScalarValue;
 
 use super::changes::{AsOf, Changes};
 use super::history::keeper::Keeper;
@@ -40,6 +41,14 @@ pub struct Table {
     /// Its changes of late, if they are kept.
     changes: Option<Changes>,
     snapshot: Option<(RecordBatch, Int64Array)>,
+}
+
+/// What is in a column of a table that was altered.
+pub enum NewColumn {
+    /// What was in that column.
+    Old(usize),
+    /// The same in every row.
+    Value(ScalarValue),
 }
 
 /// From primary keys to rows.
@@ -149,9 +158,39 @@ impl Table {
         Ok(RecordBatch::try_new(schema, versions)?)
     }
 
+    /// The table with other columns, each of which was a column of it or has one value; its rows
+    /// must agree with the key.
+    pub fn altered(
+        &mut self,
+        name: &str,
+        schema: SchemaRef,
+        primary_key: Vec<usize>,
+        columns: &[NewColumn],
+    ) -> Result<Self> {
+        let (rows, weights) = self.snapshot()?;
+        let columns = columns.iter().map(|column| match column {
+            NewColumn::Old(index) => Ok(Arc::clone(rows.column(*index))),
+            NewColumn::Value(value) => value.to_array_of_size(rows.num_rows()),
+        });
+        let columns = columns.collect::<Result<Vec<_>, _>>().map_err(crate::operators::Error::from)?;
+        let rows = crate::delta::batch(Arc::clone(&schema), columns, rows.num_rows())?;
+        let all = Delta::new(rows, Instants::All(Timestamp::MIN), Weights::Each(weights));
+        let all = all.consolidate()?;
+        let mut table = Self::new(name, schema, primary_key)?;
+        table.check(&all)?;
+        table.apply(&all)?;
+        Ok(table)
+    }
+
     /// Returns an error if the change would leave two rows of one key, or take a row back that is
-    /// not there any more.
+    /// not there any more, or was made for other columns.
     pub fn check(&self, delta: &Delta) -> Result<()> {
+        let types = |schema: &SchemaRef| -> Vec<DataType> {
+            schema.fields().iter().map(|field| field.data_type().clone()).collect()
+        };
+        if types(&delta.schema()) != types(self.schema()) {
+            return Err(Error::Changed { table: self.name.clone() });
+        }
         let Some(index) = &self.index else { return Ok(()) };
         self.check_retracted(delta)?;
         let columns = index.key(delta.rows());

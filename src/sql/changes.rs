@@ -25,7 +25,9 @@ impl StatementKind {
                 DropKind::Schema => "DROP SCHEMA",
             },
             StatementKind::Heartbeat { stream: None, .. } => "ALTER SYSTEM",
-            StatementKind::Heartbeat { table: true, .. } => "ALTER TABLE",
+            StatementKind::Heartbeat { table: true, .. } | StatementKind::AlterTable(_) => {
+                "ALTER TABLE"
+            }
             StatementKind::Heartbeat { .. } => "ALTER STREAM",
             StatementKind::AlterView { .. } => "ALTER VIEW",
             StatementKind::Comment { .. } => "COMMENT",

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use sqlparser::ast;
 
 pub use super::copy::{CopyFormat, CopyFrom, CopyOptions, CopyTo};
+use super::alter_table::AlterTable;
 use super::derived::{CreateSink, CreateStreamAs};
 use super::function::{CreateFunction, DropFunction};
 use super::subscribe::Subscribe;
+use super::variables::TransactionModes;
 
 /// One statement of the user's text.
 #[derive(Clone, Debug)]
@@ -71,6 +73,8 @@ pub enum StatementKind {
         /// What changes.
         change: ViewChange,
     },
+    /// `ALTER TABLE name ..`.
+    AlterTable(AlterTable),
     /// `COMMENT ON STREAM | TABLE | VIEW | COLUMN name IS '..'`.
     Comment {
         /// STREAM, TABLE, VIEW or COLUMN.
@@ -153,9 +157,13 @@ pub enum StatementKind {
     /// `RESET name | ALL` (`None`).
     Reset(Option<String>),
     /// BEGIN, START TRANSACTION.
-    Begin {
-        /// READ ONLY or READ WRITE, if it says so.
-        read_only: Option<bool>,
+    Begin(TransactionModes),
+    /// `SET TRANSACTION`, `SET SESSION CHARACTERISTICS AS TRANSACTION`.
+    SetTransaction {
+        /// Whether it is said of all transactions of the session from now on.
+        every: bool,
+        /// What it says.
+        modes: TransactionModes,
     },
     /// COMMIT, END.
     Commit {

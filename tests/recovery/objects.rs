@@ -258,3 +258,24 @@ fn versioned_tables_and_their_readers() {
         &["SELECT * FROM prices", "SELECT * FROM priced ORDER BY at"],
     );
 }
+
+#[test]
+fn altered_tables_and_what_transactions_made() {
+    survives(
+        &[
+            "CREATE TABLE shelf (id INTEGER, name TEXT)",
+            "INSERT INTO shelf VALUES (1, 'a'), (2, 'b')",
+            "ALTER TABLE shelf ADD COLUMN amount BIGINT DEFAULT 7, ADD PRIMARY KEY (id)",
+            "INSERT INTO shelf VALUES (3, 'c')",
+            "ALTER TABLE shelf DROP COLUMN name, ALTER amount SET NOT NULL",
+            "ALTER TABLE shelf RENAME TO rack; CREATE TABLE shelf (other TEXT)",
+            "UPDATE rack SET amount = 9 WHERE id = 1",
+            "INSERT INTO shelf VALUES ('x')",
+            "CREATE MATERIALIZED VIEW total AS SELECT sum(amount) AS n FROM rack",
+            "ALTER TABLE rack ALTER amount SET DEFAULT 1",
+            "BEGIN; CREATE TABLE gone (a INTEGER); INSERT INTO gone VALUES (1); ROLLBACK",
+            "INSERT INTO rack (id) VALUES (4)",
+        ],
+        &["SELECT * FROM rack ORDER BY id", "SELECT * FROM shelf", "SELECT n FROM total"],
+    );
+}

@@ -55,7 +55,10 @@ fn text_without_its_end_is_no_token() {
 fn statements_of_others_are_named() {
     for (sql, feature) in [
         ("GRANT SELECT ON t TO u", "GRANT"),
-        ("ALTER TABLE t ADD COLUMN a int", "ALTER TABLE"),
+        ("ALTER TABLE t ALTER a TYPE int", "this change of a table"),
+        ("ALTER TABLE t ADD UNIQUE (a)", "UNIQUE"),
+        ("ALTER TABLE t ADD a int PRIMARY KEY", "ADD COLUMN with a PRIMARY KEY"),
+        ("ALTER TABLE t DROP CONSTRAINT a", "this change of a table"),
         ("ALTER VIEW v OWNER TO w", "ALTER VIEW other than RENAME TO, SUSPEND and RESUME"),
         ("ALTER STREAM s RENAME TO t", "ALTER STREAM other than HEARTBEAT"),
         ("CREATE FUNCTION f() RETURNS int AS 'x' LANGUAGE c", "LANGUAGE c"),
