@@ -172,7 +172,8 @@ impl Table {
             NewColumn::Old(index) => Ok(Arc::clone(rows.column(*index))),
             NewColumn::Value(value) => value.to_array_of_size(rows.num_rows()),
         });
-        let columns = columns.collect::<Result<Vec<_>, _>>().map_err(crate::operators::Error::from)?;
+        let columns =
+            columns.collect::<Result<Vec<_>, _>>().map_err(crate::operators::Error::from)?;
         let rows = crate::delta::batch(Arc::clone(&schema), columns, rows.num_rows())?;
         let all = Delta::new(rows, Instants::All(Timestamp::MIN), Weights::Each(weights));
         let all = all.consolidate()?;
