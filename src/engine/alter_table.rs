@@ -225,7 +225,8 @@ impl Session {
         let columns = columns.collect::<Result<Vec<_>>>()?;
         let named = key.name.as_ref().map(fold);
         if if_not_exists && new.unique.iter().any(|key| Some(&key.name) == named.as_ref()) {
-            let text = format!("relation \"{}\" already exists, skipping", named.unwrap_or_default());
+            let text =
+                format!("relation \"{}\" already exists, skipping", named.unwrap_or_default());
             self.notice(SqlState::DUPLICATE_TABLE, text);
             return Ok(());
         }

@@ -174,7 +174,7 @@ impl Session {
                 let tag = self.savepoint(savepoint)?;
                 self.undo_definitions().await?;
                 Ok(tag.to_owned())
-            },
+            }
             _ => Err(Error::Internal("not transaction control".into())),
         }
     }

@@ -395,7 +395,12 @@ impl State {
     ) -> Result<()> {
         for oid in &job.inputs {
             let oid = *oid;
-            if let Some(stream) = self.streams.get(&oid) {
+            if let Some(stream) = self.streams.get_mut(&oid) {
+                // Nobody may have looked at the clock for this stream so far.
+                let by_clock = !stream.has_event_time() && job.oid.is_some();
+                if by_clock && job.publication.shape().clock == Clock::Event {
+                    stream.on_clock(commit.time);
+                }
                 let parts = if from_now { Vec::new() } else { stream.retained() };
                 job.enter_past(oid, commit, stream.watermark(), &parts);
             } else if let Some(table) = self.tables.get_mut(&oid) {

@@ -189,7 +189,8 @@ impl Table {
             NewColumn::Old(index) => Ok(Arc::clone(rows.column(*index))),
             NewColumn::Value(value) => value.to_array_of_size(rows.num_rows()),
         });
-        let columns = columns.collect::<Result<Vec<_>, _>>().map_err(crate::operators::Error::from)?;
+        let columns =
+            columns.collect::<Result<Vec<_>, _>>().map_err(crate::operators::Error::from)?;
         let rows = crate::delta::batch(Arc::clone(&schema), columns, rows.num_rows())?;
         let all = Delta::new(rows, Instants::All(Timestamp::MIN), Weights::Each(weights));
         let all = all.consolidate()?;
@@ -419,7 +420,9 @@ mod tests {
 
     #[test]
     fn keys_lead_to_their_rows_through_changes() {
-        let mut table = Table::new("t", rows(&[]).schema(), TableKeys { primary: vec![0], unique: vec![] }).unwrap();
+        let mut table =
+            Table::new("t", rows(&[]).schema(), TableKeys { primary: vec![0], unique: vec![] })
+                .unwrap();
         let mut change = |removed: &[_], added: &[_], expected: &[&str]| {
             let delta = delta(removed, added);
             table.check(&delta).unwrap();

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use sqlparser::ast;
 
-pub use super::copy::{CopyFormat, CopyFrom, CopyOptions, CopyTo};
 use super::alter_table::{AlterTable, DropIndex};
+pub use super::copy::{CopyFormat, CopyFrom, CopyOptions, CopyTo};
 use super::derived::{CreateSink, CreateStreamAs};
 use super::function::{CreateFunction, DropFunction};
 use super::key::UniqueKey;

@@ -89,9 +89,9 @@ pub(super) fn keys(object: &Object) -> Vec<Key> {
 /// Finds the key that has this oid as an index or constraint, and its table.
 pub(super) fn key_of(catalog: &Catalog, oid: Oid) -> Option<(&Object, Key)> {
     let wanted = oid & !(INDEX | CONSTRAINT);
-    let mut all = catalog.objects().flat_map(|object| {
-        keys(object).into_iter().map(move |key| (object.as_ref(), key))
-    });
+    let mut all = catalog
+        .objects()
+        .flat_map(|object| keys(object).into_iter().map(move |key| (object.as_ref(), key)));
     all.find(|(_, key)| key.oid == wanted)
 }
 
