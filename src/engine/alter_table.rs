@@ -17,14 +17,17 @@ use super::columns::{arrow_schema, columns, index_of};
 use super::dml::check_not_null;
 use super::locks::TableLock;
 use super::session::Session;
+use super::unique::table_keys;
 use super::{Error, Result};
 use crate::error::SqlState;
 use crate::planner::bind::{bind_expr, constant};
 use crate::planner::relation::Names;
 use crate::runtime::table::NewColumn;
 use crate::sql::alter_table::{AlterTable, TableChange};
-use crate::sql::catalog::{Column, Object, ObjectKind, TableDef};
+use crate::sql::catalog::{Catalog, Column, Object, ObjectKind, TableDef, UniqueDef};
+use crate::sql::key::UniqueKey;
 use crate::sql::names::{fold, fold_parts};
+use crate::sql::statement::StatementKind;
 
 /// A table as it is going to be.
 struct Altered {
@@ -33,25 +36,46 @@ struct Altered {
     /// Where its columns come from.
     from: Vec<NewColumn>,
     primary_key: Vec<usize>,
+    unique: Vec<UniqueDef>,
 }
 
 impl Session {
     /// Waits for those that write to the table.
-    pub(super) async fn lock_altered(&mut self, alter: &AlterTable) -> Result<Option<TableLock>> {
+    pub(super) async fn lock_altered(
+        &mut self,
+        statement: &StatementKind,
+    ) -> Result<Option<TableLock>> {
+        let dropped;
+        let alter = match statement {
+            StatementKind::AlterTable(alter) | StatementKind::CreateIndex(alter) => alter,
+            StatementKind::DropIndex(drop) => {
+                dropped = self.dropped_index(drop)?;
+                match &dropped {
+                    Some(alter) => alter,
+                    None => return Ok(None),
+                }
+            }
+            _ => return Ok(None),
+        };
         match self.find(&alter.name) {
             Ok(table) => self.lock_table(table.oid).await,
             Err(_) => Ok(None),
         }
     }
 
-    pub(super) fn alter_table(&mut self, alter: &AlterTable, text: &str) -> Result<String> {
-        let tag = "ALTER TABLE".to_owned();
+    /// Changes a table; returns the command tag.
+    pub(super) fn alter_table(
+        &mut self,
+        alter: &AlterTable,
+        text: &str,
+        tag: &str,
+    ) -> Result<String> {
         let table = match self.find(&alter.name) {
             Err(_) if alter.if_exists => {
                 let name = fold_parts(&alter.name).join(".");
                 let text = format!("relation \"{name}\" does not exist, skipping");
                 self.notice(SqlState::SUCCESS, text);
-                return Ok(tag);
+                return Ok(tag.to_owned());
             }
             found => found?,
         };
@@ -61,12 +85,14 @@ impl Session {
             columns: table.columns.clone(),
             from: (0..table.columns.len()).map(NewColumn::Old).collect(),
             primary_key: def.primary_key.clone(),
+            unique: def.unique.clone(),
         };
         for change in &alter.changes {
             self.alter(&table, &mut altered, change)?;
         }
-        let Altered { name, columns, from, primary_key } = altered;
-        let def = TableDef { primary_key: primary_key.clone(), ..def.as_ref().clone() };
+        let Altered { name, columns, from, primary_key, unique } = altered;
+        let keys = table_keys(&primary_key, &unique);
+        let def = TableDef { primary_key, unique, ..def.as_ref().clone() };
         let object = Object {
             name: name.clone(),
             columns,
@@ -76,7 +102,7 @@ impl Session {
         };
         let schema = arrow_schema(&object.columns);
         self.engine.hub().alter_table(table.oid, |old| {
-            let mut new = old.altered(&name, schema, primary_key, &from)?;
+            let mut new = old.altered(&name, schema, keys, &from)?;
             check_not_null(&object, &new.snapshot()?.0)?;
             Ok(new)
         })?;
@@ -84,7 +110,7 @@ impl Session {
             catalog.remove(table.oid);
             catalog.insert(object)
         });
-        Ok(tag)
+        Ok(tag.to_owned())
     }
 
     /// What makes the table, if it can be changed so.
@@ -110,7 +136,18 @@ impl Session {
             ));
         }
         let readers = self.engine.catalog().dependents(table.oid);
-        match readers.last().filter(|_| alter.changes.iter().any(TableChange::shows)) {
+        // What is proven of a view may follow from the primary key.
+        let drops_key = |change: &TableChange| {
+            matches!(change, TableChange::DropConstraint { name, .. }
+                if fold(name) == primary_name(&table.name))
+        };
+        let adds_key = |change: &TableChange| matches!(change, TableChange::AddUnique { .. });
+        let writes = |reader: &Object| matches!(reader.kind, ObjectKind::Sink(_));
+        let hinders = |reader: &Arc<Object>| {
+            let kept = |change| TableChange::shows(change) || drops_key(change);
+            alter.changes.iter().any(|change| kept(change) || adds_key(change) && writes(reader))
+        };
+        match readers.iter().rfind(|reader| hinders(reader)) {
             None => Ok(Arc::clone(def)),
             Some(reader) => Err(Error::Refused {
                 message: format!("cannot alter table \"{}\"", table.name),
@@ -152,6 +189,15 @@ impl Session {
                 new.drop(column)?;
             }
             TableChange::AddPrimaryKey(key) => new.key(&table.name, key)?,
+            TableChange::AddUnique { key, if_not_exists } => {
+                self.add_unique(table, new, key, *if_not_exists)?;
+            }
+            TableChange::DropConstraint { name, if_exists } => {
+                if !new.drop_key(&fold(name)) && !if_exists {
+                    let (kind, sqlstate) = ("constraint", SqlState::UNDEFINED_OBJECT);
+                    return Err(Error::Undefined { kind, name: fold(name), sqlstate });
+                }
+            }
             TableChange::Default(column, default) => {
                 let index = index_of(&new.columns, column)?;
                 new.columns[index].default = default.as_ref().map(ToString::to_string);
@@ -165,6 +211,29 @@ impl Session {
                 new.columns[index].not_null = *set;
             }
         }
+        Ok(())
+    }
+
+    fn add_unique(
+        &mut self,
+        table: &Object,
+        new: &mut Altered,
+        key: &UniqueKey,
+        if_not_exists: bool,
+    ) -> Result<()> {
+        let columns = key.columns.iter().map(|column| index_of(&new.columns, column));
+        let columns = columns.collect::<Result<Vec<_>>>()?;
+        let named = key.name.as_ref().map(fold);
+        if if_not_exists && new.unique.iter().any(|key| Some(&key.name) == named.as_ref()) {
+            let text =
+                format!("relation \"{}\" already exists, skipping", named.unwrap_or_default());
+            self.notice(SqlState::DUPLICATE_TABLE, text);
+            return Ok(());
+        }
+        let taken = |name: &str| new.unique.iter().any(|key| key.name == name);
+        let name = self.key_name(&table.schema, &new.name, key, taken)?;
+        let oid = self.engine.change_catalog(Catalog::fresh_oid);
+        new.unique.push(UniqueDef { oid, name, columns });
         Ok(())
     }
 
@@ -220,8 +289,21 @@ impl Altered {
         if self.primary_key.contains(&index) {
             self.primary_key.clear();
         }
-        self.primary_key.iter_mut().filter(|i| **i > index).for_each(|i| *i -= 1);
+        self.unique.retain(|key| !key.columns.contains(&index));
+        let unique = self.unique.iter_mut().flat_map(|key| &mut key.columns);
+        self.primary_key.iter_mut().chain(unique).filter(|i| **i > index).for_each(|i| *i -= 1);
         Ok(())
+    }
+
+    /// Takes a key away; returns whether there was one of that name.
+    fn drop_key(&mut self, name: &str) -> bool {
+        if name == primary_name(&self.name) && !self.primary_key.is_empty() {
+            self.primary_key.clear();
+            return true;
+        }
+        let before = self.unique.len();
+        self.unique.retain(|key| key.name != name);
+        self.unique.len() < before
     }
 
     fn key(&mut self, table: &str, key: &[ast::Ident]) -> Result<()> {
@@ -236,4 +318,9 @@ impl Altered {
         }
         Ok(())
     }
+}
+
+/// What the primary key of a table is called.
+fn primary_name(table: &str) -> String {
+    format!("{table}_pkey")
 }

@@ -58,6 +58,7 @@ mod system;
 mod temporary;
 mod transaction;
 mod undo;
+mod unique;
 mod update;
 mod view;
 

@@ -258,6 +258,8 @@ impl Session {
             | StatementKind::Heartbeat { .. }
             | StatementKind::AlterView { .. }
             | StatementKind::AlterTable(_)
+            | StatementKind::CreateIndex(_)
+            | StatementKind::DropIndex(_)
             | StatementKind::Comment { .. } => self.define(statement).await.map(Outcome::Done),
         }
     }

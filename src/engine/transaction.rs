@@ -19,7 +19,8 @@ use crate::fault;
 use crate::runtime::hub::Write;
 use crate::sql::catalog::Oid;
 use crate::sql::names::fold;
-use crate::sql::statement::{Savepoint, StatementKind};
+use crate::sql::statement::StatementKind;
+use crate::sql::transaction::Savepoint;
 use crate::sql::variables::Mark;
 
 /// An open transaction.

@@ -18,10 +18,10 @@ pub enum Error {
     #[error(transparent)]
     Operator(#[from] operators::Error),
     /// A row with a key that is there already.
-    #[error("duplicate key value violates unique constraint \"{table}_pkey\"")]
+    #[error("duplicate key value violates unique constraint \"{constraint}\"")]
     DuplicateKey {
-        /// The table.
-        table: String,
+        /// The key's name.
+        constraint: String,
         /// `Key (id)=(1) already exists.`
         detail: String,
     },

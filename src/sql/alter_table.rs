@@ -2,6 +2,8 @@
 
 use sqlparser::ast;
 
+use super::key::UniqueKey;
+
 /// `ALTER TABLE [IF EXISTS] [ONLY] name change, ..`.
 #[derive(Clone, Debug)]
 pub struct AlterTable {
@@ -36,6 +38,20 @@ pub enum TableChange {
     },
     /// `ADD [CONSTRAINT name] PRIMARY KEY (..)`.
     AddPrimaryKey(Vec<ast::Ident>),
+    /// `ADD [CONSTRAINT name] UNIQUE (..)`, and CREATE UNIQUE INDEX.
+    AddUnique {
+        /// The key.
+        key: UniqueKey,
+        /// Whether an existing one of its name is fine.
+        if_not_exists: bool,
+    },
+    /// `DROP CONSTRAINT [IF EXISTS] name`: of a key.
+    DropConstraint {
+        /// The constraint.
+        name: ast::Ident,
+        /// Whether a missing one is fine.
+        if_exists: bool,
+    },
     /// `ALTER [COLUMN] name SET DEFAULT expression | DROP DEFAULT` (`None`).
     Default(ast::Ident, Option<ast::Expr>),
     /// `ALTER [COLUMN] name SET NOT NULL | DROP NOT NULL` (`false`).
@@ -45,9 +61,21 @@ pub enum TableChange {
 impl TableChange {
     /// Whether what reads the table would find other columns, or not find it.
     pub fn shows(&self) -> bool {
-        !matches!(
+        matches!(
             self,
-            TableChange::AddPrimaryKey(_) | TableChange::Default(..) | TableChange::NotNull(..)
+            TableChange::Rename(_)
+                | TableChange::RenameColumn(..)
+                | TableChange::AddColumn { .. }
+                | TableChange::DropColumn { .. }
         )
     }
+}
+
+/// `DROP INDEX [IF EXISTS] name`.
+#[derive(Clone, Debug)]
+pub struct DropIndex {
+    /// The key's name.
+    pub name: ast::ObjectName,
+    /// Whether a missing one is fine.
+    pub if_exists: bool,
 }

@@ -29,6 +29,8 @@ impl StatementKind {
                 "ALTER TABLE"
             }
             StatementKind::Heartbeat { .. } => "ALTER STREAM",
+            StatementKind::CreateIndex(_) => "CREATE INDEX",
+            StatementKind::DropIndex(_) => "DROP INDEX",
             StatementKind::AlterView { .. } => "ALTER VIEW",
             StatementKind::Comment { .. } => "COMMENT",
             StatementKind::CopyFrom(_) => "COPY FROM",

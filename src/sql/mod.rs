@@ -4,8 +4,10 @@ pub mod alter_table;
 mod copy;
 pub mod derived;
 pub mod function;
+pub mod key;
 pub mod statement;
 pub mod subscribe;
+pub mod transaction;
 
 mod changes;
 

@@ -260,6 +260,30 @@ fn versioned_tables_and_their_readers() {
 }
 
 #[test]
+fn unique_keys() {
+    let mut server = Server::start();
+    let mut client = server.connect();
+    client.run("CREATE TABLE users (id INTEGER PRIMARY KEY, mail TEXT UNIQUE)");
+    client.run("INSERT INTO users VALUES (1, 'a'), (2, NULL)");
+    client.run("CREATE TABLE parts (a INTEGER, b INTEGER)");
+    client.run("INSERT INTO parts VALUES (1, 1), (1, 2)");
+    client.run("CREATE UNIQUE INDEX both ON parts (a, b)");
+    client.run("CREATE UNIQUE INDEX gone ON users (id)");
+    client.run("DROP INDEX gone");
+    for life in ["2", "3"] {
+        server = server.crash();
+        let mut client = server.connect();
+        let row = format!("INSERT INTO parts VALUES ({life}, 2)");
+        client.run(&row);
+        for clash in ["INSERT INTO users VALUES (3, 'a')", "INSERT INTO parts VALUES (1, 2)", &row]
+        {
+            assert_eq!(client.fail(clash).code, "23505", "{clash}");
+        }
+        client.run("CHECKPOINT");
+    }
+}
+
+#[test]
 fn altered_tables_and_what_transactions_made() {
     survives(
         &[

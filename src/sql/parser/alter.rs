@@ -3,7 +3,7 @@
 use sqlparser::ast;
 use sqlparser::tokenizer::Token;
 
-use super::alter_table::alter_table;
+use super::alter_table::{alter_table, drop_index};
 use super::function;
 use super::reader::Reader;
 use super::statement::statement_name;
@@ -45,6 +45,9 @@ pub const OTHER_KINDS: [&str; 27] = [
 pub fn drop(mut reader: Reader<'_>) -> Result<StatementKind> {
     if reader.eat(&["FUNCTION"]) {
         return function::drop(reader);
+    }
+    if reader.eat(&["INDEX"]) {
+        return drop_index(reader);
     }
     let kinds = ["STREAM", "TABLE", "VIEW", "MATERIALIZED", "SINK", "SCHEMA"];
     let kind = match reader.eat_any(&kinds) {

@@ -5,7 +5,8 @@ use sqlparser::ast;
 use super::columns::Columns;
 use super::reader::Reader;
 use crate::sql::Result;
-use crate::sql::alter_table::{AlterTable, TableChange};
+use crate::sql::alter_table::{AlterTable, DropIndex, TableChange};
+use crate::sql::key::UniqueKey;
 use crate::sql::statement::StatementKind;
 
 /// Reads what follows ALTER TABLE.
@@ -20,12 +21,48 @@ pub fn alter_table(mut reader: Reader<'_>) -> Result<StatementKind> {
     Ok(StatementKind::AlterTable(AlterTable { name, if_exists, changes }))
 }
 
+/// Reads what follows CREATE UNIQUE INDEX.
+pub fn unique_index(mut reader: Reader<'_>) -> Result<StatementKind> {
+    reader.eat(&["CONCURRENTLY"]);
+    let if_not_exists = reader.eat(&["IF", "NOT", "EXISTS"]);
+    let name = if reader.sees(&["ON"]) { None } else { Some(reader.ident()?) };
+    reader.expect(&["ON"])?;
+    reader.eat(&["ONLY"]);
+    let table = reader.object_name()?;
+    if reader.eat(&["USING"]) {
+        reader.ident()?;
+    }
+    let start = reader;
+    let plain = |item: &mut Reader<'_>| item.ident().is_ok() && item.at_end();
+    if !reader.parenthesized()?.items()?.iter_mut().all(plain) {
+        let hint = "Name columns, without order, COLLATE or operator classes.";
+        return Err(start.unsupported("an expression in a UNIQUE INDEX", hint));
+    }
+    let columns = { start }.idents()?;
+    if !reader.at_end() {
+        return Err(reader.unsupported("a partial UNIQUE INDEX", "Leave the clause out."));
+    }
+    let change = TableChange::AddUnique { key: UniqueKey { name, columns }, if_not_exists };
+    let alter = AlterTable { name: table, if_exists: false, changes: vec![change] };
+    Ok(StatementKind::CreateIndex(alter))
+}
+
+/// Reads what follows DROP INDEX.
+pub fn drop_index(mut reader: Reader<'_>) -> Result<StatementKind> {
+    reader.eat(&["CONCURRENTLY"]);
+    let if_exists = reader.eat(&["IF", "EXISTS"]);
+    let name = reader.object_name()?;
+    reader.eat_any(&["CASCADE", "RESTRICT"]);
+    reader.expect_end()?;
+    Ok(StatementKind::DropIndex(DropIndex { name, if_exists }))
+}
+
 fn change(mut reader: Reader<'_>) -> Result<TableChange> {
     let start = reader;
     let change = match reader.eat_any(&["RENAME", "ADD", "DROP", "ALTER"]) {
         Some("RENAME") => rename(&mut reader)?,
         Some("ADD") => return add(reader),
-        Some("DROP") if !reader.sees(&["CONSTRAINT"]) => drop(&mut reader)?,
+        Some("DROP") => drop(&mut reader)?,
         Some("ALTER") => alter_column(&mut reader)?,
         _ => return Err(other(&start)),
     };
@@ -51,13 +88,16 @@ fn add(mut reader: Reader<'_>) -> Result<TableChange> {
     let if_not_exists = reader.eat(&["IF", "NOT", "EXISTS"]);
     let mut declared = Columns::default();
     if !named && !if_not_exists && declared.constraint(reader)? {
-        return Ok(TableChange::AddPrimaryKey(declared.primary_key));
+        return Ok(match declared.unique.pop() {
+            Some(key) => TableChange::AddUnique { key, if_not_exists: false },
+            None => TableChange::AddPrimaryKey(declared.primary_key),
+        });
     }
     declared.column(reader)?;
-    if !declared.primary_key.is_empty() {
+    if !(declared.primary_key.is_empty() && declared.unique.is_empty()) {
         return Err(reader.unsupported(
-            "ADD COLUMN with a PRIMARY KEY",
-            "Add the column, give it values, and ADD PRIMARY KEY.",
+            "ADD COLUMN with a PRIMARY KEY or UNIQUE",
+            "Add the column, give it values, and ADD PRIMARY KEY or UNIQUE.",
         ));
     }
     match declared.columns.pop() {
@@ -71,6 +111,12 @@ fn add(mut reader: Reader<'_>) -> Result<TableChange> {
 }
 
 fn drop(reader: &mut Reader<'_>) -> Result<TableChange> {
+    if reader.eat(&["CONSTRAINT"]) {
+        let if_exists = reader.eat(&["IF", "EXISTS"]);
+        let name = reader.ident()?;
+        reader.eat_any(&["CASCADE", "RESTRICT"]);
+        return Ok(TableChange::DropConstraint { name, if_exists });
+    }
     reader.eat(&["COLUMN"]);
     let if_exists = reader.eat(&["IF", "EXISTS"]);
     let column = reader.ident()?;

@@ -6,7 +6,8 @@ use super::options::value;
 use super::reader::Reader;
 use crate::sql::Result;
 use crate::sql::names::quote;
-use crate::sql::statement::{Savepoint, StatementKind};
+use crate::sql::statement::StatementKind;
+use crate::sql::transaction::Savepoint;
 use crate::sql::variables::TransactionModes;
 
 /// The first words of statements about the session.
