@@ -178,7 +178,7 @@ impl Session {
                 }
                 self.is_new_column(new, &column.name)?;
                 new.from.push(NewColumn::Value(self.value_of_new(column)?));
-                new.columns.extend(columns(std::slice::from_ref(column))?);
+                new.columns.extend(columns(std::slice::from_ref(column.as_ref()))?);
             }
             TableChange::DropColumn { column, if_exists } => {
                 if *if_exists && index_of(&new.columns, column).is_err() {

@@ -25,7 +25,7 @@ pub enum TableChange {
     /// `ADD [COLUMN] [IF NOT EXISTS] name type ..`.
     AddColumn {
         /// The column with its options.
-        column: ast::ColumnDef,
+        column: Box<ast::ColumnDef>,
         /// Whether an existing one is fine.
         if_not_exists: bool,
     },
@@ -53,7 +53,7 @@ pub enum TableChange {
         if_exists: bool,
     },
     /// `ALTER [COLUMN] name SET DEFAULT expression | DROP DEFAULT` (`None`).
-    Default(ast::Ident, Option<ast::Expr>),
+    Default(ast::Ident, Option<Box<ast::Expr>>),
     /// `ALTER [COLUMN] name SET NOT NULL | DROP NOT NULL` (`false`).
     NotNull(ast::Ident, bool),
 }

@@ -105,7 +105,7 @@ fn add(mut reader: Reader<'_>) -> Result<TableChange> {
             reader.skip(1);
             Err(reader.expected("a type"))
         }
-        Some(column) => Ok(TableChange::AddColumn { column, if_not_exists }),
+        Some(column) => Ok(TableChange::AddColumn { column: Box::new(column), if_not_exists }),
         None => Err(reader.expected("a column")),
     }
 }
@@ -128,7 +128,7 @@ fn alter_column(reader: &mut Reader<'_>) -> Result<TableChange> {
     reader.eat(&["COLUMN"]);
     let column = reader.ident()?;
     if reader.eat(&["SET", "DEFAULT"]) {
-        return Ok(TableChange::Default(column, Some(reader.expr()?)));
+        return Ok(TableChange::Default(column, Some(Box::new(reader.expr()?))));
     }
     if reader.eat(&["DROP", "DEFAULT"]) {
         return Ok(TableChange::Default(column, None));
