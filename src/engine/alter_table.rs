@@ -2,8 +2,8 @@
 //!
 //! # Semantics
 //! Waits for the transactions that write to the table, and takes effect at once. What reads a table
-//! keeps its columns and its name as they are: those change only where nothing reads it. A column
-//! that is added has its default in the rows that are there.
+//! keeps its columns and its name as they are: those change only where nothing reads it; and nothing
+//! changes where a sink writes. A column that is added has its default in the rows that are there.
 //!
 //! # Cost
 //! The table is built again, while writers wait.
@@ -141,18 +141,15 @@ impl Session {
             matches!(change, TableChange::DropConstraint { name, .. }
                 if fold(name) == primary_name(&table.name))
         };
-        let adds_key = |change: &TableChange| matches!(change, TableChange::AddUnique { .. });
-        let writes = |reader: &Object| matches!(reader.kind, ObjectKind::Sink(_));
-        let hinders = |reader: &Arc<Object>| {
-            let kept = |change| TableChange::shows(change) || drops_key(change);
-            alter.changes.iter().any(|change| kept(change) || adds_key(change) && writes(reader))
-        };
-        match readers.iter().rfind(|reader| hinders(reader)) {
+        // A sink knows the table as it was.
+        let writes = |reader: &Object| matches!(&reader.kind, ObjectKind::Sink(sink) if sink.into == Some(table.oid));
+        let shows = alter.changes.iter().any(|change| change.shows() || drops_key(change));
+        match readers.iter().rfind(|reader| shows || writes(reader.as_ref())) {
             None => Ok(Arc::clone(def)),
             Some(reader) => Err(Error::Refused {
                 message: format!("cannot alter table \"{}\"", table.name),
                 sqlstate: SqlState::DEPENDENT_OBJECTS_STILL_EXIST,
-                detail: Some(format!("{} \"{}\" reads it.", reader.kind_name(), reader.name)),
+                detail: Some(format!("{} \"{}\" depends on it.", reader.kind_name(), reader.name)),
                 hint: Some("Drop what reads it, alter, and create that again.".into()),
             }),
         }

@@ -214,11 +214,9 @@ impl Session {
                     _ => Err(Error::Internal("COPY of something without rows".into())),
                 }
             }
-            StatementKind::Explain(e) => {
-                Ok(Outcome::Rows(explain::explain(self, e, params).await?))
-            }
-            StatementKind::ExplainStall(view) => {
-                Ok(Outcome::Rows(stall::explain_stall(self, view).await?))
+            StatementKind::Explain(e) => explain::explain(self, e, params).await.map(Outcome::Rows),
+            StatementKind::ExplainStall(v) => {
+                stall::explain_stall(self, v).await.map(Outcome::Rows)
             }
             StatementKind::Declare { .. }
             | StatementKind::Fetch { .. }
@@ -227,7 +225,7 @@ impl Session {
             | StatementKind::Execute { .. }
             | StatementKind::Deallocate(_) => self.named(statement, params).await,
             StatementKind::ShowWatermarks | StatementKind::Show(_) => {
-                Ok(Outcome::Rows(self.show(&statement.kind)?))
+                self.show(&statement.kind).map(Outcome::Rows)
             }
             StatementKind::Set { .. }
             | StatementKind::SetTransaction { .. }

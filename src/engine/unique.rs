@@ -137,7 +137,8 @@ impl Session {
                 repeated = true;
             } else if judged.iter().any(|judged| judged.found(row)) {
                 excluded.push(number);
-                judged.iter_mut().for_each(|judged| judged.take(row));
+                // Of several keys, a row that is left out takes none.
+                judged.iter_mut().filter(|_| keys.len() == 1).for_each(|judged| judged.take(row));
             } else {
                 fresh.push(number);
                 judged.iter_mut().for_each(|judged| judged.take(row));

@@ -3,6 +3,7 @@
 use super::*;
 use crate::sql::statement::*;
 use crate::sql::subscribe::Subscribe;
+use crate::sql::transaction::Savepoint;
 
 #[track_caller]
 fn subscribe(sql: &str) -> Subscribe {
