@@ -34,6 +34,8 @@ sql_states! {
     STRING_TOO_LONG = "22001";
     /// A value does not fit its type.
     NUMERIC_VALUE_OUT_OF_RANGE = "22003";
+    /// NULL where a value is needed.
+    NULL_VALUE_NOT_ALLOWED = "22004";
     /// Malformed date or time.
     INVALID_DATETIME_FORMAT = "22007";
     /// A date or time out of range.

@@ -300,11 +300,8 @@ impl Session {
             }
         };
         read.ok_or_else(|| {
-            Error::hinted(
-                SqlState::DATATYPE_MISMATCH,
-                format!("{clause} needs a timestamp, not {}", value.data_type()),
-                "Write for example TIMESTAMP '2026-01-01 12:00:00'.",
-            )
+            let (sqlstate, message) = no_timestamp(clause, &value);
+            Error::hinted(sqlstate, message, "Write for example TIMESTAMP '2026-01-01 12:00:00'.")
         })
     }
 
@@ -356,6 +353,15 @@ fn is_infinity(expr: &ast::Expr) -> bool {
         _ => return false,
     };
     matches!(value, ast::Value::SingleQuotedString(text) if text.eq_ignore_ascii_case("infinity"))
+}
+
+/// What is wrong with a value that a clause cannot take for an instant.
+pub(super) fn no_timestamp(clause: &str, value: &ScalarValue) -> (SqlState, String) {
+    let (sqlstate, what) = match value.is_null() {
+        true => (SqlState::NULL_VALUE_NOT_ALLOWED, "NULL".to_owned()),
+        false => (SqlState::DATATYPE_MISMATCH, value.data_type().to_string()),
+    };
+    (sqlstate, format!("{clause} needs a timestamp, not {what}"))
 }
 
 /// Returns a timestamp or integer as an instant.

@@ -8,7 +8,8 @@ use datafusion::execution::{
 use datafusion::optimizer::{Analyzer, AnalyzerRule, Optimizer, OptimizerRule};
 use datafusion::prelude::SessionConfig;
 
-use crate::functions::json_operators;
+use crate::clock::Clock;
+use crate::functions::{clock_timestamp, json_operators};
 use crate::planner::coercion::PostgresTypes;
 use crate::planner::decorrelate::Decorrelate;
 use crate::planner::grouping::EmptyGroupingSets;
@@ -39,8 +40,9 @@ pub fn in_zone(functions: &SessionState, zone: &str, style: Style) -> SessionSta
     SessionStateBuilder::new_from_existing(functions.clone()).with_config(config).build()
 }
 
-/// Returns the functions, planners and settings that every statement shares.
-pub fn session_state(threads: usize) -> SessionState {
+/// Returns the functions, planners and settings that every statement shares; `clock` is that of
+/// `clock_timestamp()`.
+pub fn session_state(threads: usize, clock: Arc<dyn Clock>) -> SessionState {
     let mut config = SessionConfig::new()
         .with_target_partitions(threads)
         .with_information_schema(false)
@@ -73,7 +75,8 @@ pub fn session_state(threads: usize) -> SessionState {
     let operators =
         FunctionRegistry::register_expr_planner(&mut state, Arc::new(PostgresOperators));
     operators.expect("a session's state takes planners");
-    for function in functions::all().into_iter().chain(common_type::functions()) {
+    let functions = functions::all().into_iter().chain(common_type::functions());
+    for function in functions.chain([clock_timestamp(clock)]) {
         let registered = FunctionRegistry::register_udf(&mut state, function);
         registered.expect("a session's state takes functions");
     }

@@ -77,6 +77,7 @@ use crate::runtime::memory::Memory;
 use crate::sql::catalog::{Catalog, Object, Oid};
 use crate::sql::output::style::Style;
 use crate::storage::Scratch;
+use crate::storage::archive::pages::PageFiles;
 use crate::time::Timestamp;
 use activity::Live;
 use locks::TableLocks;
@@ -129,6 +130,8 @@ pub struct Engine {
     properties: RwLock<BTreeMap<Oid, Properties>>,
     /// One definition at a time.
     ddl: tokio::sync::Mutex<()>,
+    /// The pages of the last image.
+    pages: Arc<PageFiles>,
     locks: Arc<TableLocks>,
     sources: Mutex<BTreeMap<Oid, Arc<SourceStatus>>>,
     sinks: Mutex<BTreeMap<Oid, Arc<SinkStatus>>>,
@@ -206,13 +209,14 @@ impl Engine {
         let sizes = Sizes { shards, threads, batch_rows };
         let hub = Hub::start(hub, sizes, keeper, memory).map_err(internal)?;
         Ok(Arc::new(Self {
-            functions: Arc::new(functions::session_state(options.threads)),
+            functions: Arc::new(functions::session_state(threads, Arc::<HeldClock>::clone(clock))),
             zones: Mutex::default(),
             hub,
             options,
             catalog: RwLock::default(),
             properties: RwLock::default(),
             ddl: tokio::sync::Mutex::default(),
+            pages: Arc::default(),
             locks: Arc::default(),
             sources: Mutex::default(),
             sinks: Mutex::default(),

@@ -35,7 +35,7 @@ use crate::planner::ordered;
 use crate::planner::window::{WindowKind, WindowNode};
 use crate::runtime::once;
 use crate::runtime::operator::assigner;
-use crate::windows::snapshot;
+use crate::windows::snapshot::{self, SessionsOf};
 
 /// How many scans of given rows there have been.
 static SCANS: AtomicU64 = AtomicU64::new(0);
@@ -124,7 +124,10 @@ fn windowed(window: &WindowNode, rows: &RecordBatch) -> Result<RecordBatch> {
     let times = &computed[0];
     Ok(match window.kind {
         WindowKind::Assign(how) => snapshot::assign(rows, times, assigner(how))?,
-        WindowKind::Session(gap) => snapshot::sessions(rows, times, &computed[1..], gap)?,
+        WindowKind::Session { gap, .. } => {
+            let (keys, met) = computed[1..].split_at(window.session_keys().len());
+            snapshot::sessions(rows, SessionsOf { times, keys, met: met.first(), gap })?
+        }
         _ => unreachable!("brackets are replaced before"),
     })
 }

@@ -12,10 +12,9 @@ use datafusion::execution::SessionState;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 
 use super::Result;
-use super::ddl::timestamp_value;
+use super::ddl::{no_timestamp, timestamp_value};
 use super::nodes::values_of;
 use super::query::{Once, scanned};
-use crate::error::SqlState;
 use crate::functions::error::failure;
 use crate::planner;
 use crate::planner::bind::constant_value;
@@ -111,7 +110,7 @@ fn replaced(
 fn time(at: &Expr, state: &SessionState) -> Result<Timestamp, DataFusionError> {
     let value = constant_value(at.clone(), state)?;
     timestamp_value(&value).ok_or_else(|| {
-        let message = format!("AS OF needs a timestamp, not {}", value.data_type());
-        failure(SqlState::DATATYPE_MISMATCH, message)
+        let (sqlstate, message) = no_timestamp("AS OF", &value);
+        failure(sqlstate, message)
     })
 }

@@ -422,7 +422,7 @@ impl At {
             WindowKind::Partitioned { count, range: Some(size) } => {
                 Spec::RecentRows { count, keys, size }
             }
-            WindowKind::Assign(_) | WindowKind::Session(_) => {
+            WindowKind::Assign(_) | WindowKind::Session { .. } => {
                 unreachable!("window functions are not brackets")
             }
         };

@@ -1,25 +1,26 @@
 //! EXPLAIN STALL: why nothing comes out of a view.
 //!
 //! # Semantics
-//! A view shows nothing new because it is suspended, because it has work to do, or because rows
-//! wait for a watermark. Then the streams it reads are named with their watermarks, the least one
-//! first, and of a stream that holds the view back the partitions, with the time since when it has
-//! not moved, and what would move it.
+//! A view shows nothing new because it, or one that it reads, is suspended, because it has work to
+//! do, or because rows wait for a watermark. Then the streams it reads are named with their
+//! watermarks, the least one first, and of a stream that holds the view back the partitions, with
+//! the time since when it has not moved, and what would move it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use sqlparser::ast;
 
+use super::derived::QueryOptions;
 use super::explain::{schema, text_rows};
 use super::outcome::Rows;
 use super::session::Session;
 use super::system::event_time;
 use super::{Engine, Error, Result};
 use crate::error::SqlState;
-use crate::runtime::job::Job;
+use crate::runtime::job::{Fault, Job};
 use crate::runtime::status::StreamStatus;
-use crate::sql::catalog::{Catalog, Object, Oid, StreamDef};
+use crate::sql::catalog::{Catalog, Object, ObjectKind, Oid, StreamDef};
 use crate::time::{Timestamp, Watermark};
 
 /// Partitions named per stream.
@@ -38,15 +39,46 @@ pub(super) async fn explain_stall(session: &Session, name: &ast::ObjectName) -> 
         ));
     };
     let text = match job.publication.fault() {
-        Some(fault) => format!(
-            "View \"{name}\" is suspended: {} ({})\nHINT: Resume it with ALTER VIEW {name} RESUME.",
-            fault.message,
-            fault.sqlstate,
-            name = view.name
-        ),
+        Some(fault) => suspended(engine, &view, &fault)?,
         None => report(engine, &engine.catalog(), &view, &job)?,
     };
     Ok(text_rows(schema(), &text))
+}
+
+/// Why a view is suspended, and what lets it go on: that is to be done to the lowest view below it
+/// that is suspended, as the others are so because of it.
+fn suspended(engine: &Engine, view: &Arc<Object>, fault: &Fault) -> Result<String> {
+    let catalog = engine.catalog();
+    let is_suspended = |object: &Object| {
+        engine.hub().view(object.oid).is_some_and(|job| job.publication.fault().is_some())
+    };
+    let below = |view: &Object| {
+        let reads = |o: &&Arc<Object>| catalog.dependents(o.oid).iter().any(|d| d.oid == view.oid);
+        catalog.objects().find(|o| is_suspended(o) && reads(o)).map(Arc::clone)
+    };
+    let mut lowest = Arc::clone(view);
+    while let Some(next) = below(&lowest) {
+        lowest = next;
+    }
+    let name = &lowest.name;
+    let fails = match &lowest.kind {
+        ObjectKind::View(def) => QueryOptions::new(&def.options)?.fail_on_error,
+        ObjectKind::Stream(_) | ObjectKind::Table(_) | ObjectKind::Sink(_) => false,
+    };
+    let by_user = fault.sqlstate == SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE;
+    let hint = match fails && !by_user {
+        true => format!(
+            "It would meet the row again. Give it a query that computes it with CREATE OR REPLACE \
+             VIEW {name}, or one WITH (on_error = 'skip')."
+        ),
+        false => format!("Resume it with ALTER VIEW {name} RESUME."),
+    };
+    let because = match lowest.oid == view.oid {
+        true => String::new(),
+        false => format!("\n  it reads view \"{name}\", which is suspended"),
+    };
+    let (name, Fault { message, sqlstate }) = (&view.name, fault);
+    Ok(format!("View \"{name}\" is suspended: {message} ({sqlstate}){because}\nHINT: {hint}"))
 }
 
 /// A stream that a view reads, directly or through other views.

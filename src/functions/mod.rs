@@ -9,6 +9,8 @@ use datafusion::execution::{FunctionRegistry, SessionState};
 use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::logical_expr::{AggregateUDF, Expr, ScalarUDF};
 
+use crate::clock::Clock;
+
 mod aggregates;
 mod approximate;
 mod array;
@@ -42,7 +44,12 @@ pub fn json_operators() -> Arc<dyn ExprPlanner> {
     Arc::new(json::operators::JsonOperators::default())
 }
 
-/// Adds all functions to a session's.
+/// The function `clock_timestamp()` of a clock.
+pub fn clock_timestamp(clock: Arc<dyn Clock>) -> Arc<ScalarUDF> {
+    Arc::new(ScalarUDF::from(now::ClockTimestamp::new(clock)))
+}
+
+/// Adds all functions to a session's, but for [`clock_timestamp`].
 pub fn register(state: &mut SessionState) -> datafusion::error::Result<()> {
     for function in ordered_set::functions() {
         replace_aggregate(state, AggregateUDF::from(function))?;

@@ -16,6 +16,7 @@
 //! | `VALUES (a.x), (1)`             | `SELECT a.x UNION ALL SELECT 1`                 |
 //! | `GROUP BY ()`                   | grouping sets ([`super::group_by`])             |
 //! | `rank(a) WITHIN GROUP (..)`     | counts of rows ([`super::hypothetical`])        |
+//! | `array_agg(x ORDER BY 1)`       | `array_agg(x ORDER BY (1))`: a constant, not a place |
 //! | `make_interval(days => 1)`      | the same with all arguments, in their places    |
 //! | `ARRAY(SELECT x .. ORDER BY y)` | `(SELECT coalesce(array_agg(x ORDER BY y), {})` |
 //! | `date(x)`, `text(x)`, ..        | `CAST(x AS date)`, where no function is called so |
@@ -109,6 +110,9 @@ impl VisitorMut for Calls {
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         hypothetical::spell_out(expr);
+        if let Expr::Function(function) = expr {
+            constants_in_order(function);
+        }
         if let Expr::Array(array) = expr {
             let elements = std::mem::take(&mut array.elem).into_iter().map(argument).collect();
             *expr = call("make_array", elements);
@@ -160,6 +164,24 @@ fn distinct_on_results(select: &mut ast::Select) {
             found
         {
             *expr = item.clone();
+        }
+    }
+}
+
+/// Encloses numbers in the ORDER BY of an aggregate, which DataFusion takes for places.
+fn constants_in_order(function: &mut Function) {
+    let within = function.within_group.iter_mut();
+    let clauses = match &mut function.args {
+        FunctionArguments::List(list) => list.clauses.as_mut_slice(),
+        FunctionArguments::None | FunctionArguments::Subquery(_) => &mut [],
+    };
+    let listed = clauses.iter_mut().flat_map(|clause| match clause {
+        ast::FunctionArgumentClause::OrderBy(keys) => keys.as_mut_slice(),
+        _ => &mut [],
+    });
+    for key in within.chain(listed) {
+        if matches!(key.expr, Expr::Value(_)) {
+            key.expr = Expr::Nested(Box::new(key.expr.clone()));
         }
     }
 }

@@ -8,14 +8,17 @@
 //!
 //! The number of a set has a bit per key, the first key the highest, 1 where the key is missing;
 //! above these bits it counts sets that are given more than once.
+//!
+//! What is marked as a value of the group ([`OF_GROUP`]) stands within an aggregate: there, too,
+//! keys are NULL that are not in the set. Then every set is an aggregate of its own.
 
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::Transformed;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, ScalarValue};
-use datafusion::error::Result;
+use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::utils::grouping_set_to_exprlist;
 use datafusion::logical_expr::{
     Aggregate, Expr, GroupingSet, LogicalPlan, LogicalPlanBuilder, Union, cast, lit,
@@ -29,8 +32,12 @@ use super::derive;
 use super::error::Error;
 use super::lower::Lowering;
 use super::plan::{Node, Op};
+use crate::error::SqlState;
 
-/// Puts the set `()` beside the others.
+/// The function that marks a value of the group among those of its rows.
+pub(super) const OF_GROUP: &str = "$of_group";
+
+/// Puts the set `()` beside the others, and fixes what is of the group.
 #[derive(Debug)]
 pub struct EmptyGroupingSets;
 
@@ -133,17 +140,23 @@ impl Lowering {
 /// A node and the keys that its rows are grouped by.
 type Grouped = (Node, Vec<Arc<dyn PhysicalExpr>>);
 
-/// An aggregate with a set `()` as a union; `None` for all others.
+/// An aggregate with sets that stand alone as a union; `None` for all others.
 fn split(aggregate: &Aggregate) -> Result<Option<LogicalPlan>> {
-    let Some(Sets { keys, sets }) = sets_of(aggregate)? else { return Ok(None) };
-    let (empty, rest): (Vec<_>, Vec<_>) = sets.into_iter().partition(|(set, _)| set.is_empty());
-    if empty.is_empty() {
+    let Some(Sets { keys, sets }) = sets_of(aggregate)? else {
+        checked(aggregate)?;
+        return Ok(None);
+    };
+    let of_group =
+        aggregate.aggr_expr.iter().map(has_value_of_group).collect::<Result<Vec<_>>>()?;
+    let of_group = of_group.contains(&true);
+    let (alone, rest): (Vec<_>, Vec<_>) =
+        sets.into_iter().partition(|(set, _)| set.is_empty() || of_group);
+    if alone.is_empty() {
         return Ok(None);
     }
     let schema = &aggregate.schema;
     let columns = schema.columns();
     let data_type = |column: usize| schema.field(column).data_type().clone();
-    let number = |value: u64| cast(lit(value), data_type(keys.len()));
     let mut parts = Vec::new();
     if !rest.is_empty() {
         let lists = rest.iter().map(|(set, _)| set.clone()).collect();
@@ -163,25 +176,8 @@ fn split(aggregate: &Aggregate) -> Result<Option<LogicalPlan>> {
         let exprs = exprs.collect::<Vec<_>>();
         parts.push(Arc::new(LogicalPlanBuilder::from(grouped).project(exprs)?.build()?));
     }
-    for (_, value) in empty {
-        // Without aggregates it is one row, whatever the input.
-        let whole = match aggregate.aggr_expr.as_slice() {
-            [] => LogicalPlanBuilder::empty(true),
-            calls => LogicalPlanBuilder::from(aggregate.input.as_ref().clone())
-                .aggregate(Vec::<Expr>::new(), calls.to_vec())?,
-        };
-        let whole = whole.build()?;
-        let calls = whole.schema().columns();
-        let mut exprs = Vec::new();
-        for (i, column) in columns.iter().enumerate() {
-            let value = match i.checked_sub(keys.len()) {
-                None => null(&data_type(i))?,
-                Some(0) => number(value),
-                Some(call) => Expr::Column(calls[call - 1].clone()),
-            };
-            exprs.push(named(value, column.clone()));
-        }
-        parts.push(Arc::new(LogicalPlanBuilder::from(whole).project(exprs)?.build()?));
+    for (set, number) in alone {
+        parts.push(Arc::new(stands_alone(aggregate, &keys, (&set, number))?));
     }
     if parts.len() == 1 {
         return Ok(Some(Arc::unwrap_or_clone(parts.swap_remove(0))));
@@ -191,6 +187,99 @@ fn split(aggregate: &Aggregate) -> Result<Option<LogicalPlan>> {
     let exprs = have.into_iter().zip(columns).map(|(old, new)| named(Expr::Column(old), new));
     let exprs = exprs.collect::<Vec<_>>();
     Ok(Some(LogicalPlanBuilder::from(union).project(exprs)?.build()?))
+}
+
+/// The groups of one set, given with its number, in the columns of all sets.
+fn stands_alone(
+    aggregate: &Aggregate,
+    keys: &[Expr],
+    (set, number): (&[Expr], u64),
+) -> Result<LogicalPlan> {
+    let mut group: Vec<Expr> = Vec::new();
+    for key in set {
+        if !group.contains(key) {
+            group.push(key.clone());
+        }
+    }
+    let calls = aggregate.aggr_expr.iter().map(|call| of_group(aggregate, call, (keys, &group)));
+    let calls = calls.collect::<Result<Vec<_>>>()?;
+    // Without keys and aggregates it is one row, whatever the input.
+    let whole = match (group.as_slice(), calls.as_slice()) {
+        ([], []) => LogicalPlanBuilder::empty(true).build()?,
+        _ => LogicalPlan::Aggregate(Aggregate::try_new(
+            Arc::clone(&aggregate.input),
+            group.clone(),
+            calls,
+        )?),
+    };
+    let have = whole.schema().columns();
+    let mut exprs = Vec::new();
+    for (i, column) in aggregate.schema.columns().into_iter().enumerate() {
+        let data_type = aggregate.schema.field(i).data_type();
+        let value = match (keys.get(i), i.checked_sub(keys.len() + 1)) {
+            (Some(key), _) => match group.iter().position(|other| other == key) {
+                Some(place) => Expr::Column(have[place].clone()),
+                None => null(data_type)?,
+            },
+            (None, None) => cast(lit(number), data_type.clone()),
+            (None, Some(call)) => Expr::Column(have[group.len() + call].clone()),
+        };
+        exprs.push(named(value, column));
+    }
+    LogicalPlanBuilder::from(whole).project(exprs)?.build()
+}
+
+fn value_of_group(expr: &Expr) -> Option<&Expr> {
+    match expr {
+        Expr::ScalarFunction(call) if call.func.name() == OF_GROUP => call.args.first(),
+        _ => None,
+    }
+}
+
+fn has_value_of_group(call: &Expr) -> Result<bool> {
+    call.exists(|expr| Ok(value_of_group(expr).is_some()))
+}
+
+/// A call of an aggregate in which the values of the group are those of the groups of a set.
+fn of_group(aggregate: &Aggregate, call: &Expr, (keys, set): (&[Expr], &[Expr])) -> Result<Expr> {
+    let fixed = call.clone().transform_up(|expr| {
+        let Some(value) = value_of_group(&expr) else { return Ok(Transformed::no(expr)) };
+        let value = value.clone().transform_down(|expr| {
+            if set.contains(&expr) {
+                return Ok(Transformed::new(expr, false, TreeNodeRecursion::Jump));
+            }
+            if let Some(key) = keys.iter().position(|key| *key == expr) {
+                let null = null(aggregate.schema.field(key).data_type())?;
+                return Ok(Transformed::new(null, true, TreeNodeRecursion::Jump));
+            }
+            match expr {
+                Expr::Column(column) => Err(ungrouped(&column)),
+                other => Ok(Transformed::no(other)),
+            }
+        })?;
+        Ok(Transformed::yes(value.data))
+    })?;
+    Ok(fixed.data)
+}
+
+/// Refuses a value of the group that is none, where there is one set.
+fn checked(aggregate: &Aggregate) -> Result<()> {
+    for call in &aggregate.aggr_expr {
+        if has_value_of_group(call)? {
+            of_group(aggregate, call, (&[], &aggregate.group_expr))?;
+        }
+    }
+    Ok(())
+}
+
+fn ungrouped(column: &Column) -> DataFusionError {
+    let what = format!(
+        "column \"{}\" must appear in the GROUP BY clause or be used in an aggregate function",
+        column.flat_name()
+    );
+    let hint = "Direct arguments of an ordered-set aggregate must use only grouped columns.";
+    let (sqlstate, hint) = (SqlState::GROUPING_ERROR, Some(hint.to_owned()));
+    Error::Invalid { what, sqlstate, hint }.into()
 }
 
 /// NULL of a type.

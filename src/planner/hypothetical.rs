@@ -11,7 +11,8 @@
 //! | `percent_rank` | `count(before) / count(*)`, 0 of no rows                            |
 //! | `cume_dist`    | `(1 + count(before or beside)) / (1 + count(*))`                    |
 //!
-//! `dense_rank` takes one key. A FILTER of the call holds for all.
+//! `dense_rank` takes one key. A FILTER of the call holds for all. The values are of the group, not
+//! of its rows ([`OF_GROUP`]).
 
 use std::ops::ControlFlow;
 
@@ -19,6 +20,8 @@ use sqlparser::ast::{
     Expr, FunctionArg, FunctionArgExpr, FunctionArguments, OrderByExpr, VisitMut, VisitorMut,
 };
 
+use super::calls::call;
+use super::grouping::OF_GROUP;
 use super::rows::plain_name;
 use crate::sql;
 
@@ -85,18 +88,29 @@ fn before(pairs: &[(&OrderByExpr, &Expr)]) -> Option<Expr> {
     };
     let parts = [
         ("x", Some(key.expr.clone())),
-        ("a", Some((*value).clone())),
+        ("a", Some(of_group(value))),
         ("beside", beside(&pairs[..1])),
         ("later", before(rest)),
     ];
     filled(text, &parts)
 }
 
+/// A value that is one of the group; constants are so by themselves.
+fn of_group(value: &Expr) -> Expr {
+    match value {
+        Expr::Value(_) => value.clone(),
+        _ => {
+            let value = FunctionArg::Unnamed(FunctionArgExpr::Expr(value.clone()));
+            call(OF_GROUP, vec![value])
+        }
+    }
+}
+
 /// The condition that it stands beside them.
 fn beside(pairs: &[(&OrderByExpr, &Expr)]) -> Option<Expr> {
     let Some(((key, value), rest)) = pairs.split_first() else { return filled("true", &[]) };
     let parts =
-        [("x", Some(key.expr.clone())), ("a", Some((*value).clone())), ("rest", beside(rest))];
+        [("x", Some(key.expr.clone())), ("a", Some(of_group(value))), ("rest", beside(rest))];
     filled("x IS NOT DISTINCT FROM a AND rest", &parts)
 }
 

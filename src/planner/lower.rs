@@ -234,10 +234,9 @@ fn refuse_clock_functions(plan: &LogicalPlan) -> Result<()> {
         None => Ok(()),
         Some(name) => Err(Error::Unsupported {
             what: format!("{name}() in a continuous query is not supported yet"),
-            hint:
-                "Its value would change by itself. Compare with a column, or use a window such as \
-                   [RANGE 1 HOUR]."
-                    .into(),
+            hint: "Its value would change by itself. Compare a column with now(), or use a window \
+                   such as [RANGE 1 HOUR]."
+                .into(),
         }),
     }
 }
@@ -418,10 +417,11 @@ impl Lowering {
                 let time = exprs.swap_remove(0);
                 Op::Assign(Assign { time, assigner })
             }
-            WindowKind::Session(gap) => {
+            WindowKind::Session { gap, late } => {
+                let met = if late { exprs.pop() } else { None };
                 let time = exprs.remove(0);
                 let closes = derive::session_closes(time.as_ref(), &input);
-                Op::Session(Session { time, keys: exprs, gap, closes, held: false })
+                Op::Session(Session { time, keys: exprs, gap, met, closes, held: false })
             }
         };
         use datafusion::logical_expr::UserDefinedLogicalNodeCore;

@@ -8,11 +8,11 @@ use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 
-use super::{first_rows, recursive};
+use super::{first_rows, grouping, recursive};
 
 /// Returns the function of a mark, which leaves its argument as it is, or widens numerics.
 pub(super) fn function(name: &str) -> Option<Arc<ScalarUDF>> {
-    let marks = [first_rows::WITH_TIES, recursive::MARK, recursive::WIDE];
+    let marks = [first_rows::WITH_TIES, grouping::OF_GROUP, recursive::MARK, recursive::WIDE];
     let name = marks.into_iter().find(|mark| *mark == name)?;
     let signature = Signature::any(1, Volatility::Immutable);
     Some(Arc::new(ScalarUDF::from(Mark { name, signature })))

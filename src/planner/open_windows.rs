@@ -4,26 +4,27 @@
 //! A row that comes below the watermark belongs to no instant any more, and queries do not see it.
 //! But a window function by event time still gives it to those of its windows whose end the
 //! watermark had not reached when the row came; SESSION, if the session that the row would make
-//! alone were open. So what a window says when it closes is final. This is the rule of Flink,
-//! ksqlDB and Arroyo.
+//! alone were open, and then the row leaves sessions alone that have closed. So what a window says
+//! when it closes is final. This is the rule of Flink, ksqlDB and Arroyo.
 //!
 //! ```text
 //!   W = 7, then a row at 4     TUMBLE 5   [0, 5)             closed
 //!                              HOP 5, 10  [-5, 5) [0, 10)    the second is open
+//!   rows at 0 and 6            SESSION 5  [0, 5) [6, 11)     it makes the second [4, 11)
 //! ```
 //!
 //! # Why
-//! The scan brings late rows with the watermark that they met, as a hidden column, and a filter
-//! compares it. So the verdict on a row is a function of the row, and depends on nothing that comes
-//! with it.
+//! The scan brings late rows with the watermark that they met, as a hidden column, and a filter, or
+//! SESSION itself, compares it. So the verdict on a row is a function of the row, and depends on
+//! nothing that comes with it.
 
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema};
-use datafusion::common::{Column, ScalarValue};
+use datafusion::common::Column;
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::{
-    self as logical, Expr, LogicalPlan, LogicalPlanBuilder, TableScanBuilder, lit,
+    self as logical, Expr, LogicalPlan, LogicalPlanBuilder, TableScanBuilder,
 };
 
 use super::relation::{LATE, RelationSource};
@@ -90,27 +91,17 @@ fn scanned(scan: &logical::TableScan) -> DfResult<Option<WithLate>> {
 }
 
 impl WithLate {
-    /// Keeps rows whose time plus `gap` the watermark had not reached.
-    pub(super) fn with_open_sessions(&self, gap: i64, units: bool) -> DfResult<LogicalPlan> {
-        let gap = match units {
-            true => lit(gap),
-            false => {
-                Expr::Literal(ScalarValue::new_interval_mdn(0, 0, gap.saturating_mul(1_000)), None)
-            }
-        };
-        open(self.plan.clone(), self.time.clone() + gap, &self.late)
+    /// The watermark that a late row met.
+    pub(super) fn met(&self) -> Expr {
+        self.late.clone()
     }
 
     /// Keeps rows of windows whose end the watermark had not reached.
     pub(super) fn in_open_windows(&self, windows: LogicalPlan) -> DfResult<LogicalPlan> {
         let end = Expr::Column(Column::from_name("window_end"));
-        open(windows, end, &self.late)
+        let open = self.met().is_null().or(end.gt(self.met()));
+        LogicalPlanBuilder::from(windows).filter(open)?.build()
     }
-}
-
-fn open(plan: LogicalPlan, end: Expr, late: &Expr) -> DfResult<LogicalPlan> {
-    let open = late.clone().is_null().or(end.gt(late.clone()));
-    LogicalPlanBuilder::from(plan).filter(open)?.build()
 }
 
 impl RelationSource {

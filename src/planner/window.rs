@@ -12,6 +12,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, DFSchemaRef, ScalarValue};
 use datafusion::error::{DataFusionError, Result as DfResult};
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, UserDefinedLogicalNodeCore};
@@ -56,8 +57,14 @@ pub enum WindowKind {
     },
     /// TUMBLE, HOP, CUMULATE; the expression is the time column.
     Assign(Assigner),
-    /// SESSION with this gap; the expressions are the time column and the keys.
-    Session(i64),
+    /// SESSION; the expressions are the time column, the keys, and, where rows come late, the
+    /// watermark that they met.
+    Session {
+        /// Distance from which a row starts a session.
+        gap: i64,
+        /// Whether rows come late.
+        late: bool,
+    },
 }
 
 /// In how many windows a row may be: each costs a row of the result.
@@ -75,7 +82,7 @@ impl WindowKind {
             | WindowKind::Rows { .. }
             | WindowKind::Partitioned { .. }
             | WindowKind::Assign(_)
-            | WindowKind::Session(_) => None,
+            | WindowKind::Session { .. } => None,
         }
     }
 
@@ -86,7 +93,7 @@ impl WindowKind {
             | WindowKind::Current(_)
             | WindowKind::Rows { .. }
             | WindowKind::Partitioned { .. } => true,
-            WindowKind::Assign(_) | WindowKind::Session(_) => false,
+            WindowKind::Assign(_) | WindowKind::Session { .. } => false,
         }
     }
 
@@ -95,7 +102,7 @@ impl WindowKind {
         match (self, slot) {
             (WindowKind::Range { size, .. }, Slot::Size)
             | (WindowKind::Partitioned { range: Some(size), .. }, Slot::Size)
-            | (WindowKind::Current(size) | WindowKind::Session(size), Slot::Size)
+            | (WindowKind::Current(size) | WindowKind::Session { gap: size, .. }, Slot::Size)
             | (WindowKind::Assign(Assigner::Hop { size, .. }), Slot::Size)
             | (WindowKind::Assign(Assigner::Cumulate { size, .. }), Slot::Size) => *size = value,
             (WindowKind::Range { slide: Some((slide, _)), .. }, Slot::Slide)
@@ -125,7 +132,7 @@ impl WindowKind {
                 slide && size >= i64::from(!inclusive)
             }
             WindowKind::Partitioned { range, .. } => range.is_none_or(|range| range > 0),
-            WindowKind::Current(size) | WindowKind::Session(size) => size > 0,
+            WindowKind::Current(size) | WindowKind::Session { gap: size, .. } => size > 0,
             WindowKind::Rows { .. } => true,
             WindowKind::Assign(Assigner::Hop { slide, size, .. }) => slide > 0 && size > 0,
             WindowKind::Assign(Assigner::Cumulate { step, size, .. }) => step > 0 && size > 0,
@@ -192,6 +199,9 @@ impl WindowNode {
         parameters: Vec<(Slot, Expr)>,
         input: LogicalPlan,
     ) -> DfResult<Self> {
+        for expr in &exprs {
+            of_rows(expr)?;
+        }
         let schema = match kind.is_bracket() {
             true => Arc::clone(input.schema()),
             false => with_bounds(&input, &exprs[0])?,
@@ -214,6 +224,31 @@ impl WindowNode {
         }
         Ok(node)
     }
+
+    /// The keys of SESSION; of anything else nothing.
+    pub fn session_keys(&self) -> &[Expr] {
+        match self.kind {
+            WindowKind::Session { late, .. } => {
+                &self.exprs[1..self.exprs.len() - usize::from(late)]
+            }
+            _ => &[],
+        }
+    }
+}
+
+/// Refuses what is not computed of single rows.
+fn of_rows(expr: &Expr) -> DfResult<()> {
+    expr.apply(|expr| {
+        let (kind, sqlstate) = match expr {
+            Expr::AggregateFunction(_) => ("aggregate", SqlState::GROUPING_ERROR),
+            Expr::WindowFunction(_) => ("window", SqlState::WINDOWING_ERROR),
+            _ => return Ok(TreeNodeRecursion::Continue),
+        };
+        let what = format!("{kind} functions are not allowed in window definitions");
+        let hint = "Compute it in a subquery; the keys of a window are columns of its rows.";
+        Err(Error::Invalid { what, sqlstate, hint: Some(hint.into()) }.into())
+    })?;
+    Ok(())
 }
 
 /// The columns of a TVF: those of its input and the bounds of windows.
@@ -299,7 +334,7 @@ impl UserDefinedLogicalNodeCore for WindowNode {
             WindowKind::Range { .. } | WindowKind::Current(_) => std::collections::HashSet::new(),
             WindowKind::Rows { .. } => all().collect(),
             WindowKind::Partitioned { .. } => not(&self.exprs),
-            WindowKind::Session(_) => not(&self.exprs[1..]),
+            WindowKind::Session { .. } => not(self.session_keys()),
             WindowKind::Assign(_) => TVF_COLUMNS.map(str::to_owned).into_iter().collect(),
         }
     }

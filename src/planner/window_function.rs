@@ -109,7 +109,9 @@ impl WindowFunction {
             }
         };
         let kind = match self {
-            WindowFunction::Session => WindowKind::Session(span("gap", &[Slot::Size])?),
+            WindowFunction::Session => {
+                WindowKind::Session { gap: span("gap", &[Slot::Size])?, late: late.is_some() }
+            }
             WindowFunction::Cumulate => WindowKind::Assign(Assigner::Cumulate {
                 step: span("step", &[Slot::Slide])?,
                 size: span("size", &[Slot::Size])?,
@@ -125,15 +127,14 @@ impl WindowFunction {
                 span("offset", &[Slot::Offset])?,
             )),
         };
-        let input = match (&late, kind) {
-            (None, _) => input,
-            (Some(late), WindowKind::Session(gap)) => late.with_open_sessions(gap, units)?,
-            (Some(late), _) => late.plan.clone(),
-        };
+        if let (Some(late), WindowKind::Session { .. }) = (&late, kind) {
+            exprs.push(late.met());
+        }
+        let input = late.as_ref().map_or(input, |late| late.plan.clone());
         let (input, exprs) = make_room(input, exprs)?;
         let node = WindowNode::new(kind, exprs, parameters, input)?;
         let mut plan = LogicalPlan::Extension(Extension { node: Arc::new(node) });
-        if let Some(late) = late.filter(|_| !matches!(kind, WindowKind::Session(_))) {
+        if let Some(late) = late.filter(|_| !matches!(kind, WindowKind::Session { .. })) {
             plan = late.in_open_windows(plan)?;
         }
         without_hidden(plan)

@@ -105,6 +105,7 @@ pub(super) fn operator(node: &Node, shard: usize) -> Result<Box<dyn Operator>> {
             time: Arc::clone(&session.time),
             keys: session.keys.clone(),
             gap: session.gap,
+            met: session.met.clone(),
             closes: session.closes,
             held: session.held,
             output: schema(),

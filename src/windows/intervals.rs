@@ -9,11 +9,16 @@
 //!   8 comes        1   4       8       12          one: [1, 12]
 //!   4 goes         1           8       12          two: [1, 1] [8, 12]
 //! ```
+//! A time that comes late, when the watermark had reached `met`, does not join sessions that were
+//! final by then: those whose last time plus `gap` is at most `met`. Times that come together come
+//! in order of `met`; then no session behind the nearest one can be in reach.
 //!
 //! # Cost
 //! Two searches per time that comes or goes.
 
 use std::collections::BTreeMap;
+
+use crate::storage::{Misfit, StateReader, StateWriter, Store};
 
 /// First times of sessions by key, and the last time of each.
 pub(super) type Bounds = BTreeMap<(u32, i64), i64>;
@@ -34,18 +39,33 @@ pub(super) fn around(bounds: &Bounds, key: u32, time: i64) -> Option<(i64, i64)>
     (time <= last).then_some((first, last))
 }
 
+impl Store for Intervals {
+    fn memory(&self) -> usize {
+        // A tree's node holds up to eleven entries and is half full or more.
+        let entries = self.live.len() + self.gone.len() + self.born.len();
+        entries * 2 * size_of::<((u32, i64), i64)>()
+    }
+
+    fn save(&self, to: &mut StateWriter) -> Result<(), Misfit> {
+        for bounds in [&self.live, &self.gone, &self.born] {
+            to.put_numbers(&bounds.iter().map(|(of, last)| (*of, *last)).collect::<Vec<_>>())?;
+        }
+        Ok(())
+    }
+
+    fn load(&mut self, from: &mut StateReader) -> Result<(), Misfit> {
+        for bounds in [&mut self.live, &mut self.gone, &mut self.born] {
+            *bounds = from.take_numbers()?.into_iter().collect();
+        }
+        Ok(())
+    }
+}
+
 impl Intervals {
     /// No session.
     pub(super) fn new(gap: i64) -> Self {
         let (live, gone, born) = (Bounds::new(), Bounds::new(), Bounds::new());
         Self { gap, live, gone, born }
-    }
-
-    /// Bytes held.
-    pub(super) fn memory(&self) -> usize {
-        // A tree's node holds up to eleven entries and is half full or more.
-        let entries = self.live.len() + self.gone.len() + self.born.len();
-        entries * 2 * size_of::<((u32, i64), i64)>()
     }
 
     /// The session that holds a time of a key.
@@ -64,13 +84,16 @@ impl Intervals {
         self.live.values().copied()
     }
 
-    /// A time comes that its key did not have.
-    pub(super) fn come(&mut self, key: u32, time: i64) {
+    /// A time comes that its key did not have, when the watermark had reached `met`; of a time that
+    /// is not late that is any time before it.
+    pub(super) fn come(&mut self, key: u32, time: i64, met: i64) {
         if self.around(key, time).is_some() {
             return;
         }
+        let joins =
+            |last: i64| time.saturating_sub(last) < self.gap && last.saturating_add(self.gap) > met;
         let before = self.live.range((key, i64::MIN)..(key, time)).next_back();
-        let before = before.filter(|(_, last)| time.saturating_sub(**last) < self.gap);
+        let before = before.filter(|(_, last)| joins(**last));
         let after = self.live.range((key, time)..=(key, i64::MAX)).next();
         let after = after.filter(|((_, first), _)| first.saturating_sub(time) < self.gap);
         let first = before.map_or(time, |((_, first), _)| *first);
@@ -160,7 +183,7 @@ mod tests {
                 let next: BTreeSet<i64> = times.symmetric_difference(&round).copied().collect();
                 for time in round {
                     if next.contains(&time) {
-                        intervals.come(0, time);
+                        intervals.come(0, time, i64::MIN);
                     } else {
                         let before = next.range(..time).next_back().copied();
                         intervals.go(0, time, before, next.range(time..).next().copied());
@@ -176,6 +199,39 @@ mod tests {
                     prop_assert_eq!(known.insert(session, last), None);
                 }
                 prop_assert_eq!(&known, &intervals.live);
+            }
+        }
+
+        /// Late times find what had closed, whether they come one by one or together.
+        #[test]
+        fn final_sessions_stay_as_they_are(
+            commits in prop::collection::vec(
+                prop::collection::vec((0i64..40, 0i64..6), 1..5),
+                1..8,
+            ),
+            gap in 1i64..7,
+        ) {
+            let (mut alone, mut together) = (Intervals::new(gap), Intervals::new(gap));
+            let (mut watermark, mut closed) = (i64::MIN, Bounds::new());
+            for commit in commits {
+                let mut came = Vec::new();
+                for (time, ahead) in commit {
+                    let late = time < watermark;
+                    if late && time + gap <= watermark {
+                        continue;
+                    }
+                    let met = if late { watermark } else { i64::MIN };
+                    alone.come(0, time, met);
+                    came.push((met, time));
+                    watermark = watermark.max(time - ahead);
+                    closed.extend(alone.live.iter().filter(|(_, last)| **last + gap <= watermark));
+                }
+                came.sort_unstable();
+                came.into_iter().for_each(|(met, time)| together.come(0, time, met));
+                prop_assert_eq!(&alone.live, &together.live);
+                for session in &closed {
+                    prop_assert_eq!(alone.live.get(session.0), Some(session.1));
+                }
             }
         }
     }

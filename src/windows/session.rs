@@ -8,6 +8,10 @@
 //! are retracted and come again with the new window. A row without time, or so late that its
 //! window would not fit into time, is in no session.
 //!
+//! Of streams that are LATE TO OPEN WINDOWS, rows bring the watermark that they `met` if they came
+//! late. They are in no session if one of them alone had been final by then, and leave sessions as
+//! they are that were, even if these are near enough.
+//!
 //! ```text
 //!   gap 5     1:a         4:b                       12:c                      8:d
 //!   out       +(a,[1,6))  -(a,[1,6))                +(c,[12,17))  -(a,[1,9)) -(b,[1,9)) -(c,..)
@@ -28,21 +32,19 @@
 //! Per row a hash of the key and a search by time. A session whose bounds change is emitted whole,
 //! once per instant, as its rows carry them; held ones are emitted once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::array::{BooleanArray, Int64Array, TimestampMicrosecondArray};
+use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, TimestampMicrosecondArray};
 use arrow::datatypes::SchemaRef;
 use datafusion::physical_expr::PhysicalExpr;
 
 use super::assign::{of_type, ticks};
 use super::intervals::{Bounds, Intervals, around};
-use crate::delta::{Delta, Instants, Weights, batch, codec};
+use crate::delta::{Delta, Instants, Weights, batch};
 use crate::operators::evaluate::Expressions;
-use crate::operators::{
-    Instantwise, Operator, Output, Port, Result, StateReader, StateWriter, Waiting,
-};
-use crate::storage::{Fixed, OrderedRows, RowCodec, RowSet, Timers, Visit};
+use crate::operators::{Instantwise, Operator, Output, Port, Result, Waiting};
+use crate::storage::{Deltas, OrderedRows, RowCodec, RowSet, Timers, Visit};
 use crate::time::{Timestamp, Watermark};
 
 /// What [`Sessions`] are to be found.
@@ -56,6 +58,8 @@ pub struct SessionOptions {
     pub keys: Vec<Arc<dyn PhysicalExpr>>,
     /// Distance from which a row starts a new session; positive.
     pub gap: i64,
+    /// The watermark that a row met if it came late, of the time's type; NULL for others.
+    pub met: Option<Arc<dyn PhysicalExpr>>,
     /// A session is final once the watermark has reached its end plus this; without it, never.
     pub closes: Option<i64>,
     /// Whether only final sessions are emitted.
@@ -67,7 +71,7 @@ pub struct SessionOptions {
 /// Rows with the windows of their sessions.
 pub struct Sessions {
     options: SessionOptions,
-    /// The time, then the keys.
+    /// The time, then the keys, then the watermark that was met.
     expressions: Expressions,
     keys: RowSet,
     codec: RowCodec,
@@ -82,6 +86,9 @@ pub struct Sessions {
 
 /// By key, time and slot of a row: the change of its weight at this instant.
 type Changed = BTreeMap<(u32, i64, u32), i64>;
+
+/// Times of keys that changed, first those that are not late, then by the watermark they met.
+type Met = BTreeSet<(i64, u32, i64)>;
 
 /// Rows to be emitted.
 #[derive(Default)]
@@ -104,7 +111,9 @@ impl Sessions {
         let columns = options.input.fields().iter().map(|field| field.data_type().clone());
         let time = std::iter::once(Arc::clone(&options.time));
         Ok(Self {
-            expressions: Expressions::new(time.chain(options.keys.iter().cloned())),
+            expressions: Expressions::new(
+                time.chain(options.keys.iter().cloned()).chain(options.met.clone()),
+            ),
             keys,
             codec: RowCodec::new(columns)?,
             rows: OrderedRows::default(),
@@ -115,40 +124,49 @@ impl Sessions {
         })
     }
 
-    /// Adds the weights of rows; returns how those changed.
-    fn fold(&mut self, delta: Delta, out: &mut Output) -> Result<Changed> {
+    /// Adds the weights of rows; returns how those changed, and what they met.
+    fn fold(&mut self, delta: Delta, out: &mut Output) -> Result<(Changed, Met)> {
         let (mut delta, mut columns) = self.expressions.evaluate(delta, out)?;
-        let mut times = ticks(&columns[0])?;
-        let gap = self.options.gap;
-        let fits = |time: Option<i64>| time.is_some_and(|time| time.checked_add(gap).is_some());
-        let timed: BooleanArray = times.iter().map(|time| Some(fits(time))).collect();
-        if timed.has_false() {
-            delta = delta.filter(&timed)?;
-            let kept = columns.iter().map(|column| arrow::compute::filter(column, &timed));
+        let mut times = self.times(&columns)?;
+        let taken: BooleanArray = times.iter().map(|times| Some(times.is_some())).collect();
+        if taken.has_false() {
+            delta = delta.filter(&taken)?;
+            let kept = columns.iter().map(|column| arrow::compute::filter(column, &taken));
             columns = kept.collect::<std::result::Result<_, _>>()?;
-            times = ticks(&columns[0])?;
+            times.retain(Option::is_some);
         }
-        let keys = self.keys.intern(&columns[1..], delta.len())?;
+        let keys = self.keys.intern(&columns[1..=self.options.keys.len()], delta.len())?;
         let encoded = self.codec.encode(delta.rows().columns(), delta.len())?;
-        let (mut changed, mut bytes) = (Changed::new(), Vec::new());
-        for (row, (key, time)) in keys.iter().zip(times.values()).enumerate() {
+        let (mut changed, mut times_met, mut bytes) = (Changed::new(), Met::new(), Vec::new());
+        for (row, (key, (time, met))) in keys.iter().zip(times.iter().flatten()).enumerate() {
             bytes.clear();
             bytes.extend_from_slice(&prefix(*time));
             bytes.extend_from_slice(encoded.get(row));
             let weight = delta.weight(row);
             let (slot, _) = self.rows.add(*key, &bytes, weight);
             *changed.entry((*key, *time, slot)).or_default() += weight;
+            times_met.insert((*met, *key, *time));
         }
-        Ok(changed)
+        Ok((changed, times_met))
+    }
+
+    /// The times of rows, with the watermarks that they met; nothing of a row that is in no
+    /// session.
+    fn times(&self, columns: &[ArrayRef]) -> Result<Vec<Option<(i64, i64)>>> {
+        let (times, gap) = (ticks(&columns[0])?, self.options.gap);
+        let met = columns.get(1 + self.options.keys.len()).map(ticks).transpose()?;
+        let met =
+            |row: usize| met.as_ref().filter(|met| met.is_valid(row)).map(|met| met.value(row));
+        let of = |(row, time): (usize, Option<i64>)| {
+            let (time, met) = (time?, met(row).unwrap_or(i64::MIN));
+            time.checked_add(gap).is_some_and(|end| end > met).then_some((time, met))
+        };
+        Ok(times.iter().enumerate().map(of).collect())
     }
 
     /// Lets sessions follow the rows that came and went.
-    fn settle(&mut self, changed: &Changed) {
-        let mut last = None;
-        for (key, time) in changed.keys().map(|(key, time, _)| (*key, *time)) {
-            if last.replace((key, time)) == Some((key, time)) {
-                continue;
-            }
+    fn settle(&mut self, changed: &Changed, met: &Met) {
+        for &(met, key, time) in met {
             let before = |slot: u32| {
                 let change = changed.get(&(key, time, slot)).copied().unwrap_or(0);
                 self.rows.weight(slot) - change != 0
@@ -156,7 +174,7 @@ impl Sessions {
             let was = self.between(key, time, time).any(before);
             let is = self.between(key, time, time).any(|slot| self.rows.weight(slot) != 0);
             if is && !was {
-                self.intervals.come(key, time);
+                self.intervals.come(key, time, met);
             } else if was && !is {
                 let lives = |slot: &u32| self.rows.weight(*slot) != 0;
                 let earlier = self.rows.of_before(key, &prefix(time)).find(lives);
@@ -299,8 +317,8 @@ impl Operator for Sessions {
         }
         let delta = Delta::concat(&self.options.input, &self.pending)?;
         self.pending.clear();
-        let changed = self.fold(delta, out)?;
-        self.settle(&changed);
+        let (changed, met) = self.fold(delta, out)?;
+        self.settle(&changed, &met);
         let (gone, born) = self.intervals.changes();
         if !self.options.held {
             out.push(self.delta(self.lines(&changed, (&gone, &born)), Some(at))?);
@@ -329,36 +347,10 @@ impl Operator for Sessions {
 
     fn stores(&mut self, visit: &mut Visit<'_>) {
         visit(&mut self.rows);
-        visit(&mut Fixed(self.intervals.memory()));
+        visit(&mut self.intervals);
+        visit(&mut Deltas(&mut self.pending));
         visit(&mut self.timers);
         visit(&mut self.keys);
-    }
-
-    fn save(&self, to: &mut StateWriter) -> Result<()> {
-        for delta in &self.pending {
-            to.put("pending", codec::encode(delta)?);
-        }
-        // Keys and sessions are computed again; rows have no instant.
-        let slots: Vec<u32> = self.rows.iter().map(|(_, slot)| slot).collect();
-        let rows = self.codec.decode(slots.iter().map(|slot| &self.rows.get(*slot)[PREFIX..]))?;
-        let rows = batch(Arc::clone(&self.options.input), rows, slots.len())?;
-        let weights = slots.iter().map(|slot| self.rows.weight(*slot));
-        let weights = Weights::Each(Int64Array::from_iter_values(weights));
-        to.put("rows", codec::encode(&Delta::new(rows, Instants::All(Timestamp(0)), weights))?);
-        Ok(())
-    }
-
-    fn load(&mut self, from: &mut StateReader) -> Result<()> {
-        while let Some(delta) = from.take("pending") {
-            self.pending.push(codec::decode(&delta)?);
-        }
-        if let Some(rows) = from.take("rows") {
-            let changed = self.fold(codec::decode(&rows)?, &mut Output::default())?;
-            self.settle(&changed);
-            let (_, born) = self.intervals.changes();
-            self.watch(&born);
-        }
-        Ok(())
     }
 }
 

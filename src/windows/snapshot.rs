@@ -124,28 +124,50 @@ pub fn assign(
     with_bounds(rows, times, &windows)
 }
 
+/// What [`sessions`] are of.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionsOf<'a> {
+    /// The time of every row.
+    pub times: &'a ArrayRef,
+    /// The keys of every row.
+    pub keys: &'a [ArrayRef],
+    /// The watermark that a row met if it came late.
+    pub met: Option<&'a ArrayRef>,
+    /// Distance from which a row starts a new session.
+    pub gap: i64,
+}
+
 /// Appends the window of each row's session: of the rows with equal keys, a run in which
-/// neighbours are less than `gap` apart.
-pub fn sessions(
-    rows: &RecordBatch,
-    times: &ArrayRef,
-    keys: &[ArrayRef],
-    gap: i64,
-) -> Result<RecordBatch, ArrowError> {
+/// neighbours are less than `gap` apart. A row that came late leaves those before it alone of which
+/// the sessions had ended by the watermark that it met, and is in none if its own had.
+pub fn sessions(rows: &RecordBatch, of: SessionsOf<'_>) -> Result<RecordBatch, ArrowError> {
+    let SessionsOf { times, keys, met, gap } = of;
     let codec = RowCodec::new(keys.iter().map(|key| key.data_type().clone()))?;
     let encoded = codec.encode(keys, rows.num_rows())?;
+    let met = met.map(numbers).transpose()?;
+    let open = |row: u32, end: i64| {
+        let met = met.as_ref().filter(|met| met.is_valid(row as usize));
+        met.is_none_or(|met| met.value(row as usize) < end)
+    };
     let mut by_key: BTreeMap<&[u8], Vec<(i64, u32)>> = BTreeMap::new();
     for (row, time) in (0..).zip(numbers(times)?.iter()) {
-        if let Some(time) = time.filter(|time| time.checked_add(gap).is_some()) {
+        if let Some(time) = time.filter(|t| t.checked_add(gap).is_some_and(|end| open(row, end))) {
             by_key.entry(encoded.get(row as usize)).or_default().push((time, row));
         }
     }
     let mut windows = Vec::new();
     for rows in by_key.values_mut() {
         rows.sort_unstable();
-        for session in rows.chunk_by(|(a, _), (b, _)| b.saturating_sub(*a) < gap) {
-            let (start, end) = (session[0].0, session[session.len() - 1].0 + gap);
-            windows.extend(session.iter().map(|(_, row)| (*row, start, end)));
+        let mut from = 0;
+        for last in 0..rows.len() {
+            let (time, behind) = (rows[last].0, &rows[last + 1..]);
+            let mut near = behind.iter().take_while(|(next, _)| next.saturating_sub(time) < gap);
+            // What lies between two rows of a session is in it as well.
+            if !near.any(|(_, row)| open(*row, time + gap)) {
+                let session = &rows[from..=last];
+                windows.extend(session.iter().map(|(_, row)| (*row, session[0].0, time + gap)));
+                from = last + 1;
+            }
         }
     }
     windows.sort_unstable();

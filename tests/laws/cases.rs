@@ -486,7 +486,7 @@ fn all_cases() -> Vec<Case> {
     let session = |name: &str, time: &str, closes: Option<i64>, held: bool| {
         let (time, keys) = (expr(&input, time), vec![expr(&input, "k")]);
         let (input, output) = (input.clone(), schema(&bounds));
-        let options = SessionOptions { input, time, keys, gap: 2, closes, held, output };
+        let options = SessionOptions { input, time, keys, gap: 2, met: None, closes, held, output };
         Case {
             instants: Sessions::INSTANTS,
             drains: closes.is_some(),

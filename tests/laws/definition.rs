@@ -17,7 +17,7 @@ use highwater::delta::{Delta, Weights, pretty};
 use highwater::operators::top_n::{Counting, TopNOptions};
 use highwater::operators::{Aggregate, Operator, TopN};
 use highwater::time::Timestamp;
-use highwater::windows::snapshot::{Spec, relation_at, sessions};
+use highwater::windows::snapshot::{SessionsOf, Spec, relation_at, sessions};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
@@ -203,7 +203,8 @@ proptest! {
         equals(case, &script, |changes| {
             let rows = table(changes);
             let (key, time) = (Arc::clone(rows.column(0)), Arc::clone(rows.column(1)));
-            rows_of(&sessions(&rows, &time, &[key], 2).unwrap())
+            let of = SessionsOf { times: &time, keys: &[key], met: None, gap: 2 };
+            rows_of(&sessions(&rows, of).unwrap())
         })?;
     }
 

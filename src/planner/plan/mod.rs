@@ -286,6 +286,8 @@ pub struct Session {
     pub keys: Vec<Arc<dyn PhysicalExpr>>,
     /// A row that is so far from the last one starts a session.
     pub gap: i64,
+    /// The watermark that a row met if it came late.
+    pub met: Option<Arc<dyn PhysicalExpr>>,
     /// A session that ends at `e` is final once the watermark has reached `e` plus this.
     pub closes: Option<i64>,
     /// Whether only final sessions are wanted.

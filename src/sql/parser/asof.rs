@@ -226,9 +226,17 @@ impl Prepass<'_> {
 
     /// Reads the time as of which a relation is read, and wraps the relation before it into a call.
     fn past(&mut self, start: usize, name: TokenWithSpan) -> Result<()> {
+        let here = self.input;
         let before = self.input.tokens();
         self.input.expr()?;
         let time = before[..before.len() - self.input.tokens().len()].to_vec();
+        if is_proc_time(&time) {
+            return Err(here.unsupported(
+                "AS OF PROC_TIME() of what is not the right side of a JOIN",
+                "Leave it out: a table is read as it is now. In a JOIN it is looked up as it is \
+                 when a row of the left side comes.",
+            ));
+        }
         let at = self.out[start].span;
         let call = [made_word(PAST_FUNCTION, at), made(Token::LParen, at)];
         self.out.splice(start..start, call);

@@ -34,6 +34,21 @@ use crate::sql::datetime::Part;
 use crate::sql::interval::{Field, Interval, Unit};
 use crate::sql::{Error, Result};
 
+/// Refuses `date NULL`: what stands behind a type is a text.
+fn of_text(literal: &ast::TypedString) -> Result<()> {
+    let value = &literal.value;
+    if value.value.clone().into_string().is_some() {
+        return Ok(());
+    }
+    let at = value.span.start;
+    Err(Error::Syntax {
+        near: Some(value.value.to_string()),
+        detail: None,
+        hint: Some("Write a text behind the type, or CAST(.. AS ..).".into()),
+        location: Some(Location { line: at.line, column: at.column }),
+    })
+}
+
 /// Normalizes all expressions of a tree.
 pub fn normalize<T: VisitMut>(tree: &mut T) -> Result<()> {
     match tree.visit(&mut Normalizer) {
@@ -75,7 +90,12 @@ impl VisitorMut for Normalizer {
                 return ControlFlow::Continue(());
             }
             Expr::Cast { data_type, .. } => data_type,
-            Expr::TypedString(literal) => &mut literal.data_type,
+            Expr::TypedString(literal) => {
+                if let Err(error) = of_text(literal) {
+                    return ControlFlow::Break(Box::new(error));
+                }
+                &mut literal.data_type
+            }
             Expr::Interval(literal) => {
                 return match normal_interval(literal) {
                     Ok(()) => ControlFlow::Continue(()),
