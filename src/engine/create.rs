@@ -14,6 +14,7 @@ use super::create_as::fitted;
 use super::ddl::timestamp_value;
 use super::derived::retain_of_stream;
 use super::session::Session;
+use super::unique::table_keys;
 use super::{Error, Result, source};
 use crate::connectors::SourcePosition;
 use crate::delta::Delta;
@@ -25,7 +26,7 @@ use crate::runtime::history::Retention;
 use crate::runtime::hub::Write;
 use crate::runtime::ingest::{EventTime, Ingest};
 use crate::runtime::stream::{Late, SIDE_COLUMNS, Stream, side_types};
-use crate::runtime::table::Table;
+use crate::runtime::table::{Table, TableKeys};
 use crate::sql::catalog::{
     Catalog, Column, Object, ObjectKind, Oid, StreamDef, TableDef, VersionsDef,
 };
@@ -361,7 +362,9 @@ impl Session {
         }
         let opened = self.open_source(&create.options, &columns, None).await?;
         let oid = self.engine.change_catalog(Catalog::fresh_oid);
-        let mut table = new_table(&name, &arrow, &primary_key, &create.options)?;
+        let unique = self.unique_keys(&schema, &name, &columns, &create.unique)?;
+        let keys = table_keys(&primary_key, &unique);
+        let mut table = new_table(&name, &arrow, keys, &create.options)?;
         let versions = time.map(|time| self.create_versions(&name, &arrow, time)).transpose()?;
         if let Some(versions) = &versions {
             table.keep_versions(versions.stream, versions.time);
@@ -374,7 +377,7 @@ impl Session {
         if let Some(on_commit) = create.temporary {
             self.on_commit(oid, on_commit);
         }
-        let def = TableDef { primary_key, options: create.options.clone(), versions };
+        let def = TableDef { primary_key, unique, options: create.options.clone(), versions };
         self.engine.change_catalog(|catalog| {
             catalog.insert(Object {
                 oid,
@@ -441,10 +444,10 @@ pub(super) fn retention(options: &BTreeMap<String, String>) -> Result<Retention>
 fn new_table(
     name: &str,
     schema: &SchemaRef,
-    primary_key: &[usize],
+    keys: TableKeys,
     options: &BTreeMap<String, String>,
 ) -> Result<Table> {
-    let mut table = Table::new(name, Arc::clone(schema), primary_key.to_vec())?;
+    let mut table = Table::new(name, Arc::clone(schema), keys)?;
     if let Some(span) = retain(options)? {
         table.keep_changes(span);
     }

@@ -27,12 +27,16 @@ impl Session {
     /// Runs a definition; returns its command tag.
     pub(super) async fn define(&mut self, statement: &Statement) -> Result<String> {
         let engine = Arc::clone(&self.engine);
+        // Who waits for writers of a table must not keep them from definitions of their own.
+        let _writing = self.lock_altered(&statement.kind).await?;
         let guard = engine.ddl.lock().await;
         // A heartbeat is an input of its own.
         if !matches!(statement.kind, StatementKind::Heartbeat { .. }) {
             engine.hub().define(self.definition(&statement.text))?;
         }
+        let first = engine.catalog().next_oid();
         let defined = self.change(statement).await;
+        self.remember_made(first);
         engine.hub().defined(defined.is_ok())?;
         let (tag, started) = defined?;
         drop(guard);
@@ -74,6 +78,9 @@ impl Session {
             StatementKind::AlterView { name, if_exists, change } => {
                 self.alter_view(name, *if_exists, change)?
             }
+            StatementKind::AlterTable(alter) => self.alter_table(alter, &text, "ALTER TABLE")?,
+            StatementKind::CreateIndex(alter) => self.alter_table(alter, &text, "CREATE INDEX")?,
+            StatementKind::DropIndex(drop) => self.drop_index(drop, &text)?,
             StatementKind::CreateFunction(create) => self.create_function(create, text)?,
             StatementKind::DropFunction(drop) => self.drop_function(drop)?,
             StatementKind::Drop(drop) => self.drop(drop).await?,

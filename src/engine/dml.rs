@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::{CastOptions, cast_with_options, concat_batches};
 use arrow::datatypes::{DataType, Field};
 use datafusion::catalog::MemTable;
@@ -17,21 +17,21 @@ use super::outcome::{Description, Outcome};
 use super::parameters::parameter_types;
 use super::returning::{Changed, Returning};
 use super::session::Session;
+use super::unique::{Clashes, conflict_keys};
 use super::{Error, Result, query, update};
 use crate::connectors::format::TextLimit;
-use crate::delta::{Delta, span};
+use crate::delta::Delta;
 use crate::error::SqlState;
 use crate::functions::json;
 use crate::planner::bind::{DUPLICATE_MARK, bind_dml, bind_query};
 use crate::planner::relation::Names;
 use crate::planner::text_time;
+use crate::runtime;
 use crate::runtime::hub::Write;
-use crate::runtime::read::Keys;
 use crate::sql::catalog::{Column, Object, ObjectKind};
 use crate::sql::names::fold_parts;
 use crate::sql::parse_query_text;
 use crate::sql::statement::{Query, WindowSpec};
-use crate::storage::{NONE, RowSet};
 use crate::time::Timestamp;
 
 /// What the rows of a table that clash with an INSERT are called in the query that updates them.
@@ -177,24 +177,13 @@ impl Session {
         (conflict, alias): (&ast::OnConflict, Option<ast::Ident>),
         params: &[ScalarValue],
     ) -> Result<(Delta, RecordBatch)> {
-        let key = conflict_key(object, conflict)?;
-        let columns = |rows: &RecordBatch| -> Vec<ArrayRef> {
-            span::keys(key.iter().map(|i| Arc::clone(rows.column(*i))))
-        };
-        let keys = Keys { columns: columns(&rows), len: rows.num_rows() };
-        let present = update::with_keys(self, object, Some(keys)).await?;
-        let types = columns(&rows).iter().map(|c| c.data_type().clone()).collect::<Vec<_>>();
-        let mut index = RowSet::new(types.clone())?;
-        index.intern(&columns(&present), present.num_rows())?;
-        let found = index.find(&columns(&rows), rows.num_rows())?;
-        let mut seen = RowSet::new(types)?;
-        let slots = seen.intern(&columns(&rows), rows.num_rows())?;
-        let mut first = vec![true; seen.bound()];
-        let (mut fresh, mut clashing) = (Vec::new(), Vec::new());
-        let updates = matches!(conflict.action, ast::OnConflictAction::DoUpdate(_));
-        for (i, (found, slot)) in found.iter().zip(&slots).enumerate() {
-            let repeated = !std::mem::replace(&mut first[*slot as usize], false);
-            if repeated && updates {
+        let keys = conflict_keys(object, conflict)?;
+        let Clashes { fresh, excluded, present, repeated } =
+            self.clashes(object, &rows, &keys).await?;
+        let mut written = fresh;
+        let mut deltas = vec![Delta::inserts(written.clone(), Timestamp::MIN)];
+        if let ast::OnConflictAction::DoUpdate(action) = &conflict.action {
+            if repeated {
                 return Err(Error::hinted(
                     SqlState("21000"),
                     "ON CONFLICT DO UPDATE command cannot affect row a second time",
@@ -202,22 +191,9 @@ impl Session {
                      duplicate constrained values.",
                 ));
             }
-            let row = u32::try_from(i).expect("a batch has fewer than 2^32 rows");
-            if *found == NONE && !repeated {
-                fresh.push(row);
-            } else if !repeated {
-                clashing.push(row);
-            }
-        }
-        let take = |rows: &RecordBatch, indices: Vec<u32>| {
-            arrow::compute::take_record_batch(rows, &UInt32Array::from(indices))
-        };
-        let mut written = take(&rows, fresh)?;
-        let mut deltas = vec![Delta::inserts(written.clone(), Timestamp::MIN)];
-        if let ast::OnConflictAction::DoUpdate(action) = &conflict.action {
-            let excluded = take(&rows, clashing)?;
+            let key = &keys[0].1;
             let pairs =
-                self.conflict_updates(object, (&key, present, excluded), (action, alias), params);
+                self.conflict_updates(object, (key, present, excluded), (action, alias), params);
             let pairs = pairs.await?;
             check_not_null(object, &pairs.new)?;
             written = concat_batches(&written.schema(), [&written, &pairs.new])?;
@@ -356,34 +332,6 @@ fn fill_defaults(
     Ok(())
 }
 
-/// The key that ON CONFLICT names: it has to be the primary key.
-fn conflict_key(object: &Object, conflict: &ast::OnConflict) -> Result<Vec<usize>> {
-    let ObjectKind::Table(def) = &object.kind else {
-        return Err(Error::Internal("ON CONFLICT of something that is no table".into()));
-    };
-    let named: Option<Vec<String>> = match &conflict.conflict_target {
-        Some(ast::ConflictTarget::Columns(columns)) => {
-            Some(columns.iter().map(crate::sql::names::fold).collect())
-        }
-        Some(ast::ConflictTarget::OnConstraint(_)) | None => None,
-    };
-    let mut key: Vec<String> =
-        def.primary_key.iter().map(|i| object.columns[*i].name.clone()).collect();
-    key.sort();
-    let matches = named.is_none_or(|mut named| {
-        named.sort();
-        named == key
-    });
-    if def.primary_key.is_empty() || !matches {
-        return Err(Error::hinted(
-            SqlState("42P10"),
-            "there is no unique or exclusion constraint matching the ON CONFLICT specification",
-            "Name the columns of the primary key.",
-        ));
-    }
-    Ok(def.primary_key.clone())
-}
-
 /// Casts columns to those of the object; a value that does not fit is an error.
 pub(super) fn fitted(object: &Object, columns: &[ArrayRef], rows: usize) -> Result<RecordBatch> {
     let schema = object.arrow_schema();
@@ -434,13 +382,13 @@ pub(super) fn refuse_derived(object: &Object) -> Result<()> {
 }
 
 /// Refuses NULL in NOT NULL columns.
-pub(super) fn check_not_null(object: &Object, rows: &RecordBatch) -> Result<()> {
+pub(super) fn check_not_null(object: &Object, rows: &RecordBatch) -> runtime::Result<()> {
     for (column, values) in object.columns.iter().zip(rows.columns()) {
         if column.not_null && values.null_count() > 0 {
-            return Err(Error::Runtime(crate::runtime::Error::NotNull {
+            return Err(runtime::Error::NotNull {
                 relation: object.name.clone(),
                 column: column.name.clone(),
-            }));
+            });
         }
     }
     Ok(())

@@ -40,7 +40,7 @@ pub(super) fn fixed(plan: &LogicalPlan) -> Result<BTreeMap<Oid, Keys>> {
     keys.retain(|oid, _| scans.get(oid) == Some(&1));
     let arrays = |key: Vec<ScalarValue>| -> Result<Keys> {
         let columns = key.iter().map(ScalarValue::to_array).collect::<Result<_, _>>();
-        Ok(Keys { columns: columns.map_err(Error::from)?, len: 1 })
+        Ok(Keys { key: 0, columns: columns.map_err(Error::from)?, len: 1 })
     };
     keys.into_iter().map(|(oid, key)| Ok((oid, arrays(key)?))).collect()
 }

@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 
 mod activity;
 mod ahead;
+mod alter_table;
 mod aside;
 mod asof;
 mod assignment;
@@ -56,6 +57,8 @@ mod subscribe;
 mod system;
 mod temporary;
 mod transaction;
+mod undo;
+mod unique;
 mod update;
 mod view;
 

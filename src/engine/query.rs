@@ -39,6 +39,7 @@ use crate::error::SqlState;
 use crate::planner::arithmetic::checked_sums;
 use crate::planner::bind::{settled, visible_names};
 use crate::planner::in_order::sorting_calls;
+use crate::planner::limits;
 use crate::planner::lookup::{self, lookup_node};
 use crate::planner::lower::{self, Request, Wanted, window_node};
 use crate::planner::plan::{Clock, ScanKind, Ticks};
@@ -170,7 +171,7 @@ async fn execute(once: &Once, plan: LogicalPlan) -> Result<SendableRecordBatchSt
             None => break (reads, instant),
         }
     };
-    let plan = break_ties(plan)?;
+    let plan = limits::computed(break_ties(plan)?, &state)?;
     let streams = made_streams(once, &plan, &reads).await?;
     let held = At { instant, reads, streams };
     let plan = held.replace(plan, &state).await?;

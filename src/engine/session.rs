@@ -23,6 +23,7 @@ use crate::error::SqlState;
 use crate::planner::bind::{bind_query, constant};
 use crate::planner::relation::Names;
 use crate::sql;
+use crate::sql::catalog::Oid;
 use crate::sql::names::fold;
 use crate::sql::output::style::Style;
 use crate::sql::statement::{Query, Statement, StatementKind};
@@ -39,10 +40,12 @@ pub struct Session {
     pub(super) variables: Variables,
     pub(super) cursors: BTreeMap<String, Cursor>,
     prepared: BTreeMap<String, Prepared>,
-    notices: Vec<Notice>,
+    pub(super) notices: Vec<Notice>,
     reported: BTreeMap<String, String>,
     pub(super) introspection: Option<Introspection>,
     pub(super) temporary: Temporary,
+    /// What transactions that rolled back had made, and is still there.
+    pub(super) undone: Vec<Oid>,
 }
 
 /// A statement of PREPARE.
@@ -54,6 +57,7 @@ pub(super) struct Prepared {
 
 impl Drop for Session {
     fn drop(&mut self) {
+        self.leave_definitions();
         self.drop_temporary();
         self.engine.close_session(self.client.pid);
     }
@@ -77,6 +81,7 @@ impl Session {
             reported: BTreeMap::new(),
             introspection: None,
             temporary: Temporary::default(),
+            undone: Vec::new(),
         }
     }
 
@@ -171,6 +176,7 @@ impl Session {
         params: &[ScalarValue],
     ) -> Result<Outcome> {
         self.show_active(&statement.text);
+        self.undo_definitions().await?;
         self.open_transaction(&statement.kind)?;
         for (long, short) in &statement.cut_names {
             let text = format!("identifier \"{long}\" will be truncated to \"{short}\"");
@@ -208,11 +214,9 @@ impl Session {
                     _ => Err(Error::Internal("COPY of something without rows".into())),
                 }
             }
-            StatementKind::Explain(e) => {
-                Ok(Outcome::Rows(explain::explain(self, e, params).await?))
-            }
-            StatementKind::ExplainStall(view) => {
-                Ok(Outcome::Rows(stall::explain_stall(self, view).await?))
+            StatementKind::Explain(e) => explain::explain(self, e, params).await.map(Outcome::Rows),
+            StatementKind::ExplainStall(v) => {
+                stall::explain_stall(self, v).await.map(Outcome::Rows)
             }
             StatementKind::Declare { .. }
             | StatementKind::Fetch { .. }
@@ -221,12 +225,13 @@ impl Session {
             | StatementKind::Execute { .. }
             | StatementKind::Deallocate(_) => self.named(statement, params).await,
             StatementKind::ShowWatermarks | StatementKind::Show(_) => {
-                Ok(Outcome::Rows(self.show(&statement.kind)?))
+                self.show(&statement.kind).map(Outcome::Rows)
             }
-            StatementKind::Set { .. } | StatementKind::Reset(_) | StatementKind::NoOp(_) => {
-                self.control(&statement.kind)
-            }
-            StatementKind::Begin { .. }
+            StatementKind::Set { .. }
+            | StatementKind::SetTransaction { .. }
+            | StatementKind::Reset(_)
+            | StatementKind::NoOp(_) => self.control(&statement.kind),
+            StatementKind::Begin(_)
             | StatementKind::Commit { .. }
             | StatementKind::Rollback { .. }
             | StatementKind::Savepoint(_) => {
@@ -250,6 +255,9 @@ impl Session {
             | StatementKind::CreateSchema { .. }
             | StatementKind::Heartbeat { .. }
             | StatementKind::AlterView { .. }
+            | StatementKind::AlterTable(_)
+            | StatementKind::CreateIndex(_)
+            | StatementKind::DropIndex(_)
             | StatementKind::Comment { .. } => self.define(statement).await.map(Outcome::Done),
         }
     }
@@ -280,11 +288,16 @@ impl Session {
                     self.variables.set_local(name, value.as_deref())?;
                 } else {
                     let code = SqlState::NO_ACTIVE_SQL_TRANSACTION;
-                    let command = match name.as_str() {
-                        "transaction_read_only" => "SET TRANSACTION",
-                        _ => "SET LOCAL",
-                    };
-                    let text = format!("{command} can only be used in transaction blocks");
+                    self.warning(code, "SET LOCAL can only be used in transaction blocks", None);
+                }
+                done("SET")
+            }
+            StatementKind::SetTransaction { every, modes } => {
+                if *every || self.block.is_some() {
+                    self.variables.set_modes(*modes, *every);
+                } else {
+                    let code = SqlState::NO_ACTIVE_SQL_TRANSACTION;
+                    let text = "SET TRANSACTION can only be used in transaction blocks";
                     self.warning(code, text, None);
                 }
                 done("SET")

@@ -235,6 +235,11 @@ fn check_target(into: &Object, create: &CreateSink) -> Result<()> {
             format!("a sink into table \"{}\", which keeps versions, is not supported", into.name),
             "Write into a table without VERSIONED BY, or into a stream.",
         )),
+        ObjectKind::Table(def) if !def.unique.is_empty() => Err(Error::hinted(
+            SqlState::FEATURE_NOT_SUPPORTED,
+            format!("a sink into table \"{}\", which has UNIQUE keys, is not supported", into.name),
+            "Write into a table with a PRIMARY KEY only.",
+        )),
         ObjectKind::Table(def) => {
             let key = create.key.iter().map(|column| index_of(&into.columns, column));
             let key = key.collect::<Result<BTreeSet<_>>>()?;

@@ -118,11 +118,12 @@ impl Session {
     }
 
     /// Runs a definition of the server's own, without telling the client of it.
-    async fn tell(&mut self, text: &str) -> Result<()> {
+    pub(super) async fn tell(&mut self, text: &str) -> Result<()> {
+        let notices = std::mem::take(&mut self.notices);
         for statement in self.parse(text)? {
             Box::pin(self.define(&statement)).await?;
         }
-        self.take_notices();
+        self.notices = notices;
         Ok(())
     }
 }

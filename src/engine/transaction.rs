@@ -5,7 +5,8 @@
 //! transaction of their own, up to the message's end or a COMMIT among them. In a transaction
 //! writes (INSERT, UPDATE, DELETE, COPY, HEARTBEAT) are gathered and committed together, at one log
 //! position. Its own reads see what it did to tables, not what it sent to streams. Definitions take
-//! effect at once and are not undone. A READ ONLY one refuses both.
+//! effect at once; what a transaction made is dropped if it rolls back, what it dropped or altered
+//! is not undone. A READ ONLY one refuses both.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +19,8 @@ use crate::fault;
 use crate::runtime::hub::Write;
 use crate::sql::catalog::Oid;
 use crate::sql::names::fold;
-use crate::sql::statement::{Savepoint, StatementKind};
+use crate::sql::statement::StatementKind;
+use crate::sql::transaction::Savepoint;
 use crate::sql::variables::Mark;
 
 /// An open transaction.
@@ -34,6 +36,8 @@ pub(super) struct Block {
     pub(super) locks: BTreeMap<Oid, TableLock>,
     /// Savepoints, oldest first.
     savepoints: Vec<Point>,
+    /// What it made, oldest first.
+    pub(super) made: Vec<Oid>,
 }
 
 /// A savepoint.
@@ -41,6 +45,8 @@ struct Point {
     name: String,
     /// How many writes came before it.
     writes: usize,
+    /// How many things had been made before it.
+    made: usize,
     /// What was set at it.
     settings: Mark,
 }
@@ -77,6 +83,7 @@ impl Session {
         self.together = false;
         match &mut self.block {
             Some(block) if block.implicit => {
+                self.undone.append(&mut block.made);
                 self.block = None;
                 self.leave(false);
             }
@@ -127,7 +134,7 @@ impl Session {
     /// BEGIN, COMMIT, ROLLBACK and savepoints; returns the command tag.
     pub(super) async fn transact(&mut self, kind: &StatementKind) -> Result<String> {
         match kind {
-            StatementKind::Begin { read_only } => {
+            StatementKind::Begin(modes) => {
                 match &mut self.block {
                     Some(block) if block.implicit => block.implicit = false,
                     Some(_) => {
@@ -139,9 +146,7 @@ impl Session {
                         self.variables.begin();
                     }
                 }
-                if let Some(read_only) = read_only {
-                    self.variables.set_read_only(*read_only);
-                }
+                self.variables.set_modes(*modes, false);
                 Ok("BEGIN".into())
             }
             StatementKind::Commit { chain } | StatementKind::Rollback { chain } => {
@@ -156,16 +161,20 @@ impl Session {
                     }
                     self.warning(code, "there is no transaction in progress", None);
                 }
-                let read_only = self.variables.read_only();
+                let modes = self.variables.modes();
                 let committed = self.end_block(commit).await?;
                 if *chain {
                     self.block = Some(Block::default());
                     self.variables.begin();
-                    self.variables.set_read_only(read_only);
+                    self.variables.set_modes(modes, false);
                 }
                 Ok(if committed { "COMMIT" } else { "ROLLBACK" }.into())
             }
-            StatementKind::Savepoint(savepoint) => self.savepoint(savepoint).map(str::to_owned),
+            StatementKind::Savepoint(savepoint) => {
+                let tag = self.savepoint(savepoint)?;
+                self.undo_definitions().await?;
+                Ok(tag.to_owned())
+            }
             _ => Err(Error::Internal("not transaction control".into())),
         }
     }
@@ -188,8 +197,9 @@ impl Session {
             ));
         };
         if matches!(savepoint, Savepoint::Define(_)) {
-            let (writes, settings) = (block.writes.len(), self.variables.mark());
-            block.savepoints.push(Point { name, writes, settings });
+            let (writes, made) = (block.writes.len(), block.made.len());
+            let settings = self.variables.mark();
+            block.savepoints.push(Point { name, writes, made, settings });
             return Ok(tag);
         }
         let Some(index) = block.savepoints.iter().rposition(|point| point.name == name) else {
@@ -199,8 +209,10 @@ impl Session {
             ));
         };
         if matches!(savepoint, Savepoint::Release(_)) {
+            self.variables.release(&block.savepoints[index].settings);
             block.savepoints.truncate(index);
         } else {
+            self.undone.extend(block.made.drain(block.savepoints[index].made..));
             block.writes.truncate(block.savepoints[index].writes);
             block.savepoints.truncate(index + 1);
             block.failed = false;
@@ -212,11 +224,15 @@ impl Session {
     /// Ends the transaction; returns whether it did as it was told, to commit or not. Without one
     /// there is nothing to do.
     async fn end_block(&mut self, commit: bool) -> Result<bool> {
-        let Some(Block { mut writes, failed, locks, .. }) = self.block.take() else {
+        let Some(Block { mut writes, failed, locks, made, .. }) = self.block.take() else {
             return Ok(commit);
         };
         let commit = commit && !failed;
         self.leave(commit);
+        if !commit {
+            self.undone.extend(made);
+            self.undo_definitions().await?;
+        }
         // What was written to an object that is gone by now went with it.
         writes.retain(|write| self.engine.hub().schema(write.object()).is_some());
         if commit && !writes.is_empty() {

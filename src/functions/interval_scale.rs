@@ -23,6 +23,6 @@ pub fn scale(
     if !fits(months, limit) || !fits(days, limit) || !fits(micros, i64::MAX as f64 / 1e3) {
         return Err(exec_datafusion_err!("interval out of range"));
     }
-    let nanos = micros.round() as i64 * 1_000;
+    let nanos = micros.round_ties_even() as i64 * 1_000;
     Ok(IntervalMonthDayNano::new(months.trunc() as i32, days as i32, nanos))
 }

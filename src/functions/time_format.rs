@@ -277,7 +277,7 @@ impl Shown {
         let date = self.date;
         match field {
             Field::Hour24 => number(self.hours, 2),
-            Field::Hour12 => number((self.hours + 11).rem_euclid(12) + 1, 2),
+            Field::Hour12 => number(if self.hours % 12 == 0 { 12 } else { self.hours % 12 }, 2),
             Field::Minute => number(self.micros / MINUTE, 2),
             Field::Second => number(self.micros % MINUTE / SECOND, 2),
             Field::Fraction(digits) => {
@@ -286,7 +286,7 @@ impl Shown {
             }
             Field::SecondOfDay => number(self.hours * 3600 + self.micros / SECOND, 0),
             Field::HalfDay(points, case) => {
-                let half = if self.hours.rem_euclid(24) >= 12 { "pm" } else { "am" };
+                let half = if self.hours % 24 >= 12 { "pm" } else { "am" };
                 text(cased(&pointed(half, points), case), 0)
             }
             Field::Year(digits) => last(self.years, digits),

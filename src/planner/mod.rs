@@ -37,6 +37,7 @@ pub mod interval_order;
 mod join;
 mod late;
 mod lateral_joins;
+pub mod limits;
 mod logarithm;
 pub mod lookup;
 pub mod lower;

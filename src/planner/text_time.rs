@@ -28,8 +28,8 @@ use datafusion::common::{DFSchema, ScalarValue, exec_datafusion_err};
 use datafusion::error::{DataFusionError, Result as DfResult};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ExprSchemable, LogicalPlan, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
-    Signature, Volatility,
+    Cast, ColumnarValue, Expr, ExprSchemable, LogicalPlan, ScalarFunctionArgs, ScalarUDF,
+    ScalarUDFImpl, Signature, Volatility, lit,
 };
 
 use super::arithmetic::type_of;
@@ -416,9 +416,32 @@ fn json_cast(expr: &Expr, schema: &DFSchema) -> Option<Expr> {
         Some("json") if text(from.data_type()) => "json_in",
         Some("jsonb") if text(from.data_type()) => "jsonb_in",
         _ if json::is_json(&from) && text(cast.field.data_type()) => "json_out",
+        _ if to.is_none() && json::is_json(&from) => return scalar_of_json(cast),
         _ => return None,
     };
-    Some(json::call(name, cast.expr.as_ref().clone()))
+    Some(json::call(name, vec![cast.expr.as_ref().clone()]))
+}
+
+/// A cast of json to a number or a truth value, which takes numbers and truth values only, and
+/// null; an integer is the rounded number.
+fn scalar_of_json(cast: &Cast) -> Option<Expr> {
+    let to = cast.field.data_type();
+    let name = match to {
+        DataType::Boolean => "json_truth",
+        number if number.is_numeric() => "json_number",
+        _ => return None,
+    };
+    let wanted = lit(pg_type_name(to));
+    let value = json::call(name, vec![cast.expr.as_ref().clone(), wanted]);
+    let as_type = |value, to| Expr::Cast(Cast::new(Box::new(value), to));
+    let value = match to {
+        whole if whole.is_integer() => {
+            let exact = as_type(value, DataType::Decimal128(38, 10));
+            as_type(exact, DataType::Decimal128(38, 0))
+        }
+        _ => value,
+    };
+    Some(Expr::Cast(Cast { expr: Box::new(value), field: Arc::clone(&cast.field) }))
 }
 
 #[cfg(test)]

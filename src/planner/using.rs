@@ -3,7 +3,8 @@
 //! # Semantics
 //! `a JOIN b USING (k)` has one column `k`, in front: `a.k` of inner and left joins, `b.k` of right
 //! ones and `COALESCE(a.k, b.k)` of full ones. `a.k` and `b.k` can still be named, and `a.*` shows
-//! `a.k`. NATURAL joins on all columns that both sides show.
+//! `a.k`. NATURAL joins on all columns that both sides show. `USING (k) AS x` calls the merged
+//! columns `x.k` as well.
 //!
 //! ```text
 //!   a FULL JOIN b USING (k)    Projection  $using.k = coalesce(a.k, b.k), a.x, b.y, a.k, b.k
@@ -34,6 +35,7 @@ use sqlparser::ast::{
 
 use super::error::Error;
 use crate::error::SqlState;
+use crate::sql::USING_ALIAS;
 use crate::sql::names::fold;
 
 /// Qualifies merged columns: sorts before all names, and cannot be written.
@@ -190,10 +192,21 @@ fn is_natural(join: &ast::Join) -> bool {
 fn using_names(join: &ast::Join) -> Vec<String> {
     match kind_of(&join.join_operator) {
         Some((_, ast::JoinConstraint::Using(names))) => {
-            names.iter().filter_map(|name| Some(fold(name.0.last()?.as_ident()?))).collect()
+            let columns = names.iter().filter(|name| name.0.len() == 1);
+            columns.filter_map(|name| Some(fold(name.0.last()?.as_ident()?))).collect()
         }
         _ => Vec::new(),
     }
+}
+
+/// What a join calls its merged columns, if it does.
+fn using_alias(join: &ast::Join) -> Option<String> {
+    let Some((_, ast::JoinConstraint::Using(names))) = kind_of(&join.join_operator) else {
+        return None;
+    };
+    let of = |name: &ast::ObjectName, part: usize| Some(fold(name.0.get(part)?.as_ident()?));
+    let alias = names.iter().find(|name| of(name, 0).is_some_and(|first| first == USING_ALIAS))?;
+    of(alias, 1)
 }
 
 /// Whether a list of joins merges columns, and nothing in it looks at what stands before.
@@ -250,7 +263,7 @@ impl RelationPlanner for UsingPlanner {
         let text = table_with_joins.to_string();
         let mut joined = Joined::new(context.plan(table_with_joins.relation)?);
         for join in table_with_joins.joins {
-            let names = using_names(&join);
+            let (names, alias) = (using_names(&join), using_alias(&join));
             let right = context.plan(join.relation)?;
             let (kind, on) = kind_of(&join.join_operator).expect("looked at before");
             joined = match on {
@@ -262,8 +275,11 @@ impl RelationPlanner for UsingPlanner {
                     let names = common.filter(|name| shown.find(name, "right").is_ok()).collect();
                     joined.using(right, kind, names)?
                 }
-                ast::JoinConstraint::Using(_) => joined.using(right, kind, names)?,
+                ast::JoinConstraint::Using(_) => joined.using(right, kind, names.clone())?,
             };
+            if let Some(alias) = alias {
+                joined = joined.called(&alias, &names)?;
+            }
         }
         let merged = joined.shown().into_iter().filter(is_merged).map(|column| column.name);
         let mut natural = self.natural.lock().unwrap_or_else(PoisonError::into_inner);
@@ -391,6 +407,18 @@ impl Joined {
         )?;
         let plan = LogicalPlanBuilder::from(LogicalPlan::Join(join)).project(columns)?.build()?;
         Ok(Self { plan, hidden })
+    }
+
+    /// The same with merged columns that have a qualifier, too.
+    fn called(mut self, alias: &str, names: &[String]) -> DfResult<Self> {
+        let all = self.plan.schema().columns().into_iter().map(Expr::Column);
+        let merged = names.iter().map(|name| {
+            Expr::Column(Column::new(Some(MERGED), name)).alias_qualified(Some(alias), name)
+        });
+        let columns: Vec<Expr> = all.chain(merged).collect();
+        self.plan = LogicalPlanBuilder::from(self.plan).project(columns)?.build()?;
+        self.hidden.extend(names.iter().map(|name| Column::new(Some(alias), name)));
+        Ok(self)
     }
 
     /// The plan below a join that tells DataFusion which columns are merged.

@@ -18,10 +18,10 @@ pub enum Error {
     #[error(transparent)]
     Operator(#[from] operators::Error),
     /// A row with a key that is there already.
-    #[error("duplicate key value violates unique constraint \"{table}_pkey\"")]
+    #[error("duplicate key value violates unique constraint \"{constraint}\"")]
     DuplicateKey {
-        /// The table.
-        table: String,
+        /// The key's name.
+        constraint: String,
         /// `Key (id)=(1) already exists.`
         detail: String,
     },
@@ -207,7 +207,7 @@ impl Classify for Error {
             | Error::Refused { detail, .. }
             | Error::VersionRefused { detail, .. } => Some(detail.clone()),
             Error::Changed { table } => {
-                Some(format!("A sink has replaced a row of table \"{table}\"."))
+                Some(format!("Table \"{table}\" is no longer as the statement found it."))
             }
             Error::Operator(_)
             | Error::NotNull { .. }

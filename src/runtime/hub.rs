@@ -194,6 +194,21 @@ impl Hub {
         Ok(())
     }
 
+    /// Puts a table in the place of one, of which `change` makes it; no query may read that.
+    pub fn alter_table(
+        &self,
+        oid: Oid,
+        change: impl FnOnce(&mut Table) -> Result<Table>,
+    ) -> Result<()> {
+        let mut state = self.lock();
+        let gone = || Error::Gone(format!("with oid {oid}"));
+        let table = change(state.tables.get_mut(&oid).ok_or_else(gone)?)?;
+        let now = self.clock.now();
+        self.record_definition(&mut state, now)?;
+        state.tables.insert(oid, table);
+        Ok(())
+    }
+
     /// Removes a stream, table or maintained view.
     pub fn drop_object(&self, oid: Oid) {
         let mut state = self.lock();

@@ -42,7 +42,7 @@ impl Hub {
                 let (rows, weights) = match keys.get(oid) {
                     None => table.snapshot()?,
                     Some(keys) => {
-                        let rows = table.lookup(&keys.columns, keys.len)?;
+                        let rows = table.lookup(keys.key, &keys.columns, keys.len)?;
                         let ones = Int64Array::from_value(1, rows.num_rows());
                         (rows, ones)
                     }
@@ -172,9 +172,11 @@ impl Hub {
     }
 }
 
-/// Primary keys of a table.
+/// Keys of a table.
 #[derive(Clone, Debug)]
 pub struct Keys {
+    /// Of which of its keys: the primary key is the first, if there is one.
+    pub key: usize,
     /// The columns of the key, in its order and in their types.
     pub columns: Vec<ArrayRef>,
     /// Number of keys.

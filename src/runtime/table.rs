@@ -1,11 +1,11 @@
 //! The content of a base table, with its primary key.
 //!
 //! # Invariants
-//! 1. With a primary key no two rows agree on it: [`Table::check`] says so before a change is
-//!    taken.
+//! 1. No two rows agree on a key, unless a column of it is NULL: [`Table::check`] says so before a
+//!    change is taken.
 //! 2. Weights are never negative: UPDATE and DELETE retract rows that they found, under the table's
 //!    lock.
-//! 3. The index leads from each key to its row.
+//! 3. An index leads from each key to its row.
 //!
 //! # Cost
 //! A change, and a look at the rows of some keys, cost as much as those rows. A snapshot costs all
@@ -13,10 +13,11 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch};
+use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch};
 use arrow::compute::{cast, concat};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
+use datafusion::common::ScalarValue;
 
 use super::changes::{AsOf, Changes};
 use super::content::Cached;
@@ -35,7 +36,9 @@ use crate::time::{Timestamp, Watermark};
 pub struct Table {
     name: String,
     bag: Bag,
-    index: Option<Index>,
+    /// Whether the first index is that of a primary key.
+    keyed: bool,
+    indexes: Vec<Index>,
     /// The stream of its versions, and the column that says from when on one is valid.
     versions: Option<(Oid, usize)>,
     /// Its changes of late, if they are kept.
@@ -47,8 +50,27 @@ pub struct Table {
     news: usize,
 }
 
-/// From primary keys to rows.
+/// What is in a column of a table that was altered.
+pub enum NewColumn {
+    /// What was in that column.
+    Old(usize),
+    /// The same in every row.
+    Value(ScalarValue),
+}
+
+/// What no two rows of a table agree on.
+#[derive(Clone, Debug, Default)]
+pub struct TableKeys {
+    /// The columns of the primary key; none if it has none.
+    pub primary: Vec<usize>,
+    /// Other keys, by the names of their constraints.
+    pub unique: Vec<(String, Vec<usize>)>,
+}
+
+/// From keys to rows.
 struct Index {
+    /// The constraint's name.
+    name: String,
     /// The key's columns.
     columns: Vec<usize>,
     keys: RowSet,
@@ -68,19 +90,24 @@ impl Table {
     }
 
     /// An empty table.
-    pub fn new(name: &str, schema: SchemaRef, primary_key: Vec<usize>) -> Result<Self> {
-        let index = match primary_key.is_empty() {
-            true => None,
-            false => {
-                let types =
-                    primary_key.iter().map(|i| span::key_type(schema.field(*i).data_type()));
-                let keys = RowSet::new(types)?;
-                Some(Index { columns: primary_key, keys, rows: Vec::new() })
-            }
-        };
+    pub fn new(name: &str, schema: SchemaRef, keys: TableKeys) -> Result<Self> {
+        let keyed = !keys.primary.is_empty();
+        let primary = keyed.then(|| (format!("{name}_pkey"), keys.primary));
+        let indexes = primary.into_iter().chain(keys.unique).map(|(name, columns)| {
+            let types = columns.iter().map(|i| span::key_type(schema.field(*i).data_type()));
+            let keys = RowSet::new(types)?;
+            Ok(Index { name, columns, keys, rows: Vec::new() })
+        });
+        let indexes = indexes.collect::<Result<_>>()?;
         let (name, bag) = (name.to_owned(), Bag::new(schema)?);
-        let (snapshot, holding) = (Cached::default(), None);
-        Ok(Self { name, bag, index, versions: None, changes: None, snapshot, holding, news: 0 })
+        let (snapshot, holding, news) = (Cached::default(), None, 0);
+        let (versions, changes) = (None, None);
+        Ok(Self { name, bag, keyed, indexes, versions, changes, snapshot, holding, news })
+    }
+
+    /// The index of the primary key.
+    fn primary(&self) -> Option<&Index> {
+        self.indexes.first().filter(|_| self.keyed)
     }
 
     /// Keeps the changes of a span, in microseconds, for readers of the past.
@@ -157,7 +184,7 @@ impl Table {
             (0..delta.len()).map(|i| Some(delta.weight(i).signum() == sign)).collect()
         };
         let (added, gone) = (delta.filter(&of(1))?, delta.filter(&of(-1))?);
-        let Some(index) = &self.index else { unreachable!("versions are of keys") };
+        let Some(index) = self.primary() else { unreachable!("versions are of keys") };
         let columns = index.key(added.rows());
         let mut keys = RowSet::new(columns.iter().map(|c| c.data_type().clone()))?;
         keys.intern(&columns, added.len())?;
@@ -185,30 +212,48 @@ impl Table {
         Ok(RecordBatch::try_new(schema, versions)?)
     }
 
+    /// The table with other columns, each of which was a column of it or has one value; its rows
+    /// must agree with the key.
+    pub fn altered(
+        &mut self,
+        name: &str,
+        schema: SchemaRef,
+        keys: TableKeys,
+        columns: &[NewColumn],
+    ) -> Result<Self> {
+        let (rows, weights) = self.snapshot()?;
+        let columns = columns.iter().map(|column| match column {
+            NewColumn::Old(index) => Ok(Arc::clone(rows.column(*index))),
+            NewColumn::Value(value) => value.to_array_of_size(rows.num_rows()),
+        });
+        let columns =
+            columns.collect::<Result<Vec<_>, _>>().map_err(crate::operators::Error::from)?;
+        let rows = crate::delta::batch(Arc::clone(&schema), columns, rows.num_rows())?;
+        let all = Delta::new(rows, Instants::All(Timestamp::MIN), Weights::Each(weights));
+        let all = all.consolidate()?;
+        let mut table = Self::new(name, schema, keys)?;
+        table.check(&all)?;
+        table.apply(&all)?;
+        Ok(table)
+    }
+
     /// Returns an error if the change would leave two rows of one key, or take a row back that is
-    /// not there any more.
+    /// not there any more, or was made for other columns.
     pub fn check(&self, delta: &Delta) -> Result<()> {
-        let Some(index) = &self.index else { return Ok(()) };
+        let types = |schema: &SchemaRef| -> Vec<DataType> {
+            schema.fields().iter().map(|field| field.data_type().clone()).collect()
+        };
+        if types(&delta.schema()) != types(self.schema()) {
+            return Err(Error::Changed { table: self.name.clone() });
+        }
+        if self.indexes.is_empty() {
+            return Ok(());
+        }
         self.check_retracted(delta)?;
-        let columns = index.key(delta.rows());
-        let present = index.keys.find(&columns, delta.len())?;
-        let mut seen = RowSet::new(columns.iter().map(|c| c.data_type().clone()))?;
-        let slots = seen.intern(&columns, delta.len())?;
-        // Rows of each key after the change: those present, less those retracted, and those added.
-        let mut copies = vec![0_i64; seen.bound()];
-        for (slot, present) in slots.iter().zip(&present) {
-            copies[*slot as usize] = i64::from(*present != NONE);
-        }
-        let retracted = slots.iter().enumerate().filter(|(i, _)| delta.weight(*i) < 0);
-        for (i, slot) in retracted {
-            copies[*slot as usize] += delta.weight(i);
-        }
-        let added = slots.iter().enumerate().filter(|(i, _)| delta.weight(*i) > 0);
-        for (i, slot) in added {
-            let copies = &mut copies[*slot as usize];
-            *copies += delta.weight(i);
-            if *copies > 1 {
-                return Err(self.duplicate(index, delta.rows(), i));
+        for index in &self.indexes {
+            let delta = index.keyed(delta)?;
+            if let Some(row) = index.duplicate(&delta)? {
+                return Err(self.duplicate(index, delta.rows(), row));
             }
         }
         Ok(())
@@ -233,7 +278,7 @@ impl Table {
         let names = names.collect::<Vec<_>>().join(", ");
         let key: Vec<_> = index.columns.iter().map(|i| Arc::clone(rows.column(*i))).collect();
         let detail = format!("Key ({names})={} already exists.", row_text(&key, row));
-        Error::DuplicateKey { table: self.name.clone(), detail }
+        Error::DuplicateKey { constraint: index.name.clone(), detail }
     }
 
     /// Takes a change that [`Table::check`] has passed.
@@ -243,10 +288,17 @@ impl Table {
         if let Some((changes, at)) = self.changes.as_mut().zip(delta.span()) {
             changes.push(delta, at.1, at.1)?;
         }
-        if let Some(index) = &mut self.index {
-            index.apply(delta, &self.bag)?;
-        }
+        self.index(delta)?;
         self.settle(delta.len());
+        Ok(())
+    }
+
+    /// Takes a change that the bag has taken.
+    fn index(&mut self, delta: &Delta) -> Result<()> {
+        for index in &mut self.indexes {
+            let delta = index.keyed(delta)?;
+            index.apply(&delta, &self.bag)?;
+        }
         Ok(())
     }
 
@@ -254,8 +306,8 @@ impl Table {
     /// whatever row of that key the table has goes. Needs a primary key, and at most one insertion
     /// per key.
     pub fn replacing(&self, wanted: &Delta) -> Result<Delta> {
-        let index = self.index.as_ref().expect("a table that is written by key has one");
-        let present = self.lookup(&index.key(wanted.rows()), wanted.len())?;
+        let index = self.primary().expect("a table that is written by key has one");
+        let present = self.lookup(0, &index.key(wanted.rows()), wanted.len())?;
         let gone = Delta::inserts(present, Timestamp::MIN).negate();
         let inserted: BooleanArray =
             (0..wanted.len()).map(|i| Some(wanted.weight(i) > 0)).collect();
@@ -263,9 +315,15 @@ impl Table {
         Ok(Delta::concat(self.bag.schema(), &[inserted, gone])?.consolidate()?)
     }
 
-    /// Returns the rows that have one of these primary keys.
-    pub fn lookup(&self, keys: &[ArrayRef], len: usize) -> Result<RecordBatch, ArrowError> {
-        let Some(index) = &self.index else { return self.bag.rows(&[]) };
+    /// Returns the rows that have one of these keys, which are of the table's `key`th: the primary
+    /// key is the first, if there is one.
+    pub fn lookup(
+        &self,
+        key: usize,
+        keys: &[ArrayRef],
+        len: usize,
+    ) -> Result<RecordBatch, ArrowError> {
+        let Some(index) = self.indexes.get(key) else { return self.bag.rows(&[]) };
         let mut slots = index.keys.find(&span::keys(keys.iter().cloned()), len)?;
         slots.retain(|slot| *slot != NONE);
         slots.sort_unstable();
@@ -295,10 +353,10 @@ impl Table {
         if let Some(changes) = &mut self.changes {
             changes.load(from)?;
         }
-        if let Some(index) = &mut self.index {
+        if !self.indexes.is_empty() {
             let (rows, weights) = self.bag.snapshot()?;
             let all = Delta::new(rows, Instants::All(Timestamp::MIN), Weights::Each(weights));
-            index.apply(&all, &self.bag)?;
+            self.index(&all)?;
         }
         self.settle(self.bag.len());
         Ok(())
@@ -323,6 +381,40 @@ fn show(bag: &mut Bag, index: &mut Option<Index>, cached: &mut Cached, visit: &m
 impl Index {
     fn key(&self, rows: &RecordBatch) -> Vec<ArrayRef> {
         span::keys(self.columns.iter().map(|i| Arc::clone(rows.column(*i))))
+    }
+
+    /// The rows of a change in which no column of the key is NULL.
+    fn keyed(&self, delta: &Delta) -> Result<Delta, ArrowError> {
+        let key: Vec<_> = self.columns.iter().map(|i| delta.rows().column(*i)).collect();
+        if key.iter().all(|column| column.null_count() == 0) {
+            return Ok(delta.clone());
+        }
+        let full = |row: usize| Some(key.iter().all(|column| column.is_valid(row)));
+        delta.filter(&(0..delta.len()).map(full).collect())
+    }
+
+    /// The first row of a change that would be the second one of its key.
+    fn duplicate(&self, delta: &Delta) -> Result<Option<usize>> {
+        let columns = self.key(delta.rows());
+        let present = self.keys.find(&columns, delta.len())?;
+        let mut seen = RowSet::new(columns.iter().map(|c| c.data_type().clone()))?;
+        let slots = seen.intern(&columns, delta.len())?;
+        // Rows of each key after the change: those present, less those retracted, and those added.
+        let mut copies = vec![0_i64; seen.bound()];
+        for (slot, present) in slots.iter().zip(&present) {
+            copies[*slot as usize] = i64::from(*present != NONE);
+        }
+        let retracted = slots.iter().enumerate().filter(|(i, _)| delta.weight(*i) < 0);
+        for (i, slot) in retracted {
+            copies[*slot as usize] += delta.weight(i);
+        }
+        let mut added = slots.iter().enumerate().filter(|(i, _)| delta.weight(*i) > 0);
+        let second = added.find(|(i, slot)| {
+            let copies = &mut copies[**slot as usize];
+            *copies += delta.weight(*i);
+            *copies > 1
+        });
+        Ok(second.map(|(i, _)| i))
     }
 
     /// Takes a change that the bag has taken.
@@ -368,7 +460,7 @@ mod tests {
 
     fn names(table: &Table, keys: &[i64]) -> Vec<String> {
         let keys: ArrayRef = Arc::new(Int64Array::from(keys.to_vec()));
-        let found = table.lookup(&[Arc::clone(&keys)], keys.len()).unwrap();
+        let found = table.lookup(0, &[Arc::clone(&keys)], keys.len()).unwrap();
         let ids = found.column(0).as_primitive::<Int64Type>().values().iter();
         let names = found.column(1).as_string::<i32>().iter().flatten();
         let mut found: Vec<_> = ids.zip(names).map(|(id, name)| format!("{id}{name}")).collect();
@@ -378,7 +470,9 @@ mod tests {
 
     #[test]
     fn keys_lead_to_their_rows_through_changes() {
-        let mut table = Table::new("t", rows(&[]).schema(), vec![0]).unwrap();
+        let mut table =
+            Table::new("t", rows(&[]).schema(), TableKeys { primary: vec![0], unique: vec![] })
+                .unwrap();
         let mut change = |removed: &[_], added: &[_], expected: &[&str]| {
             let delta = delta(removed, added);
             table.check(&delta).unwrap();

@@ -25,8 +25,12 @@ impl StatementKind {
                 DropKind::Schema => "DROP SCHEMA",
             },
             StatementKind::Heartbeat { stream: None, .. } => "ALTER SYSTEM",
-            StatementKind::Heartbeat { table: true, .. } => "ALTER TABLE",
+            StatementKind::Heartbeat { table: true, .. } | StatementKind::AlterTable(_) => {
+                "ALTER TABLE"
+            }
             StatementKind::Heartbeat { .. } => "ALTER STREAM",
+            StatementKind::CreateIndex(_) => "CREATE INDEX",
+            StatementKind::DropIndex(_) => "DROP INDEX",
             StatementKind::AlterView { .. } => "ALTER VIEW",
             StatementKind::Comment { .. } => "COMMENT",
             StatementKind::CopyFrom(_) => "COPY FROM",

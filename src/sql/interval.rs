@@ -5,7 +5,7 @@
 //! (seconds),
 //! `1h30m`, `@ 1 minute`, `3 days ago`, and ISO 8601 with designators, `P1DT2H`. A fraction of a
 //! year counts in months, one of a month in days of which it has 30, one of a day in time. What is
-//! less than a microsecond is rounded.
+//! less than a microsecond is rounded, half to even.
 //!
 //! Declared with fields, as in `INTERVAL '7 5' DAY TO HOUR`, a number without a unit counts the
 //! last one, and what is smaller than that is cut off.
@@ -192,7 +192,7 @@ impl Interval {
         match unit {
             Unit::Micros(count) => {
                 let micros = times(count)?;
-                self.add_micros(whole((micros + micros.signum() * ONE / 2) / ONE)?)
+                self.add_micros(whole(rounded(micros))?)
             }
             Unit::Days(count) => self.add_days(times(count)?),
             Unit::Months(count) => {
@@ -240,7 +240,11 @@ fn parts(text: &str) -> Result<Vec<Part<'_>>> {
         let end = |inside: &dyn Fn(char) -> bool| rest.find(|c| !inside(c)).unwrap_or(rest.len());
         let part;
         if numeric(first) {
-            (part, rest) = rest.split_at(end(&numeric));
+            // A sign may stand apart from its number.
+            let digits = rest.trim_start_matches(['+', '-']).trim_start();
+            let signs = rest.len() - digits.len();
+            let length = digits.find(|c| !numeric(c)).unwrap_or(digits.len());
+            (part, rest) = rest.split_at(signs + length);
             parts.push(Part::Number(part));
         } else if first.is_alphabetic() {
             (part, rest) = rest.split_at(end(&char::is_alphabetic));
@@ -281,6 +285,12 @@ fn parse_iso(text: &str) -> Result<Interval> {
     Ok(interval)
 }
 
+/// A multiple of [`ONE`], rounded half to even.
+fn rounded(number: i128) -> i128 {
+    let (whole, rest) = (number.div_euclid(ONE), number.rem_euclid(ONE));
+    whole + i128::from(rest > ONE / 2 || (rest == ONE / 2 && whole % 2 != 0))
+}
+
 fn whole<T: TryFrom<i128>>(number: i128) -> Result<T> {
     T::try_from(number).map_err(|_| Malformed::Overflow)
 }
@@ -291,7 +301,7 @@ fn fixed_point(number: &str) -> Result<i128> {
         Some(digits) => (true, digits),
         None => (false, number.strip_prefix('+').unwrap_or(number)),
     };
-    let digits = digits.replace('_', "");
+    let digits = digits.trim_start().replace('_', "");
     let (whole, fraction) = digits.split_once('.').unwrap_or((&digits, ""));
     let all_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     if (whole.is_empty() && fraction.is_empty()) || !all_digits(whole) || !all_digits(fraction) {
@@ -319,7 +329,11 @@ fn clock_time(text: &str, units: [i64; 3]) -> Result<i64> {
         Some(text) => (true, text),
         None => (false, text.strip_prefix('+').unwrap_or(text)),
     };
-    let parts: Vec<&str> = text.split(':').collect();
+    // Hours alone may end in a colon.
+    let mut parts: Vec<&str> = text.trim_start().split(':').collect();
+    if parts.len() == 2 && parts[1].is_empty() {
+        parts[1] = "0";
+    }
     if !(2..=3).contains(&parts.len()) || parts.iter().any(|part| part.starts_with(['+', '-'])) {
         return Err(Malformed::Syntax);
     }
@@ -354,6 +368,7 @@ mod tests {
         check("2 weeks -1 day", 0, 13, 0);
         check("-00:30", 0, 0, -30 * MINUTE);
         check("00:00:01.000001", 0, 0, SECOND + 1);
+        check("- 1 year -  2 days 4:", -12, -2, 4 * HOUR);
     }
 
     #[test]
@@ -363,6 +378,8 @@ mod tests {
         check("1.5 weeks", 0, 10, 12 * HOUR);
         check(".5 day", 0, 0, 12 * HOUR);
         check("0.0000001", 0, 0, 0);
+        check("0.0000025", 0, 0, 2);
+        check("-00:00:00.0000035", 0, 0, -4);
     }
 
     #[test]

@@ -5,10 +5,14 @@ use std::sync::Arc;
 
 use sqlparser::ast;
 
+use super::alter_table::{AlterTable, DropIndex};
 pub use super::copy::{CopyFormat, CopyFrom, CopyOptions, CopyTo};
 use super::derived::{CreateSink, CreateStreamAs};
 use super::function::{CreateFunction, DropFunction};
+use super::key::UniqueKey;
 use super::subscribe::Subscribe;
+use super::transaction::Savepoint;
+use super::variables::TransactionModes;
 
 /// One statement of the user's text.
 #[derive(Clone, Debug)]
@@ -71,6 +75,12 @@ pub enum StatementKind {
         /// What changes.
         change: ViewChange,
     },
+    /// `ALTER TABLE name ..`.
+    AlterTable(AlterTable),
+    /// `CREATE UNIQUE INDEX`, which is ADD UNIQUE.
+    CreateIndex(AlterTable),
+    /// `DROP INDEX [IF EXISTS] name`.
+    DropIndex(DropIndex),
     /// `COMMENT ON STREAM | TABLE | VIEW | COLUMN name IS '..'`.
     Comment {
         /// STREAM, TABLE, VIEW or COLUMN.
@@ -153,9 +163,13 @@ pub enum StatementKind {
     /// `RESET name | ALL` (`None`).
     Reset(Option<String>),
     /// BEGIN, START TRANSACTION.
-    Begin {
-        /// READ ONLY or READ WRITE, if it says so.
-        read_only: Option<bool>,
+    Begin(TransactionModes),
+    /// `SET TRANSACTION`, `SET SESSION CHARACTERISTICS AS TRANSACTION`.
+    SetTransaction {
+        /// Whether it is said of all transactions of the session from now on.
+        every: bool,
+        /// What it says.
+        modes: TransactionModes,
     },
     /// COMMIT, END.
     Commit {
@@ -194,17 +208,6 @@ pub enum Motion {
     Absolute(i64),
     /// To the row so many rows away.
     Relative(i64),
-}
-
-/// What is done with a savepoint.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Savepoint {
-    /// `SAVEPOINT name`.
-    Define(ast::Ident),
-    /// `RELEASE [SAVEPOINT] name`.
-    Release(ast::Ident),
-    /// `ROLLBACK TO [SAVEPOINT] name`.
-    RollbackTo(ast::Ident),
 }
 
 /// A query with the parts of StreamSQL that sqlparser has no place for.
@@ -392,6 +395,8 @@ pub struct CreateTable {
     pub columns: Vec<ast::ColumnDef>,
     /// Primary key columns, from a column option or a table constraint.
     pub primary_key: Vec<ast::Ident>,
+    /// Other keys.
+    pub unique: Vec<UniqueKey>,
     /// `VERSIONED BY col WATERMARK AS expr`.
     pub versions: Option<WatermarkClause>,
     /// `CREATE TABLE x AS query`.

@@ -258,3 +258,48 @@ fn versioned_tables_and_their_readers() {
         &["SELECT * FROM prices", "SELECT * FROM priced ORDER BY at"],
     );
 }
+
+#[test]
+fn unique_keys() {
+    let mut server = Server::start();
+    let mut client = server.connect();
+    client.run("CREATE TABLE users (id INTEGER PRIMARY KEY, mail TEXT UNIQUE)");
+    client.run("INSERT INTO users VALUES (1, 'a'), (2, NULL)");
+    client.run("CREATE TABLE parts (a INTEGER, b INTEGER)");
+    client.run("INSERT INTO parts VALUES (1, 1), (1, 2)");
+    client.run("CREATE UNIQUE INDEX both ON parts (a, b)");
+    client.run("CREATE UNIQUE INDEX gone ON users (id)");
+    client.run("DROP INDEX gone");
+    for life in ["2", "3"] {
+        server = server.crash();
+        let mut client = server.connect();
+        let row = format!("INSERT INTO parts VALUES ({life}, 2)");
+        client.run(&row);
+        for clash in ["INSERT INTO users VALUES (3, 'a')", "INSERT INTO parts VALUES (1, 2)", &row]
+        {
+            assert_eq!(client.fail(clash).code, "23505", "{clash}");
+        }
+        client.run("CHECKPOINT");
+    }
+}
+
+#[test]
+fn altered_tables_and_what_transactions_made() {
+    survives(
+        &[
+            "CREATE TABLE shelf (id INTEGER, name TEXT)",
+            "INSERT INTO shelf VALUES (1, 'a'), (2, 'b')",
+            "ALTER TABLE shelf ADD COLUMN amount BIGINT DEFAULT 7, ADD PRIMARY KEY (id)",
+            "INSERT INTO shelf VALUES (3, 'c')",
+            "ALTER TABLE shelf DROP COLUMN name, ALTER amount SET NOT NULL",
+            "ALTER TABLE shelf RENAME TO rack; CREATE TABLE shelf (other TEXT)",
+            "UPDATE rack SET amount = 9 WHERE id = 1",
+            "INSERT INTO shelf VALUES ('x')",
+            "CREATE MATERIALIZED VIEW total AS SELECT sum(amount) AS n FROM rack",
+            "ALTER TABLE rack ALTER amount SET DEFAULT 1",
+            "BEGIN; CREATE TABLE gone (a INTEGER); INSERT INTO gone VALUES (1); ROLLBACK",
+            "INSERT INTO rack (id) VALUES (4)",
+        ],
+        &["SELECT * FROM rack ORDER BY id", "SELECT * FROM shelf", "SELECT n FROM total"],
+    );
+}

@@ -1,6 +1,6 @@
 //! The SQL standard's own catalog.
 
-use super::keys::{key_name, primary_key, view_definition};
+use super::keys::{Key, keys, view_definition};
 use super::objects::{Shown, relations, schemas};
 use super::relation::{Row, row};
 use super::server::OWNER_NAME;
@@ -97,35 +97,42 @@ pub(super) fn columns(view: &dyn CatalogView) -> Vec<Row> {
 pub(super) fn table_constraints(view: &dyn CatalogView) -> Vec<Row> {
     let database = view.identity().database;
     let catalog = view.catalog();
-    let keyed = catalog.objects().filter(|object| !primary_key(object).is_empty());
-    let constraint = |object: &Object| {
+    let constraint = |object: &Object, key: &Key| {
         row! {
             constraint_catalog: database.clone(),
             constraint_schema: object.schema.clone(),
-            constraint_name: key_name(object),
+            constraint_name: key.name.clone(),
             table_catalog: database.clone(),
             table_schema: object.schema.clone(),
             table_name: object.name.clone(),
-            constraint_type: "PRIMARY KEY",
+            constraint_type: key.constraint_type(),
             is_deferrable: "NO",
             initially_deferred: "NO",
             enforced: "YES",
         }
     };
-    keyed.map(|object| constraint(object)).collect()
+    let mut rows = Vec::new();
+    for object in catalog.objects() {
+        rows.extend(keys(object).iter().map(|key| constraint(object, key)));
+    }
+    rows
 }
 
-/// Rows of `key_column_usage`; those of `constraint_column_usage` are the same for primary keys.
+/// Rows of `key_column_usage`; those of `constraint_column_usage` are the same for keys.
 pub(super) fn key_column_usage(view: &dyn CatalogView) -> Vec<Row> {
     let database = view.identity().database;
     let catalog = view.catalog();
     let mut rows = Vec::new();
     for object in catalog.objects() {
-        for (number, index) in (1_i64..).zip(primary_key(object)) {
+        let all = keys(object);
+        let columns = all.iter().flat_map(|key| {
+            (1_i64..).zip(&key.columns).map(move |(number, index)| (key, number, index))
+        });
+        for (key, number, index) in columns {
             rows.push(row! {
                 constraint_catalog: database.clone(),
                 constraint_schema: object.schema.clone(),
-                constraint_name: key_name(object),
+                constraint_name: key.name.clone(),
                 table_catalog: database.clone(),
                 table_schema: object.schema.clone(),
                 table_name: object.name.clone(),

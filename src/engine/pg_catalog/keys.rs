@@ -1,15 +1,15 @@
-//! Primary keys as indexes and constraints, and views as rules that depend on what they read.
+//! Keys of tables as indexes and constraints, and views as rules that depend on what they read.
 
 use super::objects::{relations, schema_oid};
 use super::relation::{Row, row};
 use super::view::CatalogView;
-use crate::sql::catalog::{Object, ObjectKind, Oid};
+use crate::sql::catalog::{Catalog, Object, ObjectKind, Oid};
 use crate::sql::names::quote;
 
-/// Added to a table's oid, gives the oid of its key's index.
+/// Added to a key's oid, gives the oid of its index; a primary key has that of its table.
 pub(super) const INDEX: Oid = 0x4000_0000;
 
-/// Added to a table's oid, gives the oid of its key's constraint.
+/// Added to a key's oid, gives the oid of its constraint.
 pub(super) const CONSTRAINT: Oid = 0x5000_0000;
 
 /// Added to a view's oid, gives the oid of its rule.
@@ -19,18 +19,80 @@ pub(super) const RULE: Oid = 0x2000_0000;
 const CLASS_RELATION: Oid = 1259;
 const REWRITE_RELATION: Oid = 2618;
 
-/// Returns the columns of an object's primary key, none if it has none.
-pub(super) fn primary_key(object: &Object) -> &[usize] {
-    match &object.kind {
-        ObjectKind::Table(table) => &table.primary_key,
-        ObjectKind::Stream(_) | ObjectKind::View(_) | ObjectKind::Sink(_) => &[],
+/// A key of a table: its primary key, or a UNIQUE one.
+pub(super) struct Key {
+    /// What its index and its constraint are numbered after.
+    oid: Oid,
+    pub(super) name: String,
+    /// Its columns, by their place.
+    pub(super) columns: Vec<usize>,
+    pub(super) primary: bool,
+}
+
+impl Key {
+    /// The oid of its index.
+    pub(super) fn index(&self) -> Oid {
+        self.oid | INDEX
+    }
+
+    /// The columns by number, from 1.
+    fn numbers(&self) -> Vec<i64> {
+        self.columns.iter().filter_map(|index| i64::try_from(index + 1).ok()).collect()
+    }
+
+    /// The names of the columns, quoted where needed.
+    fn names(&self, object: &Object) -> String {
+        let columns = self.columns.iter().filter_map(|index| object.columns.get(*index));
+        columns.map(|column| quote(&column.name)).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Prints its constraint as in CREATE TABLE.
+    pub(super) fn constraint_definition(&self, object: &Object) -> String {
+        format!("{} ({})", self.constraint_type(), self.names(object))
+    }
+
+    /// `PRIMARY KEY` or `UNIQUE`.
+    pub(super) fn constraint_type(&self) -> &'static str {
+        if self.primary { "PRIMARY KEY" } else { "UNIQUE" }
+    }
+
+    /// Prints its index as a CREATE statement.
+    pub(super) fn index_definition(&self, object: &Object) -> String {
+        format!(
+            "CREATE UNIQUE INDEX {} ON {}.{} USING btree ({})",
+            quote(&self.name),
+            quote(&object.schema),
+            quote(&object.name),
+            self.names(object)
+        )
     }
 }
 
-/// Returns the names of its key's columns, quoted where needed.
-fn key_columns(object: &Object) -> String {
-    let columns = primary_key(object).iter().filter_map(|index| object.columns.get(*index));
-    columns.map(|column| quote(&column.name)).collect::<Vec<_>>().join(", ")
+/// Returns the keys of an object, its primary key first.
+pub(super) fn keys(object: &Object) -> Vec<Key> {
+    let ObjectKind::Table(table) = &object.kind else { return Vec::new() };
+    let primary = (!table.primary_key.is_empty()).then(|| Key {
+        oid: object.oid,
+        name: format!("{}_pkey", object.name),
+        columns: table.primary_key.clone(),
+        primary: true,
+    });
+    let unique = table.unique.iter().map(|key| Key {
+        oid: key.oid,
+        name: key.name.clone(),
+        columns: key.columns.clone(),
+        primary: false,
+    });
+    primary.into_iter().chain(unique).collect()
+}
+
+/// Finds the key that has this oid as an index or constraint, and its table.
+pub(super) fn key_of(catalog: &Catalog, oid: Oid) -> Option<(&Object, Key)> {
+    let wanted = oid & !(INDEX | CONSTRAINT);
+    let mut all = catalog
+        .objects()
+        .flat_map(|object| keys(object).into_iter().map(move |key| (object.as_ref(), key)));
+    all.find(|(_, key)| key.oid == wanted)
 }
 
 /// Returns the query of a view, ended by a semicolon.
@@ -41,55 +103,32 @@ pub(super) fn view_definition(object: &Object) -> Option<String> {
     }
 }
 
-/// Returns the name of a table's primary key.
-pub(super) fn key_name(object: &Object) -> String {
-    format!("{}_pkey", object.name)
-}
-
-/// Prints a key's constraint as in CREATE TABLE.
-pub(super) fn constraint_definition(object: &Object) -> String {
-    format!("PRIMARY KEY ({})", key_columns(object))
-}
-
-/// Prints a key's index as a CREATE statement.
-pub(super) fn index_definition(object: &Object) -> String {
-    format!(
-        "CREATE UNIQUE INDEX {} ON {}.{} USING btree ({})",
-        quote(&key_name(object)),
-        quote(&object.schema),
-        quote(&object.name),
-        key_columns(object)
-    )
-}
-
-/// Returns the key's columns by number, from 1.
-fn numbers(object: &Object) -> Vec<i64> {
-    primary_key(object).iter().filter_map(|index| i64::try_from(index + 1).ok()).collect()
-}
-
-/// Calls `row` for each object with a primary key.
-fn keyed(view: &dyn CatalogView, row: impl Fn(&Object) -> Row) -> Vec<Row> {
+/// Calls `row` for each key.
+fn keyed(view: &dyn CatalogView, row: impl Fn(&Object, &Key) -> Row) -> Vec<Row> {
     let catalog = view.catalog();
-    let keyed = catalog.objects().filter(|object| !primary_key(object).is_empty());
-    keyed.map(|object| row(object)).collect()
+    let mut rows = Vec::new();
+    for object in catalog.objects() {
+        rows.extend(keys(object).iter().map(|key| row(object, key)));
+    }
+    rows
 }
 
 /// Rows of `pg_index`.
 pub(super) fn pg_index(view: &dyn CatalogView) -> Vec<Row> {
-    keyed(view, |object| {
-        let count = primary_key(object).len();
+    keyed(view, |object, key| {
+        let count = key.columns.len();
         row! {
-            indexrelid: object.oid | INDEX,
+            indexrelid: key.index(),
             indrelid: object.oid,
             indnatts: count,
             indnkeyatts: count,
             indisunique: true,
-            indisprimary: true,
+            indisprimary: key.primary,
             indimmediate: true,
             indisvalid: true,
             indisready: true,
             indislive: true,
-            indkey: numbers(object),
+            indkey: key.numbers(),
             indcollation: vec![0_i64; count],
             indclass: vec![0_i64; count],
             indoption: vec![0_i64; count],
@@ -99,12 +138,12 @@ pub(super) fn pg_index(view: &dyn CatalogView) -> Vec<Row> {
 
 /// Rows of `pg_indexes`.
 pub(super) fn pg_indexes(view: &dyn CatalogView) -> Vec<Row> {
-    keyed(view, |object| {
+    keyed(view, |object, key| {
         row! {
             schemaname: object.schema.clone(),
             tablename: object.name.clone(),
-            indexname: key_name(object),
-            indexdef: index_definition(object),
+            indexname: key.name.clone(),
+            indexdef: key.index_definition(object),
         }
     })
 }
@@ -112,21 +151,21 @@ pub(super) fn pg_indexes(view: &dyn CatalogView) -> Vec<Row> {
 /// Rows of `pg_constraint`.
 pub(super) fn pg_constraint(view: &dyn CatalogView) -> Vec<Row> {
     let catalog = view.catalog();
-    keyed(view, |object| {
+    keyed(view, |object, key| {
         row! {
-            oid: object.oid | CONSTRAINT,
-            conname: key_name(object),
+            oid: key.oid | CONSTRAINT,
+            conname: key.name.clone(),
             connamespace: schema_oid(&catalog, &object.schema).unwrap_or_default(),
-            contype: "p",
+            contype: if key.primary { "p" } else { "u" },
             convalidated: true,
             conrelid: object.oid,
-            conindid: object.oid | INDEX,
+            conindid: key.index(),
             confupdtype: " ",
             confdeltype: " ",
             confmatchtype: " ",
             conislocal: true,
             connoinherit: true,
-            conkey: numbers(object),
+            conkey: key.numbers(),
         }
     })
 }
@@ -172,7 +211,7 @@ pub(super) fn pg_tables(view: &dyn CatalogView) -> Vec<Row> {
             schemaname: object.schema.clone(),
             tablename: object.name.clone(),
             tableowner: super::server::OWNER_NAME,
-            hasindexes: !primary_key(object).is_empty(),
+            hasindexes: !keys(object).is_empty(),
             hasrules: false,
             hastriggers: false,
             rowsecurity: false,

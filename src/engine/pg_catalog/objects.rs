@@ -9,7 +9,7 @@ use std::sync::{Arc, LazyLock};
 use arrow::array::RecordBatch;
 use datafusion::common::Result;
 
-use super::keys::{self, INDEX, primary_key};
+use super::keys::keys;
 use super::pg_type::ColumnType;
 use super::relation::{RELATIONS, Row, row};
 use super::view::CatalogView;
@@ -113,7 +113,10 @@ pub(super) fn relations(view: &dyn CatalogView) -> Vec<Shown> {
 
 impl Shown {
     fn of(object: &Arc<Object>, catalog: &Catalog) -> Shown {
-        let key = primary_key(object);
+        let key: Vec<usize> = match &object.kind {
+            ObjectKind::Table(table) => table.primary_key.clone(),
+            ObjectKind::Stream(_) | ObjectKind::View(_) | ObjectKind::Sink(_) => Vec::new(),
+        };
         let columns = object.columns.iter().enumerate().map(|(index, column)| ShownColumn {
             name: column.name.clone(),
             column_type: ColumnType::parse(&column.sql_type.name),
@@ -166,22 +169,22 @@ fn natural(data_type: &arrow::datatypes::DataType) -> String {
     .to_owned()
 }
 
-/// Rows of `pg_class`: relations and the indexes of primary keys.
+/// Rows of `pg_class`: relations and the indexes of keys.
 pub(super) fn pg_class(view: &dyn CatalogView) -> Vec<Row> {
     let mut rows = Vec::new();
     for relation in relations(view) {
-        let key = relation.object.as_ref().is_some_and(|object| !primary_key(object).is_empty());
-        rows.push(class_row(&relation, key));
-        if let Some(object) = relation.object.filter(|_| key) {
+        let keys = relation.object.as_ref().map_or_else(Vec::new, |object| keys(object));
+        rows.push(class_row(&relation, !keys.is_empty()));
+        for key in keys {
             rows.push(row! {
-                oid: object.oid | INDEX,
-                relname: keys::key_name(&object),
+                oid: key.index(),
+                relname: key.name,
                 relnamespace: relation.schema_oid,
                 relowner: OWNER,
                 relam: BTREE,
                 relpersistence: "p",
                 relkind: "i",
-                relnatts: primary_key(&object).len(),
+                relnatts: key.columns.len(),
                 relreplident: "n",
                 relispopulated: true,
             });
@@ -218,9 +221,11 @@ pub(super) fn pg_attribute(view: &dyn CatalogView) -> Vec<Row> {
             rows.push(attribute_row(relation.oid, number, column, has_default));
         }
         let Some(object) = &relation.object else { continue };
-        for (number, index) in (1..).zip(primary_key(object)) {
-            if let Some(column) = relation.columns.get(*index) {
-                rows.push(attribute_row(relation.oid | INDEX, number, column, false));
+        for key in keys(object) {
+            for (number, index) in (1..).zip(&key.columns) {
+                if let Some(column) = relation.columns.get(*index) {
+                    rows.push(attribute_row(key.index(), number, column, false));
+                }
             }
         }
     }

@@ -91,7 +91,8 @@ fn catalog() -> Catalog {
     columns[1].not_null = true;
     columns[3].default = Some("1".to_owned());
     columns[1].comment = Some("the symbol".to_owned());
-    let key = TableDef { primary_key: vec![0], options: BTreeMap::new(), versions: None };
+    let key =
+        TableDef { primary_key: vec![0], unique: vec![], options: BTreeMap::new(), versions: None };
     let mut trades = object(&mut catalog, "trades", columns, ObjectKind::Table(Arc::new(key)));
     trades.comment = Some("trades".to_owned());
     let trades = catalog.insert(trades).oid;

@@ -103,11 +103,11 @@ pub fn fitted(column: &ArrayRef, declared: &str) -> Result<ArrayRef> {
     Ok(std::sync::Arc::new(fitted.collect::<Result<StringArray>>()?))
 }
 
-/// A call of one of the functions of one argument.
-pub fn call(name: &str, argument: Expr) -> Expr {
+/// A call of one of the functions that say what a value is.
+pub fn call(name: &str, arguments: Vec<Expr>) -> Expr {
     let found = shape().into_iter().find(|scalar| scalar.name == name);
     let function = found.expect("callers name functions that are there");
-    function.udf().call(vec![argument])
+    function.udf().call(arguments)
 }
 
 /// All functions, those of operators among them.
@@ -231,7 +231,24 @@ fn shape() -> Vec<Scalar> {
         }),
         Scalar::strict("jsonb_in", &[Text], jsonb, |row| new(&row.json(0)?)),
         Scalar::strict("json_out", &[Text], text, |row| Ok(row.values[0].clone())),
+        Scalar::strict("json_number", &[Text, Text], text, |row| match row.json(0)? {
+            Json::Number(number) => Ok(ScalarValue::from(number.to_string())),
+            other => no_scalar(&other, row),
+        }),
+        Scalar::strict("json_truth", &[Text, Text], text, |row| match row.json(0)? {
+            Json::Bool(truth) => Ok(ScalarValue::from(truth.to_string())),
+            other => no_scalar(&other, row),
+        }),
     ]
+}
+
+/// What a value is as one of another type, which the second argument says: null is NULL.
+fn no_scalar(value: &Json, row: &Row<'_>) -> Result<ScalarValue> {
+    if let Json::Null = value {
+        return Ok(ScalarValue::Utf8(None));
+    }
+    let (kind, to) = (value.type_name(), row.text(1));
+    Err(wrong(&format!("cannot cast jsonb {kind} to type {to}")))
 }
 
 /// Functions that make JSON of SQL values.

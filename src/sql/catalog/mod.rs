@@ -102,10 +102,23 @@ pub struct StreamDef {
 pub struct TableDef {
     /// Indices of the primary key columns; empty means none.
     pub primary_key: Vec<usize>,
+    /// Other keys.
+    pub unique: Vec<UniqueDef>,
     /// Connector and its options.
     pub options: BTreeMap<String, String>,
     /// How its rows are kept over time, if it is `VERSIONED BY` a column.
     pub versions: Option<VersionsDef>,
+}
+
+/// Columns of which no two rows have the same values, unless one is NULL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UniqueDef {
+    /// Identity.
+    pub oid: Oid,
+    /// Name of the constraint, and of its index.
+    pub name: String,
+    /// Indices of the columns.
+    pub columns: Vec<usize>,
 }
 
 /// How a table keeps the rows it had.

@@ -3,6 +3,7 @@
 use sqlparser::ast;
 use sqlparser::tokenizer::Token;
 
+use super::alter_table::{alter_table, drop_index};
 use super::function;
 use super::reader::Reader;
 use super::statement::statement_name;
@@ -44,6 +45,9 @@ pub const OTHER_KINDS: [&str; 27] = [
 pub fn drop(mut reader: Reader<'_>) -> Result<StatementKind> {
     if reader.eat(&["FUNCTION"]) {
         return function::drop(reader);
+    }
+    if reader.eat(&["INDEX"]) {
+        return drop_index(reader);
     }
     let kinds = ["STREAM", "TABLE", "VIEW", "MATERIALIZED", "SINK", "SCHEMA"];
     let kind = match reader.eat_any(&kinds) {
@@ -101,13 +105,14 @@ pub fn alter(mut reader: Reader<'_>) -> Result<StatementKind> {
     if reader.eat(&["MATERIALIZED", "VIEW"]) || reader.eat(&["VIEW"]) {
         return alter_view(start, reader);
     }
-    let mut table = reader;
-    let versions = table.eat(&["TABLE"])
-        && table.object_name().is_ok()
-        && table.sees(&["HEARTBEAT"])
-        && reader.eat(&["TABLE"]);
-    if !versions && !reader.eat(&["STREAM"]) {
-        let kinds = ["TABLE", "SCHEMA", "SINK", "SOURCE"];
+    let versions = reader.eat(&["TABLE"]);
+    if versions {
+        let mut table = reader;
+        if !(table.object_name().is_ok() && table.sees(&["HEARTBEAT"])) {
+            return alter_table(reader);
+        }
+    } else if !reader.eat(&["STREAM"]) {
+        let kinds = ["SCHEMA", "SINK", "SOURCE"];
         if kinds.iter().any(|kind| reader.sees(&[kind])) {
             let name = format!("ALTER {}", statement_name(reader.tokens()));
             return Err(start.unsupported(name, "Drop the object and create it again."));

@@ -7,6 +7,7 @@ use sqlparser::tokenizer::Token;
 
 use super::reader::Reader;
 use crate::error::Location;
+use crate::sql::key::UniqueKey;
 use crate::sql::names::fold;
 use crate::sql::types::column_type;
 use crate::sql::{Error, Result};
@@ -18,6 +19,8 @@ pub struct Columns {
     pub columns: Vec<ast::ColumnDef>,
     /// Primary key, from a column's option or a constraint.
     pub primary_key: Vec<ast::Ident>,
+    /// UNIQUE columns and constraints.
+    pub unique: Vec<UniqueKey>,
 }
 
 impl Columns {
@@ -40,10 +43,14 @@ impl Columns {
             return Err(Error::DuplicateColumn { name, location: Some(start.location()) });
         }
         for option in &column.options {
-            if matches!(option.option, ColumnOption::PrimaryKey(_)) {
-                self.set_primary_key(vec![column.name.clone()], start.location())?;
-            } else {
-                check_option(&option.option, &start)?;
+            let name = || vec![column.name.clone()];
+            match &option.option {
+                ColumnOption::PrimaryKey(_) => self.set_primary_key(name(), start.location())?,
+                ColumnOption::Unique(unique) => {
+                    check_nulls(unique, &start)?;
+                    self.unique.push(UniqueKey { name: option.name.clone(), columns: name() });
+                }
+                other => check_option(other, &start)?,
             }
         }
         self.columns.push(column);
@@ -80,13 +87,13 @@ impl Columns {
         item.expect_end()?;
         match constraint {
             TableConstraint::PrimaryKey(key) => {
-                let columns = key.columns.into_iter().map(|column| match column.column.expr {
-                    ast::Expr::Identifier(ident) => Ok(ident),
-                    _ => Err(start.unsupported("an expression in PRIMARY KEY", "Name columns.")),
-                });
-                self.set_primary_key(columns.collect::<Result<_>>()?, start.location())?;
+                self.set_primary_key(key_columns(&key.columns, &start)?, start.location())?;
             }
-            TableConstraint::Unique(_) => return Err(unsupported_unique(&start)),
+            TableConstraint::Unique(unique) => {
+                check_nulls(&unique, &start)?;
+                let columns = key_columns(&unique.columns, &start)?;
+                self.unique.push(UniqueKey { name: unique.name, columns });
+            }
             TableConstraint::ForeignKey(_) => return Err(unsupported_reference(&start)),
             TableConstraint::Check(_) => return Err(unsupported_check(&start)),
             _ => return Err(start.unsupported("this table constraint", "Declare a PRIMARY KEY.")),
@@ -125,7 +132,6 @@ impl Columns {
 fn check_option(option: &ColumnOption, start: &Reader<'_>) -> Result<()> {
     match option {
         ColumnOption::Null | ColumnOption::NotNull | ColumnOption::Default(_) => Ok(()),
-        ColumnOption::Unique(_) => Err(unsupported_unique(start)),
         ColumnOption::ForeignKey(_) => Err(unsupported_reference(start)),
         ColumnOption::Check(_) => Err(unsupported_check(start)),
         ColumnOption::Generated { .. } | ColumnOption::Identity(_) => Err(start.unsupported(
@@ -139,8 +145,21 @@ fn check_option(option: &ColumnOption, start: &Reader<'_>) -> Result<()> {
     }
 }
 
-fn unsupported_unique(start: &Reader<'_>) -> Error {
-    start.unsupported("UNIQUE", "Declare the columns as PRIMARY KEY.")
+/// The columns that a key names.
+fn key_columns(columns: &[ast::IndexColumn], start: &Reader<'_>) -> Result<Vec<ast::Ident>> {
+    let columns = columns.iter().map(|column| match &column.column.expr {
+        ast::Expr::Identifier(ident) => Ok(ident.clone()),
+        _ => Err(start.unsupported("an expression in a key", "Name columns.")),
+    });
+    columns.collect()
+}
+
+/// Refuses keys in which NULLs are equal.
+fn check_nulls(unique: &ast::UniqueConstraint, start: &Reader<'_>) -> Result<()> {
+    if unique.nulls_distinct == ast::NullsDistinctOption::NotDistinct {
+        return Err(start.unsupported("NULLS NOT DISTINCT", "Declare the columns NOT NULL."));
+    }
+    Ok(())
 }
 
 fn unsupported_reference(start: &Reader<'_>) -> Error {

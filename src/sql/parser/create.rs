@@ -6,6 +6,7 @@ use sqlparser::ast;
 use sqlparser::tokenizer::Token;
 
 use super::alter::OTHER_KINDS;
+use super::alter_table::unique_index;
 use super::columns::Columns;
 use super::function;
 use super::options::with_clause;
@@ -44,13 +45,17 @@ pub fn create(mut reader: Reader<'_>) -> Result<StatementKind> {
             "Drop the object first.",
         ));
     }
+    if reader.eat(&["UNIQUE", "INDEX"]) {
+        return unique_index(reader);
+    }
     let mut words = reader;
-    words.eat(&["UNIQUE"]);
     words.eat(&["TRUSTED"]);
     if OTHER_KINDS.iter().any(|kind| words.sees(&[kind])) {
         let name = format!("CREATE {}", statement_name(words.tokens()));
         let hint = match name.as_str() {
-            "CREATE INDEX" => "Declare a PRIMARY KEY, or keep the result in a MATERIALIZED VIEW.",
+            "CREATE INDEX" => {
+                "Declare a PRIMARY KEY, or keep the result in a MATERIALIZED VIEW; UNIQUE is taken."
+            }
             _ => "",
         };
         return Err(start.unsupported(name, hint));
@@ -151,6 +156,7 @@ fn table(mut reader: Reader<'_>, temporary: bool) -> Result<StatementKind> {
         }
         check_versions(versions.as_ref(), &own, &start)?;
         own.check_names(&own.primary_key, "PRIMARY KEY")?;
+        own.unique.iter().try_for_each(|key| own.check_names(&key.columns, "UNIQUE"))?;
     }
     refuse_table_tail(&reader, temporary)?;
     let mut options = BTreeMap::new();
@@ -180,6 +186,7 @@ fn table(mut reader: Reader<'_>, temporary: bool) -> Result<StatementKind> {
         if_not_exists,
         columns: own.columns,
         primary_key: own.primary_key,
+        unique: own.unique,
         versions,
         query,
         with_data,

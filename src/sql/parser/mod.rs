@@ -20,6 +20,7 @@ mod reader;
 mod statement;
 
 mod alter;
+mod alter_table;
 mod columns;
 mod copy;
 mod create;
@@ -52,5 +53,5 @@ pub use exclude::Exclude;
 pub use group_by::DISTINCT_MARK;
 pub use normalize::{EXTRACT, IN_ARRAY, NOT_IN_ARRAY};
 pub use query::{parse_expression, parse_query_text};
-pub use spelling::{ROWS_FROM, VARIADIC};
+pub use spelling::{ROWS_FROM, USING_ALIAS, VARIADIC};
 pub use statement::parse;

@@ -221,7 +221,7 @@ impl Prepass<'_> {
         self.copy();
     }
 
-    fn in_from(&mut self) -> bool {
+    pub(super) fn in_from(&mut self) -> bool {
         !matches!(self.frame().clause, Clause::Other)
     }
 

@@ -79,6 +79,7 @@ pub fn query_or_into(reader: Reader<'_>) -> Result<StatementKind> {
             temporary: into.temporary.then_some(OnCommit::PreserveRows),
             if_not_exists: false,
             columns: vec![],
+            unique: vec![],
             primary_key: vec![],
             versions: None,
             query: Some(query),

@@ -6,7 +6,9 @@ use super::options::value;
 use super::reader::Reader;
 use crate::sql::Result;
 use crate::sql::names::quote;
-use crate::sql::statement::{Savepoint, StatementKind};
+use crate::sql::statement::StatementKind;
+use crate::sql::transaction::Savepoint;
+use crate::sql::variables::TransactionModes;
 
 /// The first words of statements about the session.
 const FIRST: &[&str] = &[
@@ -44,11 +46,11 @@ pub fn statement(reader: &mut Reader<'_>) -> Result<Option<StatementKind>> {
         "RESET" => reset(reader)?,
         "BEGIN" => {
             reader.eat_any(&["WORK", "TRANSACTION"]);
-            StatementKind::Begin { read_only: transaction_modes(reader)? }
+            StatementKind::Begin(transaction_modes(reader)?)
         }
         "START" => {
             reader.expect(&["TRANSACTION"])?;
-            StatementKind::Begin { read_only: transaction_modes(reader)? }
+            StatementKind::Begin(transaction_modes(reader)?)
         }
         "COMMIT" | "END" => {
             refuse_two_phase(reader, "COMMIT PREPARED")?;
@@ -94,15 +96,8 @@ pub fn statement(reader: &mut Reader<'_>) -> Result<Option<StatementKind>> {
 fn set(reader: &mut Reader<'_>) -> Result<StatementKind> {
     let every = reader.eat(&["SESSION", "CHARACTERISTICS", "AS", "TRANSACTION"]);
     if every || reader.eat(&["TRANSACTION"]) {
-        let name = if every { "default_transaction_read_only" } else { "transaction_read_only" };
-        return Ok(match transaction_modes(reader)? {
-            None => StatementKind::NoOp("SET"),
-            Some(on) => StatementKind::Set {
-                local: !every,
-                name: name.to_owned(),
-                value: Some(if on { "on" } else { "off" }.to_owned()),
-            },
-        });
+        let modes = transaction_modes(reader)?;
+        return Ok(StatementKind::SetTransaction { every, modes });
     }
     if reader.eat(&["CONSTRAINTS"]) {
         reader.take_to(reader.rest().end);
@@ -208,9 +203,8 @@ fn reset(reader: &mut Reader<'_>) -> Result<StatementKind> {
 }
 
 /// Reads `ISOLATION LEVEL .. | READ ONLY | READ WRITE | [NOT] DEFERRABLE`, separated by commas or
-/// blanks. Every transaction has the same guarantees, so that all but whether it may only read is
-/// forgotten.
-fn transaction_modes(reader: &mut Reader<'_>) -> Result<Option<bool>> {
+/// blanks.
+fn transaction_modes(reader: &mut Reader<'_>) -> Result<TransactionModes> {
     const MODES: [&[&str]; 8] = [
         &["ISOLATION", "LEVEL", "SERIALIZABLE"],
         &["ISOLATION", "LEVEL", "REPEATABLE", "READ"],
@@ -221,21 +215,23 @@ fn transaction_modes(reader: &mut Reader<'_>) -> Result<Option<bool>> {
         &["DEFERRABLE"],
         &["NOT", "DEFERRABLE"],
     ];
-    let mut read_only = None;
+    let mut modes = TransactionModes::default();
     while !reader.at_end() {
         let Some(mode) = MODES.iter().find(|mode| reader.eat(mode)) else {
             return Err(reader.unexpected());
         };
         match mode {
-            ["READ", "ONLY"] => read_only = Some(true),
-            ["READ", "WRITE"] => read_only = Some(false),
+            ["READ", "ONLY"] => modes.read_only = Some(true),
+            ["READ", "WRITE"] => modes.read_only = Some(false),
+            ["DEFERRABLE"] => modes.deferrable = Some(true),
+            ["NOT", "DEFERRABLE"] => modes.deferrable = Some(false),
             _ => {}
         }
         if reader.eat_token(&Token::Comma) && reader.at_end() {
             return Err(reader.unexpected());
         }
     }
-    Ok(read_only)
+    Ok(modes)
 }
 
 /// Reads the end of COMMIT or ROLLBACK; returns whether it says AND CHAIN.

@@ -7,6 +7,7 @@
 //! | `x ISNULL`                    | `x IS NULL`                     |
 //! | `FROM ROWS FROM (f(..), ..)`  | `FROM $rows_from(f(..), ..)`    |
 //! | `f(.., VARIADIC x)`           | `f(.., $variadic => x)`         |
+//! | `a JOIN b USING (k) AS x`      | `a JOIN b USING (k, $as.x)`     |
 //! | `a JOIN b JOIN c ON x ON y`   | `a JOIN (b JOIN c ON x) ON y`   |
 
 use sqlparser::keywords::Keyword;
@@ -15,13 +16,16 @@ use sqlparser::tokenizer::Token;
 use super::emit::ends_operand;
 use super::frame::{Clause, Frame, OpenJoin, Opened};
 use super::prepass::Prepass;
-use super::script::{keyword, made, made_word};
+use super::script::{is_word, keyword, made, made_word};
 
 /// The table function that stands for ROWS FROM.
 pub const ROWS_FROM: &str = "$rows_from";
 
 /// The name of an argument behind VARIADIC: its elements are the arguments.
 pub const VARIADIC: &str = "$variadic";
+
+/// What qualifies the name of the columns that USING merges, among their names.
+pub const USING_ALIAS: &str = "$as";
 
 impl Prepass<'_> {
     /// Writes what comes next as sqlparser knows it, if it is one of these; returns whether it
@@ -32,7 +36,12 @@ impl Prepass<'_> {
         {
             return false;
         }
-        self.ordering() || self.trimmed() || self.null_test() || self.rows_from() || self.variadic()
+        self.ordering()
+            || self.trimmed()
+            || self.null_test()
+            || self.rows_from()
+            || self.variadic()
+            || self.merged_name()
     }
 
     /// `USING >` and `USING <` of ORDER BY.
@@ -88,6 +97,31 @@ impl Prepass<'_> {
             self.out.push(made(Token::RArrow, span));
         }
         next
+    }
+
+    /// A name for the columns that USING merges.
+    fn merged_name(&mut self) -> bool {
+        if !self.input.sees(&["USING"]) || self.input.peek(1) != &Token::LParen {
+            return false;
+        }
+        let Ok(end) = self.input.closing(1) else { return false };
+        let named = self.in_from()
+            && is_word(self.input.peek(end + 1), "AS")
+            && matches!(self.input.peek(end + 2), Token::Word(_));
+        if named {
+            self.join_condition();
+            self.frame().clause = Clause::Condition;
+            (0..end).for_each(|_| self.copy());
+            let close = self.input.tokens()[0].clone();
+            let span = close.span;
+            self.input.skip(2);
+            self.out.push(made(Token::Comma, span));
+            self.out.push(made_word(USING_ALIAS, span));
+            self.out.push(made(Token::Period, span));
+            self.copy();
+            self.out.push(close);
+        }
+        named
     }
 
     /// A JOIN comes next.

@@ -266,7 +266,7 @@ impl Items {
             return Err(no_primary_key(&start));
         } else {
             self.columns.column(item)?;
-            if !self.columns.primary_key.is_empty() {
+            if !(self.columns.primary_key.is_empty() && self.columns.unique.is_empty()) {
                 return Err(no_primary_key(&start));
             }
             return Ok(());
@@ -366,7 +366,7 @@ fn contradiction(message: &str) -> Error {
 
 fn no_primary_key(start: &Reader<'_>) -> Error {
     start.unsupported(
-        "PRIMARY KEY of a stream",
+        "PRIMARY KEY or UNIQUE of a stream",
         "A stream keeps every row; declare a TABLE, or read it with [PARTITION BY key ROWS 1].",
     )
 }

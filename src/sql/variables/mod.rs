@@ -31,6 +31,9 @@ pub use table::VARIABLES;
 /// Whether the transaction may only read.
 const READ_ONLY: &str = "transaction_read_only";
 
+/// What is a transaction's own: it is as it was told, or as all are (`default_..`).
+const OF_TRANSACTION: [&str; 2] = [READ_ONLY, "transaction_deferrable"];
+
 /// A session variable.
 #[derive(Debug)]
 pub struct Variable {
@@ -70,6 +73,16 @@ pub struct Variables {
     before: Option<BTreeMap<String, String>>,
 }
 
+/// What is said of a transaction. All have the same isolation, so that a level is read and
+/// forgotten.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TransactionModes {
+    /// READ ONLY or READ WRITE.
+    pub read_only: Option<bool>,
+    /// DEFERRABLE or NOT DEFERRABLE.
+    pub deferrable: Option<bool>,
+}
+
 /// What was set at a savepoint.
 #[derive(Debug)]
 pub struct Mark {
@@ -86,9 +99,8 @@ impl Variables {
     /// Returns a variable's value.
     pub fn get(&self, name: &str) -> Result<String> {
         let key = match name.to_ascii_lowercase() {
-            // A transaction is as it was told, or as all are.
-            key if key == READ_ONLY && !self.local.contains_key(READ_ONLY) => {
-                format!("default_{READ_ONLY}")
+            key if OF_TRANSACTION.contains(&&*key) && !self.local.contains_key(&key) => {
+                format!("default_{key}")
             }
             key => key,
         };
@@ -103,8 +115,8 @@ impl Variables {
     /// Sets a variable until the end of the session; `None` is its default.
     pub fn set(&mut self, name: &str, value: Option<&str>) -> Result<()> {
         let (key, value) = self.checked(name, value)?;
-        if key == READ_ONLY {
-            // It is the transaction's, which outside a block ends at once.
+        if OF_TRANSACTION.contains(&&*key) {
+            // Outside a block the transaction ends at once.
             if self.before.is_some() {
                 self.local.insert(key, value);
             }
@@ -235,10 +247,34 @@ impl Variables {
         Ok((key, value))
     }
 
-    /// Says whether the transaction that has begun may only read.
-    pub fn set_read_only(&mut self, read_only: bool) {
-        let value = if read_only { "on" } else { "off" };
-        self.local.insert(READ_ONLY.to_owned(), value.to_owned());
+    /// Says how the transaction that has begun is, or with `every` how those are that follow.
+    pub fn set_modes(&mut self, modes: TransactionModes, every: bool) {
+        let TransactionModes { read_only, deferrable } = modes;
+        for (name, on) in OF_TRANSACTION.into_iter().zip([read_only, deferrable]) {
+            let Some(on) = on else { continue };
+            let value = if on { "on" } else { "off" }.to_owned();
+            match every {
+                true => self.session.insert(format!("default_{name}"), value),
+                false => self.local.insert(name.to_owned(), value),
+            };
+        }
+    }
+
+    /// How the transaction is.
+    pub fn modes(&self) -> TransactionModes {
+        let [read_only, deferrable] = OF_TRANSACTION.map(|name| Some(self.value(name) == "on"));
+        TransactionModes { read_only, deferrable }
+    }
+
+    /// Goes back to what a transaction was at a savepoint that it releases: what else was set
+    /// since then stays.
+    pub fn release(&mut self, mark: &Mark) {
+        for name in OF_TRANSACTION {
+            match mark.local.get(name) {
+                Some(value) => self.local.insert(name.to_owned(), value.clone()),
+                None => self.local.remove(name),
+            };
+        }
     }
 
     /// Whether the transaction may only read.

@@ -6,9 +6,7 @@ use datafusion::common::ScalarValue;
 
 use super::names::relation_oid;
 use super::{Function, int_arg, oid_arg, text_arg};
-use crate::engine::pg_catalog::keys::{
-    CONSTRAINT, INDEX, RULE, constraint_definition, index_definition, primary_key, view_definition,
-};
+use crate::engine::pg_catalog::keys::{RULE, key_of, view_definition};
 use crate::engine::pg_catalog::procedures::arguments;
 use crate::engine::pg_catalog::view::CatalogView;
 use crate::sql::catalog::FunctionDef;
@@ -53,18 +51,19 @@ pub(super) fn functions(view: &Arc<dyn CatalogView>) -> Vec<Function> {
         }),
         Function::text("pg_get_indexdef", move |args| {
             let catalog = indexes.catalog();
-            let object = catalog.get(oid_arg(args, 0)? & !INDEX)?;
+            let (object, key) = key_of(&catalog, oid_arg(args, 0)?)?;
             match int_arg(args, 1).unwrap_or(0) {
-                0 => Some(index_definition(object)),
+                0 => Some(key.index_definition(object)),
                 number => {
-                    let index = primary_key(object).get(usize::try_from(number - 1).ok()?)?;
+                    let index = key.columns.get(usize::try_from(number - 1).ok()?)?;
                     Some(quote(&object.columns.get(*index)?.name))
                 }
             }
         }),
         Function::text("pg_get_constraintdef", move |args| {
             let catalog = constraints.catalog();
-            Some(constraint_definition(catalog.get(oid_arg(args, 0)? & !CONSTRAINT)?))
+            let (object, key) = key_of(&catalog, oid_arg(args, 0)?)?;
+            Some(key.constraint_definition(object))
         }),
         // Expressions are stored as their text.
         Function::text("pg_get_expr", |args| text_arg(args, 0)),

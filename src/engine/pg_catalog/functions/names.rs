@@ -5,7 +5,7 @@ use std::sync::Arc;
 use datafusion::common::ScalarValue;
 
 use super::{Function, int_arg, oid_arg, text_arg};
-use crate::engine::pg_catalog::keys::{CONSTRAINT, INDEX, RULE, key_name};
+use crate::engine::pg_catalog::keys::{CONSTRAINT, INDEX, key_of};
 use crate::engine::pg_catalog::objects::{SYSTEM, schema_oid, schemas};
 use crate::engine::pg_catalog::pg_type::{format_type, oid_of};
 use crate::engine::pg_catalog::relation::RELATIONS;
@@ -87,9 +87,9 @@ fn relation_name(view: &dyn CatalogView, oid: Oid) -> Option<(String, String)> {
     if let Some(object) = catalog.get(oid) {
         return Some((object.schema.clone(), object.name.clone()));
     }
-    if oid & (INDEX | CONSTRAINT | RULE) != 0 {
-        let object = catalog.get(oid & !(INDEX | CONSTRAINT | RULE))?;
-        return Some((object.schema.clone(), key_name(object)));
+    if oid & (INDEX | CONSTRAINT) != 0 {
+        let (object, key) = key_of(&catalog, oid)?;
+        return Some((object.schema.clone(), key.name));
     }
     if let Some(relation) = RELATIONS.values().find(|relation| relation.oid == oid) {
         return Some((relation.schema.to_owned(), relation.name.to_owned()));

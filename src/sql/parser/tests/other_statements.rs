@@ -3,6 +3,7 @@
 use super::*;
 use crate::sql::statement::*;
 use crate::sql::subscribe::Subscribe;
+use crate::sql::transaction::Savepoint;
 
 #[track_caller]
 fn subscribe(sql: &str) -> Subscribe {
@@ -290,19 +291,17 @@ fn set_in_all_spellings() {
         assert_eq!((local, found.as_str(), set.as_deref()), (false, name, value), "{sql}");
     }
     assert!(matches!(kind("SET LOCAL a = 1"), StatementKind::Set { local: true, .. }));
-    for (sql, scope, expected) in [
-        ("SET TRANSACTION READ ONLY, ISOLATION LEVEL READ COMMITTED", true, "on"),
-        ("SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE", false, "off"),
+    for (sql, session, read_only, not_now) in [
+        ("SET TRANSACTION READ ONLY, ISOLATION LEVEL READ COMMITTED", false, Some(true), None),
+        ("SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE", true, Some(false), None),
+        ("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE DEFERRABLE", false, None, Some(true)),
+        ("SET TRANSACTION NOT DEFERRABLE READ ONLY", false, Some(true), Some(false)),
     ] {
-        let StatementKind::Set { local, name, value } = kind(sql) else { panic!("{sql}") };
-        assert_eq!((local, value.as_deref()), (scope, Some(expected)), "{sql}");
-        assert!(name.ends_with("transaction_read_only"), "{name}");
+        let StatementKind::SetTransaction { every, modes } = kind(sql) else { panic!("{sql}") };
+        let said = (every, modes.read_only, modes.deferrable);
+        assert_eq!(said, (session, read_only, not_now), "{sql}");
     }
-    for sql in [
-        "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE",
-        "SET SESSION AUTHORIZATION DEFAULT",
-        "SET ROLE NONE",
-    ] {
+    for sql in ["SET SESSION AUTHORIZATION DEFAULT", "SET ROLE NONE"] {
         assert!(matches!(kind(sql), StatementKind::NoOp("SET")), "{sql}");
     }
     check_unsupported("SET ROLE admin", "SET ROLE");
