@@ -11,8 +11,8 @@
 //!                      c                        [-----------)    6+c  9-c
 //! ```
 //!
-//! A row that comes late has the lifetime that it would have had in time; what of that has passed is
-//! emitted at once, and who reads it corrects what it can.
+//! A row that comes late has the lifetime that it would have had in time; what of that has passed
+//! is emitted at once, and who reads it corrects what it can.
 //!
 //! # State
 //! One row per lifetime that has not ended, shared with the batch it came in. It is freed with its
