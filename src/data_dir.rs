@@ -4,7 +4,7 @@
 //!   highwater.lock      locked by the server that runs on it
 //!   highwater.format    the format of the rest; written last, when the rest is on the disk
 //!   log/                what the server was told (`storage::log`)
-//!   history/            what streams retain, as far as it is in files (`storage::archive`)
+//!   history/            what streams retain, and pages of the image, in files (`storage::archive`)
 //! ```
 //! A backup is a data directory without a lock.
 //!
@@ -28,7 +28,7 @@ const FORMAT_FILE: &str = "highwater.format";
 const DRAFT_FILE: &str = "highwater.draft";
 
 /// The format that this version writes.
-const FORMAT: &str = "1";
+const FORMAT: &str = "2";
 
 /// The directory of the log.
 const LOG_DIR: &str = "log";

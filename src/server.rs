@@ -229,9 +229,9 @@ mod tests {
     #[tokio::test]
     async fn another_format_is_refused() {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("highwater.format"), "2\n").unwrap();
+        std::fs::write(dir.path().join("highwater.format"), "3\n").unwrap();
         let message = failure(&config(dir.path())).await;
-        let said = "has format \"2\", and this version reads format \"1\"";
+        let said = "has format \"3\", and this version reads format \"2\"";
         assert!(message.ends_with(said), "{message}");
     }
 

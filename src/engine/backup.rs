@@ -53,11 +53,12 @@ impl Engine {
             let _definitions = self.ddl.lock().await;
             self.image(|_| {}).await?
         };
+        let (pages, keeper) = (Arc::clone(&self.pages), Arc::clone(self.hub.keeper()));
         let written = tokio::task::spawn_blocking(move || {
             let mut dir = DataDir::begin(&path).map_err(|error| refused(&error))?;
-            let files = image.files.clone();
-            Journal::write(&dir.log(), image)?;
-            archive::copy(&files, &dir.history()).map_err(runtime::Error::from)?;
+            let image = image.store(&pages, keeper.archive())?;
+            Journal::write(&dir.log(), &image)?;
+            archive::copy(&image.files, &dir.history()).map_err(runtime::Error::from)?;
             dir.settle().map_err(|error| refused(&error))
         });
         written.await.map_err(|error| Error::Internal(error.to_string()))??;
@@ -81,7 +82,7 @@ impl Engine {
         }
         engine.hub.idle().await;
         let files = engine.hub.keeper().archive().adopted();
-        let read = move || files.iter().try_for_each(|file| file.open().map(drop));
+        let read = move || files.iter().try_for_each(|file| file.check());
         let read = tokio::task::spawn_blocking(read).await;
         read.map_err(|error| Error::Internal(error.to_string()))?.map_err(runtime::Error::from)?;
         let last = engine.hub.last_commit();

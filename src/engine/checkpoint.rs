@@ -1,13 +1,14 @@
 //! Checkpoints: a log that begins with what the last one came to takes its place.
 //!
 //! # Semantics
-//! Definitions wait, and writers wait until queries and sinks have caught up and the state has been
-//! copied. From then on all goes on, while the copy is written to the new log; when that has caught
-//! up with the old one, it counts.
+//! Definitions wait, and writers wait until queries and sinks have caught up and the numbers of the
+//! state have been copied. From then on all goes on, while these and the rows, which are shared,
+//! are written to the new log; when that has caught up with the old one, it counts.
 //!
 //! # Cost
-//! Writers pause while the state is copied in memory. A start reads the state and tells what came
-//! since again.
+//! Writers pause while numbers are copied in memory, some 30 bytes a row. What is written is what
+//! has changed since the last image (`storage::archive::pages`). A start reads the state and tells
+//! what came since again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,8 +51,17 @@ impl Engine {
         drained.map_err(|error| Error::Internal(error.to_string()))?;
         let image = self.image(Journal::begin_next).await?;
         fault::point("checkpoint.imaged");
+        let pages = Arc::clone(&self.pages);
         let replace = move || {
-            let replaced = journal.replace(image);
+            let replaced = image.store(&pages, keeper.archive()).and_then(|image| {
+                fault::point("checkpoint.stored");
+                journal.replace(&image)?;
+                pages.settle(image.paged);
+                Ok(())
+            });
+            if replaced.is_err() {
+                journal.give_up();
+            }
             keeper.archive().sweep();
             replaced
         };
@@ -68,9 +78,7 @@ impl Engine {
             let gate = Gate::close(self);
             fault::point("checkpoint.gated");
             self.hub.quiet().await;
-            let others =
-                || self.sink_states().map_err(|e| crate::runtime::Error::Record(e.to_string()));
-            let image = self.hub.image(others, then)?;
+            let image = self.hub.image(|| Ok(self.sink_states()?), then)?;
             drop(gate);
             if let Some(image) = image {
                 return Ok(image);

@@ -76,6 +76,7 @@ use crate::runtime::memory::Memory;
 use crate::sql::catalog::{Catalog, Object, Oid};
 use crate::sql::output::style::Style;
 use crate::storage::Scratch;
+use crate::storage::archive::pages::PageFiles;
 use crate::time::Timestamp;
 use activity::Live;
 use locks::TableLocks;
@@ -128,6 +129,8 @@ pub struct Engine {
     properties: RwLock<BTreeMap<Oid, Properties>>,
     /// One definition at a time.
     ddl: tokio::sync::Mutex<()>,
+    /// The pages of the last image.
+    pages: Arc<PageFiles>,
     locks: Arc<TableLocks>,
     sources: Mutex<BTreeMap<Oid, Arc<SourceStatus>>>,
     sinks: Mutex<BTreeMap<Oid, Arc<SinkStatus>>>,
@@ -214,6 +217,7 @@ impl Engine {
             catalog: RwLock::default(),
             properties: RwLock::default(),
             ddl: tokio::sync::Mutex::default(),
+            pages: Arc::default(),
             locks: Arc::default(),
             sources: Mutex::default(),
             sinks: Mutex::default(),

@@ -15,8 +15,6 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-
 use super::session::Session;
 use super::{Engine, Error, Result, lock, source, temporary};
 use crate::clock::HeldClock;
@@ -27,6 +25,7 @@ use crate::runtime::hub::Write;
 use crate::runtime::image::{Gathered, Part, Subject};
 use crate::runtime::journal::{self, Definition, Input, Journal, Moment};
 use crate::sql::catalog::Oid;
+use crate::storage::StateReader;
 use crate::storage::log::{self, Disk, Generations, Reader};
 
 /// A log that is about to be told again.
@@ -151,45 +150,44 @@ impl Engine {
                 self.at(&moment, clock);
                 self.define_again(definition).await?;
             }
-            Input::Image(part, rows) => self.restore(part, rows, gathered)?,
+            Input::Image(part, bytes) => self.restore(part, bytes, gathered)?,
         }
         Ok(())
     }
 
     /// Takes a part of the image with which a log begins.
-    fn restore(
-        &self,
-        part: Part,
-        rows: Option<RecordBatch>,
-        gathered: &mut Gathered,
-    ) -> Result<()> {
-        match (part, rows) {
-            (Part::Begin(_), _) => {
+    fn restore(&self, part: Part, bytes: Vec<u8>, gathered: &mut Gathered) -> Result<()> {
+        match part {
+            Part::Begin(_) => {
                 gathered.in_image = true;
                 self.hub.restore();
             }
-            (Part::Section(_, number, name), Some(rows)) => {
+            Part::Files(files) => {
                 self.hub.connect();
-                gathered.add(number, name, rows);
+                gathered.adopt(files, self.hub.keeper().archive())?;
             }
-            (Part::Section(..), None) => {
-                let what = "a section without rows".to_owned();
-                return Err(runtime::Error::Record(what).into());
-            }
-            (Part::Whole(Subject::Sink(oid)), _) => {
-                let sink = lock(&self.sinks).get(&oid).map(Arc::clone);
-                if let Some(sink) = sink {
-                    sink.load(&mut gathered.take()?)?;
-                }
-            }
-            (Part::Whole(subject), _) => self.hub.load(subject, &mut gathered.take()?)?,
-            (Part::End, _) => {
+            Part::State(subject) => self.load(subject, &mut gathered.state(bytes)?)?,
+            Part::End => {
                 gathered.in_image = false;
+                self.pages.settle(Arc::new(gathered.paged()));
                 self.hub.connect();
                 fault::point("recovery.restored");
             }
         }
         Ok(())
+    }
+
+    /// Loads the state of a subject.
+    fn load(&self, subject: Subject, from: &mut StateReader) -> Result<()> {
+        match subject {
+            Subject::Sink(oid) => {
+                let sink = lock(&self.sinks).get(&oid).map(Arc::clone);
+                let Some(sink) = sink else { return Ok(()) };
+                sink.load(from).map_err(runtime::Error::from)?;
+            }
+            subject => self.hub.load(subject, from)?,
+        }
+        Ok(from.finish().map_err(runtime::Error::from)?)
     }
 
     fn at(&self, moment: &Moment, clock: &HeldClock) {

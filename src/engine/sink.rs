@@ -26,19 +26,18 @@ use crate::delta::{Delta, batch};
 use crate::error::{Classify, SqlState};
 use crate::fault;
 use crate::operators::evaluate::row_text;
-use crate::operators::{StateReader, StateWriter};
 use crate::planner::bind::{bind_query, visible_names};
 use crate::planner::lower::{self, Request, Wanted};
 use crate::planner::plan::Plan;
 use crate::planner::relation::Names;
 use crate::runtime::hub::{Hub, JobSpec, Write};
-use crate::runtime::image::{self, Others, Subject};
+use crate::runtime::image::{Others, Subject};
 use crate::runtime::job::Fault;
 use crate::runtime::sink::SinkProgress;
 use crate::runtime::subscription::{Change, Feed};
 use crate::sql::catalog::{Catalog, Object, ObjectKind, Oid, SinkDef};
 use crate::sql::derived::CreateSink;
-use crate::storage::{Bag, NONE};
+use crate::storage::{Bag, Misfit, NONE, StateReader, StateWriter, Store};
 use crate::time::Timestamp;
 
 /// A running sink, for the system relations.
@@ -345,22 +344,22 @@ impl SinkStatus {
     }
 
     /// Writes how far the sink is.
-    fn save(&self) -> Result<StateWriter> {
+    fn save(&self) -> Result<StateWriter, Misfit> {
         let mut to = StateWriter::default();
         let fault = lock(&self.fault).clone();
-        image::put_json(&mut to, "sink", &(self.rows.load(Ordering::Relaxed), fault))?;
+        to.put_value(&(self.rows.load(Ordering::Relaxed), fault))?;
         if let Some(keys) = lock(&self.keys).as_ref() {
-            to.put("keys", keys.save()?);
+            keys.save(&mut to)?;
         }
         Ok(to)
     }
 
     /// Takes what [`SinkStatus::save`] wrote; a sink that had stopped stays so.
-    pub(super) fn load(&self, from: &mut StateReader) -> Result<()> {
-        let (rows, fault): (u64, Option<String>) = image::take_json(from, "sink")?;
+    pub(super) fn load(&self, from: &mut StateReader) -> Result<(), Misfit> {
+        let (rows, fault): (u64, Option<String>) = from.take_value()?;
         self.rows.store(rows, Ordering::Relaxed);
         if let Some(keys) = lock(&self.keys).as_mut() {
-            keys.load(&image::take(from, "keys")?)?;
+            keys.load(from)?;
         }
         if let Some(message) = fault {
             self.feed.close(Some(Fault {
@@ -374,7 +373,7 @@ impl SinkStatus {
 
 impl Engine {
     /// What an image has of the sinks.
-    pub(super) fn sink_states(&self) -> Result<Others> {
+    pub(super) fn sink_states(&self) -> Result<Others, Misfit> {
         let sinks = lock(&self.sinks);
         sinks.iter().map(|(oid, status)| Ok((Subject::Sink(*oid), status.save()?))).collect()
     }

@@ -13,8 +13,9 @@
 
 use arrow::datatypes::SchemaRef;
 
-use super::{Instantwise, Operator, Output, Port, Result, StateReader, StateWriter};
-use crate::delta::{Delta, codec};
+use super::{Instantwise, Operator, Output, Port, Result};
+use crate::delta::Delta;
+use crate::storage::{Deltas, Visit};
 use crate::time::Timestamp;
 
 /// Brings the rows of each instant into the order of their values.
@@ -45,18 +46,8 @@ impl Operator for Arrange {
         Ok(())
     }
 
-    fn save(&self, to: &mut StateWriter) -> Result<()> {
-        for delta in &self.round {
-            to.put("round", codec::encode(delta)?);
-        }
-        Ok(())
-    }
-
-    fn load(&mut self, from: &mut StateReader) -> Result<()> {
-        while let Some(delta) = from.take("round") {
-            self.round.push(codec::decode(&delta)?);
-        }
-        Ok(())
+    fn stores(&mut self, visit: &mut Visit<'_>) {
+        visit(&mut Deltas(&mut self.round));
     }
 }
 

@@ -15,8 +15,9 @@
 
 use arrow::datatypes::{DataType, SchemaRef};
 
-use super::{Instantwise, Operator, Output, Port, Result, StateReader, StateWriter};
+use super::{Instantwise, Operator, Output, Port, Result};
 use crate::delta::Delta;
+use crate::storage::Visit;
 use crate::time::{Timestamp, Watermark};
 
 /// What is declared of an operator.
@@ -114,12 +115,12 @@ impl<O: Operator> Operator for Checked<O> {
         Ok(())
     }
 
-    fn save(&self, to: &mut StateWriter) -> Result<()> {
-        self.inner.save(to)
+    fn stores(&mut self, visit: &mut Visit<'_>) {
+        self.inner.stores(visit);
     }
 
-    fn load(&mut self, from: &mut StateReader) -> Result<()> {
-        self.inner.load(from)
+    fn loaded(&mut self) {
+        self.inner.loaded();
     }
 }
 

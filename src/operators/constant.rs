@@ -3,11 +3,11 @@
 //! # Semantics
 //! Its rows are inserted at the query's first instant and stay.
 
-use arrow::array::{AsArray, BooleanArray, RecordBatch};
-use std::sync::Arc;
+use arrow::array::RecordBatch;
 
-use super::{Operator, Output, Port, Result, StateReader, StateWriter};
+use super::{Operator, Output, Port, Result};
 use crate::delta::Delta;
+use crate::storage::{Value, Visit};
 use crate::time::Timestamp;
 
 /// Emits its rows once.
@@ -35,16 +35,7 @@ impl Operator for Constant {
         Ok(())
     }
 
-    fn save(&self, to: &mut StateWriter) -> Result<()> {
-        let emitted = Arc::new(BooleanArray::from(vec![self.emitted]));
-        to.put("emitted", RecordBatch::try_from_iter([("emitted", emitted as _)])?);
-        Ok(())
-    }
-
-    fn load(&mut self, from: &mut StateReader) -> Result<()> {
-        if let Some(saved) = from.take("emitted") {
-            self.emitted = saved.column(0).as_boolean().value(0);
-        }
-        Ok(())
+    fn stores(&mut self, visit: &mut Visit<'_>) {
+        visit(&mut Value(&mut self.emitted));
     }
 }

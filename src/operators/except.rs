@@ -11,12 +11,10 @@
 //! # Cost
 //! One hash per row; per instant one comparison per row that has changed.
 
-use std::sync::Arc;
+use arrow::array::Int64Array;
+use arrow::datatypes::SchemaRef;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch};
-use arrow::datatypes::{Field, Int64Type, Schema, SchemaRef};
-
-use super::{Error, Instantwise, Operator, Output, Port, Result, StateReader, StateWriter};
+use super::{Instantwise, Operator, Output, Port, Result};
 use crate::delta::{Delta, Instants, Weights, batch};
 use crate::storage::{RowSet, Visit};
 use crate::time::Timestamp;
@@ -105,42 +103,7 @@ impl Operator for Except {
         visit(&mut self.rows);
         visit(&mut self.weights);
         visit(&mut self.marks);
-    }
-
-    fn save(&self, to: &mut StateWriter) -> Result<()> {
-        let slots: Vec<u32> = self.rows.slots().collect();
-        let mut before = vec![None; self.rows.bound()];
-        self.touched.iter().for_each(|(slot, was)| before[*slot as usize] = Some(*was));
-        let weights = |side: usize| -> ArrayRef {
-            let weights = slots.iter().map(|slot| self.weights[*slot as usize][side]);
-            Arc::new(Int64Array::from_iter_values(weights))
-        };
-        let before: Int64Array = slots.iter().map(|slot| before[*slot as usize]).collect();
-        let mut columns = vec![weights(0), weights(1), Arc::new(before) as ArrayRef];
-        columns.extend(self.rows.decode(&slots)?);
-        let fields = columns.iter().map(|column| Field::new("", column.data_type().clone(), true));
-        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-        to.put("rows", RecordBatch::try_new(schema, columns)?);
-        Ok(())
-    }
-
-    fn load(&mut self, from: &mut StateReader) -> Result<()> {
-        let misfit = || {
-            let reason = "a section is missing or of another type".to_owned();
-            Error::State { operator: "Except", reason }
-        };
-        let saved = from.take("rows").filter(|rows| rows.num_columns() >= 3).ok_or_else(misfit)?;
-        let numbers = |i: usize| saved.column(i).as_primitive_opt::<Int64Type>().ok_or_else(misfit);
-        let (left, right, before) = (numbers(0)?, numbers(1)?, numbers(2)?);
-        let slots = self.rows.intern(&saved.columns()[3..], saved.num_rows())?;
-        self.grow();
-        for (i, slot) in slots.into_iter().enumerate() {
-            self.weights[slot as usize] = [left.value(i), right.value(i)];
-            if before.is_valid(i) {
-                self.touch(slot, before.value(i));
-            }
-        }
-        Ok(())
+        visit(&mut self.touched);
     }
 }
 

@@ -9,7 +9,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int64Type};
 
 use super::Result;
-use crate::storage::{Timers, Visit};
+use crate::storage::{Timers, Value, Visit};
 use crate::time::{Timestamp, Watermark};
 
 /// No time: never final.
@@ -41,23 +41,14 @@ impl Finality {
 
     /// Shows what it keeps.
     pub(super) fn stores(&mut self, visit: &mut Visit<'_>) {
+        visit(&mut Value(&mut self.watermark));
         visit(&mut self.times);
         visit(&mut self.timers);
-    }
-
-    /// The last watermark.
-    pub(super) fn watermark(&self) -> Watermark {
-        self.watermark
     }
 
     /// The least watermark that makes something final.
     pub(super) fn earliest(&self) -> Option<Timestamp> {
         self.times.iter().copied().filter(|time| *time != NEVER).min().map(Timestamp)
-    }
-
-    /// Restores the last watermark.
-    pub(super) fn restore(&mut self, watermark: Watermark) {
-        self.watermark = watermark;
     }
 
     /// Returns which rows are not final yet, or nothing if all are not.

@@ -46,9 +46,6 @@
 //! 2. Given the same calls in the same order it emits the same output.
 //! 3. Nothing is emitted with `ts` below a watermark it has forwarded.
 
-use std::sync::Arc;
-
-use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
@@ -57,7 +54,6 @@ use crate::delta::Delta;
 use crate::error::{Classify, SqlState};
 use crate::functions::error as functions;
 use crate::storage::Visit;
-use crate::storage::archive::Stored;
 use crate::time::{Timestamp, Watermark};
 
 pub mod aggregate;
@@ -107,7 +103,7 @@ pub use unnest::Unnest;
 pub struct Port(pub usize);
 
 /// Result of an operator.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What no single row can be blamed for.
 #[derive(Debug, thiserror::Error)]
@@ -118,14 +114,6 @@ pub enum Error {
     /// An expression failed on a whole batch and on no row alone.
     #[error("{0}")]
     Expression(#[from] DataFusionError),
-    /// Saved state that does not fit the operator.
-    #[error("state of operator {operator} does not fit: {reason}")]
-    State {
-        /// The operator's name.
-        operator: &'static str,
-        /// What does not fit.
-        reason: String,
-    },
     /// More than can be meant.
     #[error("{what}: {reason}")]
     Limit {
@@ -143,7 +131,6 @@ impl Classify for Error {
             Error::Expression(error) => {
                 functions::sqlstate(error).unwrap_or(SqlState::INTERNAL_ERROR)
             }
-            Error::State { .. } => SqlState::DATA_CORRUPTED,
             Error::Limit { .. } => SqlState::PROGRAM_LIMIT_EXCEEDED,
         }
     }
@@ -185,19 +172,12 @@ pub trait Operator: Send {
         Waiting::default()
     }
 
-    /// Shows what it keeps from commit to commit to `visit`, store by store. Stateless operators
-    /// keep the default.
+    /// Shows all that it keeps from call to call to `visit`, store by store, always in the same
+    /// order: what the memory limit sees, and an image has. Stateless operators keep the default.
     fn stores(&mut self, _visit: &mut Visit<'_>) {}
 
-    /// Writes what `load` needs. Stateless operators keep the defaults.
-    fn save(&self, _to: &mut StateWriter) -> Result<()> {
-        Ok(())
-    }
-
-    /// Restores what `save` wrote, into a freshly built operator.
-    fn load(&mut self, _from: &mut StateReader) -> Result<()> {
-        Ok(())
-    }
+    /// The stores have been loaded from an image: what follows from them is made again.
+    fn loaded(&mut self) {}
 }
 
 /// Rows that are held until the watermark moves on.
@@ -262,36 +242,5 @@ impl Output {
     /// Reports a row that could not be computed.
     pub fn quarantine(&mut self, error: RowError) {
         self.errors.push(error);
-    }
-}
-
-/// Named record batches that make up an operator's saved state.
-#[derive(Debug, Default)]
-pub struct StateWriter {
-    /// Sections in the order written.
-    pub sections: Vec<(String, RecordBatch)>,
-    /// Files that they name, which have to be there for as long as they may be read.
-    pub files: Vec<Arc<Stored>>,
-}
-
-impl StateWriter {
-    /// Adds a section.
-    pub fn put(&mut self, name: &str, batch: RecordBatch) {
-        self.sections.push((name.to_owned(), batch));
-    }
-}
-
-/// Reads back the sections a [`StateWriter`] took.
-#[derive(Debug, Default)]
-pub struct StateReader {
-    /// Sections not yet taken.
-    pub sections: Vec<(String, RecordBatch)>,
-}
-
-impl StateReader {
-    /// Takes the next section of that name, if there is one.
-    pub fn take(&mut self, name: &str) -> Option<RecordBatch> {
-        let i = self.sections.iter().position(|(n, _)| n == name)?;
-        Some(self.sections.remove(i).1)
     }
 }

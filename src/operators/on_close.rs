@@ -22,16 +22,12 @@
 //! # Cost
 //! One hash per row, one timer per distinct row.
 
-use std::sync::Arc;
-
-use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, TimestampMicrosecondArray};
-use arrow::datatypes::{Int64Type, SchemaRef};
+use arrow::array::{Int64Array, RecordBatch, TimestampMicrosecondArray};
+use arrow::datatypes::SchemaRef;
 
 use super::finality::{Finality, Frees};
-use super::{
-    Error, Instantwise, Operator, Output, Port, Result, StateReader, StateWriter, Waiting,
-};
-use crate::delta::{Delta, Instants, Weights, batch, codec};
+use super::{Instantwise, Operator, Output, Port, Result, Waiting};
+use crate::delta::{Delta, Instants, Weights, batch};
 use crate::storage::{RowSet, Visit};
 use crate::time::{Timestamp, Watermark};
 
@@ -126,31 +122,6 @@ impl Operator for OnClose {
         visit(&mut self.weights);
         self.finality.stores(visit);
     }
-
-    fn save(&self, to: &mut StateWriter) -> Result<()> {
-        let slots: Vec<u32> = self.rows.slots().collect();
-        let weights = slots.iter().map(|slot| self.weights[*slot as usize]);
-        let weights = Weights::Each(Int64Array::from_iter_values(weights));
-        // The rows have no instant; the watermark takes its place.
-        let watermark = Instants::All(self.finality.watermark().0);
-        let rows = Delta::new(self.rows_of(&slots)?, watermark, weights);
-        to.put("rows", codec::encode(&rows)?);
-        let watermark: ArrayRef = Arc::new(Int64Array::from(vec![self.finality.watermark().0.0]));
-        to.put("watermark", RecordBatch::try_from_iter([("watermark", watermark)])?);
-        Ok(())
-    }
-
-    fn load(&mut self, from: &mut StateReader) -> Result<()> {
-        let missing = || {
-            let reason = "a section is missing or of another type".to_owned();
-            Error::State { operator: "OnClose", reason }
-        };
-        self.add(&codec::decode(&from.take("rows").ok_or_else(missing)?)?)?;
-        let watermark = from.take("watermark").ok_or_else(missing)?;
-        let watermark = watermark.column(0).as_primitive_opt::<Int64Type>().ok_or_else(missing)?;
-        self.finality.restore(Watermark(Timestamp(watermark.value(0))));
-        Ok(())
-    }
 }
 
 #[cfg(test)]
@@ -228,7 +199,7 @@ mod tests {
         let (mut first, mut second) = (gate(), gate());
         let mut emitted = Emitted::default();
         emitted.delta(&mut first, 0, CHANGES).watermark(&mut first, 5);
-        hand_over(&first, &mut second);
+        hand_over(&mut first, &mut second);
         let mut emitted = Emitted::default();
         emitted.delta(&mut second, 0, CHANGES).watermark(&mut second, 10);
         expect![[r#"

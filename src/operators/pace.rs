@@ -22,10 +22,8 @@
 use arrow::array::{ArrayRef, Int64Array};
 use arrow::datatypes::SchemaRef;
 
-use super::{
-    Error, Instantwise, Operator, Output, Port, Result, StateReader, StateWriter, Waiting,
-};
-use crate::delta::{Delta, Instants, Weights, batch, codec};
+use super::{Instantwise, Operator, Output, Port, Result, Waiting};
+use crate::delta::{Delta, Instants, Weights, batch};
 use crate::storage::{GroupedRows, RowSet, Timers, Visit};
 use crate::time::{Timestamp, Watermark};
 
@@ -197,24 +195,8 @@ impl Operator for Pace {
         visit(&mut self.rows);
         visit(&mut self.times);
         visit(&mut self.timers);
+        visit(&mut self.cancelled);
         visit(&mut self.keys);
-    }
-
-    fn save(&self, to: &mut StateWriter) -> Result<()> {
-        let slots = self.rows.slots();
-        let times = slots.iter().map(|slot| self.times[self.rows.owner(*slot) as usize]);
-        let times = Instants::Each(times.collect::<Vec<i64>>().into());
-        to.put("rows", codec::encode(&self.held(&slots, times)?)?);
-        Ok(())
-    }
-
-    fn load(&mut self, from: &mut StateReader) -> Result<()> {
-        let rows = from.take("rows").ok_or_else(|| {
-            let reason = "a section is missing".to_owned();
-            Error::State { operator: "Pace", reason }
-        })?;
-        let rows = codec::decode(&rows)?;
-        self.hold(&rows, |_, i| rows.ts_at(i).0)
     }
 }
 
@@ -285,7 +267,7 @@ mod tests {
             (pace(Shows::After(6), Beat::Commits), pace(Shows::After(6), Beat::Commits));
         let mut emitted = Emitted::default();
         emitted.delta(&mut first, 0, FIRST).delta(&mut first, 0, OTHER);
-        hand_over(&first, &mut second);
+        hand_over(&mut first, &mut second);
         let mut emitted = Emitted::default();
         emitted.delta(&mut second, 0, SECOND).instant(&mut second, 14);
         expect![[r#"

@@ -15,8 +15,9 @@ use expect_test::Expect;
 
 use super::aggregate::Call;
 use super::evaluate::row_text;
-use super::{Operator, Output, Port, StateReader, StateWriter};
+use super::{Operator, Output, Port};
 use crate::delta::{Delta, pretty};
+use crate::storage::{StateReader, StateWriter, load_all, save_all};
 use crate::time::{Timestamp, Watermark};
 
 pub(crate) use crate::delta::pretty::schema;
@@ -152,10 +153,11 @@ pub(crate) fn check(op: &mut dyn Operator, table: &str, expected: Expect) {
 }
 
 /// Saves `from` and loads it into `to`.
-pub(crate) fn hand_over(from: &dyn Operator, to: &mut dyn Operator) {
+pub(crate) fn hand_over(from: &mut dyn Operator, to: &mut dyn Operator) {
     let mut saved = StateWriter::default();
-    from.save(&mut saved).unwrap();
-    let mut reader = StateReader { sections: saved.sections };
-    to.load(&mut reader).unwrap();
-    assert!(reader.sections.is_empty(), "load takes every section");
+    save_all(|visit| from.stores(visit), &mut saved).unwrap();
+    let mut reader = StateReader::of(saved);
+    load_all(|visit| to.stores(visit), &mut reader).unwrap();
+    reader.finish().unwrap();
+    to.loaded();
 }

@@ -17,10 +17,10 @@ use arrow::error::ArrowError;
 
 use super::history::keeper::Keeper;
 use super::history::{History, Retained, Retention};
-use super::{Error, Result, image};
+use super::{Error, Result};
 use crate::delta::Delta;
-use crate::operators::{StateReader, StateWriter};
 use crate::sql::catalog::Oid;
+use crate::storage::{StateReader, StateWriter};
 use crate::time::Timestamp;
 
 /// The changes of a relation of late.
@@ -96,13 +96,13 @@ impl Changes {
 
     /// Writes the changes.
     pub fn save(&self, to: &mut StateWriter) -> Result<()> {
-        image::put_json(to, "known", &(self.since, self.history.forgotten()))?;
+        to.put_value(&(self.since, self.history.forgotten()))?;
         self.history.save(to)
     }
 
     /// Takes what [`Changes::save`] wrote.
     pub fn load(&mut self, from: &mut StateReader) -> Result<()> {
-        let (since, forgotten): (Option<Timestamp>, Timestamp) = image::take_json(from, "known")?;
+        let (since, forgotten): (Option<Timestamp>, Timestamp) = from.take_value()?;
         self.since = since.map(|since| since.max(forgotten));
         self.history.load(from)
     }

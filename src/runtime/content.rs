@@ -8,15 +8,14 @@ use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 
+use super::Result;
 use super::history::keeper::Keeper;
 use super::history::{History, Part, Retained, Retention, Size};
 use super::runs::Runs;
-use super::{Result, image};
 use crate::delta::{Delta, batch};
 use crate::fault;
-use crate::operators::{StateReader, StateWriter};
 use crate::sql::catalog::Oid;
-use crate::storage::{Bag, Scratch, Store, Visit};
+use crate::storage::{Bag, Misfit, Scratch, StateReader, StateWriter, Store, Visit};
 use crate::time::Timestamp;
 
 /// What a query's result holds.
@@ -49,6 +48,15 @@ impl Store for Cached {
         let bytes = self.memory();
         self.0 = None;
         Ok(bytes)
+    }
+
+    fn save(&self, _: &mut StateWriter) -> Result<(), Misfit> {
+        Ok(())
+    }
+
+    fn load(&mut self, _: &mut StateReader) -> Result<(), Misfit> {
+        self.0 = None;
+        Ok(())
     }
 }
 
@@ -137,9 +145,12 @@ impl Content {
     pub fn save(&self, to: &mut StateWriter) -> Result<()> {
         match self {
             Content::None(_) => {}
-            Content::Log { rows, .. } => rows.iter().for_each(|run| to.put("run", run.clone())),
+            Content::Log { rows, .. } => {
+                to.put_value(&rows.iter().count())?;
+                rows.iter().try_for_each(|run| to.put_rows(run))?;
+            }
             Content::Stream(_, history) => history.save(to)?,
-            Content::Bag(bag, _) => to.put("rows", bag.save()?),
+            Content::Bag(bag, _) => bag.save(to)?,
         }
         Ok(())
     }
@@ -149,7 +160,8 @@ impl Content {
         match self {
             Content::None(_) => {}
             Content::Log { schema, rows } => {
-                while let Some(run) = from.take("run") {
+                for _ in 0..from.take_value::<usize>()? {
+                    let run = from.take_rows()?;
                     let columns = run.columns().to_vec();
                     rows.keep(batch(schema.clone(), columns, run.num_rows())?);
                 }
@@ -157,7 +169,7 @@ impl Content {
             Content::Stream(_, history) => history.load(from)?,
             Content::Bag(bag, snapshot) => {
                 snapshot.0 = None;
-                bag.load(&image::take(from, "rows")?)?;
+                bag.load(from)?;
             }
         }
         Ok(())

@@ -6,7 +6,7 @@ use arrow::error::ArrowError;
 use super::job::Fault;
 use crate::error::{Classify, SqlState};
 use crate::operators;
-use crate::storage::{archive, log};
+use crate::storage::{Misfit, archive, log};
 
 /// Result of the runtime.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -147,6 +147,12 @@ impl From<ArrowError> for Error {
     }
 }
 
+impl From<Misfit> for Error {
+    fn from(misfit: Misfit) -> Self {
+        Error::Record(misfit.to_string())
+    }
+}
+
 impl From<Fault> for Error {
     fn from(fault: Fault) -> Self {
         Error::Stopped(fault.message, fault.sqlstate)
@@ -170,7 +176,11 @@ impl Classify for Error {
                 SqlState::IO_ERROR
             }
             Error::Log(log::Error::Corrupt { .. })
-            | Error::Archive(archive::Error::Corrupt { .. })
+            | Error::Archive(
+                archive::Error::Corrupt { .. }
+                | archive::Error::Nameless { .. }
+                | archive::Error::State(_),
+            )
             | Error::Record(_) => SqlState::DATA_CORRUPTED,
             Error::Archive(archive::Error::Unwritable(_)) => SqlState::INTERNAL_ERROR,
             Error::NoPast(_) => SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,

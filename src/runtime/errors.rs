@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Result, image};
+use super::Result;
 use crate::clock::Clock;
 use crate::error::SqlState;
-use crate::operators::{RowError, StateReader, StateWriter};
+use crate::operators::RowError;
+use crate::storage::{StateReader, StateWriter};
 use crate::time::Timestamp;
 
 /// How many failures are kept for `hw.errors`.
@@ -84,12 +85,12 @@ impl ErrorLog {
     /// Writes them all.
     pub(super) fn save(&self, to: &mut StateWriter) -> Result<()> {
         let kept = self.lock();
-        image::put_json(to, "failures", &(&kept.newest, &kept.counts))
+        Ok(to.put_value(&(&kept.newest, &kept.counts))?)
     }
 
     /// Takes what [`ErrorLog::save`] wrote.
     pub(super) fn load(&self, from: &mut StateReader) -> Result<()> {
-        let (newest, counts) = image::take_json(from, "failures")?;
+        let (newest, counts) = from.take_value()?;
         *self.lock() = Kept { newest, counts };
         Ok(())
     }

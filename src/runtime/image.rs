@@ -1,47 +1,40 @@
 //! What the hub has come to, as records with which a log can begin.
 //!
 //! # Semantics
-//! A log that begins with an image has, in this order: [`Input::Image`](super::journal::Input) with
-//! the number of shards, every definition, sections of each object and of the hub, and the mark of
-//! the end. Told to an empty hub, the definitions make objects and queries that are told nothing,
-//! and the sections are loaded into them. What follows is told as ever.
+//! A log that begins with an image has, in this order: [`Input::Image`](super::journal::Input)
+//! with the number of shards, every definition, the files that have pages, the state of each object
+//! and of the hub, and the mark of the end. Told to an empty hub, the definitions make objects and
+//! queries that are told nothing, and the state is loaded into them. What follows is told as ever.
 //!
 //! An image is taken when all queries and sinks have done what they were told of: what is on its
-//! way is in none.
+//! way is in none. Under the hub's lock only numbers are copied; rows are shared with the stores,
+//! which leave them as they are, until the image is written.
 
 use std::collections::BTreeMap;
-use std::io::Cursor;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use arrow::array::{Array, AsArray, RecordBatch, StringArray};
-use arrow::compute::concat_batches;
-use arrow::datatypes::{DataType, Field, Schema};
-use arrow::ipc::reader::StreamReader;
-use arrow::ipc::writer::StreamWriter;
 use serde::{Deserialize, Serialize};
 
 use super::hub::Hub;
 use super::intake::Intake;
-use super::journal::{Input, Journal, Moment, encode};
+use super::journal::{Definition, Input, Journal, Moment, encode};
 use super::state::State;
 use super::{Error, Result};
-use crate::operators::{StateReader, StateWriter};
 use crate::sql::catalog::Oid;
-use crate::storage::archive::Stored;
+use crate::storage::archive::pages::{PageFiles, PageRef, Paged, descriptions};
+use crate::storage::archive::{self, Archive, Description};
+use crate::storage::{Misfit, PageHash, StateReader, StateWriter};
 use crate::time::Timestamp;
-
-/// Rows of a section that are one record.
-const RECORD_ROWS: usize = 65_536;
 
 /// A part of an image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Part {
     /// The beginning, with the number of shards.
     Begin(usize),
-    /// Rows of a section of a subject: the number of the section, and its name.
-    Section(Subject, u64, String),
-    /// All of a subject has been told.
-    Whole(Subject),
+    /// The files that have pages.
+    Files(Vec<Description>),
+    /// The state of a subject: where its pages are, and its items.
+    State(Subject),
     /// The end.
     End,
 }
@@ -63,12 +56,24 @@ pub enum Subject {
 
 /// An image, and the moment at which it was taken.
 pub struct Image {
-    /// Its records, without their moments.
-    pub inputs: Vec<(Option<Moment>, Vec<u8>)>,
-    /// The moment.
-    pub moment: Moment,
-    /// The files that it names.
-    pub files: Vec<Arc<Stored>>,
+    shards: usize,
+    definitions: Vec<(Moment, Definition)>,
+    states: Others,
+    moment: Moment,
+}
+
+/// An image of which the pages are in files.
+pub struct Stored {
+    shards: usize,
+    definitions: Vec<(Moment, Definition)>,
+    states: Vec<(Subject, Vec<PageRef>, Vec<u8>)>,
+    moment: Moment,
+    /// The pages.
+    pub paged: Arc<Paged>,
+    /// Bytes that were written for them.
+    pub written: u64,
+    /// All files that it names.
+    pub files: Vec<Arc<archive::Stored>>,
 }
 
 /// The hub's own state.
@@ -81,7 +86,7 @@ struct Saved {
     sinks: BTreeMap<Oid, (u64, u64)>,
 }
 
-/// Sections of what only the engine knows, by subject.
+/// The state of what only the engine knows, by subject.
 pub type Others = Vec<(Subject, StateWriter)>;
 
 impl Hub {
@@ -114,33 +119,17 @@ impl Hub {
             return Ok(None);
         }
         let moment = state.moment(self.clock().now());
-        let mut inputs = vec![(None, encode(&Input::Image(Part::Begin(self.shards()), None))?)];
-        for (moment, definition) in &state.definitions {
-            inputs.push((Some(*moment), encode(&Input::Definition(definition.clone()))?));
-        }
-        let mut subjects = state.subjects()?;
+        let mut states = state.states()?;
         let mut own = StateWriter::default();
-        put_json(&mut own, "hub", &state.saved(moment))?;
+        own.put_value(&state.saved(moment))?;
         self.errors().save(&mut own)?;
-        subjects.extend(others()?);
-        subjects.push((Subject::Hub, own));
-        let mut files = Vec::new();
-        for (subject, written) in subjects {
-            files.extend(written.files);
-            for (number, (name, batch)) in (0..).zip(written.sections) {
-                for from in (0..batch.num_rows().max(1)).step_by(RECORD_ROWS) {
-                    let rows = batch.slice(from, RECORD_ROWS.min(batch.num_rows() - from));
-                    let part = Part::Section(subject, number, name.clone());
-                    inputs.push((None, encode(&Input::Image(part, Some(rows)))?));
-                }
-            }
-            inputs.push((None, encode(&Input::Image(Part::Whole(subject), None))?));
-        }
-        inputs.push((None, encode(&Input::Image(Part::End, None))?));
+        states.extend(others()?);
+        states.push((Subject::Hub, own));
         if let Some(journal) = self.journal.get() {
             then(journal);
         }
-        Ok(Some(Image { inputs, moment, files }))
+        let (shards, definitions) = (self.shards(), state.definitions.clone());
+        Ok(Some(Image { shards, definitions, states, moment }))
     }
 
     /// Says that definitions up to [`Hub::connect`] make objects that are told nothing.
@@ -171,7 +160,7 @@ impl Hub {
         let gone = |oid: Oid| Error::Gone(format!("with oid {oid}"));
         match subject {
             Subject::Hub => {
-                let saved: Saved = take_json(from, "hub")?;
+                let saved: Saved = from.take_value()?;
                 (state.position, state.time) = (saved.moment.position, saved.moment.time);
                 (state.changed, state.intakes) = (saved.changed, saved.intakes);
                 for (oid, (written, delivered)) in saved.sinks {
@@ -192,6 +181,42 @@ impl Hub {
     }
 }
 
+impl Image {
+    /// Writes the pages that are in no file yet. Blocks.
+    pub fn store(self, pages: &PageFiles, archive: &Archive) -> Result<Stored> {
+        let Image { shards, definitions, states, moment } = self;
+        let (mut draft, mut files) = (pages.begin(archive), Vec::new());
+        let stored = states.into_iter().map(|(subject, state)| {
+            let refs = state.pages.into_iter().map(|page| draft.add(&page));
+            files.extend(state.files);
+            Ok((subject, refs.collect::<Result<_, archive::Error>>()?, state.items))
+        });
+        let states = stored.collect::<Result<_>>()?;
+        let (paged, written) = draft.finish()?;
+        files.extend(paged.files.iter().cloned());
+        Ok(Stored { shards, definitions, states, moment, paged: Arc::new(paged), written, files })
+    }
+}
+
+impl Stored {
+    /// Hands on its records, one after the other, as an input and its moment.
+    pub fn each(&self, mut take: impl FnMut(&Moment, &[u8]) -> Result<()>) -> Result<()> {
+        let now = self.moment;
+        take(&now, &encode(&Input::Image(Part::Begin(self.shards), vec![]))?)?;
+        for (moment, definition) in &self.definitions {
+            take(moment, &encode(&Input::Definition(definition.clone()))?)?;
+        }
+        let mut part = |part, bytes| take(&now, &encode(&Input::Image(part, bytes))?);
+        part(Part::Files(descriptions(&self.paged.files)), vec![])?;
+        for (subject, pages, items) in &self.states {
+            let mut state = StateWriter::default();
+            state.put_inline(pages);
+            part(Part::State(*subject), [&state.items[..], items].concat())?;
+        }
+        part(Part::End, vec![])
+    }
+}
+
 impl State {
     /// Whether all queries and sinks have done what they were told of.
     fn is_quiet(&self) -> bool {
@@ -204,7 +229,7 @@ impl State {
         Saved { moment, changed, intakes, sinks: sinks.collect() }
     }
 
-    fn subjects(&self) -> Result<Others> {
+    fn states(&self) -> Result<Others> {
         let mut all = Vec::new();
         for (oid, stream) in &self.streams {
             let mut to = StateWriter::default();
@@ -225,74 +250,37 @@ impl State {
     }
 }
 
-/// Gathers the sections of an image as they are read.
+/// What is read of an image.
 #[derive(Debug, Default)]
 pub struct Gathered {
     /// Whether an image has begun and not come to its end.
     pub in_image: bool,
-    sections: Vec<(u64, String, Vec<RecordBatch>)>,
+    files: Vec<Arc<archive::Stored>>,
+    pages: BTreeMap<PageHash, PageRef>,
 }
 
 impl Gathered {
-    /// Adds rows of a section.
-    pub fn add(&mut self, number: u64, name: String, rows: RecordBatch) {
-        match self.sections.last_mut() {
-            Some((last, _, batches)) if *last == number => batches.push(rows),
-            _ => self.sections.push((number, name, vec![rows])),
-        }
+    /// Takes the files that have pages.
+    pub fn adopt(&mut self, files: Vec<Description>, archive: &Archive) -> Result<()> {
+        let adopted = files.into_iter().map(|file| archive.adopt(file));
+        self.files = adopted.collect::<Result<_, archive::Error>>()?;
+        Ok(())
     }
 
-    /// Returns all sections.
-    pub fn take(&mut self) -> Result<StateReader> {
-        let sections = std::mem::take(&mut self.sections)
-            .into_iter()
-            .map(|(_, name, batches)| Ok((name, concat_batches(&batches[0].schema(), &batches)?)));
-        Ok(StateReader { sections: sections.collect::<Result<_>>()? })
+    /// Reads the state of a subject.
+    pub fn state(&mut self, bytes: Vec<u8>) -> Result<StateReader> {
+        let mut state = StateReader::new(bytes);
+        let refs = state.take_numbers::<PageRef>()?;
+        self.pages.extend(refs.iter().map(|at| (at.hash, *at)));
+        let paged = Paged { files: self.files.clone(), pages: BTreeMap::new() };
+        Ok(state.with_pages(Box::new(refs.into_iter().map(move |at| {
+            let bytes = paged.read(&at).map_err(|error| Misfit(error.to_string()))?;
+            Ok((bytes, Arc::new(OnceLock::from(at.hash))))
+        }))))
     }
-}
 
-/// Adds a section that is a value.
-pub fn put_json(to: &mut StateWriter, name: &str, value: &impl Serialize) -> Result<()> {
-    let text = serde_json::to_string(value).map_err(|error| Error::Record(error.to_string()))?;
-    let schema = Schema::new(vec![Field::new("value", DataType::Utf8, false)]);
-    let column = StringArray::from(vec![text]);
-    to.put(name, RecordBatch::try_new(schema.into(), vec![Arc::new(column)])?);
-    Ok(())
-}
-
-/// Takes the next section of that name, which has to be there.
-pub fn take(from: &mut StateReader, name: &str) -> Result<RecordBatch> {
-    from.take(name).ok_or_else(|| Error::Record(format!("section \"{name}\" is missing")))
-}
-
-/// Takes the next section of that name, a value.
-pub fn take_json<T: for<'a> Deserialize<'a>>(from: &mut StateReader, name: &str) -> Result<T> {
-    let value = next_json(from, name)?;
-    value.ok_or_else(|| Error::Record(format!("section \"{name}\" is missing")))
-}
-
-/// Takes the next section of that name, a value, if there is one.
-pub fn next_json<T: for<'a> Deserialize<'a>>(
-    from: &mut StateReader,
-    name: &str,
-) -> Result<Option<T>> {
-    let Some(batch) = from.take(name) else { return Ok(None) };
-    let text = batch.columns().first().and_then(|column| column.as_string_opt::<i32>());
-    let text = text.filter(|text| text.len() == 1).map(|text| text.value(0));
-    let text = text.ok_or_else(|| Error::Record(format!("section \"{name}\" is no value")))?;
-    let value = serde_json::from_str(text);
-    value.map(Some).map_err(|error| Error::Record(format!("{name}: {error}")))
-}
-
-/// Returns a batch with its schema as bytes.
-pub(super) fn batch_bytes(batch: &RecordBatch) -> Result<Vec<u8>> {
-    let mut writer = StreamWriter::try_new(Vec::new(), batch.schema_ref())?;
-    writer.write(batch)?;
-    Ok(writer.into_inner()?)
-}
-
-/// Reads what [`batch_bytes`] returned.
-pub(super) fn read_batch(bytes: &[u8]) -> Result<RecordBatch> {
-    let batch = StreamReader::try_new(Cursor::new(bytes), None)?.next();
-    Ok(batch.ok_or_else(|| Error::Record("a section is empty".into()))??)
+    /// The pages of the image, at its end.
+    pub fn paged(&mut self) -> Paged {
+        Paged { files: std::mem::take(&mut self.files), pages: std::mem::take(&mut self.pages) }
+    }
 }

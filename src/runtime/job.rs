@@ -21,11 +21,11 @@ use super::publication::{Inheritance, Publication, State};
 use super::task::{Supervisor, Task};
 use crate::delta::{Delta, append_column, partition};
 use crate::error::SqlState;
-use crate::operators::{RowError, StateReader, StateWriter, Waiting};
+use crate::operators::{RowError, Waiting};
 use crate::planner::plan::ScanKind;
 use crate::planner::relation::SEQ;
 use crate::sql::catalog::Oid;
-use crate::storage::Lost;
+use crate::storage::{Lost, StateReader, StateWriter};
 use crate::time::{Position, Timestamp, Watermark};
 
 /// Why a query stopped.
@@ -340,10 +340,7 @@ impl Job {
     /// Writes the state of its operators and its result. It has done all it was told of.
     pub(super) fn save(&self, to: &mut StateWriter) -> Result<()> {
         self.publication.save(to)?;
-        for (number, task) in self.tasks.iter().enumerate() {
-            task.save(&format!("task {number}"), to)?;
-        }
-        Ok(())
+        self.tasks.iter().try_for_each(|task| task.save(to))
     }
 
     /// Takes what [`Job::save`] wrote, into a query that has been told of nothing yet.
@@ -353,10 +350,7 @@ impl Job {
             self.suspend(fault);
             return Ok(());
         }
-        for (number, task) in self.tasks.iter().enumerate() {
-            task.load(&format!("task {number}"), from)?;
-        }
-        Ok(())
+        self.tasks.iter().try_for_each(|task| task.load(from))
     }
 
     /// A handle that does not keep the query running.

@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::hub::Write;
-use super::image::{Image, Part, batch_bytes, read_batch};
+use super::image::{self, Part};
 use super::intake::Step;
 use super::{Error, Result};
 use crate::delta::codec;
@@ -79,8 +79,8 @@ pub enum Input {
     Heartbeat(Timestamp),
     /// Objects have come, changed or gone.
     Definition(Definition),
-    /// A part of what an earlier log came to.
-    Image(Part, Option<RecordBatch>),
+    /// A part of what an earlier log came to, and its bytes.
+    Image(Part, Vec<u8>),
 }
 
 /// The log of a hub's inputs; at times two: the one that counts, and one that is to replace it.
@@ -109,7 +109,7 @@ pub struct Growth {
     pub bytes: u64,
     /// Records.
     pub records: u64,
-    /// Bytes of the image; 0 if it was taken in another life.
+    /// Bytes that were written for the image; 0 if it was taken in another life.
     pub image_bytes: u64,
 }
 
@@ -149,13 +149,13 @@ impl Tracked {
     }
 
     /// Takes an image, as fast as it comes to the disk.
-    fn append_image(&mut self, image: Image) -> Result<()> {
-        for (moment, input) in image.inputs {
+    fn append_image(&mut self, image: &image::Stored) -> Result<()> {
+        image.each(|moment, input| {
             self.log.drain(IMAGE_BUFFER_BYTES);
-            self.append(&[&head(&moment.unwrap_or(image.moment)), &input])?;
+            self.append(&[&head(moment), input])?;
             fault::point("journal.next.image");
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     /// Waits until so many records are on the disk.
@@ -265,19 +265,21 @@ impl Journal {
         self.lock().next = Next::Waits(Vec::new());
     }
 
+    /// Keeps nothing for the next log any more: there is none.
+    pub fn give_up(&self) {
+        self.lock().next = Next::None;
+    }
+
     /// Writes a log that begins with an image, and lets it count. Blocks.
-    pub fn replace(&self, image: Image) -> Result<()> {
+    pub fn replace(&self, image: &image::Stored) -> Result<()> {
         let done = self.write_next(image);
-        if done.is_err() {
-            self.lock().next = Next::None;
-        }
         let logs = self.lock();
         logs.generations.remove_others();
         done
     }
 
     /// Writes a log that begins with an image, and goes on with nothing. Blocks.
-    pub fn write(dir: &Path, image: Image) -> Result<()> {
+    pub fn write(dir: &Path, image: &image::Stored) -> Result<()> {
         let (mut generations, reader) = Generations::open(Disk::default(), dir)?;
         let mut log = Tracked::new(reader)?;
         log.append_image(image)?;
@@ -285,14 +287,14 @@ impl Journal {
         Ok(generations.settle()?)
     }
 
-    fn write_next(&self, image: Image) -> Result<()> {
+    fn write_next(&self, image: &image::Stored) -> Result<()> {
         let mut next = Tracked::new(self.lock().generations.begin()?)?;
         fault::point("journal.next.begun");
         let files = image.files.clone();
         next.append_image(image)?;
         fault::point("journal.next.written");
-        let image_bytes = next.log.bytes();
-        let begun = Growth { bytes: image_bytes, records: next.taken, image_bytes };
+        let (bytes, records) = (next.log.bytes(), next.taken);
+        let begun = Growth { bytes, records, image_bytes: bytes + image.written };
         {
             let mut logs = self.lock();
             if let Next::Waits(records) = std::mem::replace(&mut logs.next, Next::None) {
@@ -352,12 +354,10 @@ pub(super) fn encode(input: &Input) -> Result<Vec<u8>> {
             out.put_u8(b'D');
             put_json(definition, &mut out)?;
         }
-        Input::Image(part, rows) => {
+        Input::Image(part, bytes) => {
             out.put_u8(b'I');
             put_json(part, &mut out)?;
-            if let Some(rows) = rows {
-                put_bytes(&batch_bytes(rows)?, &mut out);
-            }
+            out.put_slice(bytes);
         }
     }
     Ok(out)
@@ -420,8 +420,7 @@ pub fn decode(
         b'D' => Input::Definition(get_json(record)?),
         b'I' => {
             let part = get_json(record)?;
-            let rows = record.has_remaining().then(|| read_batch(get_bytes(record)?));
-            Input::Image(part, rows.transpose()?)
+            Input::Image(part, record.to_vec())
         }
         kind => return Err(unknown(kind)),
     };

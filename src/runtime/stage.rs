@@ -21,13 +21,10 @@
 use arrow::array::{BooleanArray, UInt32Array};
 use arrow::datatypes::SchemaRef;
 
-use super::image;
 use super::packet::Commit;
-use crate::delta::{Delta, Instants, batch, codec};
-use crate::operators::{
-    Instantwise, Operator, Output, Port, Result, StateReader, StateWriter, Waiting,
-};
-use crate::storage::{Fixed, Visit};
+use crate::delta::{Delta, Instants};
+use crate::operators::{Instantwise, Operator, Output, Port, Result, Waiting};
+use crate::storage::{Deltas, Value, Visit};
 use crate::time::{Timestamp, Watermark, WatermarkMeet};
 
 /// Where a port's rows come from.
@@ -195,34 +192,10 @@ impl Stage {
 
     /// Shows what it keeps from commit to commit.
     pub(super) fn stores(&mut self, visit: &mut Visit<'_>) {
-        let held = self.ports.iter().flat_map(|port| &port.held);
-        visit(&mut Fixed(held.map(Delta::bytes).sum()));
+        visit(&mut Value(&mut self.meet));
+        visit(&mut Value(&mut self.started));
+        self.ports.iter_mut().for_each(|port| visit(&mut Deltas(&mut port.held)));
         self.operator.stores(visit);
-    }
-
-    /// Writes what it holds and the state of its operator.
-    pub(super) fn save(&self, to: &mut StateWriter) -> super::Result<()> {
-        image::put_json(to, "$stage", &(&self.meet, self.started))?;
-        for (number, port) in self.ports.iter().enumerate() {
-            for delta in &port.held {
-                to.put(&format!("$held {number}"), codec::encode(delta)?);
-            }
-        }
-        Ok(self.operator.save(to)?)
-    }
-
-    /// Takes what [`Stage::save`] wrote.
-    pub(super) fn load(&mut self, from: &mut StateReader) -> super::Result<()> {
-        (self.meet, self.started) = image::take_json(from, "$stage")?;
-        for (number, port) in self.ports.iter_mut().enumerate() {
-            while let Some(held) = from.take(&format!("$held {number}")) {
-                let held = codec::decode(&held)?;
-                let columns = held.rows().columns().to_vec();
-                let rows = batch(SchemaRef::clone(&port.schema), columns, held.len())?;
-                port.held.push(held.with_rows(rows));
-            }
-        }
-        Ok(self.operator.load(from)?)
     }
 
     fn pass(&mut self, deltas: Vec<Vec<Delta>>, out: &mut Output) -> Result<()> {

@@ -18,12 +18,12 @@ use super::history::keeper::Keeper;
 use super::history::{History, Part, Retained, Retention};
 use super::ingest::{Admission, Ingest, PartitionProgress, Reason, Refusal, SavedIngest};
 use super::status::StreamStatus;
-use super::{Error, Result, image};
+use super::{Error, Result};
 use crate::delta::{Delta, Instants, Weights, append_column};
 use crate::operators::evaluate::row_text;
-use crate::operators::{StateReader, StateWriter};
 use crate::planner::relation::LATE;
 use crate::sql::catalog::Oid;
+use crate::storage::{StateReader, StateWriter};
 use crate::time::{Timestamp, Watermark};
 
 /// How many refused rows are kept per stream for `hw.late_rows`.
@@ -309,13 +309,13 @@ impl Stream {
             newest: self.newest.clone(),
             moved_at: self.moved_at,
         };
-        image::put_json(to, "stream", &saved)?;
+        to.put_value(&saved)?;
         self.history.save(to)
     }
 
     /// Takes what [`Stream::save`] wrote.
     pub(super) fn load(&mut self, from: &mut StateReader) -> Result<()> {
-        let saved: Saved = image::take_json(from, "stream")?;
+        let saved: Saved = from.take_value()?;
         self.ingest.load(saved.ingest, &self.schema)?;
         self.admitted = saved.admitted;
         self.late_admitted = saved.late_admitted;

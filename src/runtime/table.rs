@@ -21,13 +21,12 @@ use arrow::error::ArrowError;
 use super::changes::{AsOf, Changes};
 use super::history::keeper::Keeper;
 use super::ingest::micros;
-use super::{Error, Result, image};
+use super::{Error, Result};
 use crate::delta::{Delta, Instants, Weights, span};
 use crate::operators::evaluate::row_text;
-use crate::operators::{StateReader, StateWriter};
 use crate::planner::asof::DELETED;
 use crate::sql::catalog::Oid;
-use crate::storage::{Bag, NONE, RowSet};
+use crate::storage::{Bag, NONE, RowSet, StateReader, StateWriter, Store};
 use crate::time::{Timestamp, Watermark};
 
 /// The content of a base table.
@@ -247,14 +246,14 @@ impl Table {
 
     /// Writes the rows.
     pub(super) fn save(&self, to: &mut StateWriter) -> Result<()> {
-        to.put("rows", self.bag.save()?);
+        self.bag.save(to)?;
         self.changes.as_ref().map_or(Ok(()), |changes| changes.save(to))
     }
 
     /// Takes what [`Table::save`] wrote, into an empty table.
     pub(super) fn load(&mut self, from: &mut StateReader) -> Result<()> {
         self.snapshot = None;
-        self.bag.load(&image::take(from, "rows")?)?;
+        self.bag.load(from)?;
         if let Some(changes) = &mut self.changes {
             changes.load(from)?;
         }

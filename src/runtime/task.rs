@@ -22,8 +22,8 @@ use super::pool::Ready;
 use super::stage::{Arrived, Feed, Stage};
 use crate::delta::Delta;
 use crate::error::Classify;
-use crate::operators::{Output, Result, RowError, StateReader, StateWriter, Waiting};
-use crate::storage::Visit;
+use crate::operators::{Output, Result, RowError, Waiting};
+use crate::storage::{StateReader, StateWriter, Visit, load_all, save_all};
 use crate::time::{Timestamp, Watermark};
 
 /// A task has nothing to do.
@@ -173,32 +173,16 @@ impl Task {
         }
     }
 
-    /// Writes the state of its stages, in sections of this name.
-    pub(super) fn save(&self, name: &str, to: &mut StateWriter) -> super::Result<()> {
-        for (number, stage) in lock(&self.body).stages.iter().enumerate() {
-            let mut state = StateWriter::default();
-            stage.save(&mut state)?;
-            for (section, batch) in state.sections {
-                to.put(&format!("{name} stage {number} {section}"), batch);
-            }
-        }
-        Ok(())
+    /// Writes the state of its stages.
+    pub(super) fn save(&self, to: &mut StateWriter) -> super::Result<()> {
+        Ok(save_all(stores(&mut lock(&self.body).stages), to)?)
     }
 
     /// Takes what [`Task::save`] wrote.
-    pub(super) fn load(&self, name: &str, from: &mut StateReader) -> super::Result<()> {
+    pub(super) fn load(&self, from: &mut StateReader) -> super::Result<()> {
         let mut body = lock(&self.body);
-        for (number, stage) in body.stages.iter_mut().enumerate() {
-            let prefix = format!("{name} stage {number} ");
-            let mut state = StateReader::default();
-            for (section, batch) in std::mem::take(&mut from.sections) {
-                match section.strip_prefix(&prefix) {
-                    Some(section) => state.sections.push((section.to_owned(), batch)),
-                    None => from.sections.push((section, batch)),
-                }
-            }
-            stage.load(&mut state)?;
-        }
+        load_all(stores(&mut body.stages), from)?;
+        body.stages.iter_mut().for_each(|stage| stage.operator.loaded());
         self.due.store(body.due().0, Ordering::Release);
         body.settle();
         Ok(())

@@ -7,15 +7,16 @@
 //! # State
 //! Each distinct row once; a row whose weight becomes 0 is removed.
 
-use arrow::array::{AsArray, Int64Array, RecordBatch};
-use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
+use arrow::array::{Int64Array, RecordBatch};
+use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use std::io;
 use std::sync::Arc;
 
 use super::rows::RowSet;
 use super::scratch::Scratch;
-use super::store::Store;
+use super::state::{Misfit, StateReader, StateWriter};
+use super::store::{Store, ensure};
 use crate::delta::{Delta, batch};
 
 /// A multiset of rows: the content of a relation.
@@ -85,31 +86,6 @@ impl Bag {
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
-
-    /// Returns the content as one batch with a trailing weight column.
-    pub fn save(&self) -> Result<RecordBatch, ArrowError> {
-        let (rows, weights) = self.snapshot()?;
-        let mut fields: Vec<_> = self.schema.fields().iter().cloned().collect();
-        fields.push(Arc::new(Field::new("$weight", DataType::Int64, false)));
-        let mut columns = rows.columns().to_vec();
-        columns.push(Arc::new(weights));
-        RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
-    }
-
-    /// Adds what [`Bag::save`] returned.
-    pub fn load(&mut self, saved: &RecordBatch) -> Result<(), ArrowError> {
-        let width = self.schema.fields().len();
-        let weights = saved.columns().get(width).and_then(|c| c.as_primitive_opt::<Int64Type>());
-        let weights = weights.ok_or_else(|| {
-            ArrowError::SchemaError(format!("a saved bag has a weight in column {width}"))
-        })?;
-        let slots = self.rows.intern(&saved.columns()[..width], saved.num_rows())?;
-        self.weights.resize(self.rows.bound(), 0);
-        for (slot, weight) in slots.iter().zip(weights.values()) {
-            self.weights[*slot as usize] += weight;
-        }
-        Ok(())
-    }
 }
 
 impl Store for Bag {
@@ -123,6 +99,21 @@ impl Store for Bag {
 
     fn spill(&mut self, scratch: &Arc<Scratch>, bytes: usize) -> io::Result<usize> {
         self.rows.spill(scratch, bytes)
+    }
+
+    fn rows(&self) -> usize {
+        self.len()
+    }
+
+    fn save(&self, to: &mut StateWriter) -> Result<(), Misfit> {
+        self.rows.save(to)?;
+        self.weights.save(to)
+    }
+
+    fn load(&mut self, from: &mut StateReader) -> Result<(), Misfit> {
+        self.rows.load(from)?;
+        self.weights.load(from)?;
+        ensure(self.weights.len() == self.rows.bound(), "a row has no weight")
     }
 }
 
@@ -162,7 +153,9 @@ mod tests {
         let mut bag = Bag::new(delta.schema()).unwrap();
         bag.apply(&delta).unwrap();
         let mut restored = Bag::new(delta.schema()).unwrap();
-        restored.load(&bag.save().unwrap()).unwrap();
+        let mut saved = StateWriter::default();
+        bag.save(&mut saved).unwrap();
+        restored.load(&mut StateReader::of(saved)).unwrap();
         assert_eq!(restored.snapshot().unwrap(), bag.snapshot().unwrap());
     }
 }

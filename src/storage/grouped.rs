@@ -27,7 +27,8 @@ use super::codec::RowCodec;
 use super::rows::{short_hash, spread};
 use super::scratch::Scratch;
 use super::slab::{NONE, Slab};
-use super::store::Store;
+use super::state::{Plain, Result as Saved, StateReader, StateWriter};
+use super::store::{Store, ensure};
 
 /// For each owner a multiset of rows in the order of their first arrival.
 #[derive(Debug)]
@@ -48,6 +49,7 @@ pub struct GroupedRows {
 struct Node {
     /// The instant of the change that brought the row, in microseconds.
     ts: i64,
+    /// 0 for a row that is not in the index.
     hash: u32,
     owner: u32,
     next: u32,
@@ -284,6 +286,46 @@ impl Store for GroupedRows {
     fn spill(&mut self, scratch: &Arc<Scratch>, bytes: usize) -> io::Result<usize> {
         self.slab.spill(scratch, bytes)
     }
+
+    fn rows(&self) -> usize {
+        self.len()
+    }
+
+    fn save(&self, to: &mut StateWriter) -> Saved<()> {
+        self.slab.save(to)?;
+        self.nodes.save(to)?;
+        self.weights.save(to)?;
+        self.ends.save(to)
+    }
+
+    fn load(&mut self, from: &mut StateReader) -> Saved<()> {
+        self.slab.load(from)?;
+        self.nodes.load(from)?;
+        self.weights.load(from)?;
+        self.ends.load(from)?;
+        ensure(self.nodes.len() == self.slab.bound(), "a row has no owner")?;
+        let Self { slab, nodes, index, .. } = self;
+        *index = HashTable::new();
+        let hash = |slot: &u32| spread(nodes[*slot as usize].hash);
+        let indexed = slab.slots().filter(|slot| nodes[*slot as usize].hash != 0);
+        for slot in indexed {
+            index.insert_unique(hash(&slot), slot, hash);
+        }
+        Ok(())
+    }
+}
+
+impl Plain for Node {
+    const WIDTH: usize = <(i64, [u32; 4])>::WIDTH;
+
+    fn put(self, to: &mut Vec<u8>) {
+        (self.ts, [self.hash, self.owner, self.next, self.previous]).put(to);
+    }
+
+    fn get(from: &[u8]) -> Self {
+        let (ts, [hash, owner, next, previous]) = Plain::get(from);
+        Self { ts, hash, owner, next, previous }
+    }
 }
 
 impl Node {
@@ -292,9 +334,9 @@ impl Node {
     }
 }
 
-/// The hash of an owner's row.
+/// The hash of an owner's row, never 0.
 fn owned_hash(owner: u32, bytes: &[u8]) -> u32 {
-    short_hash(bytes) ^ owner.wrapping_mul(0x9E37_79B9)
+    (short_hash(bytes) ^ owner.wrapping_mul(0x9E37_79B9)).max(1)
 }
 
 #[cfg(test)]

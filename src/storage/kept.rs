@@ -1,15 +1,17 @@
 //! A delta that may be spilled.
 
 use std::borrow::Cow;
-use std::io::{self, Cursor};
+use std::io;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
-use arrow::ipc::reader::StreamReader;
-use arrow::ipc::writer::StreamWriter;
 
 use super::scratch::{Extent, Scratch};
+use super::state::{
+    KnownHash, Misfit, Page, Result as Saved, StateReader, StateWriter, rows_of_bytes,
+    rows_to_bytes,
+};
 use super::store::Store;
 use crate::delta::{Delta, Instants, batch, codec};
 use crate::time::Timestamp;
@@ -23,6 +25,8 @@ pub struct Kept {
     ts: Instants,
     /// Bytes of its rows in memory when they are there.
     bytes: usize,
+    /// The hash of its rows as a page, once an image has it.
+    hash: KnownHash,
 }
 
 #[derive(Clone, Debug)]
@@ -36,12 +40,7 @@ impl Kept {
     pub fn new(delta: Delta) -> Self {
         let bytes = delta.bytes();
         let (rows, ts) = (delta.len(), delta.ts().clone());
-        Self { place: Place::Here(Box::new(delta)), rows, ts, bytes }
-    }
-
-    /// Number of rows.
-    pub fn rows(&self) -> usize {
-        self.rows
+        Self { place: Place::Here(Box::new(delta)), rows, ts, bytes, hash: KnownHash::default() }
     }
 
     /// Returns the instant of row `i`.
@@ -83,22 +82,35 @@ impl Store for Kept {
         self.place = Place::Spilled(extent, delta.schema());
         Ok(self.bytes)
     }
+
+    fn rows(&self) -> usize {
+        self.rows
+    }
+
+    fn save(&self, to: &mut StateWriter) -> Saved<()> {
+        match &self.place {
+            Place::Here(delta) => {
+                let rows = codec::encode(delta).map_err(|error| Misfit(error.to_string()))?;
+                to.put_page(Page::rows(rows, &self.hash))
+            }
+            Place::Spilled(extent, _) => to.put_page(Page::spilled(extent, &self.hash)),
+        }
+    }
+
+    fn load(&mut self, from: &mut StateReader) -> Saved<()> {
+        *self = Self::new(from.take_delta()?);
+        Ok(())
+    }
 }
 
 fn written(delta: &Delta) -> Result<Vec<u8>, ArrowError> {
-    let rows = codec::encode(delta)?;
-    let mut writer = StreamWriter::try_new(Vec::new(), rows.schema_ref())?;
-    writer.write(&rows)?;
-    writer.into_inner()
+    rows_to_bytes(&codec::encode(delta)?)
 }
 
 fn read(extent: &Extent, schema: &SchemaRef) -> Result<Delta, ArrowError> {
     let mut bytes = vec![0; extent.length()];
     extent.read(0, &mut bytes)?;
-    let rows = StreamReader::try_new(Cursor::new(bytes), None)?.next();
-    let rows =
-        rows.ok_or_else(|| ArrowError::IpcError("a spilled delta is empty".to_owned()))??;
-    let delta = codec::decode(&rows)?;
+    let delta = codec::decode(&rows_of_bytes(bytes)?)?;
     let rows = batch(SchemaRef::clone(schema), delta.rows().columns().to_vec(), delta.len())?;
     Ok(delta.with_rows(rows))
 }

@@ -7,7 +7,8 @@
 //! accumulators) are plain vectors indexed by slot. [`Kept`] is a batch as it came.
 //!
 //! A [`Store`] is any of these as the memory limit sees it: bytes of rows can move to a [`Scratch`]
-//! file, and are read there from then on. What points to them stays in memory.
+//! file, and are read there from then on. What points to them stays in memory. Stores also write
+//! themselves into images, as they are, and read themselves back ([`state`]).
 //!
 //! ```text
 //!   columns -- RowCodec::encode --> bytes -- Slab --> slot     RowSet       row   -> slot
@@ -29,6 +30,7 @@ mod ordered;
 mod rows;
 mod scratch;
 mod slab;
+pub mod state;
 mod store;
 mod timers;
 
@@ -40,5 +42,6 @@ pub use ordered::OrderedRows;
 pub use rows::RowSet;
 pub use scratch::{Extent, Scratch};
 pub use slab::{NONE, Slab};
-pub use store::{Fixed, Lost, Store, Visit};
+pub use state::{KnownHash, Misfit, Page, PageHash, Plain, StateReader, StateWriter};
+pub use store::{Deltas, Fixed, Lost, Store, Value, Visit, load_all, save_all};
 pub use timers::Timers;

@@ -26,7 +26,8 @@ use std::sync::Arc;
 
 use super::scratch::Scratch;
 use super::slab::Slab;
-use super::store::Store;
+use super::state::{Plain, Result, StateReader, StateWriter};
+use super::store::{Store, ensure};
 
 /// Keys in a run before it is split: 5 KiB, a few cache lines to search and little to move.
 const RUN_KEYS: usize = 256;
@@ -277,6 +278,48 @@ impl Store for OrderedRows {
 
     fn spill(&mut self, scratch: &Arc<Scratch>, bytes: usize) -> io::Result<usize> {
         self.slab.spill(scratch, bytes)
+    }
+
+    fn rows(&self) -> usize {
+        self.len()
+    }
+
+    fn save(&self, to: &mut StateWriter) -> Result<()> {
+        self.slab.save(to)?;
+        self.weights.save(to)?;
+        // A run changes as a whole, and others only with it.
+        to.put_value(&self.runs.len())?;
+        self.runs.iter().try_for_each(|run| run.save(to))
+    }
+
+    fn load(&mut self, from: &mut StateReader) -> Result<()> {
+        self.slab.load(from)?;
+        self.weights.load(from)?;
+        let Self { slab, weights, runs, firsts, sums } = self;
+        ensure(weights.len() == slab.bound(), "a row has no weight")?;
+        let count = from.take_value::<usize>()?;
+        *runs = (0..count).map(|_| from.take_numbers()).collect::<Result<_>>()?;
+        let keys = || runs.iter().flatten();
+        let there = keys().all(|key: &Key| slab.contains(key.slot));
+        let whole = runs.iter().all(|run| !run.is_empty()) && keys().count() == slab.len();
+        ensure(there && whole, "rows are not those in order")?;
+        *firsts = runs.iter().map(|run| run[0]).collect();
+        let sum = |run: &Vec<Key>| run.iter().map(|key| weights[key.slot as usize]).sum();
+        *sums = runs.iter().map(sum).collect();
+        Ok(())
+    }
+}
+
+impl Plain for Key {
+    const WIDTH: usize = <(u32, ([u8; 12], u32))>::WIDTH;
+
+    fn put(self, to: &mut Vec<u8>) {
+        (self.owner, (self.head, self.slot)).put(to);
+    }
+
+    fn get(from: &[u8]) -> Self {
+        let (owner, (head, slot)) = Plain::get(from);
+        Self { owner, head, slot }
     }
 }
 

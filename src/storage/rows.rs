@@ -23,7 +23,8 @@ use hashbrown::hash_table::Entry;
 use super::codec::{Encoded, RowCodec};
 use super::scratch::Scratch;
 use super::slab::{NONE, Slab};
-use super::store::Store;
+use super::state::{Result as Saved, StateReader, StateWriter};
+use super::store::{Store, ensure};
 use crate::delta::partition::hash_bytes;
 
 /// A set of distinct rows, each under a dense slot number.
@@ -149,6 +150,28 @@ impl Store for RowSet {
 
     fn spill(&mut self, scratch: &Arc<Scratch>, bytes: usize) -> io::Result<usize> {
         self.slab.spill(scratch, bytes)
+    }
+
+    fn rows(&self) -> usize {
+        self.len()
+    }
+
+    fn save(&self, to: &mut StateWriter) -> Saved<()> {
+        self.slab.save(to)?;
+        self.hashes.save(to)
+    }
+
+    fn load(&mut self, from: &mut StateReader) -> Saved<()> {
+        self.slab.load(from)?;
+        self.hashes.load(from)?;
+        let Self { slab, hashes, index, .. } = self;
+        ensure(hashes.len() == slab.bound(), "a row has no hash")?;
+        let hash = |slot: &u32| spread(hashes[*slot as usize]);
+        *index = HashTable::with_capacity(slab.len());
+        for slot in slab.slots() {
+            index.insert_unique(hash(&slot), slot, hash);
+        }
+        Ok(())
     }
 }
 

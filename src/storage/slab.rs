@@ -19,6 +19,10 @@
 //! One copy per string, 12 bytes beside its own, at most twice the live bytes. Compaction is
 //! amortised: it copies fewer bytes than were removed since the last one.
 //!
+//! # Images
+//! Places are copied, chunks shared: what is spilled, or full, is written as it is. The slots stay
+//! what they are.
+//!
 //! # Panics
 //! [`Slab::get`] panics with a [`Lost`] if a spilled string cannot be read: whoever computes with
 //! it cannot go on, and what the file held is only a copy.
@@ -31,7 +35,8 @@ use std::sync::Arc;
 use bumpalo::Bump;
 
 use super::scratch::{Extent, Scratch};
-use super::store::{Lost, Store};
+use super::state::{KnownHash, Page, Plain, Result, StateReader, StateWriter};
+use super::store::{Lost, Store, ensure};
 
 /// Not a slot.
 pub const NONE: u32 = u32::MAX;
@@ -68,6 +73,8 @@ pub struct Slab {
 #[derive(Clone, Debug, Default)]
 struct Chunk {
     bytes: Bytes,
+    /// The hash of the bytes, once an image has it.
+    hash: KnownHash,
     /// Number of live strings in it.
     live: u32,
     /// Bytes of removed strings.
@@ -88,6 +95,19 @@ struct Place {
     chunk: u32,
     offset: u32,
     length: u32,
+}
+
+impl Plain for Place {
+    const WIDTH: usize = <[u32; 3]>::WIDTH;
+
+    fn put(self, to: &mut Vec<u8>) {
+        [self.chunk, self.offset, self.length].put(to);
+    }
+
+    fn get(from: &[u8]) -> Self {
+        let [chunk, offset, length] = Plain::get(from);
+        Self { chunk, offset, length }
+    }
 }
 
 impl Default for Bytes {
@@ -197,6 +217,7 @@ impl Slab {
                 && let Some(packed) = Arc::get_mut(packed)
             {
                 packed.clear();
+                chunk.hash = KnownHash::default();
                 return;
             }
             self.open = None;
@@ -236,18 +257,23 @@ impl Slab {
     fn append(&mut self, bytes: &[u8]) -> Place {
         let length = u32::try_from(bytes.len()).expect("a row is smaller than 4 GiB");
         if let Some(index) = self.open
-            && let Chunk { bytes: Bytes::Here(packed), live, .. } = &mut self.chunks[index as usize]
+            && let Chunk { bytes: Bytes::Here(packed), hash, live, .. } =
+                &mut self.chunks[index as usize]
             && packed.len() + bytes.len() <= CHUNK_BYTES
             // A clone of the slab keeps what it shares.
             && let Some(packed) = Arc::get_mut(packed)
         {
             let offset = u32::try_from(packed.len()).expect("a chunk is smaller than 4 GiB");
             packed.extend_from_slice(bytes);
+            if hash.get().is_some() {
+                *hash = KnownHash::default();
+            }
             *live += 1;
             return Place { chunk: index, offset, length };
         }
         let packed = Bytes::Here(Arc::new(bytes.to_vec()));
-        let chunk = Chunk { bytes: packed, live: 1, dead: 0, used: Cell::new(true) };
+        let (hash, used) = (KnownHash::default(), Cell::new(true));
+        let chunk = Chunk { bytes: packed, hash, live: 1, dead: 0, used };
         let index = match self.spare.pop() {
             Some(index) => {
                 self.chunks[index as usize] = chunk;
@@ -346,6 +372,57 @@ impl Store for Slab {
         }
         Ok(done)
     }
+
+    fn rows(&self) -> usize {
+        self.len()
+    }
+
+    fn save(&self, to: &mut StateWriter) -> Result<()> {
+        to.put_numbers(&self.places)?;
+        to.put_numbers(&self.free)?;
+        to.put_numbers(&self.spare)?;
+        to.put_numbers(&self.chunks.iter().map(|c| (c.live, c.dead)).collect::<Vec<_>>())?;
+        let open = self.open.filter(|_| self.live_bytes > 0);
+        to.put_numbers(&[open])?;
+        for chunk in self.chunks.iter().filter(|chunk| chunk.live > 0) {
+            to.put_page(match &chunk.bytes {
+                Bytes::Here(bytes) => Page::shared(bytes, &chunk.hash),
+                Bytes::Spilled(extent) => Page::spilled(extent, &chunk.hash),
+            })?;
+        }
+        Ok(())
+    }
+
+    fn load(&mut self, from: &mut StateReader) -> Result<()> {
+        let places = from.take_numbers::<Place>()?;
+        let (free, spare) = (from.take_numbers()?, from.take_numbers()?);
+        let counts: Vec<(u32, usize)> = from.take_numbers()?;
+        let open = from.take_numbers::<Option<u32>>()?;
+        let mut chunks = Vec::with_capacity(counts.len());
+        for (live, dead) in counts {
+            let (bytes, hash) = if live > 0 { from.take_page()? } else { Default::default() };
+            let (bytes, used) = (Bytes::Here(Arc::new(bytes)), Cell::new(false));
+            chunks.push(Chunk { bytes, hash, live, dead, used });
+        }
+        let live_places = || places.iter().filter(|place| place.chunk != NONE);
+        let fits = |place: &Place| {
+            let end = place.offset as usize + place.length as usize;
+            chunks.get(place.chunk as usize).is_some_and(|chunk| end <= chunk.bytes.len())
+        };
+        ensure(live_places().all(fits), "a row lies outside of its chunk")?;
+        let open = open.first().copied().flatten();
+        *self = Self {
+            live_bytes: live_places().map(|place| place.length as usize).sum(),
+            dead_bytes: chunks.iter().map(|chunk| chunk.dead).sum(),
+            open: open.filter(|open| (*open as usize) < chunks.len()),
+            chunks,
+            places,
+            free,
+            spare,
+            ..Self::default()
+        };
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -380,6 +457,30 @@ mod tests {
         assert_eq!((slab.spilled(), slab.dead_bytes, slab.live_bytes), (0, 0, 0));
         drop(frozen);
         assert_eq!(scratch.used(), 0);
+    }
+
+    #[test]
+    fn a_loaded_slab_is_what_was_saved() {
+        let dir = tempfile::tempdir().unwrap();
+        let scratch = Scratch::create(dir.path()).unwrap();
+        let mut slab = Slab::default();
+        let slots: Vec<u32> = (0..100_000).map(|i| slab.insert(&numbered(i))).collect();
+        slab.spill(&scratch, 600_000).unwrap();
+        (0..60_000).for_each(|i| slab.remove(slots[i]));
+        let mut saved = StateWriter::default();
+        slab.save(&mut saved).unwrap();
+        // What happens from now on is not in the image.
+        (60_000..99_000).for_each(|i| slab.remove(slots[i]));
+        for i in 0..50_000 {
+            slab.insert(&numbered(i));
+        }
+        let mut loaded = Slab::default();
+        loaded.load(&mut StateReader::of(saved)).unwrap();
+        assert_eq!((loaded.len(), loaded.bound()), (40_000, 100_000));
+        (60_000..100_000).for_each(|i| assert_eq!(loaded.get(slots[i]), numbered(i as u32)));
+        assert_eq!(loaded.insert(b"x"), slots[59_999]);
+        (60_000..100_000).for_each(|i| loaded.remove(slots[i]));
+        assert_eq!((loaded.live_bytes, loaded.get(slots[59_999])), (1, &b"x"[..]));
     }
 
     #[test]

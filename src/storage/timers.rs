@@ -10,6 +10,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use super::state::{Result, StateReader, StateWriter};
 use super::store::Store;
 
 /// Slots in the order of the time at which something is due for them.
@@ -52,6 +53,15 @@ impl Timers {
 impl Store for Timers {
     fn memory(&self) -> usize {
         self.heap.capacity() * size_of::<(i64, u32)>()
+    }
+
+    fn save(&self, to: &mut StateWriter) -> Result<()> {
+        to.put_numbers(&self.heap.iter().map(|Reverse(timer)| *timer).collect::<Vec<_>>())
+    }
+
+    fn load(&mut self, from: &mut StateReader) -> Result<()> {
+        self.heap = from.take_numbers()?.into_iter().map(Reverse).collect();
+        Ok(())
     }
 }
 

@@ -34,12 +34,11 @@
 use arrow::array::BooleanArray;
 
 use super::future::Future;
-use super::late::{load_watermark, save_watermark};
 use super::temporal::moved;
 use super::validity::{TimeWindow, Validity};
 use crate::delta::{Delta, Instants};
-use crate::operators::{Instantwise, Operator, Output, Port, Result, StateReader, StateWriter};
-use crate::storage::Visit;
+use crate::operators::{Instantwise, Operator, Output, Port, Result};
+use crate::storage::{Value, Visit};
 use crate::time::{Timestamp, Watermark};
 
 /// A time window over a stream.
@@ -105,17 +104,8 @@ impl Operator for Expiring {
     }
 
     fn stores(&mut self, visit: &mut Visit<'_>) {
+        visit(&mut Value(&mut self.watermark));
         visit(&mut self.future);
-    }
-
-    fn save(&self, to: &mut StateWriter) -> Result<()> {
-        save_watermark(self.watermark, to)?;
-        self.future.save(to)
-    }
-
-    fn load(&mut self, from: &mut StateReader) -> Result<()> {
-        self.watermark = load_watermark(from)?;
-        self.future.load(from)
     }
 }
 
@@ -257,7 +247,7 @@ mod tests {
         let late =
             pretty::parse(" w | ts | s:text\n+1 | 2 | gone\n+1 | 4 | late\n+1 | 6 | in time");
         let mut saved = Expiring::new(TimeWindow::Range { length: 3, inclusive: false });
-        hand_over(&op, &mut saved);
+        hand_over(&mut op, &mut saved);
         for op in [&mut op, &mut saved] {
             let mut out = Output::default();
             op.on_delta(Port(0), late.clone(), &mut out).unwrap();
@@ -283,7 +273,7 @@ mod tests {
         let mut emitted = Emitted::default();
         emitted.delta(&mut op, 0, " w | ts | s:text\n+1 | 1 | a\n+1 | 2 | b").watermark(&mut op, 5);
         let mut next = Expiring::new(TimeWindow::Range { length: 3, inclusive: false });
-        hand_over(&op, &mut next);
+        hand_over(&mut op, &mut next);
         let mut rest = Emitted::default();
         rest.watermark(&mut next, i64::MAX);
         assert_eq!(rest.text(), " w | ts | s\n-1 | 5  | b\n");

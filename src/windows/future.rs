@@ -13,9 +13,9 @@ use std::cmp::Reverse;
 use std::io;
 use std::sync::Arc;
 
-use crate::delta::{Delta, codec};
-use crate::operators::{Result, StateReader, StateWriter};
-use crate::storage::{Kept, Scratch, Store};
+use crate::delta::Delta;
+use crate::operators::Result;
+use crate::storage::{Kept, Misfit, Scratch, StateReader, StateWriter, Store};
 use crate::time::{Timestamp, Watermark};
 
 /// Rows from which a run is not merged with later ones.
@@ -73,22 +73,6 @@ impl Future {
     pub(super) fn len(&self) -> usize {
         self.runs.iter().map(Kept::rows).sum()
     }
-
-    /// Writes all changes.
-    pub(super) fn save(&self, to: &mut StateWriter) -> Result<()> {
-        for run in &self.runs {
-            to.put("future", codec::encode(run.get()?.as_ref())?);
-        }
-        Ok(())
-    }
-
-    /// Reads what was written.
-    pub(super) fn load(&mut self, from: &mut StateReader) -> Result<()> {
-        while let Some(run) = from.take("future") {
-            self.add(codec::decode(&run)?)?;
-        }
-        Ok(())
-    }
 }
 
 impl Store for Future {
@@ -111,6 +95,22 @@ impl Store for Future {
             done += run.spill(scratch, bytes - done)?;
         }
         Ok(done)
+    }
+
+    fn rows(&self) -> usize {
+        self.len()
+    }
+
+    fn save(&self, to: &mut StateWriter) -> Result<(), Misfit> {
+        to.put_value(&self.runs.len())?;
+        self.runs.iter().try_for_each(|run| run.save(to))
+    }
+
+    fn load(&mut self, from: &mut StateReader) -> Result<(), Misfit> {
+        let count = from.take_value::<usize>()?;
+        let runs = (0..count).map(|_| Ok(Kept::new(from.take_delta()?)));
+        self.runs = runs.collect::<Result<_, Misfit>>()?;
+        Ok(())
     }
 }
 

@@ -18,6 +18,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::storage::{Misfit, StateReader, StateWriter, Store};
+
 /// First times of sessions by key, and the last time of each.
 pub(super) type Bounds = BTreeMap<(u32, i64), i64>;
 
@@ -37,18 +39,33 @@ pub(super) fn around(bounds: &Bounds, key: u32, time: i64) -> Option<(i64, i64)>
     (time <= last).then_some((first, last))
 }
 
+impl Store for Intervals {
+    fn memory(&self) -> usize {
+        // A tree's node holds up to eleven entries and is half full or more.
+        let entries = self.live.len() + self.gone.len() + self.born.len();
+        entries * 2 * size_of::<((u32, i64), i64)>()
+    }
+
+    fn save(&self, to: &mut StateWriter) -> Result<(), Misfit> {
+        for bounds in [&self.live, &self.gone, &self.born] {
+            to.put_numbers(&bounds.iter().map(|(of, last)| (*of, *last)).collect::<Vec<_>>())?;
+        }
+        Ok(())
+    }
+
+    fn load(&mut self, from: &mut StateReader) -> Result<(), Misfit> {
+        for bounds in [&mut self.live, &mut self.gone, &mut self.born] {
+            *bounds = from.take_numbers()?.into_iter().collect();
+        }
+        Ok(())
+    }
+}
+
 impl Intervals {
     /// No session.
     pub(super) fn new(gap: i64) -> Self {
         let (live, gone, born) = (Bounds::new(), Bounds::new(), Bounds::new());
         Self { gap, live, gone, born }
-    }
-
-    /// Bytes held.
-    pub(super) fn memory(&self) -> usize {
-        // A tree's node holds up to eleven entries and is half full or more.
-        let entries = self.live.len() + self.gone.len() + self.born.len();
-        entries * 2 * size_of::<((u32, i64), i64)>()
     }
 
     /// The session that holds a time of a key.

@@ -5,14 +5,11 @@
 //! instant that has closed: what has been said of earlier instants stands, and that one and every
 //! instant to come is as if they had come in time.
 
-use std::sync::Arc;
-
-use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch};
-use arrow::datatypes::Int64Type;
+use arrow::array::BooleanArray;
 
 use crate::delta::Delta;
-use crate::operators::{Result, StateReader, StateWriter};
-use crate::time::{Timestamp, Watermark};
+use crate::operators::Result;
+use crate::time::Watermark;
 
 /// Splits rows into those that come late and those that do not; nothing if none is late.
 pub(super) fn late(rows: &Delta, watermark: Watermark) -> Result<Option<(Delta, Delta)>> {
@@ -22,18 +19,4 @@ pub(super) fn late(rows: &Delta, watermark: Watermark) -> Result<Option<(Delta, 
     }
     let late: BooleanArray = (0..rows.len()).map(|row| Some(late(row))).collect();
     Ok(Some((rows.filter(&late)?, rows.filter(&arrow::compute::not(&late)?)?)))
-}
-
-/// Writes a watermark.
-pub(super) fn save_watermark(watermark: Watermark, to: &mut StateWriter) -> Result<()> {
-    let watermark: ArrayRef = Arc::new(Int64Array::from(vec![watermark.0.0]));
-    to.put("watermark", RecordBatch::try_from_iter([("watermark", watermark)])?);
-    Ok(())
-}
-
-/// Reads what was written.
-pub(super) fn load_watermark(from: &mut StateReader) -> Result<Watermark> {
-    let saved = from.take("watermark");
-    let saved = saved.as_ref().map(|saved| saved.column(0).as_primitive::<Int64Type>().value(0));
-    Ok(saved.map_or(Watermark::MIN, |at| Watermark(Timestamp(at))))
 }

@@ -28,13 +28,12 @@ use arrow::datatypes::SchemaRef;
 use datafusion::physical_expr::PhysicalExpr;
 use std::sync::Arc;
 
-use super::late::{load_watermark, save_watermark};
 use super::rows::copies;
 use super::temporal::moved;
-use crate::delta::{Delta, Instants, Weights, batch, codec};
+use crate::delta::{Delta, Instants, Weights, batch};
 use crate::operators::evaluate::Expressions;
-use crate::operators::{Instantwise, Operator, Output, Port, Result, StateReader, StateWriter};
-use crate::storage::{GroupedRows, RowSet, Timers, Visit};
+use crate::operators::{Instantwise, Operator, Output, Port, Result};
+use crate::storage::{Deltas, GroupedRows, RowSet, Timers, Value, Visit};
 use crate::time::{Timestamp, Watermark};
 
 /// What a [`PartitionedRows`] is to keep.
@@ -247,37 +246,9 @@ impl Operator for PartitionedRows {
         visit(&mut self.counts);
         visit(&mut self.places);
         visit(&mut self.ends);
+        visit(&mut Value(&mut self.watermark));
+        visit(&mut Deltas(&mut self.pending));
         visit(&mut self.keys);
-    }
-
-    fn save(&self, to: &mut StateWriter) -> Result<()> {
-        save_watermark(self.watermark, to)?;
-        for delta in &self.pending {
-            to.put("pending", codec::encode(delta)?);
-        }
-        // Keys are computed again; each key's rows stand in order.
-        let slots = self.rows.slots();
-        let rows = batch(self.schema.clone(), self.rows.decode(&slots)?, slots.len())?;
-        let instants = slots.iter().map(|slot| self.rows.ts(*slot));
-        let instants = Instants::Each(TimestampMicrosecondArray::from_iter_values(instants));
-        to.put("rows", codec::encode(&Delta::new(rows, instants, Weights::Ones))?);
-        Ok(())
-    }
-
-    fn load(&mut self, from: &mut StateReader) -> Result<()> {
-        let watermark = load_watermark(from)?;
-        while let Some(delta) = from.take("pending") {
-            self.pending.push(codec::decode(&delta)?);
-        }
-        if let Some(rows) = from.take("rows") {
-            let rows = codec::decode(&rows)?;
-            let (rows, keys) = self.partition.evaluate(rows, &mut Output::default())?;
-            let keys = self.keys.intern(&keys, rows.len())?;
-            self.counts.resize(self.keys.bound(), 0);
-            self.store(&keys, &rows)?;
-        }
-        self.watermark = watermark;
-        Ok(())
     }
 }
 
@@ -361,7 +332,7 @@ mod tests {
         let table = " w | ts | k:text | v:int8\n+1 | 1 | x | 1\n+1 | 2 | x | 2\n+1 | 2 | y | 1";
         emitted.delta(&mut first, 0, table).instant(&mut first, 2);
         emitted.delta(&mut first, 0, " w | ts | k:text | v:int8\n+1 | 3 | x | 3");
-        hand_over(&first, &mut second);
+        hand_over(&mut first, &mut second);
         let mut emitted = Emitted::default();
         emitted.instant(&mut second, 3).watermark(&mut second, 8);
         expect![[r#"

@@ -14,12 +14,11 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array};
-use arrow::datatypes::Int64Type;
+use arrow::array::UInt32Array;
 
-use crate::delta::{Delta, codec};
-use crate::operators::{Error, Result, StateReader, StateWriter};
-use crate::storage::{Kept, Scratch, Store};
+use crate::delta::Delta;
+use crate::operators::Result;
+use crate::storage::{Kept, Misfit, Scratch, StateReader, StateWriter, Store};
 
 /// Rows from which a batch is not merged with later ones.
 const BATCH_ROWS: usize = 8192;
@@ -130,33 +129,6 @@ impl Queue {
         (batch.first, batch.rows) = (number, Kept::new(rows));
         Ok(())
     }
-
-    /// Writes all rows.
-    pub(super) fn save(&self, to: &mut StateWriter) -> Result<()> {
-        for batch in &self.batches {
-            to.put("rows", codec::encode(batch.rows.get()?.as_ref())?);
-        }
-        let first = self.batches.front().map_or(self.end, |batch| batch.first);
-        let first: ArrayRef = Arc::new(Int64Array::from(vec![first.cast_signed()]));
-        to.put("first", RecordBatch::try_from_iter([("first", first)])?);
-        Ok(())
-    }
-
-    /// Reads what was written.
-    pub(super) fn load(&mut self, from: &mut StateReader) -> Result<()> {
-        let first = from.take("first");
-        let first =
-            first.as_ref().and_then(|saved| saved.column(0).as_primitive_opt::<Int64Type>());
-        let first = first.ok_or_else(|| Error::State {
-            operator: "Rows",
-            reason: "the number of the first row is missing".to_owned(),
-        })?;
-        self.end = first.value(0).cast_unsigned();
-        while let Some(rows) = from.take("rows") {
-            self.push(codec::decode(&rows)?)?;
-        }
-        Ok(())
-    }
 }
 
 impl Store for Queue {
@@ -179,6 +151,30 @@ impl Store for Queue {
             done += batch.rows.spill(scratch, bytes - done)?;
         }
         Ok(done)
+    }
+
+    fn rows(&self) -> usize {
+        self.batches.iter().map(|batch| batch.rows.rows()).sum()
+    }
+
+    fn save(&self, to: &mut StateWriter) -> Result<(), Misfit> {
+        to.put_value(&(self.end, self.batches.len()))?;
+        self.batches.iter().try_for_each(|batch| batch.rows.save(to))
+    }
+
+    fn load(&mut self, from: &mut StateReader) -> Result<(), Misfit> {
+        let count;
+        (self.end, count) = from.take_value::<(u64, usize)>()?;
+        let batches = (0..count).map(|_| from.take_delta()).collect::<Result<Vec<_>, _>>()?;
+        let rows: u64 = batches.iter().map(|rows| length(rows.len())).sum();
+        let mut first = self.end.checked_sub(rows);
+        self.batches.clear();
+        for rows in batches {
+            let at = first.ok_or_else(|| Misfit("rows have no number".to_owned()))?;
+            first = Some(at + length(rows.len()));
+            self.batches.push_back(Numbered::new(at, rows));
+        }
+        Ok(())
     }
 }
 

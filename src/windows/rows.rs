@@ -29,11 +29,11 @@ use std::ops::Range;
 
 use arrow::array::{BooleanArray, TimestampMicrosecondArray, UInt32Array};
 
-use super::late::{late, load_watermark, save_watermark};
+use super::late::late;
 use super::queue::Queue;
-use crate::delta::{Delta, Instants, Weights, codec};
-use crate::operators::{Instantwise, Operator, Output, Port, Result, StateReader, StateWriter};
-use crate::storage::Visit;
+use crate::delta::{Delta, Instants, Weights};
+use crate::operators::{Instantwise, Operator, Output, Port, Result};
+use crate::storage::{Deltas, Value, Visit};
 use crate::time::{Timestamp, Watermark};
 
 /// The last rows of a stream.
@@ -145,23 +145,9 @@ impl Operator for Rows {
     }
 
     fn stores(&mut self, visit: &mut Visit<'_>) {
+        visit(&mut Value(&mut self.watermark));
+        visit(&mut Deltas(&mut self.pending));
         visit(&mut self.queue);
-    }
-
-    fn save(&self, to: &mut StateWriter) -> Result<()> {
-        save_watermark(self.watermark, to)?;
-        for delta in &self.pending {
-            to.put("pending", codec::encode(delta)?);
-        }
-        self.queue.save(to)
-    }
-
-    fn load(&mut self, from: &mut StateReader) -> Result<()> {
-        self.watermark = load_watermark(from)?;
-        while let Some(delta) = from.take("pending") {
-            self.pending.push(codec::decode(&delta)?);
-        }
-        self.queue.load(from)
     }
 }
 
@@ -273,7 +259,7 @@ mod tests {
         emitted.delta(&mut first, 0, " w | ts | s:text\n+3 | 1 | a\n+1 | 2 | b");
         emitted.instant(&mut first, 2);
         emitted.delta(&mut first, 0, " w | ts | s:text\n+1 | 3 | c");
-        hand_over(&first, &mut second);
+        hand_over(&mut first, &mut second);
         let mut emitted = Emitted::default();
         emitted.instant(&mut second, 3);
         assert_eq!(emitted.text(), " w | ts | s\n-1 | 3  | a\n+1 | 3  | c\n");

@@ -41,12 +41,10 @@ use datafusion::physical_expr::PhysicalExpr;
 
 use super::assign::{of_type, ticks};
 use super::intervals::{Bounds, Intervals, around};
-use crate::delta::{Delta, Instants, Weights, batch, codec};
+use crate::delta::{Delta, Instants, Weights, batch};
 use crate::operators::evaluate::Expressions;
-use crate::operators::{
-    Instantwise, Operator, Output, Port, Result, StateReader, StateWriter, Waiting,
-};
-use crate::storage::{Fixed, OrderedRows, RowCodec, RowSet, Timers, Visit};
+use crate::operators::{Instantwise, Operator, Output, Port, Result, Waiting};
+use crate::storage::{Deltas, OrderedRows, RowCodec, RowSet, Timers, Visit};
 use crate::time::{Timestamp, Watermark};
 
 /// What [`Sessions`] are to be found.
@@ -349,36 +347,10 @@ impl Operator for Sessions {
 
     fn stores(&mut self, visit: &mut Visit<'_>) {
         visit(&mut self.rows);
-        visit(&mut Fixed(self.intervals.memory()));
+        visit(&mut self.intervals);
+        visit(&mut Deltas(&mut self.pending));
         visit(&mut self.timers);
         visit(&mut self.keys);
-    }
-
-    fn save(&self, to: &mut StateWriter) -> Result<()> {
-        for delta in &self.pending {
-            to.put("pending", codec::encode(delta)?);
-        }
-        // Keys and sessions are computed again; rows have no instant.
-        let slots: Vec<u32> = self.rows.iter().map(|(_, slot)| slot).collect();
-        let rows = self.codec.decode(slots.iter().map(|slot| &self.rows.get(*slot)[PREFIX..]))?;
-        let rows = batch(Arc::clone(&self.options.input), rows, slots.len())?;
-        let weights = slots.iter().map(|slot| self.rows.weight(*slot));
-        let weights = Weights::Each(Int64Array::from_iter_values(weights));
-        to.put("rows", codec::encode(&Delta::new(rows, Instants::All(Timestamp(0)), weights))?);
-        Ok(())
-    }
-
-    fn load(&mut self, from: &mut StateReader) -> Result<()> {
-        while let Some(delta) = from.take("pending") {
-            self.pending.push(codec::decode(&delta)?);
-        }
-        if let Some(rows) = from.take("rows") {
-            let (changed, met) = self.fold(codec::decode(&rows)?, &mut Output::default())?;
-            self.settle(&changed, &met);
-            let (_, born) = self.intervals.changes();
-            self.watch(&born);
-        }
-        Ok(())
     }
 }
 

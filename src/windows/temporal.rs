@@ -29,7 +29,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use super::future::Future;
 use crate::delta::{Delta, Instants};
 use crate::operators::evaluate::Expressions;
-use crate::operators::{Instantwise, Operator, Output, Port, Result, StateReader, StateWriter};
+use crate::operators::{Instantwise, Operator, Output, Port, Result};
 use crate::storage::Visit;
 use crate::time::{Timestamp, Watermark};
 
@@ -139,14 +139,6 @@ impl Operator for TemporalFilter {
     fn stores(&mut self, visit: &mut Visit<'_>) {
         visit(&mut self.future);
     }
-
-    fn save(&self, to: &mut StateWriter) -> Result<()> {
-        self.future.save(to)
-    }
-
-    fn load(&mut self, from: &mut StateReader) -> Result<()> {
-        self.future.load(from)
-    }
 }
 
 /// Lets changes take effect at other times; those without one are left out.
@@ -216,7 +208,7 @@ mod tests {
         emitted.instant(&mut op, 5);
         assert_eq!(op.due(), Some(Timestamp(9)));
         let mut next = filter(&[("b", Bound::From), ("e", Bound::Until)], Time::Commits);
-        hand_over(&op, &mut next);
+        hand_over(&mut op, &mut next);
         emitted.instant(&mut next, 9);
         assert_eq!(next.due(), None);
         let expected = " w | ts | s | b | e\n+1 | 5  | b | 3 | 9\n-1 | 9  | b | 3 | 9\n";

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use highwater::delta::{Delta, Instants, Weights, codec, pretty};
 use highwater::operators::checked::{Checked, Declared};
-use highwater::operators::{Instantwise, Operator, Output, Port, StateReader, StateWriter};
+use highwater::operators::{Instantwise, Operator, Output, Port};
+use highwater::storage::{StateReader, StateWriter, Visit, load_all, save_all};
 use highwater::time::{Timestamp, Watermark};
 use proptest::prelude::*;
 
@@ -169,11 +170,12 @@ pub fn run(case: &Case, script: &Script, delivery: &Delivery) -> (Emitted, Box<d
         if restart == Some(i) {
             // The watcher's own memory starts anew; the watermark is not told twice.
             let mut state = StateWriter::default();
-            op.save(&mut state).unwrap();
+            save_all(|visit| op.stores(visit), &mut state).unwrap();
             op = Box::new(Boxed((case.make)()));
-            let mut reader = StateReader { sections: state.sections };
-            op.load(&mut reader).unwrap();
-            assert!(reader.sections.is_empty(), "{} leaves state behind", case.name);
+            let mut reader = StateReader::of(state);
+            load_all(|visit| op.stores(visit), &mut reader).unwrap();
+            assert!(reader.finish().is_ok(), "{} leaves state behind", case.name);
+            op.loaded();
         }
     }
     (emitted, op)
@@ -204,12 +206,12 @@ impl Operator for Boxed {
         self.0.on_watermark(at, out)
     }
 
-    fn save(&self, to: &mut StateWriter) -> highwater::operators::Result<()> {
-        self.0.save(to)
+    fn stores(&mut self, visit: &mut Visit<'_>) {
+        self.0.stores(visit);
     }
 
-    fn load(&mut self, from: &mut StateReader) -> highwater::operators::Result<()> {
-        self.0.load(from)
+    fn loaded(&mut self) {
+        self.0.loaded();
     }
 }
 
@@ -257,9 +259,9 @@ pub fn delta(rows: &[(i64, Change)], delivery: &Delivery) -> Delta {
     codec::decode(&codec::encode(&delta).unwrap()).unwrap()
 }
 
-/// Number of rows in an operator's saved state.
-pub fn rows_held(op: &dyn Operator) -> usize {
-    let mut state = StateWriter::default();
-    op.save(&mut state).unwrap();
-    state.sections.iter().map(|(_, batch)| batch.num_rows()).sum()
+/// Number of rows that an operator holds.
+pub fn rows_held(op: &mut dyn Operator) -> usize {
+    let mut rows = 0;
+    op.stores(&mut |store| rows += store.rows());
+    rows
 }

@@ -52,9 +52,9 @@ fn same(case: &Case, script: &Script, delivery: &Delivery) -> Result<(), TestCas
 }
 
 /// Asserts that an operator holds no more than one that has seen the same instants without rows.
-fn holds_nothing(case: &Case, script: &Script, op: &dyn Operator) -> Result<(), TestCaseError> {
-    let idle = run(case, &script.without_rows(), &Delivery::default()).1;
-    prop_assert_eq!(rows_held(op), rows_held(idle.as_ref()), "{}", case.name);
+fn holds_nothing(case: &Case, script: &Script, op: &mut dyn Operator) -> Result<(), TestCaseError> {
+    let mut idle = run(case, &script.without_rows(), &Delivery::default()).1;
+    prop_assert_eq!(rows_held(op), rows_held(idle.as_mut()), "{}", case.name);
     Ok(())
 }
 
@@ -80,16 +80,16 @@ fn representation(case: &Case, script: &Script) -> Result<(), TestCaseError> {
 
 fn cancellation(case: &Case, script: &Script) -> Result<(), TestCaseError> {
     let undone = script.without_watermarks().undone();
-    let (output, op) = run(case, &undone, &Delivery::default());
+    let (output, mut op) = run(case, &undone, &Delivery::default());
     let idle = run(case, &undone.without_rows(), &Delivery::default()).0;
     prop_assert_eq!(output.content(), idle.content(), "{}", case.name);
-    holds_nothing(case, &undone, op.as_ref())
+    holds_nothing(case, &undone, op.as_mut())
 }
 
 fn drain(case: &Case, script: &Script) -> Result<(), TestCaseError> {
     let ended = script.ended();
-    let (_, op) = run(case, &ended, &Delivery::default());
-    holds_nothing(case, &ended, op.as_ref())
+    let (_, mut op) = run(case, &ended, &Delivery::default());
+    holds_nothing(case, &ended, op.as_mut())
 }
 
 proptest! {

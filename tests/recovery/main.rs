@@ -9,6 +9,7 @@ mod disks;
 mod faults;
 mod files;
 mod history;
+mod images;
 mod kills;
 mod objects;
 mod past;

@@ -83,8 +83,8 @@ fn a_directory_that_is_not_whole_is_refused() {
     for (file, bytes, said) in [
         ("log/current", None, "is not whole"),
         ("log", None, "is not whole"),
-        ("highwater.format", Some("2\n"), "has format \"2\", and this version reads format \"1\""),
-        ("highwater.format", Some("0\n"), "has format \"0\""),
+        ("highwater.format", Some("3\n"), "has format \"3\", and this version reads format \"2\""),
+        ("highwater.format", Some("1\n"), "has format \"1\""),
         ("highwater.format", Some(""), "has format \"\""),
         ("log/current", Some("9 00000000\n"), "it does not name a log"),
         ("log/current", Some(""), "it does not name a log"),

@@ -11,9 +11,8 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, Int64Type};
 
 use super::extremum::{End, Recorded};
-use super::fold::{Arguments, Changes, Failure, Fold, Rows, apply_all};
-use super::saved;
-use crate::operators::{Result, StateReader, StateWriter};
+use super::fold::{Arguments, Changes, Failure, Fold, Rows};
+use crate::operators::Result;
 use crate::storage::{NONE, RowCodec, Slab, Visit};
 
 /// Chooses the state for values of a type.
@@ -80,15 +79,6 @@ impl Fold for BestNumber {
 
     fn stores(&mut self, visit: &mut Visit<'_>) {
         visit(&mut self.best);
-    }
-
-    fn save(&self, groups: &[u32], name: &str, to: &mut StateWriter) -> Result<()> {
-        let best = groups.iter().map(|group| self.best[*group as usize]);
-        saved::put(to, name, vec![("value", self.decode(best.collect())?)])
-    }
-
-    fn load(&mut self, name: &str, from: &mut StateReader) -> Result<()> {
-        load(self, name, from)
     }
 }
 
@@ -190,21 +180,4 @@ impl Fold for BestBytes {
         visit(&mut self.slab);
         visit(&mut self.best);
     }
-
-    fn save(&self, groups: &[u32], name: &str, to: &mut StateWriter) -> Result<()> {
-        let mut values = Recorded::default();
-        groups.iter().for_each(|group| values.push(self.value(*group)));
-        saved::put(to, name, vec![("value", values.decode(&self.codec, &self.output)?)])
-    }
-
-    fn load(&mut self, name: &str, from: &mut StateReader) -> Result<()> {
-        load(self, name, from)
-    }
-}
-
-/// Applies the saved value of each group.
-fn load(into: &mut dyn Fold, name: &str, from: &mut StateReader) -> Result<()> {
-    let columns = saved::take(from, name, 1)?;
-    let groups: Vec<u32> = (0..).take(columns[0].len()).collect();
-    apply_all(into, &groups, None, &columns[..1])
 }

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array};
 
 use super::fold::{Changes, Failure, Fold, Rows};
-use super::saved;
-use crate::operators::{Result, StateReader, StateWriter};
+use crate::operators::Result;
 use crate::storage::Visit;
 
 /// Counts rows without NULL; `count(*)` counts a constant.
@@ -42,14 +41,5 @@ impl Fold for Count {
 
     fn stores(&mut self, visit: &mut Visit<'_>) {
         visit(&mut self.counts);
-    }
-
-    fn save(&self, groups: &[u32], name: &str, to: &mut StateWriter) -> Result<()> {
-        saved::put(to, name, vec![("count", saved::numbers(groups, &self.counts))])
-    }
-
-    fn load(&mut self, name: &str, from: &mut StateReader) -> Result<()> {
-        let columns = saved::take(from, name, 1)?;
-        saved::fill(&columns[0], &mut self.counts)
     }
 }

@@ -7,14 +7,11 @@
 //! # State
 //! Each distinct argument row of each group, until its weight is 0 or the group goes.
 
-use std::sync::Arc;
-
-use arrow::array::{Array, ArrayRef, AsArray, UInt32Array};
-use arrow::datatypes::{DataType, UInt32Type};
+use arrow::array::ArrayRef;
+use arrow::datatypes::DataType;
 
 use super::fold::{Arguments, Changes, Failure, Fold, Rows};
-use super::saved;
-use crate::operators::{Result, StateReader, StateWriter};
+use crate::operators::Result;
 use crate::storage::{GroupedRows, Visit};
 
 /// Distinct argument rows, folded by another call.
@@ -74,52 +71,4 @@ impl Fold for Distinct {
         visit(&mut self.rows);
         self.inner.stores(visit);
     }
-
-    fn save(&self, groups: &[u32], name: &str, to: &mut StateWriter) -> Result<()> {
-        save_rows(&self.rows, groups, &format!("{name} rows"), to)?;
-        self.inner.save(groups, name, to)
-    }
-
-    fn load(&mut self, name: &str, from: &mut StateReader) -> Result<()> {
-        load_rows(&mut self.rows, &format!("{name} rows"), from)?;
-        self.inner.load(name, from)
-    }
-}
-
-/// Writes the rows of `groups`, numbered from 0.
-pub(super) fn save_rows(
-    rows: &GroupedRows,
-    groups: &[u32],
-    name: &str,
-    to: &mut StateWriter,
-) -> Result<()> {
-    let numbered = groups.iter().zip(0u32..);
-    let slots = numbered.flat_map(|(group, number)| rows.of(*group).map(move |s| (number, s)));
-    let (owners, slots): (Vec<u32>, Vec<u32>) = slots.unzip();
-    let weights = saved::numbers(
-        &slots,
-        &(0..rows.bound())
-            .map(|s| {
-                let slot = u32::try_from(s).expect("slots are u32");
-                if rows.contains(slot) { rows.weight(slot) } else { 0 }
-            })
-            .collect::<Vec<_>>(),
-    );
-    let owners: ArrayRef = Arc::new(UInt32Array::from(owners));
-    let mut columns = vec![("group", owners), ("weight", weights)];
-    columns.extend(rows.decode(&slots)?.into_iter().map(|column| ("value", column)));
-    saved::put(to, name, columns)
-}
-
-/// Adds the rows that `save_rows` wrote.
-pub(super) fn load_rows(rows: &mut GroupedRows, name: &str, from: &mut StateReader) -> Result<()> {
-    let columns = saved::take(from, name, 2)?;
-    let owners = columns[0].as_primitive_opt::<UInt32Type>();
-    let owners = owners.ok_or_else(|| saved::misfit("a group is not a number".to_owned()))?;
-    let weights = saved::read(&columns[1])?;
-    let encoded = rows.codec().encode(&columns[2..], owners.len())?;
-    for (i, owner) in owners.values().iter().enumerate() {
-        rows.add(*owner, encoded.get(i), weights.value(i));
-    }
-    Ok(())
 }

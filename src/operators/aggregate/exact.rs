@@ -20,7 +20,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::storage::Store;
+use crate::storage::{Misfit, StateReader, StateWriter, Store};
 
 /// Magnitude from which numbers are summed scaled down, so that no expansion overflows.
 const HUGE: f64 = f64::from_bits((1023 + 900) << 52);
@@ -47,13 +47,43 @@ struct Specials {
     minus: i64,
 }
 
-impl ExactSums {
-    /// Bytes held; expansions beyond two numbers are few.
-    pub(super) fn memory(&self) -> usize {
+impl Store for ExactSums {
+    /// Expansions beyond two numbers are few.
+    fn memory(&self) -> usize {
         let long = self.long.values().chain(self.huge.values()).map(|of| 64 + of.memory());
         self.short.memory() + long.sum::<usize>()
     }
 
+    fn save(&self, to: &mut StateWriter) -> Result<(), Misfit> {
+        self.short.save(to)?;
+        for sparse in [&self.long, &self.huge] {
+            let parts = |(group, parts): (&usize, &Vec<f64>)| {
+                parts.iter().map(|part| (*group, *part)).collect::<Vec<_>>()
+            };
+            to.put_numbers(&sparse.iter().flat_map(parts).collect::<Vec<(usize, f64)>>())?;
+        }
+        let specials =
+            self.specials.iter().map(|(group, of)| (*group, [of.nan, of.plus, of.minus]));
+        to.put_numbers(&specials.collect::<Vec<_>>())
+    }
+
+    fn load(&mut self, from: &mut StateReader) -> Result<(), Misfit> {
+        self.short.load(from)?;
+        for sparse in [&mut self.long, &mut self.huge] {
+            sparse.clear();
+            for (group, part) in from.take_numbers::<(usize, f64)>()? {
+                sparse.entry(group).or_default().push(part);
+            }
+        }
+        let specials = from.take_numbers::<(usize, [i64; 3])>()?.into_iter();
+        let specials =
+            specials.map(|(group, [nan, plus, minus])| (group, Specials { nan, plus, minus }));
+        self.specials = specials.collect();
+        Ok(())
+    }
+}
+
+impl ExactSums {
     pub(super) fn grow(&mut self, bound: usize) {
         self.short.resize(bound, (0.0, 0.0));
     }
@@ -110,21 +140,6 @@ impl ExactSums {
         self.long.remove(&group);
         self.huge.remove(&group);
         self.specials.remove(&group);
-    }
-
-    /// Returns the weighted numbers whose sum is the group's, to be added again when loading.
-    pub(super) fn parts(&self, group: usize) -> Vec<(f64, i64)> {
-        let short = [self.short[group].1, self.short[group].0];
-        let parts = self.long.get(&group).map_or(&short[..], Vec::as_slice);
-        let mut parts: Vec<(f64, i64)> = parts.iter().map(|part| (*part, 1)).collect();
-        // Undoing the scale is exact; halves, since the greatest part alone may be out of range.
-        let huge = self.huge.get(&group).into_iter().flatten();
-        parts.extend(huge.map(|part| (part / 2.0 / SCALE, 2)));
-        if let Some(Specials { nan, plus, minus }) = self.specials.get(&group) {
-            parts.extend([(f64::NAN, *nan), (f64::INFINITY, *plus), (f64::NEG_INFINITY, *minus)]);
-        }
-        parts.retain(|(part, weight)| *part != 0.0 && *weight != 0);
-        parts
     }
 
     #[inline]
@@ -299,11 +314,19 @@ mod tests {
         }
 
         #[test]
-        fn parts_add_up_to_the_same_sum(values in numbers()) {
+        fn a_loaded_sum_goes_on(values in numbers(), others in numbers()) {
             let mut sums = ExactSums::default();
             sums.grow(1);
-            values.iter().for_each(|(value, weight)| sums.add(0, *value, *weight));
-            prop_assert_eq!(sum_of(&sums.parts(0)).to_bits(), sums.sum(0).to_bits());
+            let add = |sums: &mut ExactSums, values: &[(f64, i64)]| {
+                values.iter().for_each(|(value, weight)| sums.add(0, *value, *weight));
+            };
+            add(&mut sums, &values);
+            let (mut saved, mut loaded) = (StateWriter::default(), ExactSums::default());
+            sums.save(&mut saved).unwrap();
+            loaded.load(&mut StateReader::of(saved)).unwrap();
+            add(&mut sums, &others);
+            add(&mut loaded, &others);
+            prop_assert_eq!(loaded.sum(0).to_bits(), sums.sum(0).to_bits());
         }
     }
 }

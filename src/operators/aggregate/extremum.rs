@@ -12,8 +12,7 @@ use arrow::compute::interleave;
 use arrow::datatypes::DataType;
 
 use super::fold::{Arguments, Changes, Failure, Fold, Rows};
-use super::saved;
-use crate::operators::{Result, StateReader, StateWriter};
+use crate::operators::Result;
 use crate::storage::{OrderedRows, RowCodec, Visit};
 
 /// Which end of the order is wanted.
@@ -94,17 +93,6 @@ impl Fold for Extremum {
 
     fn stores(&mut self, visit: &mut Visit<'_>) {
         visit(&mut self.values);
-    }
-
-    fn save(&self, groups: &[u32], name: &str, to: &mut StateWriter) -> Result<()> {
-        saved::save_ordered(&self.values, &self.codec, groups, name, to)
-    }
-
-    fn load(&mut self, name: &str, from: &mut StateReader) -> Result<()> {
-        let Self { codec, values, .. } = self;
-        saved::load_ordered(codec, name, from, |group, bytes, weight| {
-            values.add(group, bytes, weight);
-        })
     }
 }
 

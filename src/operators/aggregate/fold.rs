@@ -44,7 +44,7 @@ use super::sum::Sum;
 use super::truth::Truth;
 use crate::error::SqlState;
 use crate::functions::single_value::MORE_THAN_ONE_ROW;
-use crate::operators::{Result, StateReader, StateWriter};
+use crate::operators::Result;
 use crate::storage::{Encoded, Visit};
 
 /// The state of one aggregate call for all groups.
@@ -75,14 +75,8 @@ pub(in crate::operators) trait Fold: Send {
     /// Empties a group, whose number may then be given to another one.
     fn clear(&mut self, group: u32);
 
-    /// Shows what it keeps.
+    /// Shows what it keeps between calls.
     fn stores(&mut self, visit: &mut Visit<'_>);
-
-    /// Writes the state of `groups`, which `load` will find under the numbers from 0.
-    fn save(&self, groups: &[u32], name: &str, to: &mut StateWriter) -> Result<()>;
-
-    /// Restores what `save` wrote, into an empty state with room for all groups.
-    fn load(&mut self, name: &str, from: &mut StateReader) -> Result<()>;
 }
 
 /// Why a group has no result.
@@ -191,17 +185,6 @@ impl<'a> Changes<'a> {
             }
         }
     }
-}
-
-/// Applies whole columns.
-pub(in crate::operators) fn apply_all(
-    fold: &mut dyn Fold,
-    groups: &[u32],
-    weights: Option<&[i64]>,
-    values: &[ArrayRef],
-) -> Result<()> {
-    let changes = Changes::new(fold, groups, weights, values.to_vec(), None)?;
-    fold.apply(&changes, &Rows::Range(0..groups.len()))
 }
 
 /// Chooses the state for a call.

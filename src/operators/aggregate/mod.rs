@@ -44,9 +44,9 @@ use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 
 use super::evaluate::{Expressions, truths};
 use super::finality::{Finality, Frees};
-use super::{Instantwise, Operator, Output, Port, Result, StateReader, StateWriter};
+use super::{Instantwise, Operator, Output, Port, Result};
 use crate::delta::{Delta, Instants, Weights};
-use crate::storage::{RowSet, Visit};
+use crate::storage::{Deltas, Fixed, RowSet, Store, Value, Visit};
 use crate::time::{Timestamp, Watermark};
 use entries::Entries;
 use fold::{Changes, Fold, Rows};
@@ -61,8 +61,6 @@ pub(super) mod fold;
 mod moments;
 mod other;
 mod ranked;
-mod save;
-pub(super) mod saved;
 mod sorted;
 mod sum;
 #[cfg(test)]
@@ -323,18 +321,16 @@ impl Operator for Aggregate {
 
     fn stores(&mut self, visit: &mut Visit<'_>) {
         visit(&mut self.rows);
-        visit(&mut self.marks);
+        visit(&mut Fixed(self.marks.memory()));
+        visit(&mut Deltas(&mut self.pending));
+        visit(&mut Value(&mut self.started));
         self.folds.iter_mut().for_each(|fold| fold.stores(visit));
         self.finality.iter_mut().for_each(|finality| finality.stores(visit));
         visit(&mut self.keys);
     }
 
-    fn save(&self, to: &mut StateWriter) -> Result<()> {
-        self.save_state(to)
-    }
-
-    fn load(&mut self, from: &mut StateReader) -> Result<()> {
-        self.load_state(from)
+    fn loaded(&mut self) {
+        self.grow();
     }
 }
 

@@ -19,10 +19,8 @@ use arrow::datatypes::{DataType, Float64Type};
 
 use super::exact::{ExactSums, scaled_difference, two_product};
 use super::fold::{Arguments, Changes, Failure, Fold, Rows};
-use super::saved;
-use super::sum::{load_parts, save_parts};
-use crate::operators::{Result, StateReader, StateWriter};
-use crate::storage::{Fixed, Visit};
+use crate::operators::Result;
+use crate::storage::Visit;
 
 /// What is computed from the sums. Regressions take (y, x), as in SQL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,10 +141,6 @@ impl Moments {
             value => Ok(value),
         }
     }
-
-    fn parts_name(name: &str, of: usize) -> String {
-        format!("{name} sum {of}")
-    }
 }
 
 impl Fold for Moments {
@@ -213,20 +207,6 @@ impl Fold for Moments {
 
     fn stores(&mut self, visit: &mut Visit<'_>) {
         visit(&mut self.counts);
-        self.sums.iter_mut().for_each(|sums| visit(&mut Fixed(sums.memory())));
-    }
-
-    fn save(&self, groups: &[u32], name: &str, to: &mut StateWriter) -> Result<()> {
-        for (of, sums) in self.sums.iter().enumerate() {
-            save_parts(sums, groups, &Self::parts_name(name, of), to)?;
-        }
-        saved::put(to, name, vec![("count", saved::numbers(groups, &self.counts))])
-    }
-
-    fn load(&mut self, name: &str, from: &mut StateReader) -> Result<()> {
-        for (of, sums) in self.sums.iter_mut().enumerate() {
-            load_parts(sums, &saved::take(from, &Self::parts_name(name, of), 3)?)?;
-        }
-        saved::fill(&saved::take(from, name, 1)?[0], &mut self.counts)
+        self.sums.iter_mut().for_each(|sums| visit(sums));
     }
 }

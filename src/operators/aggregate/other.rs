@@ -13,18 +13,17 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, UInt32Array};
+use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
 use arrow::compute;
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Schema};
 use datafusion::logical_expr::Accumulator;
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 use datafusion::scalar::ScalarValue;
 
 use super::fold::{Arguments, Changes, Failure, Fold, Rows};
-use super::saved;
 use super::sorted::Sorted;
-use crate::operators::{Result, StateReader, StateWriter};
-use crate::storage::{Fixed, Visit};
+use crate::operators::Result;
+use crate::storage::{Fixed, Misfit, StateReader, StateWriter, Store, Visit};
 
 /// Functions that do not depend on the order of rows and whose accumulators can be read again and
 /// again.
@@ -49,6 +48,19 @@ impl Kept {
         // A function that has no accumulator is refused here, and not at the first row.
         function.create_accumulator()?;
         Ok(Self { function: Arc::clone(function), groups: Vec::new(), recorded: Vec::new() })
+    }
+
+    /// What the accumulators know, group by group.
+    fn states(&self) -> Result<RecordBatch> {
+        let fields = self.function.state_fields()?;
+        let mut states: Vec<Vec<ScalarValue>> = vec![Vec::new(); fields.len()];
+        for group in &self.groups {
+            let state = group.borrow_mut().state()?;
+            states.iter_mut().zip(state).for_each(|(states, value)| states.push(value));
+        }
+        let columns = states.into_iter().map(ScalarValue::iter_to_array);
+        let columns = columns.collect::<std::result::Result<Vec<_>, _>>()?;
+        Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
     }
 
     fn fresh(&self) -> RefCell<Box<dyn Accumulator>> {
@@ -104,32 +116,39 @@ impl Fold for Kept {
     }
 
     fn stores(&mut self, visit: &mut Visit<'_>) {
-        let groups = self.groups.iter_mut();
-        visit(&mut Fixed(groups.map(|group| group.get_mut().size()).sum()));
+        visit(self);
+    }
+}
+
+impl Store for Kept {
+    fn memory(&self) -> usize {
+        self.groups.iter().map(|group| group.borrow().size()).sum()
     }
 
-    fn save(&self, groups: &[u32], name: &str, to: &mut StateWriter) -> Result<()> {
-        let fields = self.function.state_fields()?;
-        let mut states: Vec<Vec<ScalarValue>> = vec![Vec::new(); fields.len()];
-        for group in groups {
-            let state = self.groups[*group as usize].borrow_mut().state()?;
-            states.iter_mut().zip(state).for_each(|(states, value)| states.push(value));
+    fn save(&self, to: &mut StateWriter) -> std::result::Result<(), Misfit> {
+        to.put_value(&self.groups.len())?;
+        if self.groups.is_empty() {
+            return Ok(());
         }
-        let columns = states.into_iter().zip(&fields).map(|(states, field)| {
-            let column = match states.is_empty() {
-                true => arrow::array::new_empty_array(field.data_type()),
-                false => ScalarValue::iter_to_array(states)?,
-            };
-            Ok(("state", column))
-        });
-        saved::put(to, name, columns.collect::<Result<_>>()?)
+        let states = self.states().map_err(|error| Misfit(error.to_string()))?;
+        to.put_rows(&states)
     }
 
-    fn load(&mut self, name: &str, from: &mut StateReader) -> Result<()> {
-        let columns = saved::take(from, name, 0)?;
-        for group in 0..columns.first().map_or(0, |column| column.len()) {
-            let state: Vec<ArrayRef> = columns.iter().map(|c| c.slice(group, 1)).collect();
-            self.groups[group].get_mut().merge_batch(&state)?;
+    fn load(&mut self, from: &mut StateReader) -> std::result::Result<(), Misfit> {
+        let count = from.take_value()?;
+        self.groups.clear();
+        self.grow(count);
+        if count == 0 {
+            return Ok(());
+        }
+        let states = from.take_rows()?;
+        if states.num_rows() != count {
+            return Err(Misfit(format!("there are {count} groups and not {}", states.num_rows())));
+        }
+        for (i, group) in self.groups.iter_mut().enumerate() {
+            let state: Vec<ArrayRef> = states.columns().iter().map(|c| c.slice(i, 1)).collect();
+            let merged = group.get_mut().merge_batch(&state);
+            merged.map_err(|error| Misfit(error.to_string()))?;
         }
         Ok(())
     }
@@ -207,14 +226,6 @@ impl Fold for Recomputed {
         self.rows.stores(visit);
         let values = self.values.iter().flatten();
         visit(&mut Fixed(values.map(ScalarValue::size).sum()));
-    }
-
-    fn save(&self, groups: &[u32], name: &str, to: &mut StateWriter) -> Result<()> {
-        self.rows.save(groups, name, to)
-    }
-
-    fn load(&mut self, name: &str, from: &mut StateReader) -> Result<()> {
-        self.rows.load(name, from)
     }
 }
 

@@ -19,11 +19,10 @@ use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 
 use super::fold::{Arguments, Changes, Failure, Fold, Rows};
 use super::other::column;
-use super::saved::{load_ordered, save_ordered};
 use crate::functions::ordered_set::{
     Fractions, OrderedSet, OrderedSetAggregate, between, continuous, position,
 };
-use crate::operators::{Result, StateReader, StateWriter};
+use crate::operators::Result;
 use crate::storage::{OrderedRows, RowCodec, Visit};
 
 /// An ordered-set aggregate.
@@ -161,18 +160,5 @@ impl Fold for Ranked {
         visit(&mut self.values);
         visit(&mut self.counts);
         visit(&mut self.frequent);
-    }
-
-    fn save(&self, groups: &[u32], name: &str, to: &mut StateWriter) -> Result<()> {
-        save_ordered(&self.values, &self.codec, groups, name, to)
-    }
-
-    fn load(&mut self, name: &str, from: &mut StateReader) -> Result<()> {
-        let mut rows = Vec::new();
-        load_ordered(&self.codec, name, from, |group, bytes, weight| {
-            rows.push((group, bytes.to_vec(), weight));
-        })?;
-        rows.iter().for_each(|(group, bytes, weight)| self.change(*group, bytes, *weight));
-        Ok(())
     }
 }

@@ -18,8 +18,7 @@ use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 
 use super::fold::{Arguments, Changes, Failure, Fold, Rows};
 use super::other::column;
-use super::saved::{load_ordered, save_ordered};
-use crate::operators::{Result, StateReader, StateWriter};
+use crate::operators::Result;
 use crate::storage::{OrderedRows, RowCodec, Visit};
 
 /// Argument rows per group, in order.
@@ -83,17 +82,6 @@ impl Sorted {
 
     pub(super) fn clear(&mut self, group: u32) {
         self.rows.clear(group);
-    }
-
-    pub(super) fn save(&self, groups: &[u32], name: &str, to: &mut StateWriter) -> Result<()> {
-        save_ordered(&self.rows, &self.codec, groups, name, to)
-    }
-
-    pub(super) fn load(&mut self, name: &str, from: &mut StateReader) -> Result<()> {
-        let Self { codec, rows, .. } = self;
-        load_ordered(codec, name, from, |group, bytes, weight| {
-            rows.add(group, bytes, weight);
-        })
     }
 }
 
@@ -164,14 +152,6 @@ impl Fold for Ends {
     fn stores(&mut self, visit: &mut Visit<'_>) {
         self.rows.stores(visit);
     }
-
-    fn save(&self, groups: &[u32], name: &str, to: &mut StateWriter) -> Result<()> {
-        self.rows.save(groups, name, to)
-    }
-
-    fn load(&mut self, name: &str, from: &mut StateReader) -> Result<()> {
-        self.rows.load(name, from)
-    }
 }
 
 /// The value of the only row; a group of more has failed.
@@ -227,17 +207,5 @@ impl Fold for Single {
     fn stores(&mut self, visit: &mut Visit<'_>) {
         self.rows.stores(visit);
         visit(&mut self.counts);
-    }
-
-    fn save(&self, groups: &[u32], name: &str, to: &mut StateWriter) -> Result<()> {
-        self.rows.save(groups, name, to)
-    }
-
-    fn load(&mut self, name: &str, from: &mut StateReader) -> Result<()> {
-        let Self { rows: Ends { rows: Sorted { codec, rows, .. }, .. }, counts } = self;
-        load_ordered(codec, name, from, |group, bytes, weight| {
-            rows.add(group, bytes, weight);
-            counts[group as usize] += weight;
-        })
     }
 }

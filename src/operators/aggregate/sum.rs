@@ -8,21 +8,17 @@
 
 use std::sync::Arc;
 
-use arrow::array::{
-    ArrayRef, ArrowNativeTypeOp, AsArray, Decimal256Array, Float64Array, Int64Array,
-    PrimitiveArray, UInt32Array,
-};
+use arrow::array::{ArrayRef, ArrowNativeTypeOp, AsArray, Float64Array, PrimitiveArray};
 use arrow::compute::cast;
 use arrow::datatypes::{
     ArrowPrimitiveType, DataType, Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type,
-    Float64Type, Int64Type, UInt32Type, UInt64Type, i256,
+    Float64Type, Int64Type, UInt64Type, i256,
 };
 
 use super::exact::ExactSums;
 use super::fold::{Arguments, Changes, Failure, Fold, Rows};
-use super::saved;
-use crate::operators::{Result, StateReader, StateWriter};
-use crate::storage::{Fixed, Visit};
+use crate::operators::Result;
+use crate::storage::Visit;
 
 /// Sums per group, and averages.
 pub(super) struct Sum {
@@ -204,42 +200,8 @@ impl Fold for Sum {
         match &mut self.sums {
             Sums::Integers(sums) => visit(sums),
             Sums::Decimals(sums) => visit(sums),
-            Sums::Floats(sums) => visit(&mut Fixed(sums.memory())),
+            Sums::Floats(sums) => visit(sums),
         }
-    }
-
-    fn save(&self, groups: &[u32], name: &str, to: &mut StateWriter) -> Result<()> {
-        let counts = saved::numbers(groups, &self.counts);
-        let numbers = |of: &dyn Fn(usize) -> i256| -> ArrayRef {
-            Arc::new(Decimal256Array::from_iter_values(groups.iter().map(|g| of(*g as usize))))
-        };
-        let sums = match &self.sums {
-            Sums::Integers(sums) => numbers(&|group| i256::from_i128(sums[group])),
-            Sums::Decimals(sums) => numbers(&|group| sums[group]),
-            Sums::Floats(sums) => {
-                save_parts(sums, groups, &format!("{name} parts"), to)?;
-                return saved::put(to, name, vec![("count", counts)]);
-            }
-        };
-        saved::put(to, name, vec![("count", counts), ("sum", sums)])
-    }
-
-    fn load(&mut self, name: &str, from: &mut StateReader) -> Result<()> {
-        if let Sums::Floats(sums) = &mut self.sums {
-            load_parts(sums, &saved::take(from, &format!("{name} parts"), 3)?)?;
-            return saved::fill(&saved::take(from, name, 1)?[0], &mut self.counts);
-        }
-        let columns = saved::take(from, name, 2)?;
-        let values = columns[1].as_primitive_opt::<Decimal256Type>();
-        let values = values.ok_or_else(|| saved::misfit("a sum is not a decimal".to_owned()))?;
-        for (group, value) in values.values().iter().enumerate() {
-            match &mut self.sums {
-                Sums::Integers(sums) => sums[group] = value.as_i128(),
-                Sums::Decimals(sums) => sums[group] = *value,
-                Sums::Floats(_) => {}
-            }
-        }
-        saved::fill(&columns[0], &mut self.counts)
     }
 }
 
@@ -295,33 +257,4 @@ fn add<T: ArrowPrimitiveType, S: ArrowNativeTypeOp>(
 
 fn times(value: i256, weight: i64) -> i256 {
     if weight == 1 { value } else { value.wrapping_mul(i256::from(weight)) }
-}
-
-pub(super) fn save_parts(
-    sums: &ExactSums,
-    groups: &[u32],
-    name: &str,
-    to: &mut StateWriter,
-) -> Result<()> {
-    let parts = groups.iter().zip(0u32..).flat_map(|(group, number)| {
-        sums.parts(*group as usize).into_iter().map(move |(part, weight)| (number, part, weight))
-    });
-    let parts: Vec<(u32, f64, i64)> = parts.collect();
-    let groups: ArrayRef = Arc::new(UInt32Array::from_iter_values(parts.iter().map(|p| p.0)));
-    let values: ArrayRef = Arc::new(Float64Array::from_iter_values(parts.iter().map(|p| p.1)));
-    let weights: ArrayRef = Arc::new(Int64Array::from_iter_values(parts.iter().map(|p| p.2)));
-    saved::put(to, name, vec![("group", groups), ("part", values), ("weight", weights)])
-}
-
-pub(super) fn load_parts(sums: &mut ExactSums, columns: &[ArrayRef]) -> Result<()> {
-    let groups = columns[0].as_primitive_opt::<UInt32Type>();
-    let parts = columns[1].as_primitive_opt::<Float64Type>();
-    let (Some(groups), Some(parts)) = (groups, parts) else {
-        return Err(saved::misfit("a part of a sum is not a float".to_owned()));
-    };
-    let weights = saved::read(&columns[2])?;
-    for (i, group) in groups.values().iter().enumerate() {
-        sums.add(*group as usize, parts.value(i), weights.value(i));
-    }
-    Ok(())
 }

@@ -385,7 +385,7 @@ fn saved_state_continues_in_the_middle_of_an_instant() {
                      +1 | 2  | a      | NULL   | 1e3";
         straight.delta(&mut first, 0, more);
         let mut second = Aggregate::new(options).unwrap();
-        hand_over(&first, &mut second);
+        hand_over(&mut first, &mut second);
         let last = " w | ts | k:text | t:text | v:float8
                     +1 | 2  | b      | b      | 2
                     +1 | 2  | d      | d      | 3";

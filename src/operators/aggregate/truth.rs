@@ -5,8 +5,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, AsArray, BooleanArray};
 
 use super::fold::{Changes, Failure, Fold, Rows};
-use super::saved;
-use crate::operators::{Result, StateReader, StateWriter};
+use crate::operators::Result;
 use crate::storage::Visit;
 
 /// Whether all, or any, of the arguments are true; NULLs do not count, and NULL if there is no
@@ -64,16 +63,5 @@ impl Fold for Truth {
     fn stores(&mut self, visit: &mut Visit<'_>) {
         visit(&mut self.trues);
         visit(&mut self.falses);
-    }
-
-    fn save(&self, groups: &[u32], name: &str, to: &mut StateWriter) -> Result<()> {
-        let trues = saved::numbers(groups, &self.trues);
-        saved::put(to, name, vec![("true", trues), ("false", saved::numbers(groups, &self.falses))])
-    }
-
-    fn load(&mut self, name: &str, from: &mut StateReader) -> Result<()> {
-        let columns = saved::take(from, name, 2)?;
-        saved::fill(&columns[0], &mut self.trues)?;
-        saved::fill(&columns[1], &mut self.falses)
     }
 }

@@ -33,14 +33,13 @@ use datafusion::physical_expr::PhysicalExpr;
 use std::sync::Arc;
 
 use super::finality::Frees;
-use super::{Instantwise, Operator, Output, Port, Result, StateReader, StateWriter};
+use super::{Instantwise, Operator, Output, Port, Result};
 use crate::delta::{Delta, Instants, Weights, batch};
-use crate::storage::{NONE, RowCodec, RowSet, Visit};
+use crate::storage::{Deltas, NONE, RowCodec, RowSet, Visit};
 use crate::time::{Timestamp, Watermark};
 use side::Side;
 
 mod picks;
-mod save;
 mod side;
 #[cfg(test)]
 mod tests;
@@ -282,15 +281,11 @@ impl Operator for AsOf {
         self.right.stores(visit);
         visit(&mut self.shown);
         visit(&mut self.marks);
+        visit(&mut self.dirty);
+        visit(&mut self.changed);
+        visit(&mut Deltas(&mut self.waiting));
+        visit(&mut Deltas(&mut self.joined));
         visit(&mut self.keys);
-    }
-
-    fn save(&self, to: &mut StateWriter) -> Result<()> {
-        self.save_state(to)
-    }
-
-    fn load(&mut self, from: &mut StateReader) -> Result<()> {
-        self.load_state(from)
     }
 }
 

@@ -210,7 +210,7 @@ proptest! {
                 op.on_delta(Port(port), delta, &mut out).unwrap();
                 if at == resume && port == 0 {
                     let mut next = AsOf::new(options.clone()).unwrap();
-                    hand_over(&op, &mut next);
+                    hand_over(&mut op, &mut next);
                     op = next;
                 }
             }

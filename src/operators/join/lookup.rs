@@ -21,20 +21,17 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, UInt32Array};
-use arrow::datatypes::{Int64Type, SchemaRef, UInt32Type};
+use arrow::array::{BooleanArray, Int64Array};
+use arrow::datatypes::SchemaRef;
 use datafusion::physical_expr::PhysicalExpr;
 
 use super::JoinSide;
 use super::pairs::{Pairing, Pairs, pad};
-use super::save::{int64, section};
 use super::side::Side;
-use crate::delta::{Delta, Instants, Weights, batch, codec};
+use crate::delta::{Delta, Instants, Weights, batch};
 use crate::operators::evaluate::Expressions;
-use crate::operators::{
-    Error, Instantwise, Operator, Output, Port, Result, StateReader, StateWriter,
-};
-use crate::storage::{GroupedRows, RowSet, Visit};
+use crate::operators::{Instantwise, Operator, Output, Port, Result};
+use crate::storage::{Deltas, GroupedRows, RowSet, Value, Visit};
 use crate::time::Timestamp;
 
 /// What a [`Lookup`] is to compute.
@@ -284,90 +281,17 @@ impl Operator for Lookup {
         self.right.stores(visit);
         if let Some(answers) = &mut self.answers {
             visit(&mut answers.given);
+            visit(&mut answers.by_row);
             visit(&mut answers.rows);
+            visit(&mut answers.free);
+            visit(&mut Value(&mut answers.count));
         }
+        visit(&mut Deltas(&mut self.waiting));
         visit(&mut self.keys);
     }
-
-    fn save(&self, to: &mut StateWriter) -> Result<()> {
-        let slots = self.right.rows.slots();
-        let mut columns = vec![int64(slots.iter().map(|slot| Some(self.right.rows.weight(*slot))))];
-        columns.extend(self.right.rows.decode(&slots)?);
-        to.put("right", section(columns)?);
-        for delta in &self.waiting {
-            to.put("waiting", codec::encode(delta)?);
-        }
-        self.answers.as_ref().map_or(Ok(()), |answers| answers.save(to))
-    }
-
-    fn load(&mut self, from: &mut StateReader) -> Result<()> {
-        let (weights, columns) = weighted(from.take("right"))?;
-        let rows = batch(Arc::clone(&self.right.schema), columns, weights.len())?;
-        let at = Instants::All(Timestamp::MIN);
-        self.store(Delta::new(rows, at, Weights::Each(weights)), &mut Output::default())?;
-        while let Some(waiting) = from.take("waiting") {
-            self.waiting.push(codec::decode(&waiting)?);
-        }
-        self.answers.as_mut().map_or(Ok(()), |answers| answers.load(from))
-    }
 }
 
-impl Answers {
-    /// Sections: `given` (count, left row) an answer, left row by left row, and `answers` (number
-    /// of the answer in that order, weight, output row).
-    fn save(&self, to: &mut StateWriter) -> Result<()> {
-        let (mut slots, mut counts, mut numbers) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut rows, mut answers) = (Vec::new(), Vec::new());
-        for slot in self.given.slots() {
-            for (number, count) in &self.by_row[slot as usize] {
-                let next = u32::try_from(slots.len()).expect("answers are u32");
-                slots.push(slot);
-                counts.push(Some(*count));
-                for row in self.rows.of(*number) {
-                    rows.push(row);
-                    answers.push(Some(self.rows.weight(row)));
-                    numbers.push(next);
-                }
-            }
-        }
-        let mut given = vec![int64(counts.into_iter())];
-        given.extend(self.given.decode(&slots)?);
-        to.put("given", section(given)?);
-        let numbers: ArrayRef = Arc::new(UInt32Array::from(numbers));
-        let mut columns = vec![int64(answers.into_iter()), numbers];
-        columns.extend(self.rows.decode(&rows)?);
-        to.put("answers", section(columns)?);
-        Ok(())
-    }
-
-    fn load(&mut self, from: &mut StateReader) -> Result<()> {
-        let (counts, columns) = weighted(from.take("given"))?;
-        let slots = self.given.intern(&columns, counts.len())?;
-        for (slot, count) in slots.into_iter().zip(counts.values()) {
-            self.number(slot, *count);
-        }
-        let (weights, mut columns) = weighted(from.take("answers"))?;
-        let numbers = columns.remove(0);
-        let numbers = numbers.as_primitive_opt::<UInt32Type>().ok_or_else(misfit)?;
-        let encoded = self.rows.codec().encode(&columns, weights.len())?;
-        for (i, number) in numbers.values().iter().enumerate() {
-            self.rows.push(*number, encoded.get(i), weights.value(i), 0);
-        }
-        Ok(())
-    }
-}
-
-/// The numbers in a section's first column, and its other columns.
-fn weighted(saved: Option<RecordBatch>) -> Result<(Int64Array, Vec<ArrayRef>)> {
-    let saved = saved.filter(|rows| rows.num_columns() > 0).ok_or_else(misfit)?;
-    let numbers = saved.column(0).as_primitive_opt::<Int64Type>().ok_or_else(misfit)?;
-    Ok((numbers.clone(), saved.columns()[1..].to_vec()))
-}
-
-fn misfit() -> Error {
-    let reason = "a section is missing or of another type".to_owned();
-    Error::State { operator: "Lookup", reason }
-}
+impl Answers {}
 
 #[cfg(test)]
 mod tests {
@@ -404,12 +328,12 @@ mod tests {
             for (port, part) in parts.into_iter().enumerate().filter(|(_, part)| !part.is_empty()) {
                 op.on_delta(Port(port), part, &mut emitted.0).unwrap();
                 let mut heir = lookup(outer, append_only);
-                hand_over(&op, &mut heir);
+                hand_over(&mut op, &mut heir);
                 op = heir;
             }
             op.on_instant(at, &mut emitted.0).unwrap();
             let mut heir = lookup(outer, append_only);
-            hand_over(&op, &mut heir);
+            hand_over(&mut op, &mut heir);
             op = heir;
         }
         expected.assert_eq(&emitted.text());

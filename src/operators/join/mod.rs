@@ -35,9 +35,9 @@ use datafusion::physical_expr::PhysicalExpr;
 
 use super::evaluate::Expressions;
 use super::finality::Frees;
-use super::{Instantwise, Operator, Output, Port, Result, StateReader, StateWriter};
+use super::{Instantwise, Operator, Output, Port, Result};
 use crate::delta::{Delta, Weights};
-use crate::storage::{RowSet, Visit};
+use crate::storage::{Deltas, RowSet, Visit};
 use crate::time::{Timestamp, Watermark};
 use pairs::{Pairing, Pairs};
 use presence::Presence;
@@ -48,7 +48,6 @@ mod lookup;
 mod outer;
 mod pairs;
 mod presence;
-mod save;
 mod side;
 #[cfg(test)]
 mod tests;
@@ -275,8 +274,6 @@ impl Operator for Join {
     }
 
     fn on_watermark(&mut self, watermark: Watermark, _: &mut Output) -> Result<()> {
-        // Rows that were loaded are settled before any of them is freed.
-        self.settle();
         for side in 0..2 {
             let Some(finality) = &mut self.sides[side].finality else { continue };
             for (_, slot) in finality.close(watermark) {
@@ -292,14 +289,8 @@ impl Operator for Join {
         self.sides.iter_mut().for_each(|side| side.stores(visit));
         self.totals.stores(visit);
         self.presence.iter_mut().flatten().for_each(|presence| presence.stores(visit));
+        self.zeros.iter_mut().for_each(|zeros| visit(zeros));
+        visit(&mut Deltas(&mut self.joined));
         visit(&mut self.keys);
-    }
-
-    fn save(&self, to: &mut StateWriter) -> Result<()> {
-        self.save_state(to)
-    }
-
-    fn load(&mut self, from: &mut StateReader) -> Result<()> {
-        self.load_state(from)
     }
 }

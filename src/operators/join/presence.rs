@@ -14,7 +14,7 @@
 //! instant. So only the net change is emitted, however often it changed within the instant.
 
 use super::side::Side;
-use crate::storage::{Change, Visit};
+use crate::storage::{Change, Plain, Visit};
 
 /// Rows of one preserved side.
 #[derive(Debug, Default)]
@@ -37,11 +37,25 @@ pub(super) struct Changed {
     pub(super) partnered: bool,
 }
 
+impl Plain for Changed {
+    const WIDTH: usize = <((u32, bool), i64)>::WIDTH;
+
+    fn put(self, to: &mut Vec<u8>) {
+        ((self.slot, self.partnered), self.weight).put(to);
+    }
+
+    fn get(from: &[u8]) -> Self {
+        let ((slot, partnered), weight) = Plain::get(from);
+        Self { slot, weight, partnered }
+    }
+}
+
 impl Presence {
     /// Shows what it keeps.
     pub(super) fn stores(&mut self, visit: &mut Visit<'_>) {
         visit(&mut self.partners);
         visit(&mut self.marks);
+        visit(&mut self.changed);
     }
 
     /// Makes room for the rows of a side.

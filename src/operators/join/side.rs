@@ -52,6 +52,7 @@ impl Side {
     /// Shows what it keeps.
     pub(super) fn stores(&mut self, visit: &mut Visit<'_>) {
         visit(&mut self.rows);
+        visit(&mut self.unsettled);
         self.finality.iter_mut().for_each(|finality| finality.stores(visit));
     }
 

@@ -469,7 +469,7 @@ proptest! {
                         op.on_delta(Port(port), delta, &mut out).unwrap();
                         if at == resume && i == 1 {
                             let mut next = Join::new(options.clone()).unwrap();
-                            hand_over(&op, &mut next);
+                            hand_over(&mut op, &mut next);
                             op = next;
                         }
                     }

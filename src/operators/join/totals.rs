@@ -20,6 +20,7 @@ impl Totals {
         visit(&mut self.now);
         visit(&mut self.before);
         visit(&mut self.marks);
+        visit(&mut self.touched);
     }
 
     /// Records keys as they are before their first change in the instant.
@@ -61,24 +62,6 @@ impl Totals {
             (*key, self.before[*key as usize][side] > 0, self.now[*key as usize][side] > 0)
         });
         states.filter(|(_, before, now)| before != now).map(|(key, before, _)| (key, before))
-    }
-
-    /// Touched keys and their totals before the instant.
-    pub(super) fn touched(&self) -> impl Iterator<Item = (u32, [i64; 2])> + '_ {
-        self.touched.iter().map(|key| (*key, self.before[*key as usize]))
-    }
-
-    /// Restores a key.
-    pub(super) fn restore(&mut self, key: u32, now: [i64; 2], before: Option<[i64; 2]>) {
-        self.touch(&[key]);
-        self.now[key as usize] = now;
-        match before {
-            Some(before) => self.before[key as usize] = before,
-            None => {
-                self.marks[key as usize] = false;
-                self.touched.pop();
-            }
-        }
     }
 
     /// Returns the touched keys, and forgets them.

@@ -39,9 +39,9 @@ use datafusion::physical_expr::PhysicalExpr;
 use super::aggregate::fold::{self, Changes, Fold};
 use super::evaluate::{Expressions, truths};
 use super::finality::{Finality, Frees};
-use super::{Instantwise, Operator, Output, Port, Result, StateReader, StateWriter};
+use super::{Instantwise, Operator, Output, Port, Result};
 use crate::delta::Delta;
-use crate::storage::{RowCodec, RowSet, Slab, Visit};
+use crate::storage::{Deltas, NONE, Plain, RowCodec, RowSet, Slab, Visit};
 use crate::time::{Timestamp, Watermark};
 use call::{Edge, Reaches};
 pub use call::{OverCall, OverFunction};
@@ -52,7 +52,6 @@ mod call;
 mod frame;
 mod free;
 mod round;
-mod save;
 mod segment;
 mod sequence;
 #[cfg(test)]
@@ -153,6 +152,40 @@ enum Shown {
     Failed,
     /// The values under this slot of the outputs.
     Values(u32),
+}
+
+impl Plain for Shown {
+    const WIDTH: usize = <Option<u32>>::WIDTH;
+
+    fn put(self, to: &mut Vec<u8>) {
+        match self {
+            Shown::New => None,
+            Shown::Failed => Some(NONE),
+            Shown::Values(slot) => Some(slot),
+        }
+        .put(to);
+    }
+
+    fn get(from: &[u8]) -> Self {
+        match Plain::get(from) {
+            None => Shown::New,
+            Some(NONE) => Shown::Failed,
+            Some(slot) => Shown::Values(slot),
+        }
+    }
+}
+
+impl Plain for Position {
+    const WIDTH: usize = <[i64; 3]>::WIDTH;
+
+    fn put(self, to: &mut Vec<u8>) {
+        [self.row, self.rank, self.group].put(to);
+    }
+
+    fn get(from: &[u8]) -> Self {
+        let [row, rank, group] = Plain::get(from);
+        Self { row, rank, group }
+    }
 }
 
 /// The place of an entry in its partition, from 1.
@@ -301,6 +334,7 @@ impl Operator for Over {
         visit(&mut self.shown);
         visit(&mut self.positions);
         visit(&mut self.outputs);
+        visit(&mut Deltas(&mut self.pending));
         self.calls
             .iter_mut()
             .filter_map(|call| call.fold.as_mut())
@@ -309,11 +343,7 @@ impl Operator for Over {
         visit(&mut self.partitions);
     }
 
-    fn save(&self, to: &mut StateWriter) -> Result<()> {
-        self.save_state(to)
-    }
-
-    fn load(&mut self, from: &mut StateReader) -> Result<()> {
-        self.load_state(from)
+    fn loaded(&mut self) {
+        self.grow();
     }
 }

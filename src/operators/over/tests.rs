@@ -137,7 +137,7 @@ fn what_was_freed_still_counts() {
         before.delta(&mut freed, 0, TIMES).instant(&mut freed, 1).watermark(&mut freed, 5);
         before.delta(&mut kept, 0, TIMES).instant(&mut kept, 1);
         let mut loaded = by_time(frame);
-        hand_over(&freed, &mut loaded);
+        hand_over(&mut freed, &mut loaded);
         let later = " w | ts | at:int8 | v:int8\n+1 | 2 | 5 | 8\n+1 | 2 | 9 | 16";
         let texts = [&mut freed, &mut loaded, &mut kept].map(|op| {
             let mut emitted = Emitted::default();

@@ -23,9 +23,9 @@ use arrow::array::{BooleanArray, Int64Array};
 use arrow::datatypes::SchemaRef;
 
 use super::Every;
-use crate::delta::{Delta, Weights, batch, codec};
-use crate::operators::{Instantwise, Operator, Output, Port, Result, StateReader, StateWriter};
-use crate::storage::{Fixed, Visit};
+use crate::delta::{Delta, Weights, batch};
+use crate::operators::{Instantwise, Operator, Output, Port, Result};
+use crate::storage::{Misfit, StateReader, StateWriter, Store, Visit};
 use crate::time::{Timestamp, Watermark};
 
 /// Which of a relation's changes become elements.
@@ -129,20 +129,32 @@ impl Operator for Differences {
     }
 
     fn stores(&mut self, visit: &mut Visit<'_>) {
-        let open = self.open.values().flatten();
-        visit(&mut Fixed(open.map(Delta::bytes).sum()));
+        visit(&mut Open(&mut self.open));
+    }
+}
+
+/// Changes by their ticks, as a store.
+struct Open<'a>(&'a mut BTreeMap<Timestamp, Vec<Delta>>);
+
+impl Store for Open<'_> {
+    fn memory(&self) -> usize {
+        self.0.values().flatten().map(Delta::bytes).sum()
     }
 
-    fn save(&self, to: &mut StateWriter) -> Result<()> {
-        for delta in self.open.values().flatten() {
-            to.put("open", codec::encode(delta)?);
-        }
-        Ok(())
+    fn rows(&self) -> usize {
+        self.0.values().flatten().map(Delta::len).sum()
     }
 
-    fn load(&mut self, from: &mut StateReader) -> Result<()> {
-        while let Some(delta) = from.take("open") {
-            self.add(codec::decode(&delta)?)?;
+    fn save(&self, to: &mut StateWriter) -> std::result::Result<(), Misfit> {
+        to.put_value(&self.0.iter().map(|(tick, of)| (*tick, of.len())).collect::<Vec<_>>())?;
+        self.0.values().flatten().try_for_each(|delta| to.put_delta(delta))
+    }
+
+    fn load(&mut self, from: &mut StateReader) -> std::result::Result<(), Misfit> {
+        self.0.clear();
+        for (tick, count) in from.take_value::<Vec<(Timestamp, usize)>>()? {
+            let deltas = (0..count).map(|_| from.take_delta());
+            self.0.insert(tick, deltas.collect::<std::result::Result<_, _>>()?);
         }
         Ok(())
     }
@@ -244,7 +256,7 @@ mod tests {
         let mut emitted = Emitted::default();
         emitted.delta(&mut first, 0, CHANGES).instant(&mut first, 4).watermark(&mut first, 10);
         assert!(emitted.0.deltas.is_empty(), "the tick is open");
-        hand_over(&first, &mut second);
+        hand_over(&mut first, &mut second);
         let mut emitted = Emitted::default();
         emitted.watermark(&mut second, 11);
         expect![[r#"

@@ -22,17 +22,13 @@
 //! elements is an error: an hour of microseconds is not what was meant.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
-use arrow::datatypes::{Int64Type, SchemaRef};
+use arrow::datatypes::SchemaRef;
 
 use super::Every;
-use crate::delta::{Delta, Instants, Weights, codec};
-use crate::operators::{
-    Error, Instantwise, Operator, Output, Port, Result, StateReader, StateWriter,
-};
-use crate::storage::{Bag, Visit};
+use crate::delta::{Delta, Instants, Weights};
+use crate::operators::{Error, Instantwise, Operator, Output, Port, Result};
+use crate::storage::{Bag, Deltas, Value, Visit};
 use crate::time::{Timestamp, Watermark};
 
 /// The most elements that one step of event time may make.
@@ -160,44 +156,10 @@ impl Operator for Samples {
 
     fn stores(&mut self, visit: &mut Visit<'_>) {
         visit(&mut self.content);
-    }
-
-    fn save(&self, to: &mut StateWriter) -> Result<()> {
-        to.put("content", self.content.save()?);
-        for delta in &self.round {
-            to.put("round", codec::encode(delta)?);
-        }
-        let arrived: ArrayRef = Arc::new(Int64Array::from_iter_values(
-            self.arrived.iter().map(|port| i64::try_from(*port).unwrap_or(i64::MAX)),
-        ));
-        to.put("arrived", RecordBatch::try_from_iter([("port", arrived)])?);
-        let times = Int64Array::from(vec![self.fired.map(|at| at.0), Some(self.changed.0)]);
-        let times: ArrayRef = Arc::new(times);
-        to.put("times", RecordBatch::try_from_iter_with_nullable([("time", times, true)])?);
-        Ok(())
-    }
-
-    fn load(&mut self, from: &mut StateReader) -> Result<()> {
-        let missing = || Error::State {
-            operator: "RSTREAM",
-            reason: "a section is missing or of another type".to_owned(),
-        };
-        let integers = |batch: &RecordBatch| -> Result<Int64Array> {
-            batch.column(0).as_primitive_opt::<Int64Type>().cloned().ok_or_else(missing)
-        };
-        self.content.load(&from.take("content").ok_or_else(missing)?)?;
-        while let Some(delta) = from.take("round") {
-            self.round.push(codec::decode(&delta)?);
-        }
-        let arrived = integers(&from.take("arrived").ok_or_else(missing)?)?;
-        self.arrived = arrived.values().iter().filter_map(|p| usize::try_from(*p).ok()).collect();
-        let times = integers(&from.take("times").ok_or_else(missing)?)?;
-        let [fired, changed] = times.iter().collect::<Vec<_>>()[..] else {
-            return Err(missing());
-        };
-        self.fired = fired.map(Timestamp);
-        self.changed = Timestamp(changed.ok_or_else(missing)?);
-        Ok(())
+        visit(&mut Deltas(&mut self.round));
+        visit(&mut Value(&mut self.arrived));
+        visit(&mut Value(&mut self.fired));
+        visit(&mut Value(&mut self.changed));
     }
 }
 
@@ -287,7 +249,7 @@ mod tests {
         let mut emitted = Emitted::default();
         emitted.delta(&mut first, 0, " w | ts | x:text\n+1 | 1 | a").instant(&mut first, 1);
         emitted.watermark(&mut first, 3);
-        hand_over(&first, &mut second);
+        hand_over(&mut first, &mut second);
         let mut emitted = Emitted::default();
         emitted.watermark(&mut second, 11);
         expect![[r#"

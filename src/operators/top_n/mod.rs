@@ -32,13 +32,12 @@ use datafusion::physical_expr::PhysicalExpr;
 
 use super::evaluate::Expressions;
 use super::finality::{Finality, Frees};
-use super::{Instantwise, Operator, Output, Port, Result, StateReader, StateWriter};
+use super::{Instantwise, Operator, Output, Port, Result};
 use crate::delta::{Delta, Instants, Weights, batch};
-use crate::storage::{Fixed, OrderedRows, RowCodec, RowSet, Visit};
+use crate::storage::{Deltas, Fixed, OrderedRows, RowCodec, RowSet, Store, Visit};
 use crate::time::{Timestamp, Watermark};
 use shown::{Changes, Peers, Shown};
 
-mod save;
 mod shown;
 #[cfg(test)]
 mod tests;
@@ -350,17 +349,10 @@ impl Operator for TopN {
     fn stores(&mut self, visit: &mut Visit<'_>) {
         visit(&mut self.rows);
         visit(&mut self.key_lengths);
-        visit(&mut self.net);
-        visit(&mut Fixed(self.shown.iter().map(Shown::memory).sum()));
+        visit(&mut Fixed(self.net.memory()));
+        visit(&mut self.shown);
+        visit(&mut Deltas(&mut self.pending));
         self.finality.iter_mut().for_each(|finality| finality.stores(visit));
         visit(&mut self.partitions);
-    }
-
-    fn save(&self, to: &mut StateWriter) -> Result<()> {
-        self.save_state(to)
-    }
-
-    fn load(&mut self, from: &mut StateReader) -> Result<()> {
-        self.load_state(from)
     }
 }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::Counting;
-use crate::storage::{OrderedRows, Store};
+use crate::storage::{Misfit, OrderedRows, StateReader, StateWriter, Store};
 
 /// The first rows of a partition, as of the last instant.
 #[derive(Clone, Debug, Default)]
@@ -18,10 +18,28 @@ pub(super) struct Shown {
     pub(super) dirty: bool,
 }
 
-impl Shown {
-    /// Bytes held.
-    pub(super) fn memory(&self) -> usize {
-        size_of::<Self>() + self.rows.memory()
+impl Store for Vec<Shown> {
+    fn memory(&self) -> usize {
+        self.iter().map(|shown| size_of::<Shown>() + shown.rows.memory()).sum()
+    }
+
+    fn save(&self, to: &mut StateWriter) -> Result<(), Misfit> {
+        let count = |shown: &Shown| [shown.rows.len(), shown.count, shown.groups];
+        to.put_numbers(&self.iter().map(count).collect::<Vec<_>>())?;
+        to.put_numbers(
+            &self.iter().flat_map(|shown| shown.rows.iter().copied()).collect::<Vec<_>>(),
+        )
+    }
+
+    fn load(&mut self, from: &mut StateReader) -> Result<(), Misfit> {
+        let counts = from.take_numbers::<[usize; 3]>()?;
+        let mut rows = from.take_numbers::<(u32, usize)>()?.into_iter();
+        let shown = counts.into_iter().map(|[len, count, groups]| {
+            let rows = rows.by_ref().take(len).collect();
+            Shown { rows, count, groups, dirty: false }
+        });
+        *self = shown.collect();
+        Ok(())
     }
 }
 

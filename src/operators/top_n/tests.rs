@@ -204,7 +204,7 @@ fn saved_state_continues_in_the_middle_of_an_instant() {
         before.delta(&mut first, 0, &start).instant(&mut first, 1);
         before.delta(&mut first, 0, &format!("{header}-1 | 2 | a | 5\n-2 | 2 | b | 1"));
         let mut second = TopN::new(options).unwrap();
-        hand_over(&first, &mut second);
+        hand_over(&mut first, &mut second);
         let (mut straight, mut resumed) = (Emitted::default(), Emitted::default());
         for (op, emitted) in [(&mut first, &mut straight), (&mut second, &mut resumed)] {
             emitted.delta(op, 0, &format!("{header}+1 | 2 | a | 4")).instant(op, 2);

@@ -22,9 +22,9 @@ use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 
 use super::runs::{Run, Runs};
-use super::{Error, Result, image};
-use crate::operators::{StateReader, StateWriter};
+use super::{Error, Result};
 use crate::sql::catalog::Oid;
+use crate::storage::{StateReader, StateWriter};
 use crate::time::Timestamp;
 use keeper::Keeper;
 use part::{Saved, Sealed};
@@ -108,9 +108,10 @@ impl History {
 
     /// Writes the rows, or in which files they are.
     pub fn save(&self, to: &mut StateWriter) -> Result<()> {
+        to.put_value(&(self.sealed.len(), self.newest.iter().count()))?;
         for part in &self.sealed {
             let (saved, runs) = part.saved();
-            image::put_json(to, "part", &saved)?;
+            to.put_value(&saved)?;
             to.files.extend(part.file());
             runs.iter().try_for_each(|run| run.save(to))?;
         }
@@ -119,8 +120,9 @@ impl History {
 
     /// Takes what [`History::save`] wrote.
     pub fn load(&mut self, from: &mut StateReader) -> Result<()> {
-        while let Some(saved) = image::next_json(from, "part")? {
-            let part = match saved {
+        let (sealed, newest) = from.take_value::<(usize, usize)>()?;
+        for _ in 0..sealed {
+            let part = match from.take_value()? {
                 Saved::File(description, extent) => {
                     let gone = || Error::Record("there is no directory of files".into());
                     let (keeper, _) = self.keeper.as_ref().ok_or_else(gone)?;
@@ -128,9 +130,7 @@ impl History {
                     Arc::new(Sealed::in_file(Arc::clone(&self.schema), extent, stored))
                 }
                 Saved::Runs(count) => {
-                    let missing = || Error::Record("a run is missing".into());
-                    let run = |_| Retained::load(from)?.ok_or_else(missing);
-                    let runs = (0..count).map(run).collect::<Result<_>>()?;
+                    let runs = (0..count).map(|_| Retained::load(from)).collect::<Result<_>>()?;
                     self.seal(runs)?
                 }
             };
@@ -138,7 +138,8 @@ impl History {
             self.sealed_rows += part.rows();
             self.sealed.push_back(part);
         }
-        while let Some(run) = Retained::load(from)? {
+        for _ in 0..newest {
+            let run = Retained::load(from)?;
             self.latest = run.delta.latest().max(self.latest);
             self.newest_bytes += run.bytes();
             self.newest.keep(run);

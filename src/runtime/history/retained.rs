@@ -6,11 +6,11 @@ use arrow::array::{Array, ArrayRef, TimestampMicrosecondArray, new_null_array};
 use arrow::datatypes::{Field, Schema};
 use arrow::error::ArrowError;
 
-use crate::delta::{Delta, Instants, append_column, batch, codec};
-use crate::operators::{StateReader, StateWriter};
+use crate::delta::{Delta, Instants, append_column, batch};
 use crate::planner::relation::LATE;
+use crate::runtime::Result;
 use crate::runtime::runs::Run;
-use crate::runtime::{Result, image};
+use crate::storage::{StateReader, StateWriter};
 use crate::time::Timestamp;
 
 /// Rows of consecutive commits.
@@ -79,27 +79,27 @@ impl Retained {
 
     /// Writes the rows.
     pub(super) fn save(&self, to: &mut StateWriter) -> Result<()> {
-        to.put("retained", codec::encode(&self.delta)?);
+        to.put_delta(&self.delta)?;
         let late = self.late.as_deref();
-        image::put_json(to, "arrivals", &(&self.arrivals, late.map(|late| &late.arrivals)))?;
+        to.put_value(&(&self.arrivals, late.map(|late| &late.arrivals)))?;
         if let Some(late) = late {
-            to.put("late", codec::encode(&late.delta)?);
+            to.put_delta(&late.delta)?;
         }
         Ok(())
     }
 
-    /// Takes what [`Retained::save`] wrote, if there is something.
-    pub(super) fn load(from: &mut StateReader) -> Result<Option<Self>> {
-        let Some(rows) = from.take("retained") else { return Ok(None) };
-        let (arrivals, late) = image::take_json(from, "arrivals")?;
+    /// Takes what [`Retained::save`] wrote.
+    pub(super) fn load(from: &mut StateReader) -> Result<Self> {
+        let rows = from.take_delta()?;
+        let (arrivals, late) = from.take_value()?;
         let late = match late {
             None => None,
             Some(arrivals) => {
-                let delta = codec::decode(&image::take(from, "late")?)?;
+                let delta = from.take_delta()?;
                 Some(Arc::new(Retained { delta, arrivals, late: None }))
             }
         };
-        Ok(Some(Retained { delta: codec::decode(&rows)?, arrivals, late }))
+        Ok(Retained { delta: rows, arrivals, late })
     }
 }
 

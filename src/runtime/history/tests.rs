@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::delta::{Delta, Instants, Weights, append_column};
 use crate::planner::relation::LATE;
+use crate::storage::{StateReader, StateWriter};
 
 /// Rows of all kinds of columns that Parquet has, and one of those that it has not.
 fn rows(values: &[i64]) -> RecordBatch {
@@ -135,14 +136,14 @@ fn an_image_names_files_and_copies_the_rest() {
         keeper.drain();
         let mut to = StateWriter::default();
         stored.save(&mut to).unwrap();
-        (to.sections, to.files, shown(&stored))
+        (to.items, to.files, shown(&stored))
     };
-    assert_eq!(saved.iter().filter(|(name, _)| name == "part").count(), 4);
-    assert_eq!(saved.iter().filter(|(name, _)| name == "retained").count(), 1);
+    let counts: (usize, usize) = StateReader::new(saved.clone()).take_value().unwrap();
+    assert_eq!(counts, (4, 1));
     let load = || {
         let keeper = Keeper::start(dir.path(), 4).unwrap();
         let mut loaded = history(Retention::Forever, Some(&keeper));
-        let loading = loaded.load(&mut StateReader { sections: saved.clone() });
+        let loading = loaded.load(&mut StateReader::new(saved.clone()));
         let held = keeper.archive().settle();
         loading.map(|()| (shown(&loaded), held.len()))
     };
@@ -170,7 +171,7 @@ fn what_is_on_its_way_to_a_file_is_copied() {
     keeper.drain();
     assert_eq!((stored.size().rows_in_files, shown(&stored).len()), (6, 6));
     let mut loaded = history(Retention::Forever, Some(&keeper));
-    loaded.load(&mut StateReader { sections: to.sections }).unwrap();
+    loaded.load(&mut StateReader::of(to)).unwrap();
     keeper.drain();
     assert_eq!(shown(&loaded), shown(&stored)[..5]);
     assert_eq!(loaded.size().rows_in_files, 4);

@@ -3,11 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::Publication;
-use crate::delta::codec;
-use crate::operators::{StateReader, StateWriter};
+use crate::runtime::Result;
 use crate::runtime::job::Fault;
 use crate::runtime::packet::Commit;
-use crate::runtime::{Result, image};
+use crate::storage::{Misfit, StateReader, StateWriter};
 use crate::time::Watermark;
 
 /// What a result is made of beside its content.
@@ -17,7 +16,8 @@ struct Saved {
     watermark: Watermark,
     elements: u64,
     skip_first: bool,
-    floor: Option<Watermark>,
+    /// The floor, and how many changes wait above it.
+    floor: Option<(Watermark, usize)>,
     fault: Option<Fault>,
 }
 
@@ -30,12 +30,12 @@ impl Publication {
             watermark: state.watermark,
             elements: state.elements,
             skip_first: state.skip_first,
-            floor: state.floor.as_ref().map(|(floor, _)| *floor),
+            floor: state.floor.as_ref().map(|(floor, waiting)| (*floor, waiting.len())),
             fault: state.fault.clone(),
         };
-        image::put_json(to, "result", &saved)?;
+        to.put_value(&saved)?;
         for waiting in state.floor.iter().flat_map(|(_, waiting)| waiting) {
-            to.put("above floor", codec::encode(waiting)?);
+            to.put_delta(waiting)?;
         }
         if let Some(changes) = &state.changes {
             changes.save(to)?;
@@ -47,16 +47,16 @@ impl Publication {
     /// query.
     pub(in crate::runtime) fn load(&self, from: &mut StateReader) -> Result<Option<Fault>> {
         let mut state = self.lock();
-        let saved: Saved = image::take_json(from, "result")?;
+        let saved: Saved = from.take_value()?;
         (state.expected, state.commit) = (saved.commit, saved.commit);
         state.watermark = saved.watermark;
         state.elements = saved.elements;
         state.skip_first = saved.skip_first;
-        let mut waiting = Vec::new();
-        while let Some(delta) = from.take("above floor") {
-            waiting.push(codec::decode(&delta)?);
+        state.floor = None;
+        if let Some((floor, count)) = saved.floor {
+            let waiting = (0..count).map(|_| from.take_delta());
+            state.floor = Some((floor, waiting.collect::<Result<_, Misfit>>()?));
         }
-        state.floor = saved.floor.map(|floor| (floor, waiting));
         if let Some(changes) = &mut state.changes {
             changes.load(from)?;
         }

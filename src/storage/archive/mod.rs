@@ -1,4 +1,6 @@
-//! Rows in Parquet files of a directory: what is too much for memory and never changes.
+//! Files of a directory: what is too much for memory or for the log, and never changes.
+//!
+//! Rows that streams retain stand in Parquet files, images of the state in those of [`pages`].
 //!
 //! # Semantics
 //! A file is written once, whole, and is there for others only when it and its name are on the
@@ -13,6 +15,7 @@
 //! 1. A name is given once in the life of a directory, as long as it knows of it; so a file is
 //!    never overwritten.
 
+pub mod pages;
 mod stored;
 #[cfg(test)]
 mod tests;
@@ -33,6 +36,7 @@ use parquet::file::properties::WriterProperties;
 pub use stored::{Description, Opened, Stored};
 
 use super::log::{self, Disk};
+use super::state::Misfit;
 
 /// What a file's name ends in.
 const EXTENSION: &str = "parquet";
@@ -68,6 +72,15 @@ pub enum Error {
     /// The names of files are not on the disk.
     #[error(transparent)]
     Sync(#[from] log::Error),
+    /// An image names a file that it does not have.
+    #[error("pages are said to be in file {pages_in} of an image that has not so many")]
+    Nameless {
+        /// The number of the file.
+        pages_in: u32,
+    },
+    /// What was spilled cannot be read.
+    #[error(transparent)]
+    State(#[from] Misfit),
     /// Rows of a kind that Parquet files cannot hold.
     #[error("rows cannot be written as Parquet: {0}")]
     Unwritable(#[from] ParquetError),
@@ -135,21 +148,25 @@ impl Archive {
         schema: &SchemaRef,
         parts: &[Vec<RecordBatch>],
     ) -> Result<Arc<Stored>> {
-        let bytes = encode(schema, parts)?;
+        let rows = parts.iter().flatten().map(|batch| batch.num_rows() as u64).sum();
+        self.put(owner, EXTENSION, &encode(schema, parts)?, rows)
+    }
+
+    /// Writes a file of bytes, in which there are so many rows.
+    fn put(&self, owner: &str, extension: &str, bytes: &[u8], rows: u64) -> Result<Arc<Stored>> {
         let name = {
             let mut files = self.lock();
             let number = files.next;
             files.next += 1;
-            format!("{owner}-{number}.{EXTENSION}")
+            format!("{owner}-{number}.{extension}")
         };
         let path = self.dir.join(&name);
-        if let Err(error) = put(&path, &bytes) {
+        if let Err(error) = put(&path, bytes) {
             // It is in nobody's way, and goes with the next start.
             let _ = fs::remove_file(&path);
             return Err(error);
         }
-        let rows = parts.iter().flatten().map(|batch| batch.num_rows() as u64).sum();
-        let checksum = crc32fast::hash(&bytes);
+        let checksum = crc32fast::hash(bytes);
         Ok(self.hold(Description { name, bytes: bytes.len() as u64, checksum, rows }))
     }
 
@@ -225,7 +242,9 @@ fn put(path: &Path, bytes: &[u8]) -> Result<()> {
 
 /// The number in a file's name; of other files none.
 fn number(name: &str) -> Option<u64> {
-    name.strip_suffix(EXTENSION)?.strip_suffix('.')?.rsplit_once('-')?.1.parse().ok()
+    let (name, extension) = name.rsplit_once('.')?;
+    let known = [EXTENSION, pages::EXTENSION].contains(&extension);
+    name.rsplit_once('-').filter(|_| known)?.1.parse().ok()
 }
 
 fn encode(schema: &SchemaRef, parts: &[Vec<RecordBatch>]) -> Result<Vec<u8>> {

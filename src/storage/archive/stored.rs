@@ -50,7 +50,7 @@ impl Stored {
         &self.path
     }
 
-    fn corrupt(&self, what: impl Into<String>) -> Error {
+    pub(super) fn corrupt(&self, what: impl Into<String>) -> Error {
         Error::Corrupt { path: self.path.clone(), what: what.into() }
     }
 
@@ -75,7 +75,12 @@ impl Stored {
         Ok(bytes)
     }
 
-    /// Reads what is in the file; fails if it is not what was written. Blocks.
+    /// Fails if the file is not what was written. Blocks.
+    pub fn check(&self) -> Result<()> {
+        self.bytes().map(drop)
+    }
+
+    /// Reads the rows in the file; fails if it is not what was written. Blocks.
     pub fn open(&self) -> Result<Opened<'_>> {
         let bytes = Bytes::from(self.bytes()?);
         let metadata = ArrowReaderMetadata::load(&bytes, ArrowReaderOptions::new());
