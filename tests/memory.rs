@@ -149,3 +149,14 @@ fn tables_spill_and_take_no_more_rows_when_they_cannot() {
     assert_eq!(number(&mut client, "SELECT count(*) FROM t WHERE pad LIKE 'X%'"), 2_000);
     assert_eq!(number(&mut client, "SELECT count(*) FROM s"), 1);
 }
+
+#[test]
+fn query_that_would_hold_too_much_is_refused_and_others_go_on() {
+    let server = Server::with_memory("12MB");
+    let mut client = server.connect();
+    let text = "SELECT length(string_agg(repeat(i::text, 2000), '')) FROM generate_series(10000, 60000) AS g(i)";
+    assert_eq!(client.fail(text).code, "53200");
+    let sorted = "SELECT max(n) FROM (SELECT row_number() OVER (ORDER BY pad DESC) AS n \
+                  FROM (SELECT lpad(i::text, 1000, 'x') AS pad FROM generate_series(1, 20000) AS g(i)) AS p) AS t";
+    assert_eq!(number(&mut client, sorted), 20_000);
+}

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use datafusion::error::Result;
 use datafusion::execution::{
     FunctionRegistry, SessionState, SessionStateBuilder, SessionStateDefaults,
 };
 use datafusion::optimizer::{Analyzer, AnalyzerRule, Optimizer, OptimizerRule};
 use datafusion::prelude::SessionConfig;
 
+use super::budget;
 use crate::clock::Clock;
 use crate::functions::{clock_timestamp, json_operators};
 use crate::planner::coercion::PostgresTypes;
@@ -41,8 +43,12 @@ pub fn in_zone(functions: &SessionState, zone: &str, style: Style) -> SessionSta
 }
 
 /// Returns the functions, planners and settings that every statement shares; `clock` is that of
-/// `clock_timestamp()`.
-pub fn session_state(threads: usize, clock: Arc<dyn Clock>) -> SessionState {
+/// `clock_timestamp()`, and `memory_limit` bounds what queries that run once hold.
+pub fn session_state(
+    threads: usize,
+    memory_limit: usize,
+    clock: Arc<dyn Clock>,
+) -> Result<SessionState> {
     let mut config = SessionConfig::new()
         .with_target_partitions(threads)
         .with_information_schema(false)
@@ -65,8 +71,10 @@ pub fn session_state(threads: usize, clock: Arc<dyn Clock>) -> SessionState {
     // DataFusion's planner of subscripts takes all of them for those of arrays.
     let mut planners = vec![json_operators()];
     planners.extend(SessionStateDefaults::default_expr_planners());
+    let (config, runtime) = budget::bounded(config, memory_limit)?;
     let mut state = SessionStateBuilder::new()
         .with_config(config)
+        .with_runtime_env(Arc::new(runtime))
         .with_default_features()
         .with_expr_planners(planners)
         .with_analyzer_rules(rules)
@@ -86,5 +94,5 @@ pub fn session_state(threads: usize, clock: Arc<dyn Clock>) -> SessionState {
         // It may not have been there.
         let _ = FunctionRegistry::deregister_udf(&mut state, name);
     }
-    state
+    Ok(state)
 }

@@ -14,8 +14,10 @@ mod ahead;
 mod alter_table;
 mod aside;
 mod asof;
+mod assigned;
 mod assignment;
 mod backup;
+mod budget;
 mod checkpoint;
 mod columns;
 mod constants;
@@ -210,8 +212,10 @@ impl Engine {
         let EngineOptions { shards, threads, batch_rows, .. } = options;
         let sizes = Sizes { shards, threads, batch_rows };
         let hub = Hub::start(hub, sizes, keeper, memory).map_err(internal)?;
+        let system = Arc::<HeldClock>::clone(clock);
+        let functions = functions::session_state(threads, options.memory_limit, system)?;
         Ok(Arc::new(Self {
-            functions: Arc::new(functions::session_state(threads, Arc::<HeldClock>::clone(clock))),
+            functions: Arc::new(functions),
             zones: Mutex::default(),
             hub,
             options,

@@ -9,23 +9,24 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::RecordBatch;
-use arrow::compute::concat_batches;
-use arrow::datatypes::{Field, FieldRef, Schema};
-use datafusion::catalog::MemTable;
+use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
+use datafusion::catalog::{MemTable, TableProvider};
 use datafusion::common::DFSchema;
 use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::datasource::provider_as_source;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
 use datafusion::execution::context::ExecutionProps;
+use datafusion::execution::memory_pool::MemoryReservation;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Sort};
 use datafusion::optimizer::OptimizerRule;
 use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 use datafusion::physical_plan::{SendableRecordBatchStream, execute_stream};
-use futures::TryStreamExt;
 
+use super::assigned::assigned;
+use super::budget::Held;
 use super::{Error, Result, asof};
 use crate::delta::batch;
 use crate::error::SqlState;
@@ -40,8 +41,12 @@ use crate::windows::snapshot::{self, SessionsOf};
 /// How many scans of given rows there have been.
 static SCANS: AtomicU64 = AtomicU64::new(0);
 
-/// Replaces our nodes, innermost first, by their rows.
-pub(super) async fn our_nodes(mut plan: LogicalPlan, state: &SessionState) -> Result<LogicalPlan> {
+/// Replaces our nodes, innermost first, by their rows; returns what these hold of what queries may.
+pub(super) async fn our_nodes(
+    mut plan: LogicalPlan,
+    state: &SessionState,
+) -> Result<(LogicalPlan, Vec<MemoryReservation>)> {
+    let mut shares = Vec::new();
     while let Some(node) = innermost(&plan)? {
         if !node.all_out_ref_exprs().is_empty() {
             return Err(Error::hinted(
@@ -50,22 +55,43 @@ pub(super) async fn our_nodes(mut plan: LogicalPlan, state: &SessionState) -> Re
                 "Write it as a join.",
             ));
         }
-        let mut inputs = Vec::new();
-        for input in node.inputs() {
-            inputs.push(collect_plain(state, input).await?);
-        }
-        let mut rows = Some(rows_of(&simplified(&node, state)?, inputs)?);
+        let mut table = Some(match window_node(&node).map(|window| (window, window.kind)) {
+            Some((window, WindowKind::Assign(how))) => {
+                assigned(window, assigner(how), state).await?
+            }
+            _ => {
+                let held = computed(&node, state).await?;
+                let table = table_of(&held.rows)?;
+                shares.push(held.into_share());
+                table
+            }
+        });
         plan = plan
-            .transform_down_with_subqueries(|other| match rows.take_if(|_| other == node) {
+            .transform_down_with_subqueries(|other| match table.take_if(|_| other == node) {
                 None => Ok(Transformed::no(other)),
-                Some(rows) => {
-                    let values = values_of(&other, rows)?;
-                    Ok(Transformed::new(values, true, TreeNodeRecursion::Jump))
+                Some(table) => {
+                    let rows = scan_as(&other, table)?;
+                    Ok(Transformed::new(rows, true, TreeNodeRecursion::Jump))
                 }
             })?
             .data;
     }
-    Ok(plan)
+    Ok((plan, shares))
+}
+
+/// The rows of one of our nodes. They are computed where it may take long: a statement that is
+/// canceled does not wait for them.
+async fn computed(node: &LogicalPlan, state: &SessionState) -> Result<Held> {
+    let (mut inputs, mut shares) = (Vec::new(), Vec::new());
+    for input in node.inputs() {
+        let held = Held::gather(state, execute_plain(state, input).await?).await?;
+        inputs.push(held.rows.clone());
+        shares.push(held.into_share());
+    }
+    let node = simplified(node, state)?;
+    let rows = tokio::task::spawn_blocking(move || rows_of(&node, inputs)).await;
+    let rows = rows.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+    Ok(Held::made(state, rows?)?)
 }
 
 /// Runs a plan without nodes of ours.
@@ -75,13 +101,6 @@ pub(super) async fn execute_plain(
 ) -> Result<SendableRecordBatchStream> {
     let physical = state.create_physical_plan(plan).await?;
     Ok(execute_stream(physical, state.task_ctx())?)
-}
-
-async fn collect_plain(state: &SessionState, plan: &LogicalPlan) -> Result<RecordBatch> {
-    let rows = execute_plain(state, plan).await?;
-    let schema = rows.schema();
-    let batches: Vec<RecordBatch> = rows.try_collect().await?;
-    Ok(concat_batches(&schema, &batches)?)
 }
 
 /// One of our nodes whose inputs have no other.
@@ -123,12 +142,11 @@ fn windowed(window: &WindowNode, rows: &RecordBatch) -> Result<RecordBatch> {
     let computed = computed.collect::<Result<Vec<_>, DataFusionError>>()?;
     let times = &computed[0];
     Ok(match window.kind {
-        WindowKind::Assign(how) => snapshot::assign(rows, times, assigner(how))?,
         WindowKind::Session { gap, .. } => {
             let (keys, met) = computed[1..].split_at(window.session_keys().len());
             snapshot::sessions(rows, SessionsOf { times, keys, met: met.first(), gap })?
         }
-        _ => unreachable!("brackets are replaced before"),
+        _ => unreachable!("brackets are replaced before, and what only assigns windows is a table"),
     })
 }
 
@@ -147,15 +165,29 @@ pub(super) fn values_of(
     node: &LogicalPlan,
     rows: RecordBatch,
 ) -> Result<LogicalPlan, DataFusionError> {
-    // Names come from the node, where relations tell equal ones apart.
+    scan_as(node, table_of(&rows)?)
+}
+
+/// The columns under numbers as their names: names come from the node that the rows stand for,
+/// where relations tell equal ones apart.
+pub(super) fn numbered(schema: &Schema) -> SchemaRef {
     let named = |(i, field): (usize, &FieldRef)| field.as_ref().clone().with_name(i.to_string());
-    let fields: Vec<Field> = rows.schema().fields().iter().enumerate().map(named).collect();
-    let schema = Arc::new(Schema::new(fields));
+    let fields: Vec<Field> = schema.fields().iter().enumerate().map(named).collect();
+    Arc::new(Schema::new(fields))
+}
+
+fn table_of(rows: &RecordBatch) -> Result<Arc<dyn TableProvider>, DataFusionError> {
+    let schema = numbered(&rows.schema());
     let rows = batch(Arc::clone(&schema), rows.columns().to_vec(), rows.num_rows())?;
-    let table = MemTable::try_new(schema, vec![vec![rows]])?;
+    Ok(Arc::new(MemTable::try_new(schema, vec![vec![rows]])?))
+}
+
+fn scan_as(
+    node: &LogicalPlan,
+    table: Arc<dyn TableProvider>,
+) -> Result<LogicalPlan, DataFusionError> {
     let name = format!("$rows {}", SCANS.fetch_add(1, Ordering::Relaxed));
-    let scan =
-        LogicalPlanBuilder::scan(name, provider_as_source(Arc::new(table)), None)?.build()?;
+    let scan = LogicalPlanBuilder::scan(name, provider_as_source(table), None)?.build()?;
     let columns = scan.schema().iter().zip(node.schema().iter()).map(|(new, (qualifier, old))| {
         Expr::from(new).alias_qualified(qualifier.cloned(), old.name())
     });

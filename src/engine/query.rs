@@ -26,10 +26,13 @@ use datafusion::common::{ParamValues, ScalarValue};
 use datafusion::datasource::provider_as_source;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
+use datafusion::execution::memory_pool::MemoryReservation;
 use datafusion::logical_expr::{LogicalPlan, TableScan, TableScanBuilder};
 use datafusion::physical_plan::SendableRecordBatchStream;
-use futures::{StreamExt, TryStreamExt};
+use futures::StreamExt;
 
+use super::assigned::assigns;
+use super::budget::{Held, holding};
 use super::history::{HistoryTable, deltas_of, in_order};
 use super::nodes::{break_ties, execute_plain, our_nodes, values_of, window_expr};
 use super::outcome::{RowStream, Rows};
@@ -154,9 +157,7 @@ pub async fn collect(
         return Ok(rows);
     }
     let stream = execute(once, plan).await?;
-    let schema = stream.schema();
-    let batches: Vec<RecordBatch> = stream.try_collect().await?;
-    Ok(concat_batches(&schema, &batches)?)
+    Ok(Held::gather(&once.functions, stream).await?.rows)
 }
 
 async fn execute(once: &Once, plan: LogicalPlan) -> Result<SendableRecordBatchStream> {
@@ -172,14 +173,16 @@ async fn execute(once: &Once, plan: LogicalPlan) -> Result<SendableRecordBatchSt
         }
     };
     let plan = limits::computed(break_ties(plan)?, &state)?;
+    let assigns = plan.exists(|node| Ok(window_node(node).is_some_and(assigns)))?;
     let streams = made_streams(once, &plan, &reads).await?;
     let held = At { instant, reads, streams };
-    let plan = held.replace(plan, &state).await?;
+    let (plan, shares) = held.replace(plan, &state).await?;
     let mut state = state;
     // Rows that are read a part at a time stay in the order of their arrival.
     let in_files = held.reads.values().any(Read::is_in_files);
-    state.config_mut().options_mut().optimizer.enable_round_robin_repartition &= !in_files;
-    execute_plain(&state, &plan).await
+    let parts = in_files || assigns;
+    state.config_mut().options_mut().optimizer.enable_round_robin_repartition &= !parts;
+    Ok(holding(execute_plain(&state, &plan).await?, shares))
 }
 
 /// Settles the types of a plan that runs once, and what its aggregates do.
@@ -260,7 +263,11 @@ struct At {
 
 impl At {
     /// Replaces scans and windows by what they hold.
-    async fn replace(&self, plan: LogicalPlan, state: &SessionState) -> Result<LogicalPlan> {
+    async fn replace(
+        &self,
+        plan: LogicalPlan,
+        state: &SessionState,
+    ) -> Result<(LogicalPlan, Vec<MemoryReservation>)> {
         let recursive = plan.exists(|n| Ok(matches!(n, LogicalPlan::RecursiveQuery(_))))?;
         let mut plan = self.replace_scans(plan, recursive)?;
         if recursive {

@@ -164,7 +164,7 @@ impl Engine {
             }
             Part::Files(files) => {
                 self.hub.connect();
-                gathered.adopt(files, self.hub.keeper().archive())?;
+                gathered.adopt(files, self.hub.keeper().archive());
             }
             Part::State(subject) => self.load(subject, &mut gathered.state(bytes)?)?,
             Part::End => {

@@ -24,7 +24,7 @@ use super::derived::QueryOptions;
 use super::dml::{check_columns, check_not_null, fitted, refuse_derived};
 use super::session::Session;
 use super::{Engine, Error, Result, lock, query};
-use crate::delta::{Delta, batch, codec};
+use crate::delta::{Delta, batch};
 use crate::error::{Classify, SqlState};
 use crate::fault;
 use crate::operators::evaluate::row_text;
@@ -426,7 +426,6 @@ impl SinkStatus {
         };
         to.put_value(&waiting.iter().map(about).collect::<Vec<_>>())?;
         waiting.iter().try_for_each(|change| to.put_delta(&change.delta))?;
-        }
         Ok(to)
     }
 

@@ -32,6 +32,7 @@ mod text;
 pub mod time;
 mod time_format;
 mod time_read;
+mod truncate;
 pub mod zone;
 
 /// A call of `now()`.
@@ -60,6 +61,7 @@ pub fn register(state: &mut SessionState) -> datafusion::error::Result<()> {
     replace_aggregate(state, AggregateUDF::from(average::Average::default()))?;
     state.register_udf(Arc::new(ScalarUDF::from(now::Now::default())))?;
     state.register_udf(Arc::new(ScalarUDF::from(part::Extract::default())))?;
+    state.register_udf(Arc::new(ScalarUDF::from(truncate::DateTrunc::default())))?;
     let left = datafusion::functions::unicode::left().as_ref().clone();
     state.register_udf(Arc::new(left.with_aliases(["$cut_text"])))?;
     let scalars = [

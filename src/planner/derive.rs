@@ -75,6 +75,10 @@ pub(super) fn node(op: Op, inputs: Vec<Node>, schema: SchemaRef) -> Node {
     };
     properties.finality.resize(width, None);
     properties.timeless = inputs.iter().all(|input| input.properties.timeless);
+    // What a stream has said is final.
+    let of_stream = matches!(op, Op::ToStream(_));
+    let late = inputs.iter().map(|input| input.properties.late).max().filter(|_| !of_stream);
+    properties.late = late.unwrap_or(0);
     properties.time_type = inputs.iter().find_map(|input| input.properties.time_type.clone());
     Node { op, inputs, schema, properties }
 }
@@ -108,6 +112,7 @@ pub(super) fn scan(op: Op, source: &RelationSource, schema: SchemaRef) -> Node {
                 time_column: source.event_time().and_then(position),
                 ordered: true,
                 stream: true,
+                late,
                 ..unknown(scan)
             }
         }

@@ -128,6 +128,9 @@ fn own(error: &DataFusionError) -> Option<&Error> {
     }
 }
 
+/// What is said where there is no room for what a query that runs once has to hold.
+const NO_ROOM: &str = "out of memory: queries that run once would hold more than they may";
+
 /// DataFusion's error without its wrapping, in Postgres's words where it has some.
 fn data_fusion_message(error: &DataFusionError) -> String {
     if let Some(own) = own(error) {
@@ -149,6 +152,7 @@ fn data_fusion_message(error: &DataFusionError) -> String {
             format!("{what} is not supported")
         }
         DataFusionError::ArrowError(arrow, _) => arrow_message(&arrow.to_string()),
+        DataFusionError::ResourcesExhausted(_) => NO_ROOM.to_owned(),
         other => first_line(&other.strip_backtrace()).to_owned(),
     }
 }
@@ -454,6 +458,9 @@ fn data_fusion_hint(error: &DataFusionError) -> Option<String> {
             let near = meant.len().abs_diff(written.len()) <= 2
                 && meant.get(..2).is_some_and(|start| written.starts_with(start));
             near.then(|| format!("Perhaps you meant the function {meant}."))
+        }
+        DataFusionError::ResourcesExhausted(_) => {
+            Some("Read less at a time, or start the server with a greater memory_limit.".into())
         }
         other => wording(&spoken(other)?)?.hint,
     }

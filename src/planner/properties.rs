@@ -26,6 +26,9 @@ pub struct Properties {
     pub ordered: bool,
     /// The object that is scanned is a stream.
     pub stream: bool,
+    /// For how long after an instant of event time has closed it may be corrected, because rows
+    /// come late.
+    pub late: i64,
 }
 
 /// "A row with value `v` in this column is final once the watermark has reached `v + after`."
@@ -84,6 +87,7 @@ impl Properties {
             && self.size >= new.size
             && self.timeless == new.timeless
             && self.time_type == new.time_type
+            && self.late >= new.late
     }
 
     /// The finality of the first column whose values are closest to it, a strict one if possible:

@@ -385,8 +385,7 @@ impl Hub {
             content.keep_in_files(&self.keeper, oid);
         }
         let parts = build::result_shards(plan, self.shards);
-        let shape =
-            Shape { kind: plan.kind, clock: plan.result_clock, ordered: properties.ordered };
+        let shape = Shape::of(plan);
         let room = Arc::clone(&self.room);
         let account = Account::new(&self.memory);
         let publication = Publication::new(shape, parts, content, room, account);

@@ -261,10 +261,8 @@ pub struct Gathered {
 
 impl Gathered {
     /// Takes the files that have pages.
-    pub fn adopt(&mut self, files: Vec<Description>, archive: &Archive) -> Result<()> {
-        let adopted = files.into_iter().map(|file| archive.adopt(file));
-        self.files = adopted.collect::<Result<_, archive::Error>>()?;
-        Ok(())
+    pub fn adopt(&mut self, files: Vec<Description>, archive: &Archive) {
+        self.files = files.into_iter().map(|file| archive.adopt(file)).collect();
     }
 
     /// Reads the state of a subject.

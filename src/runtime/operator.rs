@@ -8,7 +8,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
 
 use super::Result;
-use super::stage::Order;
+use super::stage::{Late, Order};
 use crate::operators::aggregate::{AggregateOptions, Call};
 use crate::operators::asof::{AsOfOptions, AsOfSide, Nearest};
 use crate::operators::join::{JoinKind, JoinOptions, JoinSide, LookupOptions};
@@ -53,7 +53,18 @@ pub(super) fn order(node: &Node, clock: Clock) -> Order {
         (Op::Union, Clock::Event) if !in_order(node) => Order::Passing,
         (_, Clock::Arrival) => Order::Commits,
         (_, Clock::Event) if node.properties.timeless => Order::Commits,
-        (_, Clock::Event) => Order::Instants(instantwise(node)),
+        (_, Clock::Event) => Order::Instants(instantwise(node), late(node)),
+    }
+}
+
+/// What a node of an EVENT block does with changes of instants that have closed.
+fn late(node: &Node) -> Late {
+    let corrected = node.inputs.iter().any(|input| input.properties.late > 0);
+    match &node.op {
+        _ if !corrected => Late::Never,
+        Op::Window(_) => Late::OwnTime,
+        Op::ToStream(_) => Late::FirstOpen,
+        _ => Late::LastClosed,
     }
 }
 

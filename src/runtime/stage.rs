@@ -10,9 +10,13 @@
 //! the table as of the log position that releases the instant (LANGUAGE 4.5).
 //! All other stages see a commit as one instant.
 //!
+//! A change of an instant that the watermark has passed corrects the last one that it has passed
+//! ([`Late`]): what instants before that have been stands, and so do tables as of that instant.
+//!
 //! # Invariants
 //! 1. Among equal instants rows keep the order in which they arrived (seq), by stable sorting.
 //! 2. After a call with watermark W nothing older than W is held.
+//! 3. Instants do not fall: that which is corrected is the last one.
 
 use arrow::array::{BooleanArray, UInt32Array};
 use arrow::datatypes::SchemaRef;
@@ -50,11 +54,24 @@ impl PortState {
     }
 }
 
+/// What becomes of changes of instants that have closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Late {
+    /// There are none.
+    Never,
+    /// They keep their times: windows know what is left of a row's life.
+    OwnTime,
+    /// They correct the last closed instant.
+    LastClosed,
+    /// They come with the first open instant: what a stream has said is final.
+    FirstOpen,
+}
+
 /// How a stage sees time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
     /// Instants of event time, complete and in order.
-    Instants(Instantwise),
+    Instants(Instantwise, Late),
     /// A commit is one instant.
     Commits,
     /// Changes pass as they come, with their times: the operator keeps no state.
@@ -80,6 +97,23 @@ pub struct Arrived {
     pub watermark: Watermark,
 }
 
+impl Late {
+    /// Changes at the instants at which they take effect where `watermark` is known.
+    fn placed(self, delta: Delta, watermark: Watermark) -> Delta {
+        match self {
+            Late::Never | Late::OwnTime => delta,
+            Late::LastClosed => delta.not_before(watermark.last_closed()),
+            Late::FirstOpen => delta.not_before(watermark.0),
+        }
+    }
+
+    /// Whether some of these changes are of instants that have closed.
+    fn corrects(self, delta: &Delta, watermark: Watermark) -> bool {
+        let closed = |row: usize| watermark.closes(delta.ts_at(row));
+        self != Late::Never && (0..delta.len()).any(closed)
+    }
+}
+
 impl Stage {
     /// A stage that has seen nothing yet.
     pub fn new(operator: Box<dyn Operator>, ports: Vec<PortState>, order: Order) -> Self {
@@ -99,7 +133,7 @@ impl Stage {
         let mut deltas = Vec::with_capacity(arrived.len());
         for (port, arrived) in arrived.into_iter().enumerate() {
             // A table, or a view on another clock, never holds an instant back (LANGUAGE 4.1).
-            let timeless = self.ports[port].timeless && matches!(self.order, Order::Instants(_));
+            let timeless = self.ports[port].timeless && matches!(self.order, Order::Instants(..));
             let watermark = if timeless { Watermark::MAX } else { arrived.watermark };
             moved = self.meet.advance(port, watermark).or(moved);
             deltas.push(arrived.deltas);
@@ -107,12 +141,17 @@ impl Stage {
         match self.order {
             Order::Passing => self.pass(deltas, out)?,
             Order::Commits => self.commit(commit.time, deltas, out)?,
-            Order::Instants(how) => {
+            Order::Instants(how, late) => {
+                let mut corrects = false;
                 for (port, deltas) in self.ports.iter_mut().zip(deltas) {
-                    port.held.extend(deltas);
+                    for delta in deltas {
+                        let delta = if port.timeless { delta } else { late.placed(delta, before) };
+                        corrects |= !port.timeless && late.corrects(&delta, before);
+                        port.held.push(delta);
+                    }
                 }
-                if let Some(watermark) = moved {
-                    self.instants(how, (before, watermark), out)?;
+                if corrects || moved.is_some() {
+                    self.instants(how, (before, self.meet.get()), out)?;
                 }
             }
         }
@@ -131,7 +170,7 @@ impl Stage {
         at: Timestamp,
         out: &mut Output,
     ) -> Result<()> {
-        if let Order::Instants(_) = self.order {
+        if let Order::Instants(..) = self.order {
             self.ports[port].held.extend(deltas);
             return Ok(());
         }
@@ -245,15 +284,20 @@ fn last_instant(delta: &Delta) -> Option<Timestamp> {
 }
 
 impl PortState {
-    /// Takes the held rows that `watermark` has passed, sorted by instant.
+    /// Takes the held rows that `watermark` has passed, sorted by instant; those without time if
+    /// it has moved.
     fn release(&mut self, before: Watermark, watermark: Watermark) -> Result<Delta> {
         let held = std::mem::take(&mut self.held);
         if held.is_empty() {
             return Ok(Delta::empty(SchemaRef::clone(&self.schema)));
         }
         let all = Delta::concat(&self.schema, &held)?;
-        if self.timeless {
+        if self.timeless && before < watermark {
             return Ok(all.at(before.0));
+        }
+        if self.timeless {
+            self.held.push(all);
+            return Ok(Delta::empty(SchemaRef::clone(&self.schema)));
         }
         let ts = match all.ts() {
             Instants::All(at) if watermark.closes(*at) => return Ok(all),

@@ -138,18 +138,18 @@ impl Table {
 
     /// Spills so many bytes, if there are so many, and returns how many were.
     pub(super) fn spill(&mut self, bytes: usize) -> usize {
-        let Self { bag, index, snapshot, holding, .. } = self;
-        let stores = |visit: &mut Visit<'_>| show(bag, index, snapshot, visit);
+        let Self { bag, indexes, snapshot, holding, .. } = self;
+        let stores = |visit: &mut Visit<'_>| show(bag, indexes, snapshot, visit);
         holding.as_mut().map_or(0, |holding| holding.spill(bytes, stores))
     }
 
     /// Looks at what it holds after changes of so many rows, if it is time.
     fn settle(&mut self, changed: usize) {
         self.news += changed * ROW_BYTES;
-        let Self { bag, index, snapshot, holding, news, .. } = self;
+        let Self { bag, indexes, snapshot, holding, news, .. } = self;
         if let Some(holding) = holding.as_mut().filter(|holding| holding.is_stale(*news)) {
             *news = 0;
-            holding.settle(|visit: &mut Visit<'_>| show(bag, index, snapshot, visit));
+            holding.settle(|visit: &mut Visit<'_>| show(bag, indexes, snapshot, visit));
         }
     }
 
@@ -369,10 +369,10 @@ impl Table {
 }
 
 /// Shows what a table keeps.
-fn show(bag: &mut Bag, index: &mut Option<Index>, cached: &mut Cached, visit: &mut Visit<'_>) {
+fn show(bag: &mut Bag, indexes: &mut [Index], cached: &mut Cached, visit: &mut Visit<'_>) {
     visit(cached);
     visit(bag);
-    if let Some(Index { keys, rows, .. }) = index {
+    for Index { keys, rows, .. } in indexes {
         visit(keys);
         visit(rows);
     }

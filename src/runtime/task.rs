@@ -377,7 +377,7 @@ mod tests {
         let content = Content::relation(Arc::clone(&schema), false).unwrap();
         let room = Arc::default();
         let (kind, clock) = (Kind::Relation, Clock::Arrival);
-        let shape = Shape { kind, clock, ordered: false };
+        let shape = Shape { kind, clock, ordered: false, late: 0 };
         let account = Account::unlimited();
         let publication = Publication::new(shape, 1, content, room, account);
         let port = PortState::new(Feed::Channels(0..1), true, schema);

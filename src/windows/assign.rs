@@ -62,6 +62,17 @@ pub enum Assigner {
 }
 
 impl Assigner {
+    /// In how many windows a row is, at most.
+    pub fn most(self) -> usize {
+        let most = match self {
+            Assigner::Tumble { .. } => 1,
+            Assigner::Hop { slide: step, size, .. } | Assigner::Cumulate { step, size, .. } => {
+                (size - 1) / step + 1
+            }
+        };
+        usize::try_from(most).unwrap_or(usize::MAX)
+    }
+
     /// Calls `f(start, end)` for each window that `time` falls in, earliest first.
     pub fn windows(self, time: i64, mut f: impl FnMut(i64, i64)) -> Option<()> {
         match self {

@@ -11,8 +11,8 @@
 //!                      c                        [-----------)    6+c  9-c
 //! ```
 //!
-//! A row that comes late is there for what is left of its lifetime: from the first instant on that
-//! the watermark has not passed.
+//! A row that comes late has the lifetime that it would have had in time; what of that has passed
+//! is emitted at once, and who reads it corrects what it can.
 //!
 //! # State
 //! One row per lifetime that has not ended, shared with the batch it came in. It is freed with its
@@ -39,7 +39,7 @@ use super::validity::{TimeWindow, Validity};
 use crate::delta::{Delta, Instants};
 use crate::operators::{Instantwise, Operator, Output, Port, Result};
 use crate::storage::{Value, Visit};
-use crate::time::Watermark;
+use crate::time::{Timestamp, Watermark};
 
 /// A time window over a stream.
 pub struct Expiring {
@@ -57,6 +57,14 @@ impl Expiring {
         Self { window, future: Future::default(), watermark: Watermark::MIN }
     }
 
+    /// Emits what the watermark has passed.
+    fn emit_due(&mut self, out: &mut Output) -> Result<()> {
+        if let Some(due) = self.future.take_due(self.watermark)? {
+            out.push(due);
+        }
+        Ok(())
+    }
+
     /// Number of changes to come.
     pub fn state_rows(&self) -> usize {
         self.future.len()
@@ -65,8 +73,7 @@ impl Expiring {
 
 impl Operator for Expiring {
     fn on_delta(&mut self, _: Port, delta: Delta, out: &mut Output) -> Result<()> {
-        let (window, open) = (self.window, self.watermark.0.0);
-        let validity = |ts: i64| window.validity(ts).and_then(|validity| validity.since(open));
+        let validity = |ts: i64| self.window.validity(ts);
         let lifetimes: Vec<Option<Validity>> = match delta.ts() {
             Instants::All(at) => vec![validity(at.0); delta.len()],
             Instants::Each(ts) => ts.values().iter().map(|ts| validity(*ts)).collect(),
@@ -87,12 +94,13 @@ impl Operator for Expiring {
         Ok(())
     }
 
+    fn on_instant(&mut self, _: Timestamp, out: &mut Output) -> Result<()> {
+        self.emit_due(out)
+    }
+
     fn on_watermark(&mut self, watermark: Watermark, out: &mut Output) -> Result<()> {
         self.watermark = watermark;
-        if let Some(due) = self.future.take_due(watermark)? {
-            out.push(due);
-        }
-        Ok(())
+        self.emit_due(out)
     }
 
     fn stores(&mut self, visit: &mut Visit<'_>) {
@@ -108,7 +116,6 @@ mod tests {
     use super::*;
     use crate::delta::pretty;
     use crate::operators::testing::{Emitted, hand_over, run, run_whole};
-    use crate::time::Timestamp;
 
     fn check(window: TimeWindow, stream: &str, heartbeat: i64, expected: Expect) {
         let rows = stream.split(' ').map(|row| row.split_once(':').unwrap());
@@ -233,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn late_row_is_there_for_the_rest_of_its_lifetime() {
+    fn late_row_has_the_lifetime_that_it_would_have_had() {
         let mut op = Expiring::new(TimeWindow::Range { length: 3, inclusive: false });
         let mut out = Output::default();
         op.on_watermark(Watermark(Timestamp(6)), &mut out).unwrap();
@@ -244,12 +251,15 @@ mod tests {
         for op in [&mut op, &mut saved] {
             let mut out = Output::default();
             op.on_delta(Port(0), late.clone(), &mut out).unwrap();
+            op.on_instant(Timestamp(6), &mut out).unwrap();
             op.on_watermark(Watermark(Timestamp(20)), &mut out).unwrap();
             let changes = Delta::concat(&late.schema(), &out.deltas).unwrap();
             expect![[r#"
                  w | ts | s
+                +1 | 2  | gone
+                +1 | 4  | late
+                -1 | 5  | gone
                 +1 | 6  | in time
-                +1 | 6  | late
                 -1 | 7  | late
                 -1 | 9  | in time
             "#]]

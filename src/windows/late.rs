@@ -1,9 +1,9 @@
 //! Rows that come when the watermark has passed their instant.
 //!
 //! # Semantics
-//! A stream with ALLOWED LATENESS has such rows. A window takes them in as of the first instant
-//! that is open, its watermark: what has been said of earlier instants stands, and every instant
-//! to come is as if they had come in time. No other operator meets them.
+//! A stream with ALLOWED LATENESS has such rows. Windows of rows take them in as of the last
+//! instant that has closed: what has been said of earlier instants stands, and that one and every
+//! instant to come is as if they had come in time.
 
 use arrow::array::BooleanArray;
 

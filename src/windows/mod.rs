@@ -67,8 +67,8 @@
 //! the gap away from the last one, and one between two sessions makes them one.
 //!
 //! # Late rows
-//! Where a stream takes rows that come late, lifetimes and last rows have them from the first
-//! instant on that is open (module `late`), and sessions correct what they have said.
+//! Where a stream takes rows that come late, lifetimes have them as if they had come in time, last
+//! rows from the last closed instant on (module `late`), and sessions correct what they have said.
 //!
 //! # Invariants
 //! 1. Input of lifetimes and last rows is append-only. A row of weight w stands for w rows.

@@ -114,7 +114,7 @@ impl PartitionedRows {
         let (mut comes, mut gone) = (vec![None; delta.len()], Gone::default());
         for (row, key) in keys.iter().enumerate() {
             let ts = delta.ts_at(row).0;
-            let at = ts.max(self.watermark.0.0);
+            let at = ts.max(self.watermark.last_closed().0);
             let full = self.counts[*key as usize] == self.count;
             let oldest = self.rows.first(*key).filter(|_| full);
             let too_old = oldest.is_some_and(|oldest| self.rows.ts(oldest) > ts);
@@ -126,7 +126,8 @@ impl PartitionedRows {
             if let Some(oldest) = oldest {
                 let born = self.rows.ts(oldest);
                 let goes = self.end(born).map_or(at, |end| end.min(at));
-                if goes == born {
+                // Only what came in this round can still be taken back.
+                if goes == born && Timestamp(born) >= self.watermark.0 {
                     comes[self.places[oldest as usize] as usize] = None;
                 } else {
                     gone.add(self.rows.get(oldest), goes);

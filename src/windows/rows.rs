@@ -106,8 +106,9 @@ impl Rows {
         let is_late = |row: &&u32| **row as usize >= kept.len();
         let goes = UInt32Array::from_iter_values(gone.iter().filter(|row| !is_late(row)).copied());
         let comes = UInt32Array::from_iter_values(last.iter().filter(is_late).copied());
-        out.push(all.take(&goes)?.at(self.watermark.0).negate());
-        out.push(all.take(&comes)?.at(self.watermark.0));
+        let at = self.watermark.last_closed();
+        out.push(all.take(&goes)?.at(at).negate());
+        out.push(all.take(&comes)?.at(at));
         let end = self.queue.end() + u64::try_from(late.len()).expect("a length is a u64");
         self.queue.reset(all.take(&UInt32Array::from(last.to_vec()))?, end);
         Ok(())

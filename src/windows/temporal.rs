@@ -114,10 +114,8 @@ impl Operator for TemporalFilter {
     }
 
     fn on_instant(&mut self, at: Timestamp, out: &mut Output) -> Result<()> {
-        if self.time == Time::Commits
-            && let Some(due) = self.future.take_due(Watermark(at.plus(1)))?
-        {
-            out.push(due.at(at));
+        if let Some(due) = self.future.take_due(Watermark(at.plus(1)))? {
+            out.push(if self.time == Time::Commits { due.at(at) } else { due });
         }
         Ok(())
     }

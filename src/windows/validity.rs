@@ -59,15 +59,6 @@ pub struct Validity {
     pub end: Option<i64>,
 }
 
-impl Validity {
-    /// What is left of it from an instant on, if anything.
-    #[must_use]
-    pub fn since(self, instant: i64) -> Option<Self> {
-        let start = self.start.max(instant);
-        self.end.is_none_or(|end| start < end).then_some(Self { start, ..self })
-    }
-}
-
 impl TimeWindow {
     /// Returns when a row of instant `ts` is in the window, if ever. Later rows start and end no
     /// earlier.

@@ -25,6 +25,9 @@ pub struct Generator<'a> {
     pub versions: bool,
     /// Whether the query is on the EVENT clock.
     event: bool,
+    /// Whether rows come late to it: what it has said of an instant is not final, so it makes no
+    /// streams.
+    corrected: bool,
     /// Whether tables (and what is one to an EVENT query) may be read.
     tables: bool,
     /// Whether anything but tables may be read.
@@ -34,11 +37,12 @@ pub struct Generator<'a> {
 impl<'a> Generator<'a> {
     /// Starts drawing; `views` may be read by the queries.
     pub fn new(random: &'a mut Random, times: Times, world: &World, views: &'a [View]) -> Self {
-        // Late rows correct what is on the ARRIVAL clock.
-        let corrected = world.streams.iter().any(|stream| stream.lateness > 0);
-        let event = random.chance(55) && !corrected;
-        let versions = world.versions.is_some();
-        Self { random, times, views, versions, event, tables: true, streams: true }
+        let late = world.streams.iter().any(|stream| stream.lateness > 0);
+        let event = random.chance(55);
+        let corrected = event && late;
+        let versions = world.versions.is_some() && !corrected;
+        let (tables, streams) = (true, true);
+        Self { random, times, views, versions, event, corrected, tables, streams }
     }
 
     /// Draws a query to be read by others.
@@ -59,12 +63,12 @@ impl<'a> Generator<'a> {
         if !self.event && self.random.chance(10) {
             return self.of_tables();
         }
-        if self.event && self.random.chance(15) {
+        if self.event && self.random.chance(15) && !self.corrected {
             let of = self.stream_of();
             let every = self.ticks(of);
             return Query::ToStream(of, Box::new(self.streamed()), every);
         }
-        if self.event && self.random.chance(8) {
+        if self.event && self.random.chance(8) && !self.corrected {
             // A table would be what it is at the release of a tick.
             self.tables = false;
             let mut select = self.select(2);
@@ -297,6 +301,7 @@ impl<'a> Generator<'a> {
     fn sources(&mut self, depth: usize) -> (Source, Option<Join>) {
         if self.event
             && self.random.chance(20)
+            && !self.corrected
             && let Some((from, join)) = self.meeting()
         {
             return (from, Some(join));
@@ -368,7 +373,7 @@ impl<'a> Generator<'a> {
                     Source::View(self.readable_view().expect("just seen"))
                 }
                 5 => Source::Stream(i, None),
-                6 | 11 if depth > 1 => {
+                6 | 11 if depth > 1 && !self.corrected => {
                     let of = self.stream_of();
                     let every = self.ticks(of);
                     let query = self.streamed();
@@ -393,7 +398,8 @@ impl<'a> Generator<'a> {
 
     /// A view that an EVENT query may read.
     fn readable_view(&self) -> Option<usize> {
-        let readable = |v: &View| v.query.event_clock() || self.tables;
+        // One on the ARRIVAL clock is as it was when the instant was released.
+        let readable = |v: &View| v.query.event_clock() || (self.tables && !self.corrected);
         self.views.iter().position(readable)
     }
 
@@ -438,6 +444,8 @@ impl<'a> Generator<'a> {
         let size = self.random.between(1, 8) * unit;
         let count = 1 + self.random.below(4);
         match self.random.below(12) {
+            // What the last rows have been is known of the last closed instant alone.
+            8.. if self.corrected => Window::Current(size),
             0 => Window::Now,
             1..=3 => Window::Range(size, false),
             4 => Window::Range(size, true),

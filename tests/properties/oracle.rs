@@ -61,8 +61,12 @@ impl View {
     pub fn commit(&mut self, world: &World, views: &[View]) {
         if self.query.event_clock() {
             let instant = last_closed(&self.query, world, views);
-            if self.released.as_ref().is_none_or(|(before, _)| *before < instant) {
-                self.released = Some((instant, world.clone()));
+            match &mut self.released {
+                // Rows that come late correct the instant.
+                Some((before, released)) if *before == instant => {
+                    released.streams.clone_from(&world.streams);
+                }
+                released => *released = Some((instant, world.clone())),
             }
         } else if let Query::ToStream(of, query, _) = &self.query {
             let now = evaluate(query, Moment { world, views, instant: None });

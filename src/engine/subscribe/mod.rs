@@ -227,8 +227,8 @@ impl Session {
         } else {
             let columns = visible_names(&bound);
             let schema = query::named_schema(&bound, &columns);
-            let result =
-                publication::Shape { kind: Kind::Relation, clock: Clock::Arrival, ordered: true };
+            let (kind, clock) = (Kind::Relation, Clock::Arrival);
+            let result = publication::Shape { kind, clock, ordered: true, late: 0 };
             let time = crate::planner::relation::system_time_type();
             Shape::new(result, time, &schema, &columns, options)
         };

@@ -3,7 +3,8 @@
 //! # Semantics
 //! AS OF t: the first lines are the content as of t, at that time, once it is known that no change
 //! of t or before follows; of a stream they are its elements from t on. UP TO t: lines of before t,
-//! and the end once progress has reached t.
+//! and the end once progress has reached t. An instant of event time that rows which come late may
+//! still correct is not promised: there progress is behind the watermark.
 
 use std::sync::Arc;
 
@@ -125,6 +126,7 @@ impl Reader {
                 Some((first, delta)) => (Some(first), delta),
             },
         };
+        let progress = self.final_before(progress);
         let progress = self.options.up_to.map_or(progress, |end| progress.min(end));
         self.ended = self.options.up_to.is_some_and(|end| progress >= end);
         if self.options.progress && self.last_progress < Some(progress) {
@@ -154,6 +156,11 @@ impl Reader {
         Ok((lines.num_rows() > 0).then_some(lines))
     }
 
+    /// Before which time nothing changes any more, where the watermark has reached `progress`.
+    fn final_before(&self, progress: Timestamp) -> Timestamp {
+        progress.plus(-self.shape.result.late)
+    }
+
     /// What comes first, and the changes after it; `None` as long as it is not known.
     fn begin(
         &mut self,
@@ -179,6 +186,7 @@ impl Reader {
             let (first, rest) = (part(&delta, |at| at == as_of)?, part(&delta, |at| at > as_of)?);
             return Ok(Some((first, rest)));
         }
+        let progress = self.final_before(progress);
         let found = held.is_empty() && self.shape.result.clock == Clock::Arrival && !self.replayed;
         // What a query finds was so before, since a time that was compared with AS OF.
         held.push(if found { delta.at(Timestamp::MIN) } else { delta });

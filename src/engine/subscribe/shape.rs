@@ -36,8 +36,7 @@ pub(super) struct Shape {
 
 impl Shape {
     pub(super) fn of_plan(plan: &Plan, names: &[String], options: &Options) -> Self {
-        let ordered = plan.root.properties.ordered;
-        let result = publication::Shape { kind: plan.kind, clock: plan.result_clock, ordered };
+        let result = publication::Shape::of(plan);
         Self::new(result, plan.time_type.clone(), &plan.root.schema, names, options)
     }
 

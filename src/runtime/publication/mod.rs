@@ -42,7 +42,7 @@ use super::snapshot::Snapshot;
 use super::subscription::Feed;
 use crate::delta::Delta;
 use crate::operators::Result;
-use crate::planner::plan::{Clock, Kind};
+use crate::planner::plan::{Clock, Kind, Plan};
 use crate::sql::catalog::Oid;
 use crate::time::{Position, Timestamp, Watermark};
 
@@ -96,6 +96,22 @@ pub struct Shape {
     pub clock: Clock,
     /// Whether elements of one instant already stand in an order that the shards cannot change.
     pub ordered: bool,
+    /// For how long after an instant of event time has closed the last one may be corrected.
+    pub late: i64,
+}
+
+impl Shape {
+    /// That of a plan's result.
+    pub fn of(plan: &Plan) -> Self {
+        let (properties, in_time) = (&plan.root.properties, plan.result_clock == Clock::Event);
+        let corrected = in_time && plan.kind == Kind::Relation;
+        Self {
+            kind: plan.kind,
+            clock: plan.result_clock,
+            ordered: properties.ordered,
+            late: if corrected { properties.late } else { 0 },
+        }
+    }
 }
 
 /// How far a result is.
@@ -260,6 +276,9 @@ impl Publication {
         let mut delta = Delta::concat(&self.schema, &deltas)?;
         if self.shape.clock == Clock::Arrival {
             delta = delta.at(partial.commit.time);
+        }
+        if self.shape.late > 0 {
+            delta = delta.not_before(state.watermark.last_closed());
         }
         if std::mem::take(&mut state.skip_first) {
             delta = Delta::empty(Arc::clone(&self.schema));
