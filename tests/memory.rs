@@ -55,7 +55,7 @@ fn check(client: &mut Client, rows: i64, step: &str) {
 
 #[test]
 fn state_ten_times_the_limit_is_kept_changed_and_recovered() {
-    let server = Server::with_memory("12MB");
+    let server = Server::with_memory("16MB");
     let mut client = server.connect();
     fill(&mut client);
     check(&mut client, ROWS, "after filling");
@@ -63,7 +63,7 @@ fn state_ten_times_the_limit_is_kept_changed_and_recovered() {
     let least = "SELECT count(*) FROM firsts WHERE least = lpad((10000 + k)::text, 1000, 'x')";
     assert_eq!(number(&mut client, least), 10);
     let spilled = number(&mut client, "SELECT sum(spilled) FROM hw.memory");
-    assert!(spilled >= 10 * (12 << 20), "{spilled} bytes are spilled");
+    assert!(spilled >= 10 * (16 << 20), "{spilled} bytes are spilled");
 
     client.run("UPDATE l SET pad = upper(pad) WHERE id % 4 = 0");
     client.run("DELETE FROM r WHERE id % 2 = 1");

@@ -2,8 +2,8 @@
 //!
 //! # Semantics
 //! A backup is a data directory: its log begins with the state at one commit, which is not before
-//! the statement, and goes on with nothing. A server can start on it, or on a copy; sinks that write
-//! outside of it stand still there, since the server that was backed up went on writing.
+//! the statement, and goes on with nothing. A server can start on it, or on a copy; sinks that
+//! write outside of it stand still there, since the server that was backed up went on writing.
 //!
 //! A check tells a log again, as a start does, and changes nothing on the disk.
 //!

@@ -7,8 +7,8 @@
 //! again asks up to where everything stands there ([`Sink::resume`]), and writes what comes behind.
 //!
 //! What cannot be written is tried again, at growing intervals; `hw.sinks` says why. Nothing else
-//! waits for it: an image has what is not written yet. A sink that is dropped writes no more, and what it kept outside for
-//! itself is removed.
+//! waits for it: an image has what is not written yet. A sink that is dropped writes no more, and
+//! what it kept outside for itself is removed.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

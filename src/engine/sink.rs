@@ -47,8 +47,8 @@ use crate::time::{Position, Timestamp};
 const LAST_WAIT: Duration = Duration::from_secs(5);
 
 /// Why a sink to the outside stands still on a server that began with a backup.
-const RESTORED: &str = "55000: the server was restored from a backup, and what the sink wrote since \
-                        is not known; drop it, and create it anew";
+const RESTORED: &str = "55000: the server was restored from a backup, and what the sink wrote \
+                        since is not known; drop it, and create it anew";
 
 /// Where an image is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

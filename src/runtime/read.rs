@@ -64,8 +64,8 @@ impl Hub {
         Ok(reads)
     }
 
-    /// Reads a table or view as of a time that has passed, or a stream then: whatever comes, it stays
-    /// what it was, and what has arrived by then.
+    /// Reads a table or view as of a time that has passed, or a stream then: whatever comes, it
+    /// stays what it was, and what has arrived by then.
     pub async fn read_as_of(&self, as_of: AsOf) -> Result<Read> {
         let receiver = {
             let mut guard = self.lock();

@@ -165,7 +165,8 @@ impl Task {
         Some(holding.spill(bytes, stores(stages)))
     }
 
-    /// Lets go of all state: the task will not run again. Tells whether it could: not while it runs.
+    /// Lets go of all state: the task will not run again. Tells whether it could, which is not so
+    /// while it runs.
     pub(super) fn empty(&self) -> bool {
         let Ok(mut body) = self.body.try_lock() else { return false };
         body.stages.clear();

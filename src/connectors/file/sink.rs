@@ -8,8 +8,8 @@
 //!
 //! What stands in a file is decided by its list: the directory `.highwater/ID/` has one for each
 //! range, with a checksum and the names of its files, which is renamed into place when all of them
-//! are on the disk under other names. A range that has a list has been written, and is never written again;
-//! its files get their names, now or at the next start ([`Sink::resume`]).
+//! are on the disk under other names. A range that has a list has been written, and is never
+//! written again; its files get their names, now or at the next start ([`Sink::resume`]).
 //!
 //! # Errors
 //! A path or format that means nothing; a disk that is full or broken; a directory that is not

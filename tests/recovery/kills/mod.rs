@@ -1,5 +1,7 @@
-//! Kills at random moments, between and within statements, of a server that everything goes through:
-//! clients, a file that is followed, made-up rows, views, sinks inside and outside, subscriptions.
+//! Kills at random moments, between and within statements.
+//!
+//! Everything goes through the server meanwhile: clients, a file that is followed, made-up rows,
+//! views, sinks inside and outside, subscriptions.
 //!
 //! `HIGHWATER_KILLS` is how often it is killed (40), `HIGHWATER_SEED` the seed (1). After every
 //! `LIFE_KILLS` kills there is a new directory, and the next seed: a failure says which one to take.

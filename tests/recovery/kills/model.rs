@@ -1,5 +1,6 @@
-//! What is to be in the database, computed from what was acknowledged by code that shares nothing
-//! with the server's.
+//! What is to be in the database, computed from what was acknowledged.
+//!
+//! The code shares nothing with the server's.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,5 +1,6 @@
-//! What comes from outside and goes there: a file that is followed, files of a sink, and tables of
-//! PostgreSQL.
+//! What comes from outside and goes there.
+//!
+//! That is a file that is followed, files of sinks, and tables of PostgreSQL.
 
 use std::fs::File;
 use std::io::Write as _;
