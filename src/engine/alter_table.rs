@@ -2,8 +2,9 @@
 //!
 //! # Semantics
 //! Waits for the transactions that write to the table, and takes effect at once. What reads a table
-//! keeps its columns and its name as they are: those change only where nothing reads it; and nothing
-//! changes where a sink writes. A column that is added has its default in the rows that are there.
+//! keeps its columns and its name as they are: those change only where nothing reads it; and
+//! nothing changes where a sink writes. A column that is added has its default in the rows that are
+//! there.
 //!
 //! # Cost
 //! The table is built again, while writers wait.
@@ -149,7 +150,11 @@ impl Session {
             Some(reader) => Err(Error::Refused {
                 message: format!("cannot alter table \"{}\"", table.name),
                 sqlstate: SqlState::DEPENDENT_OBJECTS_STILL_EXIST,
-                detail: Some(format!("{} \"{}\" depends on it.", reader.kind_name(), reader.name)),
+                detail: Some(format!(
+                    "{} \"{}\" depends on it.",
+                    reader.kind_name(),
+                    reader.name
+                )),
                 hint: Some("Drop what reads it, alter, and create that again.".into()),
             }),
         }
