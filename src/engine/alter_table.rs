@@ -2,8 +2,9 @@
 //!
 //! # Semantics
 //! Waits for the transactions that write to the table, and takes effect at once. What reads a table
-//! keeps its columns and its name as they are: those change only where nothing reads it; and nothing
-//! changes where a sink writes. A column that is added has its default in the rows that are there.
+//! keeps its columns and its name as they are: those change only where nothing reads it; and
+//! nothing changes where a sink writes. A column that is added has its default in the rows that are
+//! there.
 //!
 //! # Cost
 //! The table is built again, while writers wait.
@@ -142,17 +143,21 @@ impl Session {
                 if fold(name) == primary_name(&table.name))
         };
         // A sink knows the table as it was.
-        let writes = |reader: &Object| matches!(&reader.kind, ObjectKind::Sink(sink) if sink.into == Some(table.oid));
+        let writes = |reader: &Object| match &reader.kind {
+            ObjectKind::Sink(sink) => sink.into == Some(table.oid),
+            ObjectKind::Stream(_) | ObjectKind::Table(_) | ObjectKind::View(_) => false,
+        };
         let shows = alter.changes.iter().any(|change| change.shows() || drops_key(change));
-        match readers.iter().rfind(|reader| shows || writes(reader.as_ref())) {
-            None => Ok(Arc::clone(def)),
-            Some(reader) => Err(Error::Refused {
-                message: format!("cannot alter table \"{}\"", table.name),
-                sqlstate: SqlState::DEPENDENT_OBJECTS_STILL_EXIST,
-                detail: Some(format!("{} \"{}\" depends on it.", reader.kind_name(), reader.name)),
-                hint: Some("Drop what reads it, alter, and create that again.".into()),
-            }),
-        }
+        let Some(reader) = readers.iter().rfind(|reader| shows || writes(reader.as_ref())) else {
+            return Ok(Arc::clone(def));
+        };
+        let (kind, name) = (reader.kind_name(), &reader.name);
+        Err(Error::Refused {
+            message: format!("cannot alter table \"{}\"", table.name),
+            sqlstate: SqlState::DEPENDENT_OBJECTS_STILL_EXIST,
+            detail: Some(format!("{kind} \"{name}\" depends on it.")),
+            hint: Some("Drop what reads it, alter, and create that again.".into()),
+        })
     }
 
     fn alter(&mut self, table: &Object, new: &mut Altered, change: &TableChange) -> Result<()> {
