@@ -246,10 +246,10 @@ mod tests {
             pretty::print(&Delta::concat(&rows.schema(), &out.deltas).unwrap())
         };
         step("+1 | 2 | b\n+1 | 4 | d", 10);
-        assert_eq!(step("+1 | 3 | c", 11), " w | ts | s\n+1 | 10 | c\n");
+        assert_eq!(step("+1 | 3 | c", 11), " w | ts | s\n+1 | 9  | c\n");
         assert_eq!(step("+1 | 1 | a", 12), "w | ts | s\n");
         let both = step("+1 | 4 | e\n+1 | 12 | f", 13);
-        assert_eq!(both, " w | ts | s\n-1 | 12 | b\n+1 | 12 | e\n+1 | 12 | f\n-1 | 12 | c\n");
+        assert_eq!(both, " w | ts | s\n-1 | 11 | b\n+1 | 11 | e\n+1 | 12 | f\n-1 | 12 | c\n");
     }
 
     #[test]

@@ -184,7 +184,7 @@ impl Archive {
     pub fn adopt(&self, description: Description) -> Arc<Stored> {
         let stored = self.hold(description);
         if let Err(error) = stored.check_length() {
-            tracing::error!("what a stream retains cannot be read: {error}");
+            tracing::error!("a file that is needed cannot be read: {error}");
         }
         let mut files = self.lock();
         files.found.remove(&stored.description().name);
