@@ -9,7 +9,7 @@
 //! The number of a set has a bit per key, the first key the highest, 1 where the key is missing;
 //! above these bits it counts sets that are given more than once.
 //!
-//! What is marked as a value of the group ([`OF_GROUP`]) stands within an aggregate: there, too,
+//! What is marked as a value of the group (`OF_GROUP`) stands within an aggregate: there, too,
 //! keys are NULL that are not in the set. Then every set is an aggregate of its own.
 
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Pages of images, in files that are written once.
 //!
 //! # Semantics
-//! A page is known by the hash of its bytes. [`PageFiles::write`] writes the pages of an image that
+//! A page is known by the hash of its bytes. A [`Draft`] writes the pages of an image that
 //! are in no file of the last one, and says of each where it is. So an image costs what has
 //! changed, however large the state: rows that stay where they are in memory are in the same page
 //! as before. What is read of a page is what was written, or an error that names the file.
