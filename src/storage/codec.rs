@@ -112,3 +112,72 @@ impl Encoded {
         self.len == 0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write;
+
+    use arrow::array::{
+        BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int64Array,
+        ListArray, StringArray, TimestampMicrosecondArray,
+    };
+    use arrow::datatypes::Int32Type;
+
+    use super::*;
+
+    /// Images have rows in this form: where it changes, the format of the data directory does.
+    #[test]
+    fn rows_have_these_bytes() {
+        let decimals = Decimal128Array::from(vec![Some(-125), None]);
+        let columns: [(&str, ArrayRef); 9] = [
+            ("bigint", Arc::new(Int64Array::from(vec![Some(-2), None]))),
+            ("text", Arc::new(StringArray::from(vec![Some("twelve bytes"), None]))),
+            ("boolean", Arc::new(BooleanArray::from(vec![Some(true), None]))),
+            ("float8", Arc::new(Float64Array::from(vec![Some(-1.5), None]))),
+            ("timestamp", Arc::new(TimestampMicrosecondArray::from(vec![Some(1), None]))),
+            ("numeric", Arc::new(decimals.with_precision_and_scale(10, 2).unwrap())),
+            ("date", Arc::new(Date32Array::from(vec![Some(20_000), None]))),
+            ("bytea", Arc::new(BinaryArray::from(vec![Some(&b"\0\xff"[..]), None]))),
+            (
+                "int4[]",
+                Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>([
+                    Some(vec![Some(7), None]),
+                    None,
+                ])),
+            ),
+        ];
+        let mut found = String::new();
+        for (name, column) in columns {
+            let rows = RowCodec::new([column.data_type().clone()]).unwrap();
+            let encoded = rows.encode(&[Arc::clone(&column)], 2).unwrap();
+            for row in 0..2 {
+                let hex: String =
+                    encoded.get(row).iter().map(|byte| format!("{byte:02x}")).collect();
+                writeln!(found, "{name:9} {hex}").unwrap();
+            }
+            let back = rows.decode((0..2).map(|row| encoded.get(row))).unwrap();
+            assert_eq!(&back[0], &column);
+        }
+        expect_test::expect![[r#"
+            bigint    017ffffffffffffffe
+            bigint    000000000000000000
+            text      027477656c76652062ff797465730000000004
+            text      00
+            boolean   0101
+            boolean   0000
+            float8    014007ffffffffffff
+            float8    000000000000000000
+            timestamp 018000000000000001
+            timestamp 000000000000000000
+            numeric   017fffffffffffffffffffffffffffff83
+            numeric   0000000000000000000000000000000000
+            date      0180004e20
+            date      0000000000
+            bytea     0200ff00000000000002
+            bytea     00
+            int4[]    020180000007000000050200000000000000000501
+            int4[]    00
+        "#]]
+        .assert_eq(&found);
+    }
+}
