@@ -30,12 +30,12 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const GROWTH_BYTES: u64 = 64 * 1024 * 1024;
 
 /// How many records a start is to tell again at most, and how often they are looked at, where the
-/// state is small: each costs a commit, however short it is.
+/// image is small: each costs a commit, however short it is.
 const RECORDS_MAX: u64 = 1_000;
 const RECORDS_INTERVAL: Duration = Duration::from_secs(60);
 
-/// A state that is copied in a moment.
-const SMALL_STATE_BYTES: u64 = 64 * 1024 * 1024;
+/// An image that is written in a moment.
+const SMALL_IMAGE_BYTES: u64 = 64 * 1024 * 1024;
 
 /// How long a server that ends waits for its queries to let it take a checkpoint.
 const LAST_WAIT: Duration = Duration::from_secs(5);
@@ -97,7 +97,7 @@ impl Engine {
             let Growth { bytes, records, image_bytes } = growth;
             let grown = bytes >= GROWTH_BYTES.max(image_bytes);
             let many = records >= RECORDS_MAX && last.elapsed() >= RECORDS_INTERVAL;
-            let cheap = image_bytes <= SMALL_STATE_BYTES;
+            let cheap = image_bytes <= SMALL_IMAGE_BYTES;
             if !(grown || many && cheap) {
                 continue;
             }
